@@ -1,0 +1,72 @@
+"""Random numbers as a function of keys.
+
+Every draw of a view or a mask is ``uniform(keys, stream, n)``: a counter-based hash, so that it is
+the same on one process or many, on CPU or GPU, eager or compiled, and needs nothing in a checkpoint.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_MASK = 0xFFFFFFFF
+
+
+def mix(values: Tensor) -> Tensor:
+    """A 32-bit avalanche hash of int64 tensors (non-negative, below 2**32), elementwise.
+
+    The constants are the "lowbias32" mixer found by Chris Wellons' hash prospector; every product
+    of a 32-bit and a 31-bit number fits an int64 after masking.
+    """
+    values = values & _MASK
+    values = values ^ (values >> 16)
+    values = (values * 0x21F0AAAD) & _MASK
+    values = values ^ (values >> 15)
+    values = (values * 0x735A2D97) & _MASK
+    return values ^ (values >> 15)
+
+
+def keys_of(seed: int, step: int, rows: Tensor) -> Tensor:
+    """Keys ``(B,)`` int64 in [0, 2**62) for rows of the global batch at a step.
+
+    Args:
+        seed: the seed of the training.
+        step: how many steps came before.
+        rows: ``(B,)`` int64, positions in the batch over all processes.
+    """
+    base = torch.tensor([seed & _MASK, (seed >> 32) & _MASK, step & _MASK], dtype=torch.int64)
+    state = torch.zeros((), dtype=torch.int64)
+    for part in base:
+        state = mix(state ^ part) + 0x9E3779B9
+    state = state.to(rows.device)
+    low = mix(mix(rows.long() + state) ^ 0x85EBCA6B)
+    high = mix(low ^ mix(rows.long() + 0x27D4EB2F + state))
+    return (high >> 2 << 32) | low
+
+
+def uniform(keys: Tensor, stream: int, n: int) -> Tensor:
+    """Uniform float32 numbers ``(B, n)`` in [0, 1): a function of key, stream and column.
+
+    Args:
+        keys: ``(B,)`` int64, from `keys_of`.
+        stream: which use of the keys; another number gives independent draws.
+        n: numbers for each key.
+    """
+    column = torch.arange(n, device=keys.device, dtype=torch.int64)
+    salt = mix(column * 0x2545F49 + mix(torch.full_like(column, stream * 0x632BE5AB + 1)))
+    low, high = keys[:, None] & _MASK, keys[:, None] >> 32
+    hashed = mix(mix(low ^ salt) ^ mix(high + salt))
+    return (hashed >> 8).to(torch.float32) * (1.0 / (1 << 24))
+
+
+def normal(keys: Tensor, stream: int, n: int) -> Tensor:
+    """Standard normal float32 numbers ``(B, n)``, by Box and Muller from `uniform`."""
+    draws = uniform(keys, stream, 2 * n)
+    radius = torch.sqrt(-2.0 * torch.log1p(-draws[:, :n]))
+    return radius * torch.cos(2.0 * torch.pi * draws[:, n:])
+
+
+def permutation(seed: int, epoch: int, n: int) -> Tensor:
+    """The order ``(n,)`` int64 in which an epoch visits its rows, on the CPU."""
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) & 0x7FFFFFFFFFFFFFFF)
+    return torch.randperm(n, generator=generator)

@@ -1,0 +1,122 @@
+"""The frozen settings that every stage takes, their YAML form and dotted overrides.
+
+A dotted path (``optimizer.lr``) means the same in Python, in a YAML file, as a flag of the command
+line and as a key of a hyper-parameter search.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, no unknown fields, documented by attribute docstrings."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True
+    )
+
+    def updated(self, changes: Mapping[str, Any]) -> Self:
+        """A copy with ``changes``: dotted (``{"optimizer.lr": 0.1}``) or nested keys.
+
+        Raises:
+            ValueError: an unknown key (names the nearest one) or a value that is not allowed.
+        """
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**changed(values, changes))
+
+    @classmethod
+    def with_defaults(cls, changes: Mapping[str, Any]) -> type[Self]:
+        """A subclass whose defaults are ``changes``; fields without a default stay required.
+
+        The command line parses this class, so that flags override a YAML file, which overrides
+        the defaults of the method.
+        """
+        defaults = {name: field.default for name, field in cls.model_fields.items()}
+        values = changed(defaults, changes)
+        fields: dict[str, Any] = {}
+        for name, value in values.items():
+            kind: Any = cls.model_fields[name].rebuild_annotation()
+            if name in {key.partition(".")[0] for key in changes}:
+                try:
+                    value = TypeAdapter(kind).validate_python(value)
+                except ValidationError as error:
+                    raise ValueError(sentence(error, prefix=name)) from None
+            fields[name] = (kind, value)
+        return create_model(cls.__name__, __base__=cls, __doc__=cls.__doc__, **fields)
+
+    def plain(self) -> dict[str, Any]:
+        """Nested dictionaries, lists, numbers and text: what YAML and JSON hold."""
+        return self.model_dump(mode="json")
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.plain(), sort_keys=False, allow_unicode=True)
+
+
+def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` with ``changes`` merged into it; keys may be dotted or nested."""
+    new = dict(values)
+    for key, value in changes.items():
+        head, _, rest = key.partition(".")
+        if head not in values:
+            raise unknown("setting", head, values)
+        old = new[head]
+        if rest and not isinstance(old, Settings):
+            raise ValueError(f"setting {key!r}: {head!r} has no setting {rest!r} below it.")
+        if isinstance(old, Settings) and not isinstance(value, Settings):
+            if not rest and not isinstance(value, Mapping):
+                new[head] = value
+                continue
+            inner = {rest: value} if rest else value
+            try:
+                value = old.updated(inner)
+            except ValidationError as error:
+                raise ValueError(sentence(error, prefix=head)) from None
+        new[head] = value
+    return new
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The settings in a YAML file.
+
+    Raises:
+        ValueError: the file is missing, is no YAML, or is not a mapping.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"settings file {path}: {error.strerror or error}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"settings file {path} is not valid YAML: {error}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ValueError(f"settings file {path} must hold `name: value` lines.")
+    return {str(key): value for key, value in content.items()}
+
+
+def unknown(what: str, word: object, known: Iterable[str]) -> ValueError:
+    """The error for a name that does not exist; it names the nearest that does."""
+    names = sorted(str(name) for name in known)
+    near = difflib.get_close_matches(str(word), names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"choose from: {', '.join(names)}."
+    return ValueError(f"there is no {what} {str(word)!r}; {hint}")
+
+
+def sentence(error: ValidationError, prefix: str = "") -> str:
+    """One line for a pydantic error: field, what is wrong, what was given."""
+    parts = []
+    for problem in error.errors(include_url=False, include_context=False):
+        where = ".".join([prefix] * bool(prefix) + [str(part) for part in problem["loc"]])
+        message = problem["msg"].removeprefix("Value error, ")
+        given = problem.get("input")
+        shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
+        parts.append(f"{where}: {message}{shown}" if where else message)
+    return "; ".join(parts)
