@@ -1,0 +1,163 @@
+"""Residual networks (He et al., arXiv:1512.03385): one class, widths and depths as data."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Stem = Literal["cifar", "imagenet"]
+BlockName = Literal["basic", "bottleneck"]
+Shortcut = Literal["projection", "pad"]
+
+
+class Plan(NamedTuple):
+    """The data of one residual network: width, depth of each stage, block and shortcut."""
+
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    block: BlockName
+    shortcut: Shortcut
+
+
+PLANS: dict[str, Plan] = {
+    "resnet18": Plan((64, 128, 256, 512), (2, 2, 2, 2), "basic", "projection"),
+    "resnet34": Plan((64, 128, 256, 512), (3, 4, 6, 3), "basic", "projection"),
+    "resnet50": Plan((64, 128, 256, 512), (3, 4, 6, 3), "bottleneck", "projection"),
+    # arXiv:1512.03385 section 4.2: 6n + 2 layers with n = 3, shortcuts of option A.
+    "resnet20": Plan((16, 32, 64), (3, 3, 3), "basic", "pad"),
+    # arXiv:1902.08276: 1 + 2 * 7 convolutions. Here with batch normalisation and an average pool
+    # where the jet papers' network has neither normalisation nor an average (a maximum).
+    "resnet15": Plan((16, 32), (3, 4), "basic", "projection"),
+    # For images of a dozen pixels: 0.2 M parameters, one halving.
+    "resnet_tiny": Plan((32, 64), (2, 2), "basic", "pad"),
+}
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions (basic), or 1x1, 3x3, 1x1 with four times as many outputs (bottleneck).
+
+    The stride is in the first 3x3 convolution (for a bottleneck: "ResNet v1.5").
+    """
+
+    def __init__(
+        self, inputs: int, width: int, stride: int, block: BlockName, shortcut: Shortcut
+    ) -> None:
+        super().__init__()
+        basic = block == "basic"
+        outputs = width if basic else 4 * width
+        if basic:
+            self.conv1 = nn.Conv2d(inputs, width, 3, stride, 1, bias=False)
+            self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        else:
+            self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
+            self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+        self.bn1, self.bn2 = nn.BatchNorm2d(width), nn.BatchNorm2d(width)
+        self.conv3 = None if basic else nn.Conv2d(width, outputs, 1, bias=False)
+        self.bn3 = None if basic else nn.BatchNorm2d(outputs)
+        self.stride, self.padding = stride, outputs - inputs
+        changes = stride != 1 or inputs != outputs
+        self.downsample = (
+            nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+            )
+            if changes and shortcut == "projection"
+            else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = F.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        if self.conv3 is not None and self.bn3 is not None:
+            out = self.bn3(self.conv3(F.relu(out)))
+        return F.relu(out + self._shortcut(x))
+
+    def _shortcut(self, x: Tensor) -> Tensor:
+        if self.downsample is not None:
+            return self.downsample(x)  # type: ignore[no-any-return]
+        if self.stride != 1:
+            x = x[:, :, :: self.stride, :: self.stride]
+        if self.padding:  # option A: new channels start as zeros, half on each side
+            before = self.padding // 2
+            x = F.pad(x, (0, 0, 0, 0, before, self.padding - before))
+        return x
+
+
+class ResNet(nn.Module):
+    """``(B, C, H, W)`` to ``(B, F)``: the mean over positions of the last stage.
+
+    Each stage after the first halves the sides. Any number of channels, any size from 1 px. The
+    scale of the last normalisation in each residual block starts at 0, so that each block starts
+    as its shortcut (arXiv:1706.02677, section 5.1). For resnet18, 34 and 50 the keys of the state
+    are torchvision's, without ``fc``.
+
+    Args:
+        channels: C of the images.
+        plan: widths, depths, block and shortcut of the stages.
+        stem: "cifar" 3x3, stride 1, no max-pool; "imagenet" 7x7, stride 2, then a 3x3 max-pool of
+            stride 2.
+
+    Attributes:
+        features: F.
+    """
+
+    def __init__(self, channels: int, plan: Plan, stem: Stem) -> None:
+        super().__init__()
+        width = plan.widths[0]
+        if stem == "cifar":
+            self.conv1 = nn.Conv2d(channels, width, 3, 1, 1, bias=False)
+            self.maxpool: nn.Module = nn.Identity()
+        else:
+            self.conv1 = nn.Conv2d(channels, width, 7, 2, 3, bias=False)
+            self.maxpool = nn.MaxPool2d(3, 2, 1)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.stages = [f"layer{i}" for i in range(1, len(plan.widths) + 1)]
+        inputs = width
+        for i, name in enumerate(self.stages):
+            stage, inputs = _stage(inputs, plan, i)
+            self.add_module(name, stage)
+        self.features = inputs
+        self._initialise()
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.maxpool(F.relu(self.bn1(self.conv1(images))))
+        for name in self.stages:
+            x = getattr(self, name)(x)
+        pooled: Tensor = x.mean((2, 3))
+        return pooled
+
+    def _initialise(self) -> None:
+        for part in self.modules():
+            if isinstance(part, nn.Conv2d):
+                nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+        for part in self.modules():
+            if isinstance(part, Block):
+                nn.init.zeros_((part.bn2 if part.bn3 is None else part.bn3).weight)
+
+
+def _stage(inputs: int, plan: Plan, index: int) -> tuple[nn.Sequential, int]:
+    width = plan.widths[index]
+    outputs = width if plan.block == "basic" else 4 * width
+    blocks = []
+    for i in range(plan.depths[index]):
+        stride = 2 if i == 0 and index > 0 else 1
+        blocks.append(Block(inputs, width, stride, plan.block, plan.shortcut))
+        inputs = outputs
+    return nn.Sequential(*blocks), outputs
+
+
+def check_plan(plan: Plan) -> None:
+    """Raises ``ValueError`` where widths, depths and shortcut do not make a network."""
+    widths, depths = plan.widths, plan.depths
+    if len(widths) != len(depths):
+        raise ValueError(
+            f"network: {len(widths)} widths and {len(depths)} depths; give one of each for "
+            "every stage."
+        )
+    if plan.shortcut == "pad" and any(after < before for before, after in pairwise(widths)):
+        raise ValueError(
+            f"network.widths {widths} fall, and the parameter-free shortcut can only "
+            "add channels; set network.shortcut to 'projection'."
+        )

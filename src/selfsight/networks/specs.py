@@ -1,0 +1,172 @@
+"""What a backbone is, as settings: names, what may be changed in them, what "auto" chooses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+
+from selfsight.networks import resnet, vit
+from selfsight.settings import Settings, unknown
+
+Width = Annotated[int, Field(ge=1, le=65536)]
+Depth = Annotated[int, Field(ge=1, le=1000)]
+
+
+class Network(Settings):
+    """What is changed in the named backbone; None and "auto" keep it as it is."""
+
+    widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=8)] | None = None
+    """ResNet: channels of each stage (a bottleneck gives four times as many). ViT: one width."""
+    depths: Annotated[tuple[Depth, ...], Field(min_length=1, max_length=8)] | None = None
+    """ResNet: blocks of each stage. ViT: one number of blocks."""
+    stem: Literal["auto", "cifar", "imagenet"] = "auto"
+    """ResNet: 3x3 without max-pool, or 7x7 of stride 2 with it; auto: cifar up to 64 px."""
+    block: Literal["auto", "basic", "bottleneck"] = "auto"
+    """ResNet: two 3x3 convolutions, or 1x1, 3x3, 1x1."""
+    shortcut: Literal["auto", "projection", "pad"] = "auto"
+    """ResNet: what joins stages of two widths: a 1x1 convolution, or zeros (no parameters)."""
+    patch_size: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """ViT: side of a patch, pixels; None: 2 up to 12 px, 4 up to 40, 8 up to 128, else 16."""
+    positions: Literal["auto", "learned", "fixed"] = "auto"
+    """ViT: positions are learned (auto), or fixed sines and cosines."""
+
+
+class BackboneSpec(Settings):
+    """A backbone in full: `build_backbone` makes the same network from it at any time."""
+
+    name: str
+    """A name of the registry, ``file.py:build``, or ``module:Class`` for a module of one's own."""
+    network: Network = Network()
+    """Every setting of the network, resolved."""
+    channels: Annotated[int, Field(ge=1, le=65536)]
+    """Channels of the images."""
+    image_size: Annotated[int, Field(ge=1, le=65536)]
+    """Side of the images, pixels; other sizes work too."""
+    said: str = ""
+    """One sentence: what was chosen, and why."""
+
+
+NAMES = (*resnet.PLANS, *vit.PLANS)
+
+
+def known_backbone(name: str) -> str:
+    """``name`` if it may name a backbone: "auto", one of `NAMES`, or ``file.py:build``.
+
+    Raises:
+        ValueError: it does not; the sentence gives the nearest name.
+    """
+    path, colon, function = name.rpartition(":")
+    if colon and path.endswith(".py") and function.isidentifier():
+        return name
+    if name == "auto" or name in NAMES:
+        return name
+    if colon or name.endswith(".py"):
+        raise ValueError(
+            f"backbone {name!r}: a backbone of your own is written `file.py:build`, where "
+            "build(channels) gives a module."
+        )
+    raise unknown("backbone", name, ("auto", *NAMES))
+
+
+def choose_backbone(
+    name: str, network: Network, channels: int, image_size: int, device: str = "auto"
+) -> BackboneSpec:
+    """The backbone in full, with "auto" and everything left open decided.
+
+    "auto" is resnet_tiny up to 12 px; up to 64 px resnet18 on a GPU, else resnet20; resnet18
+    above. It depends on nothing but the arguments and, for device "auto", on whether there is a
+    GPU.
+
+    Args:
+        name: "auto", one of `NAMES`, or ``file.py:build``.
+        network: what is changed in it.
+        channels: channels of the images.
+        image_size: side of the images, pixels.
+        device: kind of the device, "auto", "cpu", "cuda", ...
+
+    Raises:
+        ValueError: an unknown name, or settings that make no network.
+    """
+    name, why = known_backbone(name), ""
+    counted = "1 channel" if channels == 1 else f"{channels} channels"
+    if name == "auto":
+        name, why = _auto(image_size, device)
+    if name in NAMES:
+        network, what = resolved(name, network, image_size)
+        said = f"Backbone: {name}{why}: {what}, from {counted}."
+    else:
+        _only(name, network, ())
+        path, _, function = name.rpartition(":")
+        said = f"Backbone: {function} of {path}, from {counted}."
+        name = f"{Path(path).resolve()}:{function}"
+    return BackboneSpec(
+        name=name, network=network, channels=channels, image_size=image_size, said=said
+    )
+
+
+def resolved(name: str, network: Network, image_size: int) -> tuple[Network, str]:
+    """Every setting of a network of `NAMES`, and what it is in words.
+
+    Raises:
+        ValueError: settings that make no network, or mean nothing for this one.
+    """
+    if name in resnet.PLANS:
+        return _resolved_resnet(name, network, image_size)
+    return _resolved_vit(name, network, image_size)
+
+
+def _auto(image_size: int, device: str) -> tuple[str, str]:
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    kind = "on a GPU" if device.startswith("cuda") else "without a GPU"
+    if image_size <= 12:
+        return "resnet_tiny", f" (chosen for {image_size} px)"
+    if image_size <= 64:
+        name = "resnet18" if device.startswith("cuda") else "resnet20"
+        return name, f" (chosen for {image_size} px {kind})"
+    return "resnet18", f" (chosen for {image_size} px)"
+
+
+def _only(name: str, network: Network, allowed: tuple[str, ...]) -> None:
+    """Refuses settings that would silently do nothing."""
+    for field, value in network:
+        if field not in allowed and value not in (None, "auto"):
+            raise ValueError(f"network.{field} means nothing for the backbone {name!r}.")
+
+
+def _resolved_resnet(name: str, network: Network, image_size: int) -> tuple[Network, str]:
+    _only(name, network, ("widths", "depths", "stem", "block", "shortcut"))
+    plan, stem = resnet.PLANS[name], network.stem
+    if stem == "auto":
+        stem = "cifar" if image_size <= 64 else "imagenet"
+    plan = resnet.Plan(
+        network.widths or plan.widths,
+        network.depths or plan.depths,
+        plan.block if network.block == "auto" else network.block,
+        plan.shortcut if network.shortcut == "auto" else network.shortcut,
+    )
+    resnet.check_plan(plan)
+    full = Network(stem=stem, **plan._asdict())
+    features = plan.widths[-1] * (1 if plan.block == "basic" else 4)
+    first = "3x3 stem" if stem == "cifar" else "7x7 stem with max-pool"
+    counts = f"widths {plan.widths}, depths {plan.depths}"
+    return full, f"{first}, {counts}, {features} features"
+
+
+def _resolved_vit(name: str, network: Network, image_size: int) -> tuple[Network, str]:
+    _only(name, network, ("widths", "depths", "patch_size", "positions"))
+    plan = vit.PLANS[name]
+    widths, depths = network.widths or (plan.width,), network.depths or (plan.depth,)
+    if len(widths) != 1 or len(depths) != 1:
+        raise ValueError(f"network.widths and network.depths of {name!r} take one number each.")
+    heads = vit.heads_for(widths[0])
+    patch = network.patch_size or vit.patch_size_for(image_size)
+    if patch > image_size:
+        raise ValueError(f"network.patch_size {patch} is larger than the images ({image_size} px).")
+    positions = "learned" if network.positions == "auto" else network.positions
+    full = Network(widths=widths, depths=depths, patch_size=patch, positions=positions)
+    what = f"patches of {patch} px, {depths[0]} blocks, {heads} heads, {widths[0]} features"
+    return full, what

@@ -1,0 +1,216 @@
+"""Vision transformers (arXiv:2010.11929) for any number of channels and any size."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Positions = Literal["learned", "fixed"]
+
+
+class ViTPlan(NamedTuple):
+    """Width F of the tokens and number of blocks; heads are 64 wide."""
+
+    width: int
+    depth: int
+
+
+PLANS: dict[str, ViTPlan] = {
+    "vit_tiny": ViTPlan(192, 12),
+    "vit_small": ViTPlan(384, 12),
+}
+
+
+def patch_size_for(image_size: int) -> int:
+    """The patch side, pixels: 2 up to 12 px, 4 up to 40 px, 8 up to 128 px, 16 above."""
+    for largest, patch in ((12, 2), (40, 4), (128, 8)):
+        if image_size <= largest:
+            return patch
+    return 16
+
+
+def heads_for(width: int) -> int:
+    """Heads of 64, or of 32 where 64 does not divide the width.
+
+    Raises:
+        ValueError: 32 does not divide the width.
+    """
+    for size in (64, 32):
+        if width % size == 0:
+            return width // size
+    raise ValueError(f"network.widths ({width},): the width of a ViT must be a multiple of 32.")
+
+
+class PatchEmbedding(nn.Module):
+    """``(B, C, H, W)`` to ``(B, rows * columns, F)``."""
+
+    def __init__(self, channels: int, width: int, patch_size: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(channels, width, patch_size, patch_size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.proj(images).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
+
+
+class Attention(nn.Module):
+    """Self-attention with one projection for queries, keys and values."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, count, width = x.shape
+        qkv = self.qkv(x).view(batch, count, 3, self.heads, width // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        return self.proj(mixed.transpose(1, 2).reshape(batch, count, width))  # type: ignore[no-any-return]
+
+
+class Perceptron(nn.Module):
+    """The two-layer network of each block, four times as wide inside."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, 4 * width)
+        self.fc2 = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))  # type: ignore[no-any-return]
+
+
+class TransformerBlock(nn.Module):
+    """Attention and perceptron, each after a layer normalisation and around a shortcut."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=1e-6)
+        self.attn = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = Perceptron(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
+
+
+class ViT(nn.Module):
+    """``(B, C, H, W)`` to the class token ``(B, F)`` after the last normalisation.
+
+    Works for any H and W: positions are interpolated (bicubic, antialiased), and images whose
+    sides the patch does not divide are padded with zeros at the right and the bottom. Keys of the
+    state are timm's, without ``head``.
+
+    Args:
+        channels: C of the images.
+        plan: width and depth.
+        patch_size: side of a patch, pixels.
+        image_size: side of the images for which the positions are made, pixels.
+        positions: "learned", or "fixed" sines and cosines (as in MoCo v3 and MAE).
+
+    Attributes:
+        features: F.
+        patch_size: side of a patch, pixels.
+    """
+
+    pos_embed: Tensor
+
+    def __init__(
+        self, channels: int, plan: ViTPlan, patch_size: int, image_size: int, positions: Positions
+    ) -> None:
+        super().__init__()
+        self.features, self.patch_size = plan.width, patch_size
+        self.side = -(-image_size // patch_size)
+        heads = heads_for(plan.width)
+        self.patch_embed = PatchEmbedding(channels, plan.width, patch_size)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, plan.width))
+        if positions == "learned":
+            self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.side**2, plan.width))
+        else:
+            self.register_buffer("pos_embed", sines_and_cosines(self.side, plan.width))
+        self.blocks = nn.ModuleList(TransformerBlock(plan.width, heads) for _ in range(plan.depth))
+        self.norm = nn.LayerNorm(plan.width, eps=1e-6)
+        self._initialise()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.tokens(images)[:, 0]
+
+    def tokens(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Class token and patch tokens ``(B, 1 + K, F)`` after the last normalisation.
+
+        Args:
+            images: ``(B, C, H, W)``.
+            keep: ``(B, K)`` int64, the patches that enter the blocks, counted along rows; None:
+                all of them.
+        """
+        rows, columns = self.grid(images.shape[2], images.shape[3])
+        below = rows * self.patch_size - images.shape[2]
+        right = columns * self.patch_size - images.shape[3]
+        if below or right:
+            images = F.pad(images, (0, right, 0, below))
+        x = self.patch_embed(images) + self._positions(rows, columns)
+        if keep is not None:
+            x = x.gather(1, keep[:, :, None].expand(-1, -1, x.shape[2]))
+        first = (self.cls_token + self.pos_embed[:, :1]).expand(x.shape[0], -1, -1)
+        x = torch.cat([first.to(x.dtype), x], 1)
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)  # type: ignore[no-any-return]
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of patches of an image."""
+        return -(-height // self.patch_size), -(-width // self.patch_size)
+
+    def _positions(self, rows: int, columns: int) -> Tensor:
+        table = self.pos_embed[:, 1:]
+        if rows == columns == self.side:
+            return table
+        # Two small products rather than F.interpolate on the table: its gradient on a GPU would
+        # not be deterministic.
+        with torch.autocast(table.device.type, enabled=False):
+            table = table.view(self.side, self.side, -1)
+            down, across = _resampling(table, rows), _resampling(table, columns)
+            resized = torch.einsum("rs,stf,ct->rcf", down, table, across)
+        return resized.reshape(1, rows * columns, -1)
+
+    def _initialise(self) -> None:
+        for part in self.modules():
+            if isinstance(part, nn.Linear):
+                nn.init.trunc_normal_(part.weight, std=0.02)
+                nn.init.zeros_(part.bias)
+        # As the equivalent linear layer on C * p * p values.
+        kernel = self.patch_embed.proj.weight
+        nn.init.trunc_normal_(kernel, std=kernel[0].numel() ** -0.5)
+        assert self.patch_embed.proj.bias is not None
+        nn.init.zeros_(self.patch_embed.proj.bias)
+        nn.init.trunc_normal_(self.cls_token, std=0.02)
+        if isinstance(self.pos_embed, nn.Parameter):
+            nn.init.trunc_normal_(self.pos_embed, std=0.02)
+
+
+def _resampling(table: Tensor, size: int) -> Tensor:
+    """``(size, side)``: the matrix of the antialiased bicubic resampling from side to size."""
+    side = table.shape[0]
+    unit = torch.eye(side, dtype=table.dtype, device=table.device)[None, None]
+    resized = F.interpolate(unit, (size, side), mode="bicubic", antialias=True)
+    return resized[0, 0]
+
+
+def sines_and_cosines(side: int, width: int) -> Tensor:
+    """Fixed positions ``(1, 1 + side * side, width)``; zeros for the class token.
+
+    A quarter of the width each for the sine and cosine of the column and of the row, with
+    frequencies from 1 to 1/10000 (arXiv:1706.03762, section 3.5; in two dimensions as in MAE).
+    """
+    assert width % 4 == 0
+    place = torch.arange(side, dtype=torch.float64)
+    frequency = 10000.0 ** (-torch.arange(width // 4, dtype=torch.float64) / (width // 4))
+    angle = place[:, None] * frequency
+    wave = torch.cat([angle.sin(), angle.cos()], 1)
+    table = torch.cat([wave.repeat(side, 1), wave.repeat_interleave(side, 0)], 1)
+    return torch.cat([torch.zeros(1, width, dtype=torch.float64), table])[None].float()

@@ -1,0 +1,86 @@
+"""Weights on disk: one safetensors file with a JSON header, read without running code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from selfsight.run_folder import replacing
+
+HEADER = "selfsight"
+
+
+def write_weights(path: str | Path, network: nn.Module, header: dict[str, Any]) -> None:
+    """Writes the state of ``network`` and ``header``, whole or not at all.
+
+    Args:
+        path: the file.
+        network: on any device.
+        header: values that JSON holds.
+    """
+    from safetensors.torch import save_file
+
+    # Copies, since the format refuses tied weights and any memory format but the plain one.
+    tensors = {
+        name: value.detach().cpu().contiguous().clone()
+        for name, value in network.state_dict().items()
+    }
+    text = json.dumps(header, allow_nan=False, sort_keys=True)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={HEADER: text})
+
+
+def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a file of `write_weights`, on the CPU, and its header.
+
+    Raises:
+        ValueError: no such file, a damaged one, or one that something else wrote.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: there is no such file.")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is not a whole safetensors file: {error}.") from None
+    if HEADER not in metadata:
+        raise ValueError(f"{path}: selfsight did not write this file; it has no such header.")
+    try:
+        header = json.loads(metadata[HEADER])
+    except ValueError as error:
+        raise ValueError(f"{path}: its header is not valid JSON: {error}.") from None
+    if not isinstance(header, dict):
+        raise ValueError(f"{path}: its header must be a JSON object.")
+    return tensors, header
+
+
+def put_weights(path: str | Path, network: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Makes the tensors of a file the state of ``network``, in the file's precision.
+
+    Raises:
+        ValueError: names, shapes or kinds of numbers differ; names the first that does.
+    """
+    state = network.state_dict()
+    for names, what in ((state.keys() - tensors, "lacks"), (tensors.keys() - state, "has")):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise ValueError(
+                f"{path} does not fit its network: it {what} {min(names)!r}{more}"
+                + (", which the network does not know." if what == "has" else ".")
+            )
+    for name, value in state.items():
+        given = tensors[name]
+        if given.shape != value.shape:
+            raise ValueError(
+                f"{path} does not fit its network: {name!r} is {tuple(given.shape)} in the file "
+                f"and {tuple(value.shape)} in the network."
+            )
+        if given.is_floating_point() != value.is_floating_point():
+            raise ValueError(f"{path} does not fit its network: {name!r} is {given.dtype}.")
+    network.load_state_dict(tensors, assign=True)
