@@ -1,1 +1,106 @@
+"""Sources: anything a user points at becomes an `ImageSet` through `open_images`."""
 
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from selfsight.data.imageset import ImageSet
+from selfsight.data.sources.conform import list_set, made_like
+from selfsight.data.sources.listing import Listing
+from selfsight.data.splits import assign_splits, draw_pool
+from selfsight.settings import unknown
+
+__all__ = ["open_images"]
+
+
+def open_images(
+    source: str | Path | ImageSet,
+    *,
+    target: str | None = None,
+    group: str | None = None,
+    split: str | None = None,
+    image_size: int | None = None,
+    like: ImageSet | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    max_unreadable: float = 0.05,
+    validation: float = 0.1,
+    test: float = 0.2,
+    root: str | Path | None = None,
+) -> ImageSet:
+    """Opens images: ``digits``, a folder, a table or an array file.
+
+    The set that comes back has its splits complete (see `complete_splits`), and says in ``notes``
+    what was guessed, skipped or converted. With several targets all are kept.
+
+    Args:
+        source: ``digits``; a folder of images; Parquet, CSV, ``.npy`` or ``.npz``; an image set
+            goes through unread.
+        target: which target to balance the splits by, and to check for; None: the only one.
+        group, split: columns of a table, keys of an array file; None: guessed by their names.
+        image_size: side of the square that all images are brought to; None: automatic.
+        like: another set whose size, channels and type are taken over (a pretraining pool).
+        limit: so many images of the pool (train and unlabelled), drawn with ``seed``; validation
+            and test stay whole, so the split is the same with and without a limit.
+        seed: of the validation split and the limit.
+        max_unreadable: largest share of images that may be skipped because they are damaged.
+        validation, test: shares that are cut where the source gives no such split.
+        root: folder that the paths of a manifest must stay in; None: the folder it lies in.
+
+    Raises:
+        ValueError: one sentence that names what is wrong with the source or an argument.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit: must be at least 1 image (got {limit}).")
+    if image_size is not None and image_size < 4:
+        raise ValueError(f"image_size: must be at least 4 pixels (got {image_size}).")
+    if isinstance(source, ImageSet):
+        listing = list_set(source)
+    else:
+        listing = _listed(source, target, group, split, None if root is None else Path(root))
+    if target is not None and target not in listing.targets:
+        if not listing.targets:
+            raise ValueError(f"target {target!r}: {listing.name} has no targets.")
+        raise unknown(f"target in {listing.name} named", target, listing.targets)
+    splits, said = assign_splits(
+        listing.splits,
+        listing.targets,
+        listing.groups,
+        target,
+        validation=validation,
+        test=test,
+        seed=seed,
+    )
+    rows = draw_pool(splits, len(splits) if limit is None else limit, seed)
+    size = (like.height, like.width) if like is not None else image_size
+    loaded = listing.load(rows, size, max_unreadable)
+    kept = replace(listing, splits=splits).take(loaded.rows)
+    notes = [*kept.notes, *loaded.notes, *said]
+    if len(rows) < len(splits):
+        notes.append(f"{len(splits):,} images were limited to {limit:,} of the pool.")
+    images = ImageSet(
+        name=kept.name,
+        pixels=loaded.pixels,
+        row_ids=kept.row_ids,
+        splits=kept.splits,
+        targets=kept.targets,
+        groups=kept.groups,
+        group_name=kept.group_name,
+        mirrored=kept.mirrored,
+        notes=tuple(notes),
+    )
+    return images if like is None else made_like(images, like)
+
+
+def _listed(
+    source: str | Path, target: str | None, group: str | None, split: str | None, root: Path | None
+) -> Listing:
+    from selfsight.data.sources import digits, table
+
+    if str(source) == digits.NAME:
+        return digits.list_digits()
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise ValueError(f"{source}: there is no such file or folder.")
+    return table.list_table(path, target, group, split, root)

@@ -1,0 +1,276 @@
+"""Encoded images (files or bytes) into one array of one size, a thread pool at a time."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Encoded = bytes | Path
+Kind = Literal["grey", "grey16", "float", "color"]
+Batches = Callable[[NDArray[np.int64]], Iterable[list["Encoded | str"]]]
+"""Row numbers -> the encoded images in that order, some at a time; text says why there is none."""
+
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "MPO")
+SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".tif", ".tiff", ".bmp"}
+SUFFIXES |= {".dib", ".gif", ".pgm", ".ppm", ".pnm"}
+MAX_NATIVE = 256
+MAX_AUTOMATIC = 224
+KINDS: dict[str, Kind] = {"1": "grey", "L": "grey", "LA": "grey", "La": "grey", "F": "float"}
+SCANNED = 3
+
+
+@dataclass(frozen=True)
+class Header:
+    """What can be known before decoding."""
+
+    height: int
+    width: int
+    kind: Kind
+
+
+@dataclass
+class Unreadable:
+    """Images that could not be read: row -> why."""
+
+    reasons: dict[int, str] = field(default_factory=dict)
+
+    def check(self, row_ids: NDArray[np.str_], allowed: float, source: str) -> None:
+        """Raises ``ValueError`` when more than the share ``allowed`` is unreadable."""
+        if self.reasons and len(self.reasons) > allowed * len(row_ids):
+            first = min(self.reasons)
+            raise ValueError(
+                f"{source}: {len(self.reasons):,} of {len(row_ids):,} images cannot be read, more "
+                f"than the {allowed:.0%} that max_unreadable allows; the first is "
+                f"{row_ids[first]} ({self.reasons[first]})."
+            )
+
+    def notes(self, row_ids: NDArray[np.str_]) -> list[str]:
+        if not self.reasons:
+            return []
+        rows = sorted(self.reasons)
+        named = "; ".join(f"{row_ids[row]} ({self.reasons[row]})" for row in rows[:SCANNED])
+        more = "" if len(rows) <= SCANNED else f"; and {len(rows) - SCANNED:,} more"
+        what = "image was" if len(rows) == 1 else "images were"
+        return [f"{len(rows):,} unreadable {what} skipped: {named}{more}."]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Height, width, channels and type that all images are brought to, and why."""
+
+    height: int
+    width: int
+    channels: int
+    dtype: Any
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.height, self.width, self.channels
+
+
+def scan(batches: Batches, rows: NDArray[np.int64]) -> tuple[dict[int, Header], Unreadable]:
+    """The headers of the rows, and the rows that have none."""
+    headers: dict[int, Header] = {}
+    bad = Unreadable()
+    for row, found in zip(rows.tolist(), _each(_header, batches(rows)), strict=True):
+        if isinstance(found, Header):
+            headers[row] = found
+        else:
+            bad.reasons[row] = found
+    return headers, bad
+
+
+def plan(headers: Iterable[Header], size: int | tuple[int, int] | None) -> Plan:
+    """One size, number of channels and type for all the images.
+
+    Images of one size up to 256 pixels stay as they are; others are brought to a square with the
+    median short side, rounded to a multiple of 8, at most 224 pixels.
+
+    Args:
+        headers: of all the images; at least one.
+        size: of the square, or (height, width), or None: automatic.
+    """
+    kinds: Counter[Kind] = Counter()
+    sizes: Counter[tuple[int, int]] = Counter()
+    for header in headers:
+        kinds[header.kind] += 1
+        sizes[header.height, header.width] += 1
+    notes: list[str] = []
+    (height, width), _ = sizes.most_common(1)[0]
+    if size is not None:
+        height, width = (size, size) if isinstance(size, int) else size
+    elif len(sizes) > 1 or min(height, width) > MAX_NATIVE:
+        short = np.repeat([min(pair) for pair in sizes], list(sizes.values()))
+        side = min(MAX_AUTOMATIC, max(8, 8 * round(float(np.median(short)) / 8)))
+        height = width = side
+    if any(pair != (height, width) for pair in sizes):
+        heights, widths = zip(*sizes, strict=True)
+        span = f"{min(heights)}x{min(widths)} to {max(heights)}x{max(widths)}"
+        what = f"Images of {len(sizes):,} sizes ({span})" if len(sizes) > 1 else f"Images ({span})"
+        notes.append(f"{what} were resized and centre-cropped to {height}x{width} pixels.")
+    channels = 1
+    dtype: np.dtype[Any] = np.dtype(np.uint8)
+    if kinds["color"]:
+        channels = 3
+        if kinds["grey"] or kinds["grey16"] or kinds["float"]:
+            grey = kinds.total() - kinds["color"]
+            notes.append(f"{grey:,} grey images among coloured ones were made RGB of 8 bits.")
+    elif kinds["float"]:
+        dtype = np.dtype(np.float32)
+    elif kinds["grey16"]:
+        dtype = np.dtype(np.uint16)
+        if kinds["grey"]:
+            notes.append(f"{kinds['grey']:,} grey images of 8 bits were widened to 16 bits.")
+    return Plan(height, width, channels, dtype, tuple(notes))
+
+
+def fill(
+    pixels: NDArray[Any], batches: Batches, rows: NDArray[np.int64], wanted: Plan
+) -> Unreadable:
+    """Decodes the rows into ``pixels`` one after the other, leaving no gap for unreadable ones."""
+    bad = Unreadable()
+    place = 0
+    images = _each(lambda encoded: decode(encoded, wanted), batches(rows))
+    for row, image in zip(rows.tolist(), images, strict=True):
+        if isinstance(image, str):
+            bad.reasons[row] = image
+        else:
+            pixels[place] = image
+            place += 1
+    return bad
+
+
+def decode(encoded: Encoded, wanted: Plan) -> NDArray[Any]:
+    """One image ``(H, W, C)``: upright, converted, resized on its short side, centre-cropped.
+
+    Transparent pixels are shown on white.
+    """
+    from PIL import ImageOps
+
+    with _opened(encoded) as image:
+        if image.format in ("JPEG", "MPO"):  # decoding at a power-of-two scale is much cheaper
+            image.draft(None, (2 * wanted.width, 2 * wanted.height))
+        upright: Any = ImageOps.exif_transpose(image)
+        return _fitted(_converted(upright, wanted), wanted)
+
+
+def grey_only(pixels: NDArray[Any]) -> bool:
+    """Whether three channels hold the same values in every image."""
+    for first in range(0, len(pixels), 256):
+        part = pixels[first : first + 256]
+        if (part[..., 0] != part[..., 1]).any() or (part[..., 0] != part[..., 2]).any():
+            return False
+    return True
+
+
+def _converted(image: Any, wanted: Plan) -> Any:
+    from PIL import Image
+
+    deep = image.mode.startswith("I") or image.mode == "F"
+    if wanted.dtype == np.float32:
+        return image if deep and image.mode == "F" else image.convert("F")
+    if wanted.dtype == np.uint16:
+        values = np.asarray(image if deep else image.convert("L"))
+        values = values if deep else values.astype(np.uint16) * 257
+        return Image.fromarray(np.clip(values, 0, 65535).astype(np.float32))
+    if deep:
+        values = np.asarray(image).astype(np.float64)
+        image = Image.fromarray(np.clip(values / 257, 0, 255).round().astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image)
+    return image.convert("L" if wanted.channels == 1 else "RGB")
+
+
+def _fitted(image: Any, wanted: Plan) -> NDArray[Any]:
+    from PIL import Image
+
+    height, width = wanted.height, wanted.width
+    if image.size != (width, height):
+        scale = max(height / image.height, width / image.width)
+        size = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
+        if image.size != size:
+            image = image.resize(size, Image.Resampling.BICUBIC)
+        left, top = (image.width - width) // 2, (image.height - height) // 2
+        image = image.crop((left, top, left + width, top + height))
+    values = np.asarray(image)
+    if wanted.dtype == np.uint16:
+        values = np.clip(values.round(), 0, 65535).astype(np.uint16)
+    return values.reshape(wanted.shape)
+
+
+def _header(encoded: Encoded) -> Header:
+    with _opened(encoded) as image:
+        width, height = image.size
+        if image.format in ("JPEG", "MPO", "TIFF", "WEBP", "PNG"):
+            turned = image.getexif().get(0x0112, 1) >= 5  # orientations 5 to 8 swap the sides
+            width, height = (height, width) if turned else (width, height)
+        kind = KINDS.get(image.mode, "grey16" if image.mode.startswith("I") else "color")
+        return Header(height, width, kind)
+
+
+@contextmanager
+def _opened(encoded: Encoded) -> Iterator[Any]:
+    """An opened image; only plain raster formats, so that no file can start a program."""
+    from PIL import Image
+
+    with (
+        io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded.open("rb") as file,
+        Image.open(file, formats=FORMATS) as image,
+    ):
+        yield image
+
+
+def _each(
+    task: Callable[[Encoded], Any], batches: Iterable[Sequence[Encoded | str]]
+) -> Iterator[Any]:
+    """The task's result, or why there is none, for each image, in order, from a thread pool."""
+    from PIL import Image
+
+    def one(encoded: Encoded | str) -> Any:
+        if isinstance(encoded, str):
+            return encoded
+        try:
+            return task(encoded)
+        except Exception as error:  # a damaged file can raise anything inside a decoder
+            return _reason(error, encoded)
+
+    def some(part: Sequence[Encoded | str]) -> list[Any]:
+        return [one(encoded) for encoded in part]
+
+    with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        for batch in batches:
+            parts = [batch[first : first + 64] for first in range(0, len(batch), 64)]
+            for results in pool.map(some, parts):
+                yield from results
+
+
+def _reason(error: Exception, encoded: Encoded) -> str:
+    from PIL import Image, UnidentifiedImageError
+
+    size = len(encoded) if isinstance(encoded, bytes) else None
+    if isinstance(encoded, Path) and encoded.is_file():
+        size = encoded.stat().st_size
+    if size == 0:
+        return "an empty file"
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return "more pixels than an honest image has, perhaps a decompression bomb"
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image of a known format"
+    text = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+    return text.replace(str(encoded), "the file") if isinstance(encoded, Path) else text

@@ -1,0 +1,397 @@
+"""Splits that never cut a group and keep the label distribution; few-label subsets.
+
+What is given is kept. Test is cut by ratio where there are labels and no test split, validation is
+cut from train. Both are cut from *units* (groups, or single images) so that the counts of every
+label on the two sides are as close to the asked share as the groups allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfsight.data.imageset import ImageSet, Target
+
+MAX_UNLABELLED_VALIDATION = 2000
+TEST_SEED = 0
+BINS = 10
+MAX_LABELS = 1000
+
+Rows = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+def complete_splits(
+    images: ImageSet,
+    target_name: str | None,
+    *,
+    validation: float = 0.1,
+    test: float = 0.2,
+    seed: int = 0,
+) -> ImageSet:
+    """The image set with all its splits; says in ``notes`` what was cut.
+
+    Splits that are there are kept. Test is cut from the labelled train rows where there are labels
+    but no test (always with the same seed: it belongs to the data, not to a training); validation
+    is cut from train with ``seed``. Rows of train whose target is unknown stay in train. Without
+    any label, all rows become ``unlabelled`` but a validation share of at most 2,000 images.
+
+    Args:
+        images: rows not given to a split are in ``train``.
+        target_name: the labels to keep balanced; None: the first target, numbers last.
+        validation: share of train.
+        test: share of the labelled rows.
+        seed: of the validation split.
+
+    Raises:
+        ValueError: a share is not in [0, 1).
+    """
+    splits, notes = assign_splits(
+        images.splits,
+        images.targets,
+        images.groups,
+        target_name,
+        validation=validation,
+        test=test,
+        seed=seed,
+    )
+    return replace(images, splits=splits).with_notes(*notes)
+
+
+def assign_splits(
+    splits: NDArray[np.str_],
+    targets: Mapping[str, Target],
+    groups: NDArray[np.int64] | None,
+    target_name: str | None,
+    *,
+    validation: float,
+    test: float,
+    seed: int,
+) -> tuple[NDArray[np.str_], list[str]]:
+    """`complete_splits` without pixels: the new splits, and what was done."""
+    for name, share in (("validation", validation), ("test", test)):
+        if not 0.0 <= share < 1.0:
+            raise ValueError(f"{name}: must be a share from 0 to below 1 (got {share}).")
+    splits = splits.astype("<U10")
+    target = _balanced_target(targets, target_name)
+    notes: list[str] = []
+    if target is None or not target.known.any():
+        return _unlabelled_splits(splits, groups, validation, seed)
+    by = _described(target, groups)
+    if test > 0 and not (splits == "test").any():
+        chosen = _cut(splits, target, groups, test, TEST_SEED)
+        splits[chosen] = "test"
+        notes.append(_said("test", chosen, test, by))
+    if validation > 0 and not (splits == "validation").any():
+        chosen = _cut(splits, target, groups, validation, seed)
+        splits[chosen] = "validation"
+        notes.append(_said("validation", chosen, validation, by))
+    return splits, notes
+
+
+def draw_pool(splits: NDArray[np.str_], limit: int, seed: int) -> Rows:
+    """Rows that stay when the pool (train and unlabelled) is limited to ``limit`` rows.
+
+    Validation and test stay whole; the draw is uniform, and the rows stay in order.
+    """
+    pool = np.flatnonzero(np.isin(splits, ("train", "unlabelled")))
+    if limit < len(pool):
+        pool = np.random.default_rng([seed, 2]).choice(pool, limit, replace=False)
+    others = np.flatnonzero(np.isin(splits, ("validation", "test")))
+    return np.sort(np.concatenate([pool, others])).astype(np.int64)
+
+
+def few_labels(
+    target: Target, rows: Rows, fraction: float, seed: int, groups: NDArray[np.int64] | None = None
+) -> Rows:
+    """A stratified subset of the rows whose target is known, in ascending order.
+
+    The rows get one order, drawn from the seed, in which every beginning is balanced (Webster's
+    divisor method over the classes); the subset is its beginning. So a smaller fraction is part
+    of a larger one, and the count is ``round(fraction * known)``, but at least one row of each
+    class (each label) that is present, even where the fraction alone would give none. Several
+    labels are balanced over their combinations, numbers over quantile bins.
+
+    Args:
+        target: of the whole image set.
+        rows: candidates, indices into the image set.
+        fraction: share of the candidates with a known target, in (0, 1].
+        seed: of the draw.
+        groups: of the whole image set; the rows of a class then come from as many groups as
+            possible before a second one comes from the same group.
+
+    Raises:
+        ValueError: the fraction is not in (0, 1], or no candidate has a known target.
+    """
+    if not 0.0 < fraction <= 1.0:
+        raise ValueError(f"label fraction: must be above 0 and at most 1 (got {fraction}).")
+    rows = np.asarray(rows, np.int64)
+    rows = rows[target.known[rows]]
+    if not len(rows):
+        raise ValueError(f"target {target.name!r}: none of the images to label has a known value.")
+    random = np.random.default_rng([seed, 3])
+    part = target.take(rows)
+    strata = _strata(part)
+    rank = _rank_within(strata, None if groups is None else groups[rows], random)
+    sizes = np.bincount(strata)
+    # A jitter that is evenly spread over the strata keeps small strata from all coming last.
+    jitter = (random.random() + np.arange(len(sizes)) * 0.6180339887498949) % 1.0
+    if part.kind == "class":
+        jitter = 0.5 + 1e-9 * random.random(len(sizes))
+    key = (rank + jitter[strata]) / sizes[strata]
+    order = np.argsort(key, kind="stable")
+    if part.kind in ("class", "labels"):
+        order = _cover_first(order, part)
+        least = _covering(order, part)
+    else:
+        least = 1
+    count = max(least, round(fraction * len(rows)))
+    return np.sort(rows[order[:count]])
+
+
+def balanced_cut(
+    columns: NDArray[np.float64],
+    strata: Rows,
+    groups: NDArray[np.int64] | None,
+    share: float,
+    seed: int,
+) -> Mask:
+    """Rows ``(N,)`` that go to a side of about ``share``, no group cut, labels balanced.
+
+    Single images of the same labels are interchangeable: their share is drawn at random. Groups,
+    and what remains of a fraction, are chosen by a local search (flips and swaps, several random
+    starts) that makes the squared deviations of the label counts, each over its expected count,
+    and of the size as small as it can.
+
+    Args:
+        columns: ``(N, K)`` counts to balance (one-hot classes, labels, bins).
+        strata: ``(N,)`` the same number for rows of the same columns.
+        groups: ``(N,)``, -1 for a row of its own, or None.
+        share: of the rows, in (0, 1).
+        seed: of the draw.
+    """
+    random = np.random.default_rng([seed, 1])
+    unit, sizes = _units(groups, len(columns))
+    counts = np.zeros((len(sizes), columns.shape[1] + 1))
+    np.add.at(counts[:, :-1], unit, columns)
+    counts[:, -1] = sizes
+    first = np.zeros(len(sizes), np.int64)
+    first[unit] = np.arange(len(unit))
+    kind = np.where(sizes == 1, strata[first], strata.max(initial=0) + 1 + np.arange(len(sizes)))
+    taken = _choose_units(counts, kind, share, random)
+    if not taken.any() and len(sizes) > 1:
+        taken[np.lexsort((random.random(len(sizes)), sizes))[0]] = True
+    return np.asarray(taken[unit])
+
+
+def _choose_units(
+    counts: NDArray[np.float64], kind: Rows, share: float, random: np.random.Generator
+) -> Mask:
+    """Units ``(G,)`` whose summed counts ``(G, K)`` come closest to the share of the total."""
+    _, kind, many = np.unique(kind, return_inverse=True, return_counts=True)
+    rank = _rank_within(kind, None, random)
+    expected = share * many
+    sure = np.floor(expected + 1e-9).astype(np.int64)
+    taken = np.asarray(rank < sure[kind])
+    open_units = np.flatnonzero((rank == sure[kind]) & (expected - sure > 1e-9)[kind])
+    if not len(open_units):
+        return taken
+    total = counts.sum(axis=0)
+    weight = 1.0 / np.sqrt(np.maximum(total, 1.0))
+    weight[-1] *= np.sqrt(max(counts.shape[1] - 1, 1))
+    scaled = counts[open_units] * weight
+    rest = (counts[taken].sum(axis=0) - share * total) * weight
+    starts = 8 if len(open_units) <= 512 else 1
+    chance = (expected - sure)[kind[open_units]]
+    found = [_local_search(scaled, rest, chance, random) for _ in range(starts)]
+    taken[open_units] = min(found, key=lambda pair: pair[0])[1]
+    return taken
+
+
+def _local_search(
+    units: NDArray[np.float64],
+    rest: NDArray[np.float64],
+    chance: NDArray[np.float64],
+    random: np.random.Generator,
+) -> tuple[float, Mask]:
+    """``(cost, chosen (G,))``: a subset of the units whose sum is near ``-rest``."""
+    chosen = random.random(len(units)) < chance
+    deviation = rest + units[chosen].sum(axis=0)
+    norms = (units**2).sum(axis=1)
+    gram = units @ units.T if len(units) <= 512 else None
+    for _ in range(4 * len(units)):
+        sign = np.where(chosen, -1.0, 1.0)
+        gain = 2.0 * sign * (units @ deviation) + norms
+        flips = [int(gain.argmin())]
+        best = float(gain[flips[0]])
+        if gram is not None and chosen.any() and not chosen.all():
+            inside, outside = np.flatnonzero(chosen), np.flatnonzero(~chosen)
+            swap = gain[inside, None] + gain[None, outside] - 2.0 * gram[np.ix_(inside, outside)]
+            row, column = divmod(int(swap.argmin()), len(outside))
+            if swap[row, column] < best:
+                best, flips = float(swap[row, column]), [int(inside[row]), int(outside[column])]
+        if best >= -1e-12:
+            break
+        deviation = deviation + (sign[flips, None] * units[flips]).sum(axis=0)
+        chosen[flips] = ~chosen[flips]
+    return float(deviation @ deviation), chosen
+
+
+def _cut(
+    splits: NDArray[np.str_],
+    target: Target,
+    groups: NDArray[np.int64] | None,
+    share: float,
+    seed: int,
+) -> Rows:
+    """Rows of train to move: a share of those with a known target, and all of their groups."""
+    train = splits == "train"
+    rows = np.flatnonzero(train & target.known)
+    if len(rows) < 2:
+        return rows[:0]
+    if target.kind == "identity" and groups is None:
+        groups = target.values
+    part = target.take(rows)
+    inside = None if groups is None else groups[rows]
+    chosen = rows[balanced_cut(_columns(part), _strata(part), inside, share, seed)]
+    if groups is None:
+        return chosen
+    moved = np.unique(groups[chosen])
+    whole = train & np.isin(groups, moved[moved >= 0])
+    whole[chosen] = True
+    return np.flatnonzero(whole)
+
+
+def _unlabelled_splits(
+    splits: NDArray[np.str_], groups: NDArray[np.int64] | None, validation: float, seed: int
+) -> tuple[NDArray[np.str_], list[str]]:
+    train = np.flatnonzero(splits == "train")
+    share = min(validation, MAX_UNLABELLED_VALIDATION / max(len(train), 1))
+    splits[train] = "unlabelled"
+    notes = [f"No labels: {len(train):,} images are unlabelled, for pretraining only."]
+    if share > 0 and len(train) > 1 and not (splits == "validation").any():
+        inside = None if groups is None else groups[train]
+        nothing = np.zeros((len(train), 0))
+        chosen = train[balanced_cut(nothing, np.zeros(len(train), np.int64), inside, share, seed)]
+        splits[chosen] = "validation"
+        notes.append(f"{len(chosen):,} of them are kept out as validation.")
+    return splits, notes
+
+
+def _balanced_target(targets: Mapping[str, Target], name: str | None) -> Target | None:
+    if name is not None:
+        return targets[name]
+    known = [target for target in targets.values() if target.known.any()]
+    return min(known, key=lambda target: target.kind == "number", default=None)
+
+
+def _described(target: Target, groups: NDArray[np.int64] | None) -> str:
+    if groups is None and target.kind == "identity":
+        return f"no {target.name} in two splits"
+    return f"balanced by {target.name}" + ("" if groups is None else ", no group in two splits")
+
+
+def _said(split: str, chosen: Rows, share: float, by: str) -> str:
+    if not len(chosen):
+        return f"There is no {split} split: too few images or groups to cut one from train."
+    return f"{len(chosen):,} images ({share:.0%}) were cut from train as {split}, {by}."
+
+
+def _units(groups: NDArray[np.int64] | None, count: int) -> tuple[Rows, Rows]:
+    """The unit of each row ``(N,)`` and the size of each unit ``(G,)``."""
+    if groups is None:
+        return np.arange(count), np.ones(count, np.int64)
+    groups = groups.astype(np.int64).copy()
+    alone = groups < 0
+    groups[alone] = groups.max(initial=0) + 1 + np.arange(int(alone.sum()))
+    _, unit, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    return unit, sizes
+
+
+def _bins(values: NDArray[np.float32]) -> Rows:
+    """Quantile bins ``(N, D)``, -1 unknown; fewer bins for vectors."""
+    count = BINS if values.shape[1] == 1 else max(2, round(BINS ** (1 / values.shape[1])))
+    bins = np.full(values.shape, -1, np.int64)
+    for column, numbers in enumerate(values.T):
+        known = ~np.isnan(numbers)
+        if known.any():
+            edges = np.unique(np.quantile(numbers[known], np.linspace(0, 1, count + 1)[1:-1]))
+            bins[known, column] = np.searchsorted(edges, numbers[known], side="right")
+    return bins
+
+
+def _columns(target: Target) -> NDArray[np.float64]:
+    """Counts to balance ``(N, K)``; none for identities and very many classes."""
+    if target.kind == "labels":
+        return np.nan_to_num(target.values.astype(np.float64))
+    if target.kind == "number":
+        bins = _bins(target.values)
+        return np.concatenate(
+            [(bins[:, [d]] == np.arange(BINS)).astype(np.float64) for d in range(bins.shape[1])], 1
+        )
+    if target.kind == "identity" or len(target.names) > MAX_LABELS:
+        return np.zeros((len(target.values), 0))
+    one_hot = target.values[:, None] == np.arange(len(target.names))
+    return np.asarray(one_hot, np.float64)
+
+
+def _strata(target: Target) -> Rows:
+    """A number ``(N,)`` for each row, the same for rows that are balanced as one."""
+    if target.values.ndim == 1:
+        keys = target.values
+    else:
+        # float16 represents 0, 1, NaN and bin numbers exactly and keeps the rows short.
+        table = _bins(target.values) if target.kind == "number" else target.values
+        table = np.ascontiguousarray(table.astype(np.float16))
+        keys = table.view(np.dtype((np.void, table.dtype.itemsize * table.shape[1])))[:, 0]
+    return np.asarray(np.unique(keys, return_inverse=True)[1].reshape(-1), np.int64)
+
+
+def _rank_within(
+    strata: Rows, groups: NDArray[np.int64] | None, random: np.random.Generator
+) -> Rows:
+    """Place ``(N,)`` of each row in a random order of its stratum; groups take turns."""
+    noise = random.random(len(strata))
+    turn = np.zeros(len(strata), np.int64)
+    if groups is not None:
+        unit, _ = _units(groups, len(strata))
+        turn = _places(np.lexsort((noise, unit, strata)), strata * (unit.max(initial=0) + 1) + unit)
+    return _places(np.lexsort((noise, turn, strata)), strata)
+
+
+def _places(order: Rows, key: Rows) -> Rows:
+    """Place of each row among those of its key, along an order sorted by key."""
+    place = np.empty(len(order), np.int64)
+    ordered = key[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    lengths = np.diff(np.r_[starts, len(order)])
+    place[order] = np.arange(len(order)) - np.repeat(starts, lengths)
+    return place
+
+
+def _first_of_each(order: Rows, target: Target) -> list[int]:
+    """Positions along the order that are needed for one row of each class or label."""
+    if target.kind == "class":
+        return [int(i) for i in np.unique(target.values[order], return_index=True)[1]]
+    positions: list[int] = []
+    values = np.nan_to_num(target.values[order]) > 0
+    covered = np.zeros(values.shape[1], bool)
+    for label in np.argsort(values.sum(axis=0), kind="stable"):  # rarest first
+        if values[:, label].any() and not covered[label]:
+            positions.append(int(values[:, label].argmax()))
+            covered |= values[positions[-1]]
+    return positions
+
+
+def _cover_first(order: Rows, target: Target) -> Rows:
+    """The order with one row of each class or label moved to its beginning."""
+    first = np.zeros(len(order), bool)
+    first[_first_of_each(order, target)] = True
+    return np.concatenate([order[first], order[~first]])
+
+
+def _covering(order: Rows, target: Target) -> int:
+    return max(_first_of_each(order, target), default=0) + 1

@@ -1,0 +1,61 @@
+"""Mean and standard deviation of each channel, in unit scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfsight.data.imageset import ImageSet
+
+CHUNK_BYTES = 16 << 20
+SCALES = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What normalisation needs, one number a channel, in unit scale.
+
+    Unit scale is uint8 over 255, uint16 over 65535, float32 as it is.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def channel_statistics(images: ImageSet, rows: NDArray[np.int64]) -> Statistics:
+    """Statistics over all pixels of the rows, in float64, a chunk at a time.
+
+    A channel that is constant gets the smallest step of its type as standard deviation (1 for
+    float32), so that nothing is divided by 0.
+
+    Raises:
+        ValueError: no rows, or pixels that are not finite.
+    """
+    if not len(rows):
+        raise ValueError(f"{images.name}: there are no images to take the channel statistics of.")
+    size = max(1, CHUNK_BYTES // (8 * int(np.prod(images.pixels.shape[1:]))))
+    count = 0
+    mean = np.zeros(images.channels)
+    squares = np.zeros(images.channels)
+    for first in range(0, len(rows), size):
+        chunk = images.pixels[rows[first : first + size]].reshape(-1, images.channels)
+        values = chunk.astype(np.float64)
+        # Chan et al.: merging centred sums stays exact where sums of squares would cancel.
+        part_mean = values.mean(axis=0)
+        part_squares = ((values - part_mean) ** 2).sum(axis=0)
+        shift = part_mean - mean
+        total = count + len(values)
+        mean += shift * len(values) / total
+        squares += part_squares + shift**2 * count * len(values) / total
+        count = total
+    if not (np.isfinite(mean).all() and np.isfinite(squares).all()):
+        raise ValueError(f"{images.name}: some pixels are NaN or infinite; replace them first.")
+    scale = SCALES[images.pixels.dtype.name]
+    std = np.sqrt(squares / count) / scale
+    if images.pixels.dtype == np.float32:
+        std = np.where(std <= 1e-6 * np.abs(mean), 1.0, std)
+    else:
+        std = np.maximum(std, 1.0 / scale)
+    return Statistics(tuple((mean / scale).tolist()), tuple(std.tolist()))
