@@ -1,3 +1,90 @@
-"""selfsight: image representations from unlabelled images, proved with few labels."""
+"""selfsight: image representations from unlabelled images, proved with few labels.
+
+The verbs of the command line are functions here; heavy libraries are imported when one is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from selfsight.methods import METHODS
+
+if TYPE_CHECKING:
+    from selfsight.data.imageset import ImageSet
+    from selfsight.evaluation.protocol import Results
+    from selfsight.networks.backbones import Backbone
+    from selfsight.training.run import Run
 
 __version__ = "0.1.0"
+__all__ = ["METHODS", "evaluate", "load", "open_images", "pretrain", "report", "run"]
+
+
+def open_images(source: str | Path, **options: Any) -> ImageSet:
+    """Opens images: see `selfsight.data.sources.open_images`."""
+    from selfsight.data import sources
+
+    return sources.open_images(source, **options)
+
+
+def pretrain(
+    method: str,
+    data: str | Path | ImageSet,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> Run:
+    """Trains a backbone on images without labels: ``pretrain("simclr", "digits", epochs=20)``.
+
+    Args:
+        method: a name in `METHODS`, or the path of a file of your own.
+        data: what `open_images` takes, or an image set.
+        settings: more settings, nested or dotted: ``{"optimizer.lr": 1e-3}``.
+        changes: settings of `selfsight.training.settings.Pretrain` by name.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ValueError: one sentence on what cannot be used and what to change.
+    """
+    from selfsight.data.imageset import ImageSet
+    from selfsight.training import pretrain as training
+    from selfsight.training.settings import Pretrain
+
+    images = data if isinstance(data, ImageSet) else None
+    name = data.name if isinstance(data, ImageSet) else str(data)
+    base = Pretrain.model_validate({"method": method, "data": name})
+    return training.pretrain(base.updated({**(settings or {}), **changes}), images)
+
+
+def run(data: str | Path, *, method: str = "simclr", **changes: Any) -> Path:
+    """Pretrains, evaluates and reports; returns the path of the page."""
+    from selfsight import pipeline
+
+    base = pipeline.Pipeline.model_validate({"method": method, "data": str(data)})
+    return pipeline.run(base.updated(changes))
+
+
+def evaluate(run: str | Path | Run, data: str | Path | None = None, **changes: Any) -> Results:
+    """Measures a run beside its controls: see `selfsight.evaluation.protocol.evaluate`."""
+    from selfsight.evaluation import protocol
+
+    path = run if isinstance(run, str | Path) else run.folder.path
+    base = protocol.Evaluate(run=str(path), data=None if data is None else str(data))
+    return protocol.evaluate(base.updated(changes))
+
+
+def report(runs: str | Path | Sequence[str | Path], out: str | Path | None = None) -> Path:
+    """Writes one self-contained page on one run or several; returns its path."""
+    from selfsight.reporting.page import write_report
+
+    return write_report([runs] if isinstance(runs, str | Path) else runs, out)
+
+
+def load(run: str | Path) -> Backbone:
+    """The trained backbone of a run, in eval mode: ``(B, C, H, W)`` normalised -> ``(B, F)``."""
+    from selfsight.training.run import load_run
+
+    return load_run(run).backbone()

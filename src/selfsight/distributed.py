@@ -107,5 +107,3 @@ def with_global_statistics(module: nn.Module) -> nn.Module:
         if type(part) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
             part.__class__ = GlobalBatchNorm
     return module
-
-

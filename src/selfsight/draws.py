@@ -1,7 +1,7 @@
 """Random numbers as a function of keys.
 
-Every draw of a view or a mask is ``uniform(keys, stream, n)``: a counter-based hash, so that it is
-the same on one process or many, on CPU or GPU, eager or compiled, and needs nothing in a checkpoint.
+Every draw of a view or a mask is ``uniform(keys, stream, n)``: a counter-based hash, so it is
+the same on one process or many, on CPU or GPU, eager or compiled, with nothing to checkpoint.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ from `Method`, the only one in its file. It knows of no optimizer, logger, devic
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -81,11 +81,18 @@ class Output(NamedTuple):
 
 
 class Method(nn.Module):
-    """An objective that trains a backbone from views (and labels where there are some)."""
+    """An objective that trains a backbone from views (and labels where there are some).
+
+    ``paper``, ``views`` and ``optimizer`` belong to the class; so does the nested ``Settings``.
+    """
 
     paper: ClassVar[str]
     views: ClassVar[tuple[View, ...]]
+    """What it wants to see, as in its paper; resolved against the image set."""
     optimizer: ClassVar[Optimizer]
+    """The recipe of its paper."""
+    small: ClassVar[Mapping[str, Any]] = {}
+    """The preset for small images: changes to ``optimizer``, ``method`` and ``views``."""
 
     class Settings(MethodSettings):
         """Replaced by each method."""
@@ -101,8 +108,3 @@ class Method(nn.Module):
 
     def after_step(self, progress: Tensor) -> None:
         """Called after each optimizer step: moving averages, teachers."""
-
-
-def mean_of(losses: Sequence[Tensor]) -> Tensor:
-    """The mean of 0-d losses."""
-    return sum(losses[1:], losses[0]) / len(losses)

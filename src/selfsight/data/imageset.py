@@ -35,7 +35,7 @@ class Target:
 
     Attributes:
         name: the column it comes from.
-        kind: ``class``, ``labels`` (several at once), ``number`` (scalar or vector) or ``identity``.
+        kind: ``class``, ``labels`` (several at once), ``number`` (scalar or vector), ``identity``.
         values: class and identity ``(N,)`` int64, -1 unknown; labels ``(N, K)`` and numbers
             ``(N, D)`` float32, NaN unknown.
         names: of the classes, the labels or the numbers.

@@ -1,0 +1,240 @@
+"""The verbs as commands: thin, one function a verb.
+
+Flags are made from the settings of the verb; its first words are positional; ``--settings
+file.yaml`` gives other defaults, which flags override.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from selfsight.settings import Settings, read_yaml, sentence, unknown
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A command.
+
+    Attributes:
+        summary: one line of the overview.
+        words: its positional words.
+        settings: imports and returns its settings.
+        run: does it; the exit code.
+        method: how a method is named: as the first word, by ``--method``, or not at all.
+    """
+
+    summary: str
+    words: str
+    settings: Callable[[], type[Settings]]
+    run: Callable[[Any], int]
+    method: Literal["word", "flag", "none"] = "none"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; the exit code is 0, 1 where something was found, or 2 for bad input."""
+    os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    if words[0] == "--version":
+        from selfsight import __version__
+
+        print(f"selfsight {__version__}")
+        return 0
+    from pydantic import ValidationError
+
+    try:
+        name, rest = _verb(words)
+        return VERBS[name].run(parsed(name, rest))
+    except ValidationError as error:
+        print(f"selfsight: {sentence(error)}", file=sys.stderr)
+    except ValueError as error:
+        print(f"selfsight: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("selfsight: stopped.", file=sys.stderr)
+        return 130
+    return 2
+
+
+def overview() -> str:
+    """What ``selfsight --help`` prints; imports no torch."""
+    from selfsight.methods import method_names
+
+    width = max(len(f"{name} {verb.words}") for name, verb in VERBS.items())
+    lines = [f"  {f'{name} {verb.words}':<{width}}  {verb.summary}" for name, verb in VERBS.items()]
+    return "\n".join(
+        [
+            "selfsight: image representations from unlabelled images, proved with few labels.",
+            "",
+            *lines,
+            "",
+            f"METHOD is {', '.join(method_names())}, or a file of your own (./mine.py).",
+            "DATA is a folder of images, a Parquet file or folder, CSV, .npy, .npz, or `digits`.",
+            "`selfsight VERB --help` lists the settings, `selfsight pretrain METHOD --help` also",
+            "those of the method.",
+        ]
+    )
+
+
+def parsed(name: str, words: list[str]) -> Settings:
+    """The settings of a verb from its words: defaults, then the YAML file, then flags.
+
+    Raises:
+        ValueError: a YAML file or a method that cannot be used.
+        SystemExit: flags that do not fit (code 2), or ``--help`` (code 0).
+    """
+    import tyro
+
+    verb = VERBS[name]
+    words, file = _taken(words, "--settings")
+    changes = {} if file is None else read_yaml(file)
+    base = kind = verb.settings()
+    program = f"selfsight {name}"
+    if verb.method != "none":
+        from selfsight.training.settings import Pretrain, typed
+
+        assert issubclass(base, Pretrain)
+        method, words, changes = _method(verb, words, changes)
+        kind = typed(method, base)
+        program += f" {method}" * (verb.method == "word")
+    if changes:
+        kind = kind.with_defaults(changes)
+    found = tyro.cli(
+        kind,
+        args=words,
+        prog=program,
+        config=(tyro.conf.PositionalMetavarFromFieldName, tyro.conf.AvoidSubcommands),
+    )
+    # The class made for the command line cannot be pickled; the plain one can.
+    return base(**{field: getattr(found, field) for field in base.model_fields})
+
+
+def _verb(words: list[str]) -> tuple[str, list[str]]:
+    for length in (2, 1):
+        name = " ".join(words[:length])
+        if name in VERBS:
+            return name, words[length:]
+    raise unknown("command", words[0], VERBS)
+
+
+def _taken(words: list[str], flag: str) -> tuple[list[str], str | None]:
+    """``words`` without a flag, and its value."""
+    for i, word in enumerate(words):
+        if word == flag:
+            if i + 1 == len(words):
+                raise ValueError(f"{flag} needs a value.")
+            return [*words[:i], *words[i + 2 :]], words[i + 1]
+        if word.startswith(flag + "="):
+            return [*words[:i], *words[i + 1 :]], word.partition("=")[2]
+    return words, None
+
+
+def _method(
+    verb: Verb, words: list[str], changes: Mapping[str, Any]
+) -> tuple[str, list[str], dict[str, Any]]:
+    """The method's name, from the words or the YAML file; the words and changes without it."""
+    rest = dict(changes)
+    inner = rest.pop("method", None)
+    from_file = inner if isinstance(inner, str) else (inner or {}).get("name")
+    if verb.method == "flag":
+        words, given = _taken(words, "--method")
+        name = given or from_file or "simclr"
+    elif words and not words[0].startswith("-"):
+        name, words = words[0], words[1:]
+    elif from_file:
+        name = from_file
+    elif {"-h", "--help"} & set(words):
+        name = "simclr"
+    else:
+        from selfsight.methods import method_names
+
+        raise ValueError(f"pretrain needs a METHOD: {', '.join(method_names())}, or ./mine.py.")
+    if from_file not in (None, name):
+        raise ValueError(f"the settings file is for method {from_file!r}, not for {name!r}.")
+    if isinstance(inner, Mapping):
+        values = {key: value for key, value in inner.items() if key != "name"}
+        if values:
+            rest["method"] = values
+    return str(name), words, rest
+
+
+def _pretrain_settings() -> type[Settings]:
+    from selfsight.training.settings import Pretrain
+
+    return Pretrain
+
+
+def _pretrain(settings: Any) -> int:
+    from selfsight.training.pretrain import pretrain
+
+    print(pretrain(settings).folder.path)
+    return 0
+
+
+def _run_settings() -> type[Settings]:
+    from selfsight.pipeline import Pipeline
+
+    return Pipeline
+
+
+def _run(settings: Any) -> int:
+    from selfsight.pipeline import run
+
+    page = run(settings)
+    print(f"The report: {page}")
+    return 0
+
+
+def _evaluate_settings() -> type[Settings]:
+    from selfsight.evaluation.protocol import Evaluate
+
+    return Evaluate
+
+
+def _evaluate(settings: Any) -> int:
+    from selfsight.evaluation.protocol import evaluate
+
+    print(evaluate(settings).table())
+    return 0
+
+
+def _report_settings() -> type[Settings]:
+    from selfsight.reporting.settings import Report
+
+    return Report
+
+
+def _report(settings: Any) -> int:
+    from selfsight.reporting.page import write_report
+
+    print(f"The report: {write_report(settings.runs, settings.out)}")
+    return 0
+
+
+VERBS: dict[str, Verb] = {
+    "run": Verb("Pretrain, evaluate and report, in one go.", "DATA", _run_settings, _run, "flag"),
+    "pretrain": Verb(
+        "Train a backbone on unlabelled images.",
+        "METHOD DATA",
+        _pretrain_settings,
+        _pretrain,
+        "word",
+    ),
+    "evaluate": Verb(
+        "Measure a run beside its controls, with few labels and all of them.",
+        "RUN [DATA]",
+        _evaluate_settings,
+        _evaluate,
+    ),
+    "report": Verb(
+        "Write one self-contained page on one run, or on several side by side.",
+        "RUN...",
+        _report_settings,
+        _report,
+    ),
+}

@@ -1,0 +1,120 @@
+"""Batches on the device: a batch is a function of (seed, step) on any number of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from selfsight.draws import keys_of, permutation
+
+
+@dataclass
+class RawBatch:
+    """One step's images before their views are made.
+
+    Attributes:
+        images: ``(B, C, H, W)``, the image set's own dtype, channels last in memory.
+        targets: ``(B, ...)`` of the chosen target; class -1 where there is none.
+        keys: ``(B,)`` int64, from seed, step and row of the global batch.
+        progress: 0-d float32 tensor in [0, 1).
+    """
+
+    images: Tensor
+    targets: Tensor
+    keys: Tensor
+    progress: Tensor
+
+
+class Loader:
+    """All rows in a new order each epoch; the last, incomplete batch of an epoch is dropped.
+
+    It has a length and a place to go on from: ``loader.step = n`` continues after n batches.
+
+    Args:
+        parts: ``(pixels (N, H, W, C), rows)`` of each pool; all of one shape and type.
+        targets: of all rows in the order of the parts, a tensor of as many entries.
+        batch_size: images of a step, over all processes.
+        epochs: passes over the rows, for `RawBatch.progress`.
+        seed: of order and keys.
+        device: where the batches are wanted.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[tuple[NDArray[Any], NDArray[np.int64]]],
+        targets: Tensor,
+        *,
+        batch_size: int,
+        epochs: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.parts = [(pixels, torch.from_numpy(rows)) for pixels, rows in parts]
+        self.starts = torch.tensor(np.cumsum([0, *(len(rows) for _, rows in parts)]))
+        self.rows = int(self.starts[-1])
+        self.targets, self.batch_size, self.epochs = targets.to(device), batch_size, epochs
+        self.seed, self.device = seed, device
+        self.rank, self.world, self.step = 0, 1, 0
+        self.resident: Tensor | None = None
+        if device.type == "cuda" and self._bytes() < 0.5 * torch.cuda.mem_get_info(device)[0]:
+            self.resident = torch.cat(
+                [torch.from_numpy(pixels[rows.numpy()]) for pixels, rows in self.parts]
+            ).to(device)
+
+    def _bytes(self) -> int:
+        return sum(int(pixels[:1].nbytes) * len(rows) for pixels, rows in self.parts)
+
+    def __len__(self) -> int:
+        return self.rows // self.batch_size
+
+    def __iter__(self) -> Iterator[RawBatch]:
+        epoch, first = divmod(self.step, len(self))
+        order = permutation(self.seed, epoch, self.rows)
+        share = self.batch_size // self.world
+        for i in range(first, len(self)):
+            start = i * self.batch_size + self.rank * share
+            batch = self._batch(order[start : start + share], self.rank * share)
+            # Before the yield: nobody asks for what comes after an epoch's last batch.
+            self.step += 1
+            yield batch
+
+    def _batch(self, chosen: Tensor, first: int) -> RawBatch:
+        rows = torch.arange(first, first + len(chosen))
+        progress = torch.tensor(self.step / (self.epochs * len(self)), dtype=torch.float32)
+        return RawBatch(
+            images=self._images(chosen).permute(0, 3, 1, 2),
+            targets=self.targets[chosen.to(self.device)],
+            keys=keys_of(self.seed, self.step, rows).to(self.device, non_blocking=True),
+            progress=progress.to(self.device, non_blocking=True),
+        )
+
+    def _images(self, chosen: Tensor) -> Tensor:
+        if self.resident is not None:
+            return self.resident[chosen.to(self.device)]
+        if len(self.parts) == 1:
+            pixels, rows = self.parts[0]
+            taken = torch.from_numpy(np.take(pixels, rows[chosen].numpy(), axis=0))
+        else:
+            part = torch.searchsorted(self.starts, chosen, right=True) - 1
+            first = self.parts[0][0]
+            taken = torch.from_numpy(np.empty((len(chosen), *first.shape[1:]), first.dtype))
+            for i, (pixels, rows) in enumerate(self.parts):
+                here = (part == i).nonzero().flatten()
+                inside = rows[chosen[here] - self.starts[i]]
+                taken[here] = torch.from_numpy(np.take(pixels, inside.numpy(), axis=0))
+        if self.device.type == "cuda":
+            return taken.pin_memory().to(self.device, non_blocking=True)
+        return taken
+
+    def state_dict(self) -> dict[str, int]:
+        """Only says that it can resume: the training sets `step` when it starts."""
+        return {"step": self.step}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """The training decides where to go on."""

@@ -1,0 +1,90 @@
+"""Barlow Twins: the cross-correlation of two views approaches the identity."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from selfsight.data.imageset import TargetSpec
+from selfsight.distributed import gather
+from selfsight.gram import sum_of_squares_between
+from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
+from selfsight.networks.backbones import Backbone, each_view
+from selfsight.networks.heads import mlp
+from selfsight.views.settings import View
+
+
+def barlow_twins_loss(
+    first: Tensor, second: Tensor, redundancy_weight: float = 5e-3, eps: float = 1e-5
+) -> dict[str, Tensor]:
+    """Barlow Twins (arXiv:2103.03230, eq. 1 and 2).
+
+    ``sum_i (1 - C_ii)^2 + lambda sum_i sum_{j != i} C_ij^2`` with C the cross-correlation of the
+    features over the batch. The second sum comes from ``||C||_F^2 = <Z1 Z1', Z2 Z2'>_F / N^2``
+    where the batch is smaller than the embedding.
+
+    Args:
+        first: ``(N, D)`` embeddings of one view.
+        second: ``(N, D)`` embeddings of the other view of the same images.
+        redundancy_weight: lambda.
+        eps: added to the variances, as in the authors' batch normalisation; eq. 2 has 0.
+
+    Returns:
+        ``loss`` and its terms ``invariance`` and ``redundancy``, 0-d tensors.
+    """
+    n = first.shape[0]
+    a, b = standardised(first, eps), standardised(second, eps)
+    diagonal = (a * b).sum(0) / n
+    invariance = (1.0 - diagonal).square().sum()
+    total = sum_of_squares_between(a, b) / n**2
+    redundancy = (total - diagonal.double().square().sum()).to(first.dtype)
+    return {
+        "loss": invariance + redundancy_weight * redundancy,
+        "invariance": invariance,
+        "redundancy": redundancy,
+    }
+
+
+def standardised(z: Tensor, eps: float) -> Tensor:
+    """Columns of ``(N, D)`` with mean 0 and (biased) variance 1."""
+    centred = z - z.mean(0)
+    return centred * torch.rsqrt(centred.square().mean(0) + eps)
+
+
+class BarlowTwins(Method):
+    """Barlow Twins: decorrelate features, make them agree between two views."""
+
+    paper: ClassVar[str] = "arXiv:2103.03230"
+    views: ClassVar[tuple[View, ...]] = (
+        View(crop_scale=(0.08, 1.0), saturation=0.2, blur=1.0),
+        View(crop_scale=(0.08, 1.0), saturation=0.2, blur=0.1, solarize=0.2),
+    )
+    optimizer: ClassVar[Optimizer] = Optimizer(name="lars", lr=0.2, weight_decay=1.5e-6)
+    small: ClassVar[dict[str, Any]] = {
+        "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "lr_batch_size": None},
+        "method": {"projector": (1024, 1024, 1024), "redundancy_weight": 5e-3},
+    }
+
+    class Settings(MethodSettings):
+        """The weight of the redundancy term and the projector."""
+
+        redundancy_weight: Annotated[float, Field(ge=0.0)] = 5e-3
+        """Lambda: weight of the squared off-diagonal correlations."""
+        projector: tuple[int, ...] = (8192, 8192, 8192)
+        """Widths of the projector; the last one is the embedding."""
+
+    def __init__(
+        self, settings: Settings, backbone: Backbone, target: TargetSpec | None = None
+    ) -> None:
+        super().__init__(settings, backbone, target)
+        self.settings = settings
+        self.projector = mlp((backbone.features, *settings.projector), last_bias=False)
+
+    def forward(self, batch: Batch) -> Output:
+        representations = each_view(self.backbone, batch.views)
+        first, second = each_view(self.projector, representations)
+        weight = self.settings.redundancy_weight
+        return Output(barlow_twins_loss(gather(first), gather(second), weight), representations)

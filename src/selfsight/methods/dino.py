@@ -1,0 +1,155 @@
+"""DINO: a student predicts, from every view, what its moving average says of the large ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from selfsight.data.imageset import TargetSpec
+from selfsight.distributed import all_sum, world_size
+from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
+from selfsight.networks.backbones import Backbone, each_view
+from selfsight.networks.heads import PrototypeHead
+from selfsight.networks.teacher import Teacher
+from selfsight.views.settings import View
+
+
+def dino_loss(
+    student: Sequence[Tensor],
+    teacher: Sequence[Tensor],
+    centre: Tensor,
+    student_temperature: float = 0.1,
+    teacher_temperature: float | Tensor = 0.04,
+) -> Tensor:
+    """Self-distillation (arXiv:2104.14294, eq. 1-3), averaged over pairs of different views.
+
+    ``H(P_t, P_s) = -sum_k P_t log P_s`` with ``P_t = softmax((g_t - c) / t_t)`` and ``P_s =
+    softmax(g_s / t_s)``, over every teacher view t and every student view s other than t. Since
+    ``H = logsumexp(g_s / t_s) - <P_t, g_s / t_s>`` and the second part is linear in g_s, the sum of
+    the student's logits meets each P_t once.
+
+    Args:
+        student: V logits ``(B, K)``; the first ``len(teacher)`` are of the teacher's views.
+        teacher: G logits ``(B, K)``; no gradient flows into them.
+        centre: ``(K,)`` or ``(1, K)``.
+        student_temperature: t_s.
+        teacher_temperature: t_t.
+
+    Returns:
+        The loss, a 0-d tensor.
+    """
+    large, pairs = len(teacher), len(teacher) * (len(student) - 1)
+    batch = student[0].shape[0]
+    everything = sum(student[1:], student[0])
+    loss = student[0].new_zeros(())
+    for i, logits in enumerate(student):
+        meets = large - 1 if i < large else large
+        loss = loss + meets * (logits / student_temperature).logsumexp(1).sum()
+    for i, logits in enumerate(teacher):
+        target = ((logits.detach() - centre) / teacher_temperature).softmax(1)
+        loss = loss - (target * (everything - student[i])).sum() / student_temperature
+    return loss / (batch * pairs)
+
+
+class DINO(Method):
+    """DINO: self-distillation without labels, from local crops to global ones."""
+
+    paper: ClassVar[str] = "arXiv:2104.14294"
+    views: ClassVar[tuple[View, ...]] = (
+        View(crop_scale=(0.4, 1.0), saturation=0.2, blur=1.0),
+        View(crop_scale=(0.4, 1.0), saturation=0.2, blur=0.1, solarize=0.2),
+        *(View(size=96 / 224, crop_scale=(0.05, 0.4), saturation=0.2, blur=0.5),) * 8,
+    )
+    optimizer: ClassVar[Optimizer] = Optimizer(
+        name="adamw", lr=5e-4, weight_decay=0.04, final_weight_decay=0.4, clip=3.0, final_lr=2e-3
+    )
+    small: ClassVar[dict[str, Any]] = {
+        "optimizer": {
+            "lr": 2e-3,
+            "weight_decay": 1e-4,
+            "final_weight_decay": None,
+            "lr_batch_size": None,
+        },
+        "method": {
+            "prototypes": 2048,
+            "hidden": 512,
+            "bottleneck": 128,
+            "momentum": 0.98,
+            "teacher_temperature": 0.05,
+        },
+        "views": (
+            View(crop_scale=(0.3, 1.0), saturation=0.2, grayscale=0.1),
+            View(crop_scale=(0.3, 1.0), saturation=0.2, grayscale=0.1, solarize=0.2),
+            *(View(size=0.5, crop_scale=(0.1, 0.4), saturation=0.2, grayscale=0.1),) * 4,
+        ),
+    }
+
+    class Settings(MethodSettings):
+        """Temperatures, the teacher's momentum and the head."""
+
+        student_temperature: Annotated[float, Field(gt=0.0)] = 0.1
+        """Temperature of the student's softmax."""
+        teacher_temperature: Annotated[float, Field(gt=0.0)] = 0.07
+        """Temperature of the teacher's softmax after its warm-up."""
+        warmup_teacher_temperature: Annotated[float, Field(gt=0.0)] = 0.04
+        """Temperature of the teacher's softmax at the start."""
+        warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.3
+        """Share of the training in which the teacher's temperature rises."""
+        momentum: Annotated[float, Field(ge=0.0, le=1.0)] = 0.996
+        """Momentum of the teacher at the start; a cosine takes it to 1."""
+        centre_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+        """Momentum of the centre."""
+        freeze_prototypes: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.01
+        """Share of the training in which the last layer does not learn."""
+        hidden: Annotated[int, Field(ge=1)] = 2048
+        """Width of the head's two hidden layers."""
+        bottleneck: Annotated[int, Field(ge=1)] = 256
+        """Width of the head's normalised output, below the prototypes."""
+        prototypes: Annotated[int, Field(ge=2)] = 65536
+        """Number of outputs K."""
+
+    centre: Tensor
+
+    def __init__(
+        self, settings: Settings, backbone: Backbone, target: TargetSpec | None = None
+    ) -> None:
+        super().__init__(settings, backbone, target)
+        self.settings = settings
+        self.head = PrototypeHead(
+            backbone.features,
+            settings.prototypes,
+            hidden=settings.hidden,
+            bottleneck=settings.bottleneck,
+        )
+        self.teacher = Teacher(nn.ModuleDict({"backbone": self.backbone, "head": self.head}))
+        self.register_buffer("centre", torch.zeros(1, settings.prototypes))
+
+    def forward(self, batch: Batch) -> Output:
+        settings = self.settings
+        teacher = self.teacher.module
+        assert isinstance(teacher, nn.ModuleDict)
+        with torch.no_grad():
+            seen = each_view(teacher["backbone"], batch.views[:2])
+            taught = each_view(teacher["head"], seen)
+        representations = each_view(self.backbone, batch.views)
+        learns = (batch.progress >= settings.freeze_prototypes).to(batch.progress.dtype)
+        said = each_view(lambda x: self.head(x, learns), representations)
+        warm = (batch.progress / max(settings.warmup, 1e-8)).clamp(max=1.0)
+        low, high = settings.warmup_teacher_temperature, settings.teacher_temperature
+        temperature = low + (high - low) * warm
+        centre = self.centre.clone()
+        loss = dino_loss(said, taught, centre, settings.student_temperature, temperature)
+        with torch.no_grad():
+            mean = all_sum(torch.cat(taught).mean(0, keepdim=True)) / world_size()
+            keep = settings.centre_momentum
+            self.centre.copy_(centre * keep + mean.to(centre.dtype) * (1.0 - keep))
+        return Output({"loss": all_sum(loss) / world_size()}, representations)
+
+    def after_step(self, progress: Tensor) -> None:
+        start = self.settings.momentum
+        momentum = 1.0 - (1.0 - start) * (torch.cos(torch.pi * progress) + 1.0) / 2.0
+        self.teacher.update(nn.ModuleDict({"backbone": self.backbone, "head": self.head}), momentum)

@@ -1,0 +1,155 @@
+"""SimCLR: views of one image attract, all other images of the batch repel."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from selfsight.data.imageset import TargetSpec
+from selfsight.distributed import gather
+from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
+from selfsight.networks.backbones import Backbone, each_view
+from selfsight.networks.heads import mlp
+from selfsight.views.settings import View
+
+BLOCK = 1024
+"""Rows of one block of the similarity matrix: 4 MB in fp32, which stays in a CPU's cache."""
+
+
+def nt_xent_loss(first: Tensor, second: Tensor, temperature: float = 0.5) -> Tensor:
+    """NT-Xent (arXiv:2002.05709, eq. 1), averaged over both directions of all pairs.
+
+    ``l(i, j) = -log exp(s_ij / t) / sum_{k != i} exp(s_ik / t)`` with cosines ``s`` over the 2N
+    embeddings of the batch. The log-sum-exp is streamed over blocks and recomputed in backward:
+    memory grows with N, not with its square.
+
+    Args:
+        first: ``(N, D)`` embeddings of one view.
+        second: ``(N, D)`` embeddings of the other view of the same images.
+        temperature: t.
+
+    Returns:
+        The loss, a 0-d tensor.
+    """
+    z = F.normalize(torch.cat([first, second]), dim=1)
+    a, b = z.chunk(2)
+    positive = (a * b).sum() * (2.0 / temperature)
+    # Cosines are bounded, so 1/t shifts every exponent below 0; under 0.05 that could underflow.
+    spread = _Spread if temperature >= 0.05 else _RowSpread
+    total: Tensor = spread.apply(z, temperature)  # type: ignore[no-untyped-call]
+    return (total - positive) / z.shape[0]
+
+
+def _blocks(rows: int) -> list[tuple[int, int]]:
+    return [(first, min(first + BLOCK, rows)) for first in range(0, rows, BLOCK)]
+
+
+class _Spread(torch.autograd.Function):
+    """``sum_i log sum_{k != i} exp(s_ik / t)`` over the upper triangle of blocks."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, temperature: float) -> Tensor:
+        sums = z.new_zeros(z.shape[0])
+        for i, (a, b) in enumerate(_blocks(z.shape[0])):
+            for c, d in _blocks(z.shape[0])[i:]:
+                block = _exponentials(z[a:b], z[c:d], temperature, diagonal=a == c)
+                sums[a:b] += block.sum(1)
+                if a != c:
+                    sums[c:d] += block.sum(0)
+        ctx.save_for_backward(z, sums)
+        ctx.temperature = temperature
+        return (sums.log() + 1.0 / temperature).sum()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        z, sums = ctx.saved_tensors
+        scale = grad / (sums * ctx.temperature)
+        out = torch.zeros_like(z)
+        for i, (a, b) in enumerate(_blocks(z.shape[0])):
+            for c, d in _blocks(z.shape[0])[i:]:
+                block = _exponentials(z[a:b], z[c:d], ctx.temperature, diagonal=a == c)
+                block *= scale[a:b, None] + scale[None, c:d]
+                out[a:b] += block @ z[c:d]
+                if a != c:
+                    out[c:d] += block.T @ z[a:b]
+        return out, None
+
+
+def _exponentials(rows: Tensor, columns: Tensor, temperature: float, *, diagonal: bool) -> Tensor:
+    block = rows @ columns.T
+    block = block.sub_(1.0).mul_(1.0 / temperature).exp_()
+    return block.fill_diagonal_(0.0) if diagonal else block
+
+
+class _RowSpread(torch.autograd.Function):
+    """The same sum over blocks of rows, each row shifted by its own maximum."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, temperature: float) -> Tensor:
+        sums = torch.cat([_logits(z, a, b, temperature).logsumexp(1) for a, b in _blocks(len(z))])
+        ctx.save_for_backward(z, sums)
+        ctx.temperature = temperature
+        return sums.sum()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        z, sums = ctx.saved_tensors
+        out = torch.zeros_like(z)
+        for a, b in _blocks(len(z)):
+            block = (_logits(z, a, b, ctx.temperature) - sums[a:b, None]).exp()
+            block = block * (grad / ctx.temperature)
+            out[a:b] += block @ z
+            out += block.T @ z[a:b]
+        return out, None
+
+
+def _logits(z: Tensor, first: int, last: int, temperature: float) -> Tensor:
+    block = z[first:last] @ z.T / temperature
+    own = torch.arange(first, last, device=z.device)[:, None]
+    return block.masked_fill(own == torch.arange(len(z), device=z.device), float("-inf"))
+
+
+class SimCLR(Method):
+    """SimCLR: contrast two views of an image with all other images of the batch."""
+
+    paper: ClassVar[str] = "arXiv:2002.05709"
+    views: ClassVar[tuple[View, ...]] = (
+        View(
+            crop_scale=(0.08, 1.0),
+            brightness=0.8,
+            contrast=0.8,
+            saturation=0.8,
+            hue=0.2,
+            blur=0.5,
+        ),
+    ) * 2
+    optimizer: ClassVar[Optimizer] = Optimizer(name="lars", lr=0.3, weight_decay=1e-6)
+    small: ClassVar[dict[str, Any]] = {
+        "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "lr_batch_size": None},
+        "method": {"temperature": 0.2, "projector": (512, 128)},
+    }
+
+    class Settings(MethodSettings):
+        """NT-Xent and its projector."""
+
+        temperature: Annotated[float, Field(gt=0.0)] = 0.1
+        """Temperature t of the softmax over cosines."""
+        projector: tuple[int, ...] = (2048, 128)
+        """Widths of the projector; the last one is the embedding."""
+
+    def __init__(
+        self, settings: Settings, backbone: Backbone, target: TargetSpec | None = None
+    ) -> None:
+        super().__init__(settings, backbone, target)
+        self.settings = settings
+        self.projector = mlp((backbone.features, *settings.projector), last_norm=True)
+
+    def forward(self, batch: Batch) -> Output:
+        representations = each_view(self.backbone, batch.views)
+        first, second = each_view(self.projector, representations)
+        loss = nt_xent_loss(gather(first), gather(second), self.settings.temperature)
+        return Output({"loss": loss}, representations)

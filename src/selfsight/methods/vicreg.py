@@ -1,0 +1,104 @@
+"""VICReg: invariance, with variance and covariance kept by explicit terms."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from selfsight.data.imageset import TargetSpec
+from selfsight.distributed import gather
+from selfsight.gram import sum_of_squares_within
+from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
+from selfsight.networks.backbones import Backbone, each_view
+from selfsight.networks.heads import mlp
+from selfsight.views.settings import View
+
+
+def vicreg_loss(
+    first: Tensor,
+    second: Tensor,
+    invariance_weight: float = 25.0,
+    variance_weight: float = 25.0,
+    covariance_weight: float = 1.0,
+    eps: float = 1e-4,
+) -> dict[str, Tensor]:
+    """VICReg (arXiv:2105.04906, eq. 1-6), with the constants of the authors' code.
+
+    ``lambda s + mu v + nu c``: s the mean squared difference (over N and D; eq. 5 divides by N
+    alone), v the mean over D of ``max(0, 1 - sqrt(Var + eps))`` averaged over the two views (eq. 6
+    adds them), c the sum over the views of the squared off-diagonal covariances over D (eq. 3, 4).
+
+    Args:
+        first: ``(N, D)`` embeddings of one view.
+        second: ``(N, D)`` embeddings of the other view of the same images.
+        invariance_weight: lambda.
+        variance_weight: mu.
+        covariance_weight: nu.
+        eps: added to the variances.
+
+    Returns:
+        ``loss`` and its terms ``invariance``, ``variance`` and ``covariance``, 0-d tensors.
+    """
+    n, d = first.shape
+    invariance = (first - second).square().mean()
+    spreads, covariances = [], []
+    for z in (first, second):
+        centred = z - z.mean(0)
+        variance = centred.square().sum(0) / (n - 1)
+        spreads.append(torch.relu(1.0 - torch.sqrt(variance + eps)).mean())
+        total = sum_of_squares_within(centred) / (n - 1) ** 2
+        covariances.append((total - variance.double().square().sum()) / d)
+    spread = (spreads[0] + spreads[1]) / 2
+    covariance = (covariances[0] + covariances[1]).to(first.dtype)
+    loss = (
+        invariance_weight * invariance + variance_weight * spread + covariance_weight * covariance
+    )
+    return {"loss": loss, "invariance": invariance, "variance": spread, "covariance": covariance}
+
+
+class VICReg(Method):
+    """VICReg: views agree, each feature varies, features do not covary."""
+
+    paper: ClassVar[str] = "arXiv:2105.04906"
+    views: ClassVar[tuple[View, ...]] = (
+        View(crop_scale=(0.08, 1.0), saturation=0.2, blur=0.5, solarize=0.1),
+    ) * 2
+    optimizer: ClassVar[Optimizer] = Optimizer(name="lars", lr=0.2, weight_decay=1e-6)
+    small: ClassVar[dict[str, Any]] = {
+        "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "lr_batch_size": None},
+        "method": {"projector": (1024, 1024, 1024)},
+    }
+
+    class Settings(MethodSettings):
+        """Weights of the three terms, and the projector."""
+
+        invariance_weight: Annotated[float, Field(ge=0.0)] = 25.0
+        """Lambda: weight of the mean squared difference of two views."""
+        variance_weight: Annotated[float, Field(ge=0.0)] = 25.0
+        """Mu: weight of the hinge on each feature's standard deviation."""
+        covariance_weight: Annotated[float, Field(ge=0.0)] = 1.0
+        """Nu: weight of the squared off-diagonal covariances."""
+        projector: tuple[int, ...] = (8192, 8192, 8192)
+        """Widths of the projector; the last one is the embedding."""
+
+    def __init__(
+        self, settings: Settings, backbone: Backbone, target: TargetSpec | None = None
+    ) -> None:
+        super().__init__(settings, backbone, target)
+        self.settings = settings
+        self.projector = mlp((backbone.features, *settings.projector))
+
+    def forward(self, batch: Batch) -> Output:
+        representations = each_view(self.backbone, batch.views)
+        first, second = each_view(self.projector, representations)
+        losses = vicreg_loss(
+            gather(first),
+            gather(second),
+            self.settings.invariance_weight,
+            self.settings.variance_weight,
+            self.settings.covariance_weight,
+        )
+        return Output(losses, representations)

@@ -1,0 +1,122 @@
+"""A method under Lightning."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from selfsight.console import duration
+from selfsight.data.loader import Loader, RawBatch
+from selfsight.data.statistics import Statistics
+from selfsight.distributed import with_global_statistics
+from selfsight.method import Batch, Method, Optimizer
+from selfsight.training.optimizers import build_optimizer, set_schedule
+from selfsight.views.apply import make_views
+from selfsight.views.settings import View
+
+
+class MethodModule(pl.LightningModule):
+    """Feeds batches to a method and steps its optimizer; all that Lightning has to know of it.
+
+    Args:
+        method: the objective with its backbone.
+        loader: batches of raw images.
+        views: resolved against the image set.
+        statistics: of the channels.
+        optimizer: its settings.
+        seed: of dropout.
+        accumulate: batches whose gradients are added up before a step.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        loader: Loader,
+        views: tuple[View, ...],
+        statistics: Statistics,
+        optimizer: Optimizer,
+        *,
+        seed: int,
+        accumulate: int = 1,
+    ) -> None:
+        super().__init__()
+        self.method, self.loader, self.views = method, loader, views
+        self.statistics, self.settings, self.seed = statistics, optimizer, seed
+        self.accumulate = accumulate
+        self.epochs = loader.epochs
+        self.losses: dict[str, Tensor] = {}
+        self.step, self.lr = 0, 0.0
+        self._progress = torch.zeros(())
+        self._times: deque[float] = deque(maxlen=50)
+
+    @property
+    def total_steps(self) -> int:
+        return self.epochs * len(self.loader)
+
+    def configure_model(self) -> None:
+        if self.trainer.world_size > 1:
+            with_global_statistics(self.method)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        size = self.loader.batch_size * self.accumulate
+        return build_optimizer(self.settings, self.method, size)
+
+    def train_dataloader(self) -> Loader:
+        self.loader.rank, self.loader.world = self.trainer.global_rank, self.trainer.world_size
+        return self.loader
+
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        return batch
+
+    def on_train_start(self) -> None:
+        self.step = self.loader.step = self.trainer.fit_loop.total_batch_idx + 1
+        loop = self.trainer.fit_loop.epoch_loop
+        # It reads a flag from the device at every step of several processes; ours are killed whole.
+        if self.trainer.world_size > 1:
+            loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        # The random state is in no checkpoint: dropout is seeded anew at each step.
+        seed = (self.seed * 1_000_003 + self.step) * 4096 + self.trainer.global_rank
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.default_generators[self.device.index or 0].manual_seed(seed)
+
+    def training_step(self, batch: RawBatch, batch_idx: int) -> Tensor:
+        views = make_views(batch.images, batch.keys, self.views, self.statistics)
+        self._progress = batch.progress
+        self.losses = self.method(Batch(views, batch.targets, batch.keys, batch.progress)).losses
+        self.step += 1
+        self._times.append(time.monotonic())
+        return self.losses["loss"]
+
+    def optimizer_step(self, *args: Any, **options: Any) -> None:
+        optimizer = options.get("optimizer", args[2] if len(args) > 2 else None)
+        assert optimizer is not None
+        size = self.loader.batch_size * self.accumulate
+        self.lr = set_schedule(optimizer, self.settings, size, self.step / self.total_steps)
+        super().optimizer_step(*args, **options)
+        # Not in on_train_batch_end: a checkpoint of this step must hold the teacher's step.
+        self.method.after_step(self._progress)
+
+    @property
+    def images_per_second(self) -> float:
+        """Over the last steps; 0 before the second one."""
+        if len(self._times) < 2:
+            return 0.0
+        passed = self._times[-1] - self._times[0]
+        return self.loader.batch_size * (len(self._times) - 1) / max(passed, 1e-9)
+
+    @property
+    def time_left(self) -> str:
+        if not self.images_per_second:
+            return "?"
+        images = (self.total_steps - self.step) * self.loader.batch_size
+        return duration(images / self.images_per_second)

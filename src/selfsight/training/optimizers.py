@@ -1,0 +1,149 @@
+"""LARS without host synchronisation, parameter groups and schedules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, overload
+
+import torch
+from torch import Tensor, nn
+
+from selfsight.method import Optimizer
+
+
+class LARS(torch.optim.Optimizer):
+    """Layer-wise adaptive rate scaling over SGD with momentum (arXiv:1708.03888, algorithm 1).
+
+    For each weight the step is scaled by ``trust |w| / |g + weight_decay w|``; groups with
+    ``adapt=False`` (biases, normalisation) take the plain step. Runs on foreach kernels, and
+    decides on zero norms on the device.
+
+    Args:
+        params: parameters or groups.
+        lr: learning rate.
+        momentum: of the buffer.
+        weight_decay: added to the gradient.
+        trust: the coefficient eta.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust: float = 1e-3,
+    ) -> None:
+        values = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust}
+        super().__init__(params, {**values, "adapt": True})
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            weights = [w for w in group["params"] if w.grad is not None]
+            if weights:
+                self._step(weights, group)
+        return loss
+
+    def _step(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        updates = [w.grad.clone() for w in weights if w.grad is not None]
+        if group["weight_decay"]:
+            torch._foreach_add_(updates, weights, alpha=group["weight_decay"])
+        if group["adapt"]:
+            sizes, steps = torch._foreach_norm(weights), torch._foreach_norm(updates)
+            size, step = torch.stack(sizes), torch.stack(steps)
+            usable = (size > 0) & (step > 0)
+            rates = torch.where(usable, group["trust"] * size / step.clamp_min(1e-30), 1.0)
+            torch._foreach_mul_(updates, list(rates.unbind()))
+        buffers = []
+        for w, update in zip(weights, updates, strict=True):
+            state = self.state[w]
+            if "momentum" not in state:
+                state["momentum"] = torch.zeros_like(update)
+            buffers.append(state["momentum"])
+        torch._foreach_mul_(buffers, group["momentum"])
+        torch._foreach_add_(buffers, updates)
+        torch._foreach_add_(weights, buffers, alpha=-group["lr"])
+
+
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weights, and what neither decays nor is adapted: biases, normalisation, 1-d parameters."""
+    matrices, others = [], []
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            (others if parameter.ndim <= 1 else matrices).append(parameter)
+    groups = [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def build_optimizer(
+    settings: Optimizer, module: nn.Module, batch_size: int
+) -> torch.optim.Optimizer:
+    """The optimizer of ``settings`` at its peak learning rate for this batch size."""
+    groups = parameter_groups(module, settings.weight_decay)
+    for group in groups:
+        group["decays"] = group["weight_decay"] > 0
+    lr = peak_lr(settings, batch_size)
+    if settings.name == "lars":
+        for group in groups:
+            group["adapt"] = group["params"][0].ndim > 1
+        return LARS(groups, lr, settings.momentum, settings.weight_decay, settings.trust)
+    if settings.name == "sgd":
+        return torch.optim.SGD(groups, lr, momentum=settings.momentum)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
+    fused = all(p.device.type == "cuda" for p in module.parameters())
+    return kind(groups, lr, betas=settings.betas, fused=fused or None)
+
+
+def peak_lr(settings: Optimizer, batch_size: int) -> float:
+    """The learning rate, scaled linearly with the batch size where the recipe says so."""
+    return (
+        settings.lr * batch_size / settings.lr_batch_size if settings.lr_batch_size else settings.lr
+    )
+
+
+def lr_factor(settings: Optimizer, progress: float) -> float:
+    """Linear warm-up from 0, then half a cosine down to ``final_lr``; a share of the peak."""
+    if progress < settings.warmup:
+        return progress / settings.warmup
+    along = (progress - settings.warmup) / (1.0 - settings.warmup)
+    return settings.final_lr + (1.0 - settings.final_lr) * (1.0 + math.cos(math.pi * along)) / 2.0
+
+
+def set_schedule(
+    optimizer: torch.optim.Optimizer, settings: Optimizer, batch_size: int, progress: float
+) -> float:
+    """Sets learning rate and weight decay for a step; a function of progress, so nothing to save.
+
+    Args:
+        optimizer: from `build_optimizer`.
+        settings: its settings.
+        batch_size: images of a step.
+        progress: in [0, 1]; the first step of a warm-up is not wasted on a rate of 0 by passing
+            the end of the step.
+
+    Returns:
+        The learning rate.
+    """
+    lr = peak_lr(settings, batch_size) * lr_factor(settings, progress)
+    decay = settings.weight_decay
+    if settings.final_weight_decay is not None:
+        low = settings.final_weight_decay
+        decay = low + (decay - low) * (1.0 + math.cos(math.pi * progress)) / 2.0
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+        if group["decays"]:
+            group["weight_decay"] = decay
+    return lr

@@ -1,0 +1,408 @@
+"""The verb `pretrain`: settings and images in, a run folder out."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.loggers import Logger
+from numpy.typing import NDArray
+from torch import Tensor
+
+from selfsight.console import duration, say
+from selfsight.data.imageset import ImageSet, Target, choose_target
+from selfsight.data.loader import Loader
+from selfsight.data.sources import open_images
+from selfsight.data.statistics import Statistics, channel_statistics
+from selfsight.method import Method
+from selfsight.methods import METHODS, name_of
+from selfsight.networks.backbones import (
+    BackboneSpec,
+    build_backbone,
+    choose_backbone,
+    save_backbone,
+)
+from selfsight.run_folder import RunFolder, replacing, write_text
+from selfsight.training.metrics import Bar, Metrics
+from selfsight.training.module import MethodModule
+from selfsight.training.monitor import Monitor
+from selfsight.training.record import write_environment, write_samples, write_splits
+from selfsight.training.run import Run, load_run
+from selfsight.training.settings import Pretrain, method_name, with_preset
+from selfsight.views.presets import resolve
+
+Part = tuple[NDArray[Any], NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training that has been resolved against its images and not begun."""
+
+    settings: Pretrain
+    folder: RunFolder
+    images: ImageSet
+    parts: tuple[Part, ...]
+    target: Target | None
+    statistics: Statistics
+    spec: BackboneSpec
+    device: torch.device
+    notes: tuple[str, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(len(rows) for _, rows in self.parts)
+
+
+def pretrain(settings: Pretrain, images: ImageSet | None = None) -> Run:
+    """Trains a backbone and writes the run folder; the same settings again resume it.
+
+    Args:
+        settings: everything, see `Pretrain`.
+        images: an image set already opened; by default ``settings.data`` is.
+
+    Returns:
+        The run, finished.
+
+    Raises:
+        ValueError: data, target, method, batch size or folder cannot be used; the sentence says
+            what to change.
+    """
+    plan = prepare(settings, images)
+    folder = plan.folder
+    if _finished(plan):
+        say(f"{folder.path} holds this very training, finished; nothing to do.")
+        return load_run(folder.path)
+    for note in plan.notes:
+        say(note)
+    if _first_process():
+        folder.path.mkdir(parents=True, exist_ok=True)
+        write_text(folder.settings, plan.settings.to_yaml())
+        write_splits(folder.splits, plan.images, plan.target)
+        write_environment(folder, plan.images, plan.device, plan.notes)
+        assert plan.settings.views is not None
+        write_samples(folder.samples, plan.images, plan.settings.views, plan.statistics)
+    began = time.monotonic()
+    method, seen = train(plan)
+    seconds = time.monotonic() - began
+    if _first_process():
+        write_environment(
+            folder, plan.images, plan.device, plan.notes, seconds=seconds, images_seen=seen
+        )
+        extra = {
+            "statistics": {"mean": plan.statistics.mean, "std": plan.statistics.std},
+            "method": method_name(plan.settings.method),
+        }
+        save_backbone(folder.backbone, method.backbone, extra)
+    say(f"Trained in {duration(seconds)}: {folder.path}")
+    return load_run(folder.path)
+
+
+def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
+    """Opens the images and resolves every setting that depends on them.
+
+    Raises:
+        ValueError: see `pretrain`.
+    """
+    kind = METHODS[method_name(settings.method)]
+    opened = images if images is not None else _open(settings)
+    target = _target(opened, settings.target)
+    notes = list(opened.notes)
+    parts = [(opened.pixels, opened.pool)]
+    for source in settings.pool:
+        more = open_images(source, like=opened, max_unreadable=settings.max_unreadable)
+        parts.append((more.pixels, more.pool))
+        notes.append(f"Pretraining also sees {len(more.pool):,} images of {more.name}.")
+    count = sum(len(rows) for _, rows in parts)
+    if settings.batch_size > count:
+        raise ValueError(
+            f"batch size {settings.batch_size} is larger than the {count} images to train on; "
+            f"give --batch-size {max(2, min(256, count // 4))} or less."
+        )
+    processes = settings.devices * settings.nodes
+    if settings.batch_size % processes:
+        raise ValueError(
+            f"batch size {settings.batch_size} does not divide by {processes} processes."
+        )
+    own_views = settings.views is not None
+    settings, said = with_preset(settings, min(opened.height, opened.width))
+    views, sentence = resolve(settings.views or kind.views, opened, untouched=own_views)
+    notes += [*said, sentence]
+    device = choose_device(settings.device)
+    spec = choose_backbone(
+        settings.backbone,
+        settings.network,
+        opened.channels,
+        max(opened.height, opened.width),
+        device.type,
+    )
+    notes.append(spec.said)
+    precision = settings.precision
+    if precision == "auto":
+        precision = "bf16" if fast_bf16(device) else "fp32"
+    compiles = settings.compile
+    if compiles == "auto":
+        compiles = "on" if device.type == "cuda" else "off"
+    notes.append(
+        f"On {device.type}: backbone in {precision}"
+        + ", compiled." * (compiles == "on")
+        + ", not compiled." * (compiles == "off")
+    )
+    out = settings.out or f"runs/{Path(settings.data).stem}-{Path(name_of(kind.Settings)).stem}"
+    resolved = settings.updated(
+        {
+            "out": out,
+            "views": views,
+            "precision": precision,
+            "compile": compiles,
+            "backbone": spec.name,
+            "network": spec.network,
+            "device": device.type,
+        }
+    )
+    statistics = channel_statistics(opened, opened.pool)
+    return Plan(
+        resolved,
+        RunFolder(out),
+        opened,
+        tuple(parts),
+        target,
+        statistics,
+        spec,
+        device,
+        tuple(notes),
+    )
+
+
+def build(plan: Plan) -> Method:
+    """The method with fresh weights: a function of the settings' seed."""
+    kind = METHODS[method_name(plan.settings.method)]
+    backbone = build_backbone(plan.spec, seed=plan.settings.seed)
+    backbone.bf16 = plan.settings.precision == "bf16"
+    backbone.channels_last = True
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(plan.settings.seed + 1)
+        target = None if plan.target is None else plan.target.spec
+        method = kind(plan.settings.method, backbone, target)
+    return method.to(memory_format=torch.channels_last) if plan.images.channels > 1 else method
+
+
+def train(plan: Plan) -> tuple[Method, int]:
+    """Runs the training, from its last checkpoint where there is one.
+
+    Returns:
+        The trained method, and how many images this process chain has seen in this call.
+    """
+    settings, folder = plan.settings, plan.folder
+    method = build(plan)
+    loader = Loader(
+        plan.parts,
+        _targets(plan),
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+        seed=settings.seed,
+        device=plan.device,
+    )
+    assert settings.views is not None
+    module = MethodModule(
+        method,
+        loader,
+        settings.views,
+        plan.statistics,
+        settings.optimizer,
+        seed=settings.seed,
+        accumulate=settings.accumulate,
+    )
+    if settings.compile == "on":
+        method.compile(fullgraph=True)
+    metrics = Metrics(folder.metrics, settings.log_every, _trackers(settings, folder))
+    monitor = Monitor(
+        plan.images,
+        plan.target,
+        plan.statistics,
+        metrics,
+        count=settings.monitor_images,
+        seed=settings.seed,
+    )
+    callbacks: list[pl.Callback] = [metrics, monitor]
+    if sys.stderr.isatty():
+        callbacks.append(Bar(metrics))
+    callbacks.append(Checkpoints(folder.checkpoints / "last.ckpt", settings.checkpoint_steps))
+    last = folder.checkpoints / "last.ckpt"
+    resume = last.is_file()
+    if resume:
+        say(f"Resuming from {last}.")
+    with _quiet_lightning():
+        trainer = pl.Trainer(
+            accelerator="gpu" if plan.device.type == "cuda" else "cpu",
+            devices=settings.devices,
+            num_nodes=settings.nodes,
+            strategy="ddp" if settings.devices * settings.nodes > 1 else "auto",
+            max_epochs=settings.epochs,
+            accumulate_grad_batches=settings.accumulate,
+            gradient_clip_val=settings.optimizer.clip,
+            precision="32-true",
+            logger=False,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+            enable_progress_bar=sys.stderr.isatty(),
+            default_root_dir=folder.path,
+            plugins=[AtomicIO()],
+            callbacks=callbacks,
+        )
+        trainer.fit(module, ckpt_path=last if resume else None, weights_only=True)
+    return method, module.step * settings.batch_size
+
+
+class AtomicIO(TorchCheckpointIO):
+    """A checkpoint appears whole or not at all: Lightning's own goes through another disk."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        with replacing(path) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+class Checkpoints(pl.Callback):
+    """One checkpoint at the end of each epoch, and every ``steps`` steps inside it.
+
+    It must come last, so that what other callbacks wrote is on disk before it.
+    """
+
+    def __init__(self, path: Path, steps: int | None) -> None:
+        self.path, self.steps = path, steps
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        inside = module.step % len(module.loader) != 0
+        if self.steps is not None and inside and module.step % self.steps == 0:
+            trainer.save_checkpoint(self.path)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
+        trainer.save_checkpoint(self.path)
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` is a CUDA GPU where there is one.
+
+    Raises:
+        ValueError: a device that is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name not in ("cpu", "cuda"):
+        raise ValueError(f"device {name!r}: choose auto, cpu or cuda.")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device 'cuda': torch finds no CUDA GPU here; leave --device out.")
+    return torch.device(name)
+
+
+def fast_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bf16 in hardware."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    read = getattr(torch.cpu, "get_capabilities", dict)
+    found = read()
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+
+
+def _open(settings: Pretrain) -> ImageSet:
+    return open_images(
+        settings.data,
+        target=settings.target,
+        group=settings.group,
+        image_size=settings.image_size,
+        limit=settings.limit,
+        seed=settings.seed,
+        max_unreadable=settings.max_unreadable,
+    )
+
+
+def _target(images: ImageSet, name: str | None) -> Target | None:
+    if name is None and len(images.targets) > 1:
+        return None
+    return choose_target(images, name)
+
+
+def _targets(plan: Plan) -> Tensor:
+    """Targets of all rows of the pool, numbers standardised on train; other pools' are unknown."""
+    if plan.target is None:
+        return torch.full((plan.rows,), -1, dtype=torch.int64)
+    rows = plan.parts[0][1]
+    own = plan.target.values[rows]
+    if plan.target.kind == "number":
+        own = (own - np.nanmean(own, axis=0)) / np.maximum(np.nanstd(own, axis=0), 1e-8)
+    blank: Any = -1 if own.ndim == 1 else np.nan
+    rest = np.full((plan.rows - len(rows), *own.shape[1:]), blank, own.dtype)
+    return torch.from_numpy(np.concatenate([own, rest]))
+
+
+def _finished(plan: Plan) -> bool:
+    """Whether the folder holds this training, done; raises when it holds another one."""
+    folder = plan.folder
+    if not folder.settings.is_file():
+        return False
+    if folder.settings.read_text(encoding="utf-8") != plan.settings.to_yaml():
+        before, now = folder.read_settings(), plan.settings.plain()
+        names = [name for name in now if before.get(name) != now[name]]
+        raise ValueError(
+            f"{folder.path} holds a run with other settings ({', '.join(names)}); choose another "
+            "--out, or delete the folder."
+        )
+    return folder.backbone.is_file()
+
+
+def _trackers(settings: Pretrain, folder: RunFolder) -> list[Logger]:
+    made: list[Logger] = []
+    for name in settings.trackers if _first_process() else ():
+        from lightning.pytorch import loggers
+
+        try:
+            if name == "wandb":
+                made.append(loggers.WandbLogger(name=folder.path.name, save_dir=folder.path))
+            elif name == "mlflow":
+                made.append(loggers.MLFlowLogger(run_name=folder.path.name))
+            else:
+                made.append(loggers.TensorBoardLogger(folder.path, name="tensorboard", version=""))
+        except ModuleNotFoundError as error:
+            raise ValueError(f"tracker {name!r}: {error}") from None
+    return made
+
+
+def _first_process() -> bool:
+    from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+    return int(getattr(rank_zero_only, "rank", 0) or 0) == 0
+
+
+class _quiet_lightning:  # noqa: N801 (reads as a phrase)
+    """Silences Lightning's banners and the advice that does not apply here."""
+
+    names: Sequence[str] = ("lightning.pytorch", "lightning.fabric")
+
+    def __enter__(self) -> None:
+        self.levels = [logging.getLogger(name).level for name in self.names]
+        for name in self.names:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        self.caught = warnings.catch_warnings()
+        self.caught.__enter__()
+        for text in (".*isinstance\\(treespec, LeafSpec\\).*", ".*GPU available but not used.*"):
+            warnings.filterwarnings("ignore", text)
+
+    def __exit__(self, *exception: Any) -> None:
+        self.caught.__exit__(*exception)
+        for name, level in zip(self.names, self.levels, strict=True):
+            logging.getLogger(name).setLevel(level)

@@ -1,0 +1,113 @@
+"""Reading a finished run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from selfsight.data.imageset import ImageSet
+from selfsight.data.settings import Data
+from selfsight.data.sources import open_images
+from selfsight.data.statistics import Statistics
+from selfsight.networks.backbones import Backbone, BackboneSpec, build_backbone, load_backbone
+from selfsight.networks.weights import read_weights
+from selfsight.run_folder import RunFolder, read_json
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run. Reading one imports no code: the method's file is not opened.
+
+    Attributes:
+        folder: its files.
+        settings: where the images came from.
+        plain: all of ``settings.yaml``.
+        statistics: of the channels, on train.
+        spec: of the network.
+    """
+
+    folder: RunFolder
+    settings: Data
+    plain: dict[str, Any]
+    statistics: Statistics
+    spec: BackboneSpec
+
+    @property
+    def name(self) -> str:
+        return self.folder.path.name
+
+    @property
+    def method(self) -> str:
+        return str(self.plain.get("method", {}).get("name", "?"))
+
+    def backbone(self, *, allow_code: bool = False) -> Backbone:
+        """The trained weights, in eval mode and fp32."""
+        backbone, _ = load_backbone(self.folder.backbone, allow_code=allow_code)
+        return backbone.eval()
+
+    def untrained(self, seed: int) -> Backbone:
+        """The same network with fresh weights, a function of the seed, in eval mode."""
+        return build_backbone(self.spec, seed=seed).eval()
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        return dict(read_json(self.folder.environment))
+
+    def images(self) -> ImageSet:
+        """The run's images with the run's splits.
+
+        Raises:
+            ValueError: the images are gone, or are not those that the run was trained on.
+        """
+        data = self.settings
+        images = open_images(
+            data.data,
+            target=data.target,
+            group=data.group,
+            image_size=data.image_size,
+            limit=data.limit,
+            seed=data.seed,
+            max_unreadable=data.max_unreadable,
+        )
+        if images.fingerprint() != self.environment["data"]["fingerprint"]:
+            raise ValueError(
+                f"{data.data}: its images are not those that {self.folder.path} was trained on; "
+                "restore them, or name the data to evaluate on."
+            )
+        return replace(images, splits=self._splits(images))
+
+    def _splits(self, images: ImageSet) -> Any:
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(self.folder.splits, columns=["row_id", "split"])
+        split = dict(zip(table["row_id"].to_pylist(), table["split"].to_pylist(), strict=True))
+        return np.array([split[row] for row in images.row_ids.tolist()])
+
+
+def load_run(path: str | Path) -> Run:
+    """A finished run.
+
+    Raises:
+        ValueError: there is none, it has not finished, or its files are damaged.
+    """
+    folder = RunFolder.existing(path)
+    plain = folder.read_settings()
+    if "data" not in plain:
+        raise ValueError(f"{folder.settings}: it does not name the data.")
+    data = Data(**{name: plain[name] for name in Data.model_fields if name in plain})
+    spec, statistics = _header(folder)
+    return Run(folder, data, plain, statistics, spec)
+
+
+def _header(folder: RunFolder) -> tuple[BackboneSpec, Statistics]:
+    _, header = read_weights(folder.backbone)
+    try:
+        found = header["extra"]["statistics"]
+        statistics = Statistics(mean=tuple(found["mean"]), std=tuple(found["std"]))
+        return BackboneSpec(**header["spec"]), statistics
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder.backbone}: its header is not valid ({error!r}).") from None

@@ -1,0 +1,149 @@
+"""`Pretrain`: everything one training is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import tyro
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    create_model,
+    model_serializer,
+    model_validator,
+)
+
+from selfsight.data.settings import Data
+from selfsight.method import MethodSettings, Optimizer
+from selfsight.methods import METHODS, name_of
+from selfsight.networks.backbones import Network, known_backbone
+from selfsight.settings import Settings
+from selfsight.views.settings import View
+
+YamlOnly = tyro.conf.Suppress
+"""Marks a field that is no flag: a knob of the machine, or too long for a command line."""
+
+
+class Pretrain(Data):
+    """Train a backbone on images without labels."""
+
+    method: SerializeAsAny[MethodSettings]
+    """The method's own settings."""
+    out: str | None = None
+    """The run's folder; by default runs/DATA-METHOD. The same command again resumes it."""
+    backbone: Annotated[str, AfterValidator(known_backbone)] = "auto"
+    """resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto."""
+    epochs: Annotated[int, Field(ge=1)] = 100
+    """Passes over the pool."""
+    batch_size: Annotated[int, Field(ge=2)] = 256
+    """Images of a step, over all processes."""
+    device: str = "auto"
+    """auto, cpu, or cuda."""
+    pool: tuple[str, ...] = ()
+    """More unlabelled images to pretrain on, of other sources."""
+    preset: Literal["auto", "paper", "small"] = "auto"
+    """The method's recipe: its paper's, or one for images up to 64 px (auto: by the images)."""
+    optimizer: Optimizer = Optimizer()
+    """The optimizer and its schedule."""
+    network: Network = Network()
+    """Changes to the backbone: a ResNet of other widths and depths, another stem or patch."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Of the backbone; heads and losses are always fp32."""
+    compile: YamlOnly[Literal["auto", "on", "off"]] = "auto"
+    """Whether torch.compile is used; auto: on a GPU."""
+    devices: YamlOnly[Annotated[int, Field(ge=1)]] = 1
+    """Processes (GPUs) on each machine."""
+    nodes: YamlOnly[Annotated[int, Field(ge=1)]] = 1
+    """Machines."""
+    accumulate: YamlOnly[Annotated[int, Field(ge=1)]] = 1
+    """Batches whose gradients are added up before a step."""
+    log_every: YamlOnly[Annotated[int, Field(ge=1)]] = 50
+    """Steps between two rows of metrics.csv."""
+    monitor_images: YamlOnly[Annotated[int, Field(ge=0)]] = 2048
+    """Images that the line after each epoch looks at; 0 turns kNN and effective rank off."""
+    checkpoint_steps: YamlOnly[Annotated[int, Field(ge=1)]] | None = None
+    """Steps between two checkpoints, besides the one at the end of each epoch."""
+    trackers: YamlOnly[tuple[Literal["tensorboard", "wandb", "mlflow"], ...]] = ()
+    """Trackers that get the same numbers as metrics.csv."""
+    views: YamlOnly[tuple[View, ...] | None] = None
+    """The views; None: the method's, adapted to the images."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _method_by_name(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        values = dict(values)
+        method = values.get("method")
+        if isinstance(method, str):
+            method = {"name": method}
+        if isinstance(method, Mapping):
+            inner = dict(method)
+            if "name" not in inner:
+                raise ValueError("method: needs a name, as in `method: simclr`")
+            kind = METHODS[str(inner.pop("name"))]
+            values["method"] = kind.Settings(**inner)
+            values.setdefault("optimizer", kind.optimizer)
+        return values
+
+    @model_serializer(mode="wrap")
+    def _name_of_method(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        plain: dict[str, Any] = serialise(self)
+        plain["method"] = {"name": method_name(self.method), **plain["method"]}
+        return plain
+
+
+def method_name(settings: MethodSettings) -> str:
+    """The name (or path) under which the method of these settings is found."""
+    return name_of(type(settings))
+
+
+def typed(name: str, base: type[Pretrain] = Pretrain) -> type[Pretrain]:
+    """`Pretrain` with the settings of one method in the open: for the command line and tuning.
+
+    Raises:
+        ValueError: there is no such method.
+    """
+    method = METHODS[name]
+    fields: dict[str, Any] = {
+        "method": (method.Settings, method.Settings()),
+        "optimizer": (Optimizer, method.optimizer),
+    }
+    document = (method.__doc__ or "").strip().splitlines()[0] + f" ({method.paper})"
+    return create_model(base.__name__, __base__=base, __doc__=document, **fields)
+
+
+def with_preset(settings: Pretrain, side: int) -> tuple[Pretrain, list[str]]:
+    """Settings with the method's preset for small images, where they are still the paper's.
+
+    Args:
+        settings: as the user gave them; what differs from the paper's recipe is left alone.
+        side: shorter side of the images, pixels.
+
+    Returns:
+        The settings and a sentence for each change.
+    """
+    kind = METHODS[method_name(settings.method)]
+    small = settings.preset == "small" or (settings.preset == "auto" and side <= 64)
+    if not small or not kind.small:
+        return settings, []
+    changes: dict[str, Any] = {}
+    notes = []
+    default: dict[str, Settings] = {"optimizer": kind.optimizer, "method": kind.Settings()}
+    for part, papers in default.items():
+        now = getattr(settings, part)
+        for key, value in kind.small.get(part, {}).items():
+            if getattr(now, key) == getattr(papers, key) != value:
+                changes[f"{part}.{key}"] = value
+                notes.append(f"{part}.{key} {value}")
+    for key, value in changes.items():
+        settings = settings.updated({key: value})
+    if settings.views is None and "views" in kind.small:
+        settings = settings.updated({"views": tuple(kind.small["views"])})
+        notes.append(f"{len(kind.small['views'])} views")
+    if not notes:
+        return settings, []
+    return settings, ["Preset for small images: " + ", ".join(notes) + " (--preset paper: off)."]
