@@ -171,10 +171,22 @@ def _noise(place: Tensor, like: Tensor) -> Tensor:
     """Standard normal numbers as ``like``, read from one table at a place of each image's own."""
     count = like[0].numel()
     length = NOISE_NUMBERS
-    table = normal(torch.arange(length, device=place.device), 0, 1)[:, 0]
+    table = _noise_table(place.device)
     start = (place * length).long()
     index = (start[:, None] + torch.arange(count, device=place.device)) % length
     return table[index].view(like.shape)
+
+
+_TABLES: dict[torch.device, Tensor] = {}
+
+
+def _noise_table(device: torch.device) -> Tensor:
+    """Made once for each device; a compiled graph makes its own."""
+    if torch.compiler.is_compiling():
+        return normal(torch.arange(NOISE_NUMBERS, device=device), 0, 1)[:, 0]
+    if device not in _TABLES:
+        _TABLES[device] = normal(torch.arange(NOISE_NUMBERS, device=device), 0, 1)[:, 0]
+    return _TABLES[device]
 
 
 def _check_channels(images: Tensor, statistics: Statistics) -> None:

@@ -1,0 +1,122 @@
+"""Two gloo processes with half the batch each, beside one process with all of it, in float64.
+
+Run as a script: ``python two_processes.py METHOD ...`` prints relative differences as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from selfsight.data.imageset import TargetSpec
+from selfsight.distributed import with_global_statistics
+from selfsight.draws import keys_of
+from selfsight.method import Batch, Method
+from selfsight.methods import METHODS
+from selfsight.networks.backbones import BackboneSpec, Network, build_backbone
+
+SIDE, ROWS, CLASSES = 12, 16, 3
+
+
+def method_of(name: str) -> Method:
+    """A small instance of a method, in float64, the same at each call."""
+    kind = METHODS[name]
+    network = Network(widths=(8, 16), depths=(1, 1), block="basic", stem="cifar")
+    spec = BackboneSpec(name="resnet18", network=network, channels=3, image_size=SIDE)
+    backbone = build_backbone(spec, seed=0)
+    small = {
+        "projector": (24, 32),
+        "prototypes": 40,
+        "hidden": 24,
+        "bottleneck": 16,
+        "freeze_prototypes": 0.0,
+    }
+    fields = kind.Settings.model_fields
+    settings = kind.Settings(**{key: value for key, value in small.items() if key in fields})
+    target = TargetSpec("class", "class", tuple("abc"))
+    torch.manual_seed(1)
+    return kind(settings, backbone, target).double()
+
+
+def batch_of(name: str, first: int, last: int) -> Batch:
+    """Rows of one fixed batch; a view's side is what the method asks for."""
+    generator = torch.Generator().manual_seed(2)
+    sides = [SIDE if view.size in (1.0, SIDE) else SIDE // 2 for view in METHODS[name].views]
+    views = [
+        torch.randn(ROWS, 3, side, side, generator=generator, dtype=torch.float64)
+        for side in sides
+    ]
+    targets = torch.randint(0, CLASSES, (ROWS,), generator=generator)
+    keys = keys_of(0, 3, torch.arange(ROWS))
+    return Batch(
+        [view[first:last] for view in views],
+        targets[first:last],
+        keys[first:last],
+        torch.tensor(0.5),
+    )
+
+
+def measured(method: Method, module: torch.nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """Loss, gradients and buffers after one forward and backward."""
+    loss = module(batch).losses["loss"]
+    loss.backward()
+    gradients = [p.grad.flatten() for p in method.parameters() if p.grad is not None]
+    buffers = [b.double().flatten() for b in method.buffers()]
+    return {
+        "loss": loss.detach(),
+        "gradient": torch.cat(gradients),
+        "buffers": torch.cat(buffers),
+    }
+
+
+def worker(rank: int, names: list[str], folder: str) -> None:
+    os.environ.update(MASTER_ADDR="127.0.0.1", RANK=str(rank), WORLD_SIZE="2")
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2
+    )
+    torch.set_num_threads(1)
+    share = ROWS // 2
+    for name in names:
+        for control in (False, True):
+            method = method_of(name)
+            if not control:
+                with_global_statistics(method)
+            module = DistributedDataParallel(method)
+            batch = batch_of(name, rank * share, rank * share + share)
+            found = measured(method, module, batch)
+            if rank == 0:
+                torch.save(found, f"{folder}/{os.path.basename(name)}-{control}.pt")
+    dist.destroy_process_group()
+
+
+def difference(one: dict[str, Tensor], two: dict[str, Tensor]) -> dict[str, float]:
+    return {
+        key: float((one[key] - two[key]).norm() / one[key].norm().clamp_min(1e-300)) for key in one
+    }
+
+
+def main(names: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        mp.spawn(worker, (names, folder), nprocs=2)
+        answer = {}
+        for name in names:
+            method = method_of(name)
+            one = measured(method, method, batch_of(name, 0, ROWS))
+            pairs = {
+                label: torch.load(f"{folder}/{os.path.basename(name)}-{control}.pt")
+                for label, control in (("global", False), ("control", True))
+            }
+            answer[name] = {label: difference(one, two) for label, two in pairs.items()}
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
