@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +27,13 @@ SUFFIXES |= {".dib", ".gif", ".pgm", ".ppm", ".pnm"}
 MAX_NATIVE = 256
 MAX_AUTOMATIC = 224
 KINDS: dict[str, Kind] = {"1": "grey", "L": "grey", "LA": "grey", "La": "grey", "F": "float"}
-SCANNED = 3
+NAMED = 3
+LOOKED_AT = 32
+MIN_SIDE = 4
+
+
+class Coloured(Exception):  # noqa: N818 - a finding, not an error
+    """An image is coloured where grey ones were expected."""
 
 
 @dataclass(frozen=True)
@@ -45,22 +51,28 @@ class Unreadable:
 
     reasons: dict[int, str] = field(default_factory=dict)
 
-    def check(self, row_ids: NDArray[np.str_], allowed: float, source: str) -> None:
-        """Raises ``ValueError`` when more than the share ``allowed`` is unreadable."""
-        if self.reasons and len(self.reasons) > allowed * len(row_ids):
-            first = min(self.reasons)
+    def check(
+        self, rows: NDArray[np.int64], row_ids: NDArray[np.str_], allowed: float, source: str
+    ) -> None:
+        """Raises ``ValueError`` when more than the share ``allowed`` of the rows is unreadable."""
+        if not self.reasons:
+            return
+        count, first = len(self.reasons), min(self.reasons)
+        named = f"the first is {row_ids[first]} ({self.reasons[first]})."
+        if count == len(rows):
+            raise ValueError(f"{source}: none of the {count:,} images can be read; {named}")
+        if count > allowed * len(rows):
             raise ValueError(
-                f"{source}: {len(self.reasons):,} of {len(row_ids):,} images cannot be read, more "
-                f"than the {allowed:.0%} that max_unreadable allows; the first is "
-                f"{row_ids[first]} ({self.reasons[first]})."
+                f"{source}: {count:,} of {len(rows):,} images cannot be read, more than the "
+                f"{allowed:.0%} that max_unreadable allows; {named}"
             )
 
     def notes(self, row_ids: NDArray[np.str_]) -> list[str]:
         if not self.reasons:
             return []
         rows = sorted(self.reasons)
-        named = "; ".join(f"{row_ids[row]} ({self.reasons[row]})" for row in rows[:SCANNED])
-        more = "" if len(rows) <= SCANNED else f"; and {len(rows) - SCANNED:,} more"
+        named = "; ".join(f"{row_ids[row]} ({self.reasons[row]})" for row in rows[:NAMED])
+        more = "" if len(rows) <= NAMED else f"; and {len(rows) - NAMED:,} more"
         what = "image was" if len(rows) == 1 else "images were"
         return [f"{len(rows):,} unreadable {what} skipped: {named}{more}."]
 
@@ -72,8 +84,10 @@ class Plan:
     height: int
     width: int
     channels: int
-    dtype: Any
+    dtype: np.dtype[Any]
     notes: tuple[str, ...] = ()
+    grey: bool = False
+    """Coloured files are expected to be grey; `Coloured` is raised at the first that is not."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -92,7 +106,7 @@ def scan(batches: Batches, rows: NDArray[np.int64]) -> tuple[dict[int, Header], 
     return headers, bad
 
 
-def plan(headers: Iterable[Header], size: int | tuple[int, int] | None) -> Plan:
+def plan(headers: Iterable[Header], size: int | tuple[int, int] | None, source: str) -> Plan:
     """One size, number of channels and type for all the images.
 
     Images of one size up to 256 pixels stay as they are; others are brought to a square with the
@@ -101,6 +115,10 @@ def plan(headers: Iterable[Header], size: int | tuple[int, int] | None) -> Plan:
     Args:
         headers: of all the images; at least one.
         size: of the square, or (height, width), or None: automatic.
+        source: its name, for messages.
+
+    Raises:
+        ValueError: the images are too small.
     """
     kinds: Counter[Kind] = Counter()
     sizes: Counter[tuple[int, int]] = Counter()
@@ -115,6 +133,11 @@ def plan(headers: Iterable[Header], size: int | tuple[int, int] | None) -> Plan:
         short = np.repeat([min(pair) for pair in sizes], list(sizes.values()))
         side = min(MAX_AUTOMATIC, max(8, 8 * round(float(np.median(short)) / 8)))
         height = width = side
+    if min(height, width) < MIN_SIDE:
+        raise ValueError(
+            f"{source}: its images of {height}x{width} pixels are too small; each side needs "
+            f"{MIN_SIDE} at least."
+        )
     if any(pair != (height, width) for pair in sizes):
         heights, widths = zip(*sizes, strict=True)
         span = f"{min(heights)}x{min(widths)} to {max(heights)}x{max(widths)}"
@@ -136,20 +159,32 @@ def plan(headers: Iterable[Header], size: int | tuple[int, int] | None) -> Plan:
     return Plan(height, width, channels, dtype, tuple(notes))
 
 
+def all_grey(batches: Batches, rows: NDArray[np.int64], wanted: Plan) -> bool:
+    """Whether some images of the rows, evenly spread, have three equal channels."""
+    some = rows[np.unique(np.linspace(0, len(rows) - 1, LOOKED_AT).astype(np.int64))]
+    found = _each(lambda encoded: _equal_channels(decode(encoded, wanted)), batches(some))
+    seen = [grey for grey in found if not isinstance(grey, str)]
+    return bool(seen) and all(seen)
+
+
 def fill(
     pixels: NDArray[Any], batches: Batches, rows: NDArray[np.int64], wanted: Plan
-) -> Unreadable:
-    """Decodes the rows into ``pixels`` one after the other, leaving no gap for unreadable ones."""
-    bad = Unreadable()
+) -> dict[str, Any]:
+    """Decodes the rows into ``pixels`` one after the other, leaving no gap for unreadable ones.
+
+    Returns:
+        ``{"rows": how many were filled, "broken": {row: why}}``.
+    """
+    broken: dict[str, str] = {}
     place = 0
     images = _each(lambda encoded: decode(encoded, wanted), batches(rows))
     for row, image in zip(rows.tolist(), images, strict=True):
         if isinstance(image, str):
-            bad.reasons[row] = image
+            broken[str(row)] = image
         else:
             pixels[place] = image
             place += 1
-    return bad
+    return {"rows": place, "broken": broken}
 
 
 def decode(encoded: Encoded, wanted: Plan) -> NDArray[Any]:
@@ -163,16 +198,17 @@ def decode(encoded: Encoded, wanted: Plan) -> NDArray[Any]:
         if image.format in ("JPEG", "MPO"):  # decoding at a power-of-two scale is much cheaper
             image.draft(None, (2 * wanted.width, 2 * wanted.height))
         upright: Any = ImageOps.exif_transpose(image)
+        if wanted.grey:
+            coloured = replace(wanted, channels=3, grey=False)
+            values = _fitted(_converted(upright, coloured), coloured)
+            if not _equal_channels(values):
+                raise Coloured
+            return values[..., :1]
         return _fitted(_converted(upright, wanted), wanted)
 
 
-def grey_only(pixels: NDArray[Any]) -> bool:
-    """Whether three channels hold the same values in every image."""
-    for first in range(0, len(pixels), 256):
-        part = pixels[first : first + 256]
-        if (part[..., 0] != part[..., 1]).any() or (part[..., 0] != part[..., 2]).any():
-            return False
-    return True
+def _equal_channels(values: NDArray[Any]) -> bool:
+    return bool((values == values[..., :1]).all())
 
 
 def _converted(image: Any, wanted: Plan) -> Any:
@@ -245,6 +281,8 @@ def _each(
             return encoded
         try:
             return task(encoded)
+        except Coloured:
+            raise
         except Exception as error:  # a damaged file can raise anything inside a decoder
             return _reason(error, encoded)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from selfsight.data.decode import SUFFIXES
 from selfsight.data.imageset import ImageSet
 from selfsight.data.sources.conform import list_set, made_like
 from selfsight.data.sources.listing import Listing
@@ -96,11 +97,30 @@ def open_images(
 def _listed(
     source: str | Path, target: str | None, group: str | None, split: str | None, root: Path | None
 ) -> Listing:
-    from selfsight.data.sources import digits, table
+    from selfsight.data.sources import arrays, digits, folder, table
 
     if str(source) == digits.NAME:
         return digits.list_digits()
     path = Path(source).expanduser()
     if not path.exists():
         raise ValueError(f"{source}: there is no such file or folder.")
-    return table.list_table(path, target, group, split, root)
+    if path.is_dir():
+        inner = table.table_in(path)
+        if inner is not None:
+            return table.list_table(inner, target, group, split, root)
+        for name, column in (("group", group), ("split", split)):
+            if column is not None:
+                raise ValueError(
+                    f"{name} {column!r}: a folder of images has no columns; give a table "
+                    "(CSV or Parquet) with the paths of the images and this column."
+                )
+        return folder.list_folder(path)
+    suffix = path.suffix.lower()
+    if suffix in table.SUFFIXES:
+        return table.list_table(path, target, group, split, root)
+    if suffix in arrays.SUFFIXES:
+        return arrays.list_arrays(path, target, group, split)
+    if suffix in SUFFIXES:
+        raise ValueError(f"{path} is one image; give the folder that it lies in.")
+    known = ", ".join((*table.SUFFIXES, *arrays.SUFFIXES))
+    raise ValueError(f"{path}: its format is not known; give a folder of images or one of {known}.")

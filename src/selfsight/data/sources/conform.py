@@ -2,18 +2,159 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsight.data.decode import MIN_SIDE
 from selfsight.data.imageset import ImageSet
-from selfsight.data.sources.listing import Listing, Loaded, Size
+from selfsight.data.sources.listing import Listing, Loaded, Size, file_identity
+from selfsight.data.store import decoded, fingerprint
 
 CHUNK = 256
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 TOP = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Arrays one after the other as ``(N, H, W, C)`` of one type, read a chunk at a time.
+
+    Attributes:
+        parts: arrays or HDF5 datasets of the same shape but for their length.
+        first_channel: whether they are ``(N, C, H, W)``.
+        shape: ``(N, H, W, C)``.
+        dtype: that the values are brought to.
+        factor: that they are multiplied by before.
+    """
+
+    parts: Sequence[Any]
+    first_channel: bool
+    shape: tuple[int, int, int, int]
+    dtype: np.dtype[Any]
+    factor: int = 1
+
+    def chunks(self, rows: NDArray[np.int64]) -> Iterator[NDArray[Any]]:
+        """The (ascending) rows, converted, in order."""
+        start = 0
+        for part in self.parts:
+            inside = rows[(rows >= start) & (rows < start + len(part))] - start
+            start += len(part)
+            for first in range(0, len(part), CHUNK):
+                chosen = inside[(inside >= first) & (inside < first + CHUNK)] - first
+                if len(chosen):
+                    yield self._converted(np.asarray(part[first : first + CHUNK])[chosen])
+
+    def _converted(self, values: NDArray[Any]) -> NDArray[Any]:
+        values = values[..., None] if values.ndim == 3 else values
+        values = values.transpose(0, 2, 3, 1) if self.first_channel else values
+        if self.factor != 1:
+            values = values.astype(self.dtype) * self.dtype.type(self.factor)
+        return np.ascontiguousarray(values, self.dtype)
+
+    @property
+    def as_it_is(self) -> NDArray[Any] | None:
+        """The memory-mapped file itself where nothing has to be converted."""
+        part: Any = self.parts[0]
+        plain = isinstance(part, np.ndarray) and part.dtype == self.dtype and self.factor == 1
+        if len(self.parts) > 1 or not plain or self.first_channel:
+            return None
+        whole: NDArray[Any] = part[..., None] if part.ndim == 3 else part
+        return whole
+
+
+def as_pixels(parts: Sequence[Any], path: Path) -> tuple[Pixels, list[str]]:
+    """How arrays of any common layout and type are read as pixels, and what was decided.
+
+    Raises:
+        ValueError: the shapes differ or are no images, or the values fit no type.
+    """
+    shape = parts[0].shape
+    if any(part.shape[1:] != shape[1:] for part in parts):
+        raise ValueError(f"{path}: the images of its splits have different shapes.")
+    if len(shape) not in (3, 4) or 0 in shape:
+        raise ValueError(
+            f"{path}: pixels of shape {shape} are no images; they must be (N, H, W), "
+            "(N, H, W, C) or (N, C, H, W)."
+        )
+    notes: list[str] = []
+    first_channel = len(shape) == 4 and shape[1] < min(shape[2:]) and shape[3] >= min(shape[1:3])
+    if len(shape) == 3:
+        height, width, channels = shape[1], shape[2], 1
+    elif first_channel:
+        channels, height, width = shape[1:]
+        notes.append(f"Arrays of {shape} are read as (N, C, H, W): {channels} channels.")
+    else:
+        height, width, channels = shape[1:]
+        if channels not in (1, 3):
+            notes.append(f"Arrays of {shape} are read as (N, H, W, C): {channels} channels.")
+    if min(height, width) < MIN_SIDE:
+        raise ValueError(
+            f"{path}: its images of {height}x{width} pixels are too small; each side needs "
+            f"{MIN_SIDE} at least."
+        )
+    dtype, factor, said = _fitting_type(parts, path)
+    count = sum(len(part) for part in parts)
+    whole = (count, int(height), int(width), int(channels))
+    return Pixels(parts, first_channel, whole, dtype, factor), [*notes, *said]
+
+
+def _fitting_type(parts: Sequence[Any], path: Path) -> tuple[np.dtype[Any], int, list[str]]:
+    given = parts[0].dtype
+    if given.kind == "b":
+        return np.dtype(np.uint8), 255, ["Truth values were made 0 and 255."]
+    if given.kind == "f":
+        said = [] if given.itemsize == 4 else [f"{given.name} values were made float32."]
+        some = np.asarray(parts[0][:CHUNK])
+        low, high = np.nanmin(some), np.nanmax(some)
+        said.append(f"Values go from {low:.4g} to {high:.4g} (first {len(some):,} images).")
+        return np.dtype(np.float32), 1, said
+    if given.kind in "iu":
+        if given.kind == "u" and given.itemsize <= 2:
+            return given.newbyteorder("="), 1, []
+        low, high = _span(parts)
+        dtype: np.dtype[Any] = np.dtype(np.float32)
+        if low >= 0 and high <= TOP["uint16"]:
+            dtype = np.dtype(np.uint8 if high <= TOP["uint8"] else np.uint16)
+        return dtype, 1, [f"{given.name} values from {low} to {high} were made {dtype.name}."]
+    raise ValueError(f"{path}: pixels of type {given} are no numbers.")
+
+
+def _span(parts: Sequence[Any]) -> tuple[int, int]:
+    chunks = (np.asarray(p[i : i + CHUNK]) for p in parts for i in range(0, len(p), CHUNK))
+    spans = [(int(chunk.min()), int(chunk.max())) for chunk in chunks]
+    return min(low for low, _ in spans), max(high for _, high in spans)
+
+
+def load_array(
+    pixels: Pixels, path: Path, rows: NDArray[np.int64], size: Size, max_unreadable: float
+) -> Loaded:
+    """The rows of an array file; a file that needs no change is used where it lies."""
+    height, width = (size, size) if isinstance(size, int) else size or pixels.shape[1:3]
+    whole = len(rows) == pixels.shape[0] and (height, width) == pixels.shape[1:3]
+    if whole and pixels.as_it_is is not None:
+        return Loaded(pixels.as_it_is, rows)
+
+    def fill(out: NDArray[Any]) -> dict[str, Any]:
+        place = 0
+        for chunk in pixels.chunks(rows):
+            out[place : place + len(chunk)] = resized(chunk, (height, width))
+            place += len(chunk)
+        return {"rows": place}
+
+    shape = (len(rows), height, width, pixels.shape[3])
+    made_of = [repr((shape, pixels.dtype.name)), file_identity(path), rows.tobytes().hex()]
+    found, _ = decoded(shape, pixels.dtype, partial(fingerprint, made_of), fill)
+    notes = []
+    if (height, width) != pixels.shape[1:3]:
+        old = f"{pixels.shape[1]}x{pixels.shape[2]}"
+        notes.append(f"Images ({old}) were resized and centre-cropped to {height}x{width} pixels.")
+    return Loaded(found, rows, tuple(notes))
 
 
 def list_set(images: ImageSet) -> Listing:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.data.decode import Batches, Unreadable, fill, grey_only, plan, scan
+from selfsight.data.decode import Batches, Coloured, all_grey, fill, plan, scan
 from selfsight.data.imageset import Target
+from selfsight.data.store import decoded, fingerprint
 
 Size = int | tuple[int, int] | None
 
@@ -49,47 +52,60 @@ class Listing:
         )
 
 
+def file_identity(path: Path) -> str:
+    """Text that changes when the file does."""
+    try:
+        status = path.stat()
+    except OSError:
+        return f"{path} missing"
+    return f"{path.absolute()} {status.st_size} {status.st_mtime_ns}"
+
+
 def load_encoded(
     name: str,
     row_ids: NDArray[np.str_],
     batches: Batches,
+    identity: Callable[[NDArray[np.int64]], Iterable[str]],
     rows: NDArray[np.int64],
     size: Size,
     max_unreadable: float,
 ) -> Loaded:
     """Decodes the rows of a source of encoded images.
 
+    Args:
+        name: of the source, for messages.
+        row_ids: of the whole source.
+        batches: rows -> encoded images.
+        identity: rows -> text that changes whenever their images do.
+        rows, size, max_unreadable: see `Listing`.
+
     Raises:
         ValueError: more than the share ``max_unreadable`` cannot be read, or none can.
     """
     headers, bad = scan(batches, rows)
-    bad_in_rows = len(bad.reasons)
-    if bad_in_rows:
-        _checked(bad, row_ids, rows, max_unreadable, name)
+    bad.check(rows, row_ids, max_unreadable, name)
     good = np.array(sorted(headers), np.int64)
-    wanted = plan(headers.values(), size)
-    pixels = np.empty((len(good), *wanted.shape), wanted.dtype)
-    broken = fill(pixels, batches, good, wanted)
-    bad.reasons.update(broken.reasons)
-    _checked(bad, row_ids, rows, max_unreadable, name)
-    good = good[~np.isin(good, list(broken.reasons))]
-    pixels = pixels[: len(good)]
+    wanted = plan(headers.values(), size, name)
+    del headers
+    attempts = [wanted]
+    if wanted.channels == 3 and all_grey(batches, good, wanted):
+        attempts.insert(0, replace(wanted, channels=1, grey=True))
+    for attempt in attempts:
+        made_of = [repr((attempt.shape, attempt.dtype.name)), *identity(good)]
+        try:
+            pixels, said = decoded(
+                (len(good), *attempt.shape),
+                attempt.dtype,
+                partial(fingerprint, made_of),
+                partial(fill, batches=batches, rows=good, wanted=attempt),
+            )
+        except Coloured:
+            continue
+        break
+    broken = {int(row): why for row, why in said["broken"].items()}
+    bad.reasons.update(broken)
+    bad.check(rows, row_ids, max_unreadable, name)
     notes = [*bad.notes(row_ids), *wanted.notes]
-    if wanted.channels == 3 and grey_only(pixels[:16]) and grey_only(pixels):
-        pixels = np.ascontiguousarray(pixels[..., :1])
-        notes.append("Every image is stored as RGB but is grey: one channel was kept.")
-    return Loaded(pixels, good, tuple(notes))
-
-
-def _checked(
-    bad: Unreadable,
-    row_ids: NDArray[np.str_],
-    rows: NDArray[np.int64],
-    allowed: float,
-    name: str,
-) -> None:
-    place = {row: i for i, row in enumerate(rows.tolist())}
-    local = Unreadable({place[row]: why for row, why in bad.reasons.items()})
-    local.check(row_ids[rows], allowed, name)
-    if len(bad.reasons) == len(rows):
-        raise ValueError(f"{name}: none of the {len(rows):,} images can be read.")
+    if attempt.grey:
+        notes.append("Every image is stored in colour but is grey: one channel was kept.")
+    return Loaded(pixels, good[~np.isin(good, list(broken))], tuple(notes))

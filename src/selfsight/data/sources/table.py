@@ -26,10 +26,10 @@ from selfsight.data.sources.columns import (
     splits_of,
     targets_of,
 )
-from selfsight.data.sources.listing import Listing, load_encoded
+from selfsight.data.sources.listing import Listing, file_identity, load_encoded
 from selfsight.settings import unknown
 
-SUFFIXES = (".parquet", ".csv", ".tsv")
+SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
 PATH_COLUMN = re.compile(r"^(path|file|file_?name|file_?path|image|image_?(path|file))$", re.I)
 SPLIT_LIKE = re.compile(r"(^|_)split$", re.I)
 FILE_SPLIT = re.compile(r"^([a-z]+)(?:[-_.]?\d+)*(?:-of-\d+)?$", re.I)
@@ -46,9 +46,12 @@ class Part:
     split: str | None
 
 
-def holds_table(folder: Path) -> bool:
-    """Whether a folder holds Parquet files with images (at its top or in ``data/``)."""
-    return any(_image_column(path) is not None for path in _parquet_files(folder))
+def table_in(folder: Path) -> Path | None:
+    """The folder itself where it holds Parquet files with images, or its ``metadata`` table."""
+    if any(_image_column(path) is not None for path in _parquet_files(folder)):
+        return folder
+    metadata = (folder / f"metadata{suffix}" for suffix in SUFFIXES)
+    return next((path for path in metadata if path.is_file()), None)
 
 
 def list_table(
@@ -107,8 +110,10 @@ def list_table(
             row_ids = np.array([Path(text).as_posix() for text in paths])
         notes.append(f"Images are read from the paths in column {image}.")
         batches: Any = partial(_files, paths, inside)
+        identity: Any = partial(_identity_of_files, paths, inside)
     else:
         batches = partial(_bytes, parts, image, folder)
+        identity = partial(_identity_of_parts, parts, image)
     names |= _info_names(folder, columns)
     splits, said = _given_splits(parts, first, columns, split)
     notes += said
@@ -133,7 +138,7 @@ def list_table(
         name=name,
         row_ids=row_ids,
         splits=splits,
-        load=partial(load_encoded, name, row_ids, batches),
+        load=partial(load_encoded, name, row_ids, batches, identity),
         targets=targets,
         groups=groups,
         group_name=group_name,
@@ -196,12 +201,15 @@ def _columns_of(file: Path, image: str | None) -> Any:
     """All columns but the images, as a pyarrow table."""
     import pyarrow as pa
     import pyarrow.csv as csv
+    import pyarrow.json as json_lines
     import pyarrow.parquet as pq
 
     try:
         if file.suffix.lower() == ".parquet":
             wanted = [name for name in pq.read_schema(file).names if name != image]
             return pq.read_table(file, columns=wanted, partitioning=None)
+        if file.suffix.lower() == ".jsonl":
+            return json_lines.read_json(file)
         return csv.read_csv(
             file,
             parse_options=csv.ParseOptions(delimiter="\t" if file.suffix == ".tsv" else ","),
@@ -311,6 +319,20 @@ def _files(
 ) -> Iterable[list[Encoded | str]]:
     for first in range(0, len(rows), BATCH):
         yield [inside_only(paths[row], root) for row in rows[first : first + BATCH].tolist()]
+
+
+def _identity_of_parts(parts: Sequence[Part], image: str, rows: NDArray[np.int64]) -> Iterable[str]:
+    yield image
+    for part in parts:
+        yield file_identity(part.path)
+    yield rows.tobytes().hex()
+
+
+def _identity_of_files(
+    paths: Sequence[str | None], root: Path, rows: NDArray[np.int64]
+) -> Iterable[str]:
+    for row in rows.tolist():
+        yield file_identity(root / (paths[row] or ""))
 
 
 def inside_only(text: str | None, root: Path) -> Encoded | str:
