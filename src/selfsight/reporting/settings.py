@@ -13,4 +13,4 @@ class Report(Settings):
     runs: tyro.conf.Positional[tuple[str, ...]]
     """Folders of finished runs."""
     out: str | None = None
-    """The page; by default report.html in the (first) run's folder."""
+    """The page; by default report.html in the run, or comparison.html in the first of several."""

@@ -1,0 +1,297 @@
+"""What a run folder holds, read for the page: each file optional, a damaged one named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from selfsight.run_folder import RunFolder, read_json
+from selfsight.settings import sentence
+
+Read = TypeVar("Read")
+
+
+class Place(BaseModel):
+    """What a number is of; see `results.json` in the README."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    data: str | None = None
+    task: str | None = None
+    target: str | None = None
+    probe: str | None = None
+    label_fraction: float | None = None
+    num_labels: float | None = None
+    split: str | None = None
+    metric: str
+    label: str | None = None
+    low: float | None = None
+    high: float | None = None
+    draws: int | None = None
+    mean: float | None
+
+    @field_validator("label_fraction")
+    @classmethod
+    def _none_of_the_labels(cls, fraction: float | None) -> float | None:
+        return fraction or None
+
+
+class Value(Place):
+    """The mean of a metric over label draws, with its 95 % interval."""
+
+    weights: str
+
+
+class Difference(Place):
+    """Trained minus control, paired by label draw, with its 95 % interval."""
+
+    control: str
+    verdict: str | None = None
+
+
+class Summary(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    values: list[Value] = []
+    differences: list[Difference] = []
+
+
+class Confusion(BaseModel):
+    """Counts of a probe's guesses; rows are the true classes."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    data: str | None = None
+    target: str | None = None
+    probe: str | None = None
+    label_fraction: float | None = None
+    names: list[str]
+    matrix: list[list[int]]
+
+
+class Results(BaseModel):
+    """The parts of `results.json` that the page shows."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    records: list[dict[str, Any]] = []
+    summary: Summary = Summary()
+    test_readings: list[dict[str, Any]] = []
+    notes: list[str] = []
+    choices: list[dict[str, Any]] = []
+    confusion: list[Confusion] = []
+    allowed_leaks: Any = None
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The table of splits, counted.
+
+    Attributes:
+        images, labelled, groups: split -> count; ``groups`` is empty where there are none.
+        target: name of the target.
+        kind: of the target; None where no image has one.
+        shares: of classes or labels: split -> name -> count.
+        numbers: of numbers: split -> ``(N, D)`` float64, NaN unknown.
+        together: of labels: ``[a][b]``, train images with both a and b.
+    """
+
+    images: dict[str, int]
+    labelled: dict[str, int]
+    groups: dict[str, int]
+    kind: Literal["class", "labels", "number"] | None
+    shares: dict[str, dict[str, int]] = field(default_factory=dict)
+    numbers: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    together: dict[str, dict[str, int]] = field(default_factory=dict)
+    target: str = ""
+
+
+@dataclass(frozen=True)
+class RunContents:
+    """One run, as far as its files are there; what is missing is None."""
+
+    path: Path
+    name: str
+    settings: dict[str, Any] | None
+    environment: dict[str, Any] | None
+    splits: Splits | None
+    metrics: dict[str, list[float | None]] | None
+    samples: dict[str, NDArray[Any]] | None
+    results: Results | None
+    map: dict[str, NDArray[Any]] | None
+
+    def setting(self, dotted: str) -> Any:
+        """A setting by its dotted path, or None."""
+        value: Any = self.settings
+        for part in dotted.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        return value
+
+    @property
+    def about_data(self) -> dict[str, Any]:
+        data = (self.environment or {}).get("data")
+        return data if isinstance(data, dict) else {}
+
+    @property
+    def leaks(self) -> list[str]:
+        """The leaks that the user allowed, one sentence each."""
+        found: list[str] = []
+        for holder in (self.environment or {}, self.about_data):
+            found += _sentences(holder.get("allowed_leaks"))
+        if self.results is not None:
+            found += _sentences(self.results.allowed_leaks)
+        return list(dict.fromkeys(found))
+
+
+def read_run(path: str | Path) -> RunContents:
+    """Raises ``ValueError`` when there is no such folder or one of its files is damaged."""
+    folder = RunFolder(path)
+    if not folder.path.is_dir():
+        raise ValueError(f"run {path}: there is no such folder.")
+    return RunContents(
+        path=folder.path,
+        name=folder.path.resolve().name,
+        settings=_optional(folder.settings, lambda _: folder.read_settings()),
+        environment=_optional(folder.environment, _read_object),
+        splits=_optional(folder.splits, _read_splits),
+        metrics=_optional(folder.metrics, lambda _: folder.read_metrics()),
+        samples=_optional(folder.samples, _read_samples),
+        results=_optional(folder.results, read_results),
+        map=_optional(folder.representations / "map.npz", _read_map),
+    )
+
+
+def read_results(path: str | Path) -> Results:
+    """Raises ``ValueError`` that names the file and the field when it is damaged."""
+    try:
+        return Results.model_validate(_read_object(Path(path)))
+    except ValidationError as error:
+        raise ValueError(f"{path} is damaged: {sentence(error)}.") from None
+
+
+def _optional(path: Path, read: Callable[[Path], Read]) -> Read | None:
+    if not path.is_file():
+        return None
+    try:
+        return read(path)
+    except Exception as error:  # a damaged file may raise anything: zip, pickle, arrow, unicode
+        if isinstance(error, ValueError) and path.name in str(error):
+            raise
+        raise ValueError(f"{path} is damaged and cannot be read: {error}") from None
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged: it must hold an object.")
+    return content
+
+
+def _sentences(leaks: Any) -> list[str]:
+    if not leaks:
+        return []
+    if isinstance(leaks, dict):
+        return [f"{kind}: {what}" for kind, what in leaks.items() if what]
+    if isinstance(leaks, list | tuple):
+        return [str(leak) for leak in leaks]
+    return ["A leak between the splits was allowed." if leaks is True else str(leaks)]
+
+
+def _read_arrays(path: Path, needed: Sequence[str]) -> dict[str, NDArray[Any]]:
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    missing = [name for name in needed if name not in arrays]
+    if missing:
+        raise ValueError(f"{path} is damaged: it has no array {missing[0]!r}.")
+    return arrays
+
+
+def _read_samples(path: Path) -> dict[str, NDArray[Any]]:
+    arrays = _read_arrays(path, ["images"])
+    for name, array in arrays.items():
+        if array.ndim != 4 or array.dtype != np.uint8 or len(array) != len(arrays["images"]):
+            raise ValueError(f"{path} is damaged: {name!r} must be (n, H, W, C) uint8.")
+    return arrays
+
+
+def _read_map(path: Path) -> dict[str, NDArray[Any]]:
+    arrays = _read_arrays(path, ["x"])
+    if arrays["x"].ndim != 2 or arrays["x"].shape[1] != 2:
+        raise ValueError(f"{path} is damaged: 'x' must be (M, 2).")
+    for name, array in arrays.items():
+        if array.ndim == 0 or len(array) != len(arrays["x"]):
+            raise ValueError(f"{path} is damaged: {name!r} has another length than 'x'.")
+    return arrays
+
+
+def _read_splits(path: Path) -> Splits:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    if "split" not in table.column_names:
+        raise ValueError(f"{path} is damaged: it has no column 'split'.")
+    split = np.asarray(table["split"].to_pylist(), dtype=str)
+    sides = [name for name in ("train", "unlabelled", "validation", "test") if name in split]
+    groups: dict[str, int] = {}
+    if "group" in table.column_names and table["group"].null_count < len(table):
+        for side in sides:
+            groups[side] = int(
+                pc.count_distinct(table["group"].filter(pa.array(split == side))).as_py()
+            )
+    metadata = table.schema.metadata or {}
+    name = metadata.get(b"target", b"").decode(errors="replace")
+    target = table["target"] if "target" in table.column_names else None
+    if target is None or target.null_count == len(table):
+        empty = dict.fromkeys(sides, 0)
+        return Splits(_counted(split, sides), empty, groups, None)
+    of_side = {side: target.filter(pa.array(split == side)).drop_null() for side in sides}
+    labelled = {side: len(values) for side, values in of_side.items()}
+    counted = _counted(split, sides)
+    kind = target.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        shares = {side: _shares(values) for side, values in of_side.items()}
+        return Splits(counted, labelled, groups, "class", shares, target=name)
+    if _is_text(kind.value_type) or pa.types.is_null(kind.value_type):
+        shares = {side: _shares(pc.list_flatten(values)) for side, values in of_side.items()}
+        both = _together(of_side["train"].to_pylist() if "train" in of_side else [])
+        return Splits(counted, labelled, groups, "labels", shares, together=both, target=name)
+    numbers = {
+        side: np.array(
+            [[np.nan if v is None else v for v in row] for row in values.to_pylist()], np.float64
+        )
+        for side, values in of_side.items()
+        if len(values)
+    }
+    return Splits(counted, labelled, groups, "number", numbers=numbers, target=name)
+
+
+def _together(rows: Sequence[Sequence[str]]) -> dict[str, dict[str, int]]:
+    both: dict[str, dict[str, int]] = {}
+    for labels in rows:
+        for a in labels:
+            counts = both.setdefault(a, {})
+            for b in labels:
+                counts[b] = counts.get(b, 0) + 1
+    return both
+
+
+def _counted(split: NDArray[np.str_], sides: Sequence[str]) -> dict[str, int]:
+    return {side: int((split == side).sum()) for side in sides}
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _shares(values: Any) -> dict[str, int]:
+    return {str(pair["values"]): int(pair["counts"]) for pair in values.value_counts().to_pylist()}

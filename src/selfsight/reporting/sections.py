@@ -1,0 +1,367 @@
+"""The parts of the report below the results: curves, data, views, map, protocol."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfsight.reporting.distributions import distribution_figure, together_figure
+from selfsight.reporting.figures import Figure, curves_figure
+from selfsight.reporting.headline import SINGLE_SEED
+from selfsight.reporting.maps import map_figure, number_map_figure
+from selfsight.reporting.pictures import picture, sprites
+from selfsight.reporting.reading import RunContents
+from selfsight.reporting.wording import (
+    fraction_text,
+    listed,
+    number,
+    probe_name,
+    weights_name,
+)
+
+Figures = dict[str, Figure]
+Section = dict[str, Any]
+BOOKKEEPING = ("step", "epoch", "progress", "lr", "loss", "knn", "effective_rank", "spread")
+USES = {
+    "train": "pretraining and probes",
+    "unlabelled": "pretraining",
+    "validation": "watching the training",
+    "test": "the results, and no choice",
+}
+MOST_EXAMPLES = 8
+
+
+def curve_sections(runs: Sequence[RunContents], figures: Figures) -> list[Section]:
+    """Loss, its terms (of one run), kNN on validation and effective rank, runs overlaid."""
+    sections: list[Section] = []
+    several = len(runs) > 1
+
+    def add(name: str, column: str, label: str, note: str, **options: Any) -> None:
+        lines = []
+        for index, run in enumerate(runs):
+            metrics = run.metrics or {}
+            kept = _known(metrics, column)
+            if kept:
+                x = [_epoch(metrics, row) for row in kept]
+                y = [metrics[column][row] for row in kept]
+                name_of = run.name if several else label
+                lines.append((name_of, f"--run-{index % 6}", x, y))
+        if lines:
+            figures[f"curve-{column}"] = curves_figure(lines, "epoch", **options)
+            ends = [f"{name_of}: last value {number(y[-1])}" for name_of, _, _, y in lines]
+            about = {"id": f"curve-{column}", "name": name, "alt": f"{name}. {'; '.join(ends)}."}
+            sections.append({**about, "legend": [], "note": note})
+
+    add("Loss", "loss", "loss", "Of single batches.")
+    if not several and runs[0].metrics:
+        terms = _loss_terms(runs[0].metrics, figures)
+        if terms:
+            sections.append(terms)
+    add(
+        "kNN on validation",
+        "knn",
+        "kNN",
+        "Accuracy of nearest neighbours from train; it is watched, nothing is chosen by it.",
+        percent=True,
+        markers=True,
+    )
+    add(
+        "Effective rank",
+        "effective_rank",
+        "rank",
+        "In how many directions the representations differ; near one, they have collapsed.",
+        markers=True,
+    )
+    return sections
+
+
+def _loss_terms(metrics: dict[str, list[float | None]], figures: Figures) -> Section | None:
+    lines, legend = [], []
+    names = [name for name in metrics if name not in BOOKKEEPING and _known(metrics, name)]
+    if len(names) < 2:
+        return None
+    for at, name in enumerate(names[:8]):
+        kept = _known(metrics, name)
+        color = f"--class-{at}"
+        x = [_epoch(metrics, row) for row in kept]
+        lines.append((name, color, x, [metrics[name][row] for row in kept]))
+        legend.append((name, color))
+    figures["curve-terms"] = curves_figure(lines, "epoch")
+    alt = f"Terms of the loss: {', '.join(names[:8])}."
+    return {"id": "curve-terms", "name": "Its terms", "alt": alt, "legend": legend, "note": ""}
+
+
+def _known(metrics: dict[str, list[float | None]], column: str) -> list[int]:
+    values = metrics.get(column, [])
+    return [row for row, v in enumerate(values) if v is not None and math.isfinite(v)]
+
+
+def _epoch(metrics: dict[str, list[float | None]], row: int) -> float | None:
+    """Epochs passed at a row, with the share of the running one where progress tells it."""
+    progress, epochs = metrics.get("progress"), metrics.get("epoch")
+    last = [epoch for epoch in epochs or [] if epoch is not None]
+    if progress and last and progress[row] is not None and progress[-1]:
+        whole = (max(last) + 1) / progress[-1] if progress[-1] >= 0.999 else None
+        if whole:
+            return round((progress[row] or 0.0) * whole, 3)
+    return epochs[row] if epochs else float(row)
+
+
+def collapse_warning(run: RunContents) -> str | None:
+    """A plain sentence where the last epoch's representations tell images apart no more."""
+    from selfsight.training.monitor import collapsed
+
+    metrics = run.metrics or {}
+    rank = _known(metrics, "effective_rank")
+    if not rank:
+        return None
+    last = metrics["effective_rank"][rank[-1]] or 0.0
+    spread = _known(metrics, "spread")
+    measured = {"effective_rank": last, "spread": 1.0}
+    if spread:
+        measured["spread"] = metrics["spread"][spread[-1]] or 0.0
+    if not collapsed(measured):
+        return None
+    return (
+        f"The effective rank ended at {number(last)}: images look nearly the same to the backbone, "
+        "and its results are worth little. A lower learning rate, a larger batch or another method "
+        "may help."
+    )
+
+
+def data_section(run: RunContents, key: str, figures: Figures) -> Section:
+    """Counts of each split and the distribution of the target over them."""
+    section: Section = {
+        "name": run.name,
+        "rows": [],
+        "groups": False,
+        "id": "",
+        "missing": "",
+        "together": "",
+    }
+    splits = run.splits
+    if splits is None:
+        section["missing"] = "There is no splits.parquet, so the splits are not known."
+        return section
+    section["groups"] = bool(splits.groups)
+    section["rows"] = [
+        {
+            "split": side,
+            "images": number(count),
+            "labelled": number(splits.labelled.get(side, 0)),
+            "groups": number(splits.groups.get(side, 0)),
+            "use": USES.get(side, ""),
+        }
+        for side, count in splits.images.items()
+    ]
+    made = distribution_figure(splits)
+    if made is None:
+        section["missing"] = "No image has a known target, so there is no distribution to show."
+        return section
+    figures[f"data-{key}"], _ = made
+    name = f"“{splits.target}”" if splits.target else "The target"
+    if splits.kind == "labels" and 1 < len(splits.together) <= 40:
+        figures[f"together-{key}"] = together_figure(splits.together)
+        section["together"] = f"together-{key}"
+    section |= {
+        "id": f"data-{key}",
+        "sides": [side for side in splits.images if splits.labelled.get(side)],
+        "chart_title": {
+            "class": f"{name}, as a share of each split",
+            "labels": f"{name}, as a share of each split (an image may have several)",
+            "number": f"{name}, as a share of each split",
+        }[splits.kind or "class"],
+    }
+    return section
+
+
+def views_section(run: RunContents, most: int = MOST_EXAMPLES) -> Section:
+    """A grid: each column an image, below it its views."""
+    section: Section = {"name": run.name, "rows": [], "missing": ""}
+    if run.samples is None:
+        section["missing"] = "There is no samples.npz, so no examples of the views can be shown."
+        return section
+    names = sorted(
+        (name for name in run.samples if name.startswith("view_")),
+        key=lambda name: int(name[5:]) if name[5:].isdigit() else 0,
+    )
+    images = run.samples["images"]
+    for at, name in enumerate(["images", *names]):
+        height, width = run.samples[name].shape[1:3]
+        size = f"{height} px" if height == width else f"{height} × {width} px"
+        title = f"view {at}" if at else "image"
+        section["rows"].append(
+            {
+                "title": title,
+                "size": size,
+                "pictures": [
+                    (picture(pixels), f"{title} of example {column + 1}")
+                    for column, pixels in enumerate(run.samples[name][:most])
+                ],
+            }
+        )
+    sentence = "A few images and the random views that were made of them."
+    if images.shape[3] > 3:
+        sentence += f" Of {images.shape[3]} channels the first three are shown."
+    section["sentence"] = sentence
+    return section
+
+
+def map_section(
+    run: RunContents, key: str, figures: Figures, blocks: dict[str, Any], most: int
+) -> Section:
+    """The embedding map of a run, with thumbnails on hover; at most ``most`` points."""
+    section: Section = {"name": run.name, "id": "", "missing": "", "legend": []}
+    if run.map is None or not len(run.map["x"]):
+        section["missing"] = (
+            "There is no representations/map.npz: the map is made by `selfsight evaluate`."
+        )
+        return section
+    arrays = run.map
+    if len(arrays["x"]) > most:
+        rows = np.sort(np.random.default_rng(0).permutation(len(arrays["x"]))[:most])
+        arrays = {name: array[rows] for name, array in arrays.items()}
+    targets = [str(text) for text in arrays.get("target", np.zeros(0, str))]
+    values = _numbers(targets, run)
+    name = f"map-{key}"
+    if values is not None:
+        figures[name] = number_map_figure(arrays["x"], values)
+        colour = "the colour is the target's value"
+    else:
+        categories = _categories(targets, len(arrays["x"]))
+        figures[name] = map_figure(arrays["x"], categories)
+        if len(categories) > 1:
+            section["legend"] = [
+                (text, color_of_category(at, text), at // 10 % 3, number(len(rows)))
+                for at, (text, rows) in enumerate(categories)
+            ]
+        colour = "the colour is the target; click a name to hide it" if targets else "no target"
+    block: dict[str, Any] = {}
+    for column in ("target", "row_ids", "splits"):
+        if column in arrays:
+            block[column] = [str(text) for text in arrays[column]]
+    thumbnails = arrays.get("thumbnails")
+    if thumbnails is not None and thumbnails.ndim == 4:
+        sheet = sprites(thumbnails, side=48 if len(thumbnails) <= 600 else 32)
+        block["sheet"] = {
+            "uri": sheet.uri, "columns": sheet.columns, "rows": sheet.rows,
+            "width": sheet.width, "height": sheet.height, "crisp": sheet.crisp,
+        }  # fmt: skip
+    blocks[f"{name}-data"] = block
+    of = listed(sorted(set(block.get("splits", [])))) if block.get("splits") else ""
+    section |= {
+        "id": name,
+        "data": f"{name}-data",
+        "alt": f"Scatter of {len(arrays['x'])} images by their representation.",
+        "sentence": f"{number(len(arrays['x']))} {of} images, placed by their representation: near "
+        f"each other where the backbone finds them alike ({colour}). Point at one to see it. "
+        "Distances between far groups mean little.",
+    }
+    return section
+
+
+def color_of_category(at: int, name: str) -> str:
+    return "--other-names" if name == "other" and at >= 19 else f"--class-{at % 10}"
+
+
+def _numbers(targets: list[str], run: RunContents) -> NDArray[np.float64] | None:
+    """The targets as numbers where the run's target is one."""
+    if run.splits is None or run.splits.kind != "number":
+        return None
+    values = []
+    for text in targets:
+        try:
+            values.append(float(text.split(",")[0].strip(" []")))
+        except ValueError:
+            values.append(np.nan)
+    return np.array(values)
+
+
+def _categories(targets: list[str], count: int) -> list[tuple[str, NDArray[np.int64]]]:
+    """Names and their rows: the 19 most frequent, the rest together as "other"."""
+    if not targets:
+        return [("images", np.arange(count))]
+    frequent: dict[str, int] = {}
+    for text in targets:
+        frequent[text] = frequent.get(text, 0) + 1
+    names = sorted(frequent, key=lambda text: -frequent[text])
+    shown = names if len(names) <= 20 else names[:19]
+    shown = sorted(
+        shown, key=lambda text: (not text.isdigit(), int(text) if text.isdigit() else 0, text)
+    )
+    found = [
+        (text or "unknown", np.flatnonzero(np.array([t == text for t in targets])))
+        for text in shown
+    ]
+    if len(shown) < len(names):
+        rest = np.array([text not in set(shown) for text in targets])
+        found.append(("other", np.flatnonzero(rest)))
+    return found
+
+
+def protocol_sentences(runs: Sequence[RunContents]) -> list[str]:
+    """What was chosen where, how often test was read, and what the numbers do not say."""
+    if not any(run.results for run in runs):
+        return ["Nothing has been measured on the test images yet."]
+    sentences = [
+        "Pretraining saw train and unlabelled images only; the last epoch counts, none was picked.",
+        "Whatever was chosen for a probe (regularisation, neighbours, thresholds) was chosen by "
+        "cross-validation inside its labelled subset, none of it on test. The number of labels "
+        "counts every label that was read.",
+    ]
+    for run in runs:
+        start = f"{run.name}: " if len(runs) > 1 else ""
+        results = run.results
+        if results is None:
+            continue
+        draws: dict[float | None, int] = {}
+        for value in results.summary.values:
+            fraction = value.label_fraction
+            draws[fraction] = max(draws.get(fraction, 0), value.draws or 0)
+        parts = [
+            f"{number(count)} at {fraction_text(fraction)}" if (fraction or 0) < 1
+            else f"{number(count)} with all labels"
+            for fraction, count in sorted(draws.items(), key=lambda pair: pair[0] or 0)
+            if fraction is not None and count
+        ]  # fmt: skip
+        if parts:
+            sentences.append(f"{start}draws of labels: {listed(parts)}.")
+        times = len(results.test_readings)
+        if times:
+            sentences.append(
+                f"{start}the test images were read {number(times)} "
+                f"time{'s' if times != 1 else ''}, once for each probe, weights, share and draw."
+            )
+        sentences += [start + note for note in results.notes]
+    if not any("One pretraining seed" in sentence for sentence in sentences):
+        sentences.append(SINGLE_SEED)
+    return [sentence[:1].upper() + sentence[1:] for sentence in sentences]
+
+
+def readings(run: RunContents) -> list[dict[str, str]]:
+    """The log of test readings, counted by probe, weights and share of labels."""
+    if run.results is None:
+        return []
+    together: dict[tuple[Any, ...], list[str]] = {}
+    for entry in run.results.test_readings:
+        key = tuple(entry.get(name) for name in ("probe", "weights", "label_fraction"))
+        together.setdefault(key, []).append(str(entry.get("when", "")))
+    return [
+        {
+            "probe": probe_name(None if probe is None else str(probe)),
+            "weights": weights_name(str(weights)),
+            "fraction": fraction_text(fraction) if isinstance(fraction, int | float) else "–",
+            "times": number(len(times)),
+            "first": _moment(min(times)),
+            "last": _moment(max(times)),
+        }
+        for (probe, weights, fraction), times in together.items()
+    ]
+
+
+def _moment(when: str) -> str:
+    return when[:16].replace("T", " ")
