@@ -39,7 +39,8 @@ class Metrics(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         if trainer.is_global_zero:
-            self.columns = _kept_rows(self.path, until=module.step)
+            # The module learns its step after the callbacks.
+            self.columns = _kept_rows(self.path, until=trainer.fit_loop.total_batch_idx + 1)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int

@@ -101,7 +101,9 @@ class MethodModule(pl.LightningModule):
         optimizer = options.get("optimizer", args[2] if len(args) > 2 else None)
         assert optimizer is not None
         size = self.loader.batch_size * self.accumulate
-        self.lr = set_schedule(optimizer, self.settings, size, self.step / self.total_steps)
+        # The step's forward pass runs inside the call below.
+        progress = (self.step + 1) / self.total_steps
+        self.lr = set_schedule(optimizer, self.settings, size, progress)
         super().optimizer_step(*args, **options)
         # Not in on_train_batch_end: a checkpoint of this step must hold the teacher's step.
         self.method.after_step(self._progress)

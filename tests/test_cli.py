@@ -1,0 +1,120 @@
+"""The command line: settings from flags and YAML, and one sentence for every mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from selfsight.cli import VERBS, main, parsed
+from selfsight.training.settings import Pretrain
+
+
+def pretraining(*words: str) -> Pretrain:
+    settings = parsed("pretrain", list(words))
+    assert isinstance(settings, Pretrain)
+    return settings
+
+
+def test_the_methods_recipe_is_the_default() -> None:
+    settings = pretraining("barlow_twins", "digits")
+    assert settings.optimizer.name == "lars"
+    assert settings.method.model_dump()["redundancy_weight"] == 5e-3
+    assert settings.data == "digits"
+
+
+def test_flags_override_yaml_which_overrides_the_method(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("epochs: 7\nmethod: {name: simclr, temperature: 0.3}\noptimizer.lr: 0.5\n")
+    words = ["simclr", "digits", "--settings", str(file), "--optimizer.lr", "0.25"]
+    settings = pretraining(*words)
+    assert settings.epochs == 7
+    assert settings.method.model_dump()["temperature"] == 0.3
+    assert settings.optimizer.lr == 0.25
+    assert settings.optimizer.name == "lars"
+
+
+def test_yaml_can_name_method_and_data(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("data: digits\nmethod: vicreg\n")
+    settings = pretraining("--settings", str(file))
+    assert settings.data == "digits"
+    assert "covariance_weight" in settings.method.model_dump()
+
+
+def test_settings_survive_yaml() -> None:
+    settings = pretraining("dino", "digits", "--method.prototypes", "128", "--limit", "50")
+    assert Pretrain(**yaml.safe_load(settings.to_yaml())) == settings
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["pretrian", "simclr", "digits"], "did you mean 'pretrain'"),
+        (["pretrain", "simclt", "digits"], "did you mean 'simclr'"),
+        (["pretrain"], "needs a METHOD"),
+        (["pretrain", "./nowhere.py", "digits"], "no such file"),
+        (["pretrain", "simclr", "/no/such/folder"], "/no/such/folder"),
+        (["pretrain", "simclr", "digits", "--target", "digt"], "'digit'"),
+        (["pretrain", "simclr", "digits", "--batch-size", "5000"], "batch size 5000"),
+        (["pretrain", "simclr", "digits", "--device", "cuda:9"], "device 'cuda:9'"),
+        (["pretrain", "simclr", "digits", "--settings", "/no.yaml"], "/no.yaml"),
+        (["evaluate", "/no/such/run"], "/no/such/run"),
+        (["report", "/no/such/run"], "/no/such/run"),
+        (["run", "digits", "--method", "bolo"], "bolo"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_sentence(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out = ["--out", str(tmp_path / "run")] if words[0] in ("pretrain", "run") else []
+    assert main([*words, *out]) == 2
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert "Traceback" not in printed
+    assert not (tmp_path / "run" / "backbone.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["pretrain", "simclr", "digits", "--epoch", "3"],
+        ["pretrain", "simclr", "digits", "--method.temprature", "0.3"],
+        ["pretrain", "simclr", "digits", "--epochs", "0"],
+        ["pretrain", "simclr", "digits", "--backbone", "resnet81"],
+        ["pretrain", "simclr", "digits", "--compile", "on"],
+        ["pretrain", "simclr"],
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_flag_exits_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_yaml_mistake_names_the_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("optimizer: {learning_rate: 1}\n")
+    assert main(["pretrain", "simclr", "digits", "--settings", str(file)]) == 2
+    assert "learning_rate" in capsys.readouterr().err
+
+
+def test_overview_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    overview = capsys.readouterr().out
+    for name in VERBS:
+        assert f"  {name} " in overview
+        with pytest.raises(SystemExit) as stopped:
+            main([*name.split(), "--help"])
+        assert stopped.value.code == 0
+        assert "usage" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["pretrain", "barlow_twins", "--help"])
+    text = capsys.readouterr().out
+    assert "--method.redundancy-weight" in text
+    assert "--views" not in text
+    assert main(["--version"]) == 0

@@ -1,0 +1,80 @@
+"""A training that is killed and started again ends with the same bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+SCRIPT = Path(__file__).with_name("killed.py")
+
+SETTINGS = """
+log_every: 1
+monitor_images: 60
+checkpoint_steps: 2
+optimizer: {clip: 1.0}
+network: {widths: [4, 8], depths: [1, 1]}
+"""
+
+CASES = {
+    "simclr": "precision: fp32\nmethod: {name: simclr, projector: [16, 8]}\n",
+    "dino": "precision: bf16\nmethod: {name: dino, prototypes: 16, hidden: 16, bottleneck: 8}\n",
+}
+
+KILLS = {
+    "in mid-epoch": [["at_step", 7]],
+    "three times": [["at_step", 1], ["at_step", 6], ["at_step", 12]],
+    "while saving": [["while_saving", 2], ["while_saving", 1]],
+}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def trainings(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """3 epochs of 4 steps: one training that nobody killed, and one for each way of killing."""
+    folder = tmp_path_factory.mktemp(request.param)
+    yaml = folder / "settings.yaml"
+    yaml.write_text(SETTINGS + CASES[request.param])
+    words = ["pretrain", request.param, "digits", "--settings", str(yaml), "--limit", "128"]
+    words += ["--epochs", "3", "--batch-size", "32", "--backbone", "resnet18", "--device", "cpu"]
+    jobs = [["never", 0, [*words, "--out", str(folder / "whole")]]] * 2
+    for name, kills in KILLS.items():
+        out = [*words, "--out", str(folder / name)]
+        jobs += [[*kill, out] for kill in kills] + [["never", 0, out]]
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), json.dumps(jobs)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=250,
+    )
+    codes = json.loads(done.stdout.splitlines()[-1])
+    expected = [0 if how == "never" else -signal.SIGKILL for how, _, _ in jobs]
+    assert codes == expected, done.stderr
+    assert "nothing to do" in done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("kills", KILLS)
+def test_same_bytes(trainings: Path, kills: str) -> None:
+    expected, found = trainings / "whole", trainings / kills
+    assert (found / "metrics.csv").read_text() == (expected / "metrics.csv").read_text()
+    assert len((found / "metrics.csv").read_text().splitlines()) == 13
+    a = load_file(expected / "backbone.safetensors")
+    b = load_file(found / "backbone.safetensors")
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert kills == "while saving" or not list(found.rglob("*.tmp"))
+
+
+def test_checkpoints_hold_no_code(trainings: Path) -> None:
+    path = trainings / "whole" / "checkpoints" / "last.ckpt"
+    assert torch.load(path, weights_only=True)["state_dict"]
