@@ -16,8 +16,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsight.data.bands import Bands, bands_of, is_tiff, read_bands
+from selfsight.data.resize import resized
+
 Encoded = bytes | Path
-Kind = Literal["grey", "grey16", "float", "color"]
+Kind = Literal["grey", "grey16", "float", "color", "bands"]
 Batches = Callable[[NDArray[np.int64]], Iterable[list["Encoded | str"]]]
 """Row numbers -> the encoded images in that order, some at a time; text says why there is none."""
 
@@ -43,6 +46,7 @@ class Header:
     height: int
     width: int
     kind: Kind
+    bands: Bands | None = None
 
 
 @dataclass
@@ -88,6 +92,8 @@ class Plan:
     notes: tuple[str, ...] = ()
     grey: bool = False
     """Coloured files are expected to be grey; `Coloured` is raised at the first that is not."""
+    bands: bool = False
+    """They are TIFF of so many channels and this type; others are unreadable."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -122,8 +128,11 @@ def plan(headers: Iterable[Header], size: int | tuple[int, int] | None, source: 
     """
     kinds: Counter[Kind] = Counter()
     sizes: Counter[tuple[int, int]] = Counter()
+    bands: Counter[Bands] = Counter()
     for header in headers:
         kinds[header.kind] += 1
+        if header.bands is not None:
+            bands[replace(header.bands, height=0, width=0)] += 1
         sizes[header.height, header.width] += 1
     notes: list[str] = []
     (height, width), _ = sizes.most_common(1)[0]
@@ -143,6 +152,11 @@ def plan(headers: Iterable[Header], size: int | tuple[int, int] | None, source: 
         span = f"{min(heights)}x{min(widths)} to {max(heights)}x{max(widths)}"
         what = f"Images of {len(sizes):,} sizes ({span})" if len(sizes) > 1 else f"Images ({span})"
         notes.append(f"{what} were resized and centre-cropped to {height}x{width} pixels.")
+    if kinds["bands"] > kinds.total() / 2:
+        most = bands.most_common(1)[0][0]
+        notes.append(f"TIFF images of {most.channels} channels, {most.dtype}.")
+        kept = np.dtype(most.dtype)
+        return Plan(height, width, most.channels, kept, tuple(notes), bands=True)
     channels = 1
     dtype: np.dtype[Any] = np.dtype(np.uint8)
     if kinds["color"]:
@@ -194,6 +208,8 @@ def decode(encoded: Encoded, wanted: Plan) -> NDArray[Any]:
     """
     from PIL import ImageOps
 
+    if wanted.bands:
+        return _decoded_bands(encoded, wanted)
     with _opened(encoded) as image:
         if image.format in ("JPEG", "MPO"):  # decoding at a power-of-two scale is much cheaper
             image.draft(None, (2 * wanted.width, 2 * wanted.height))
@@ -205,6 +221,19 @@ def decode(encoded: Encoded, wanted: Plan) -> NDArray[Any]:
                 raise Coloured
             return values[..., :1]
         return _fitted(_converted(upright, wanted), wanted)
+
+
+def _decoded_bands(encoded: Encoded, wanted: Plan) -> NDArray[Any]:
+    if not is_tiff(encoded):
+        raise ValueError(f"no TIFF, where the others have {wanted.channels} channels")
+    values = read_bands(encoded)
+    if values.shape[2] != wanted.channels or values.dtype != wanted.dtype:
+        raise ValueError(
+            f"{values.shape[2]} channels of {values.dtype}, where most have {wanted.channels} of "
+            f"{wanted.dtype}"
+        )
+    one: NDArray[Any] = resized(values[None], (wanted.height, wanted.width))[0]
+    return one
 
 
 def _equal_channels(values: NDArray[Any]) -> bool:
@@ -249,6 +278,9 @@ def _fitted(image: Any, wanted: Plan) -> NDArray[Any]:
 
 
 def _header(encoded: Encoded) -> Header:
+    found = bands_of(encoded) if is_tiff(encoded) else None
+    if found is not None:
+        return Header(found.height, found.width, "bands", found)
     with _opened(encoded) as image:
         width, height = image.size
         if image.format in ("JPEG", "MPO", "TIFF", "WEBP", "PNG"):

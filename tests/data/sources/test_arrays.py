@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +152,54 @@ def test_damaged_files(tmp_path: Path) -> None:
     for name in ("a.npy", "b.npz", "c.npy"):
         with pytest.raises(ValueError, match=f"{name} is not a readable array file"):
             open_images(tmp_path / name)
+
+
+def jets(path: Path, count: int = 24) -> tuple[np.ndarray, np.ndarray]:
+    """Simulated 8-channel calorimeter images of two kinds of jet, with a mass."""
+    h5py = pytest.importorskip("h5py")
+    kinds = np.arange(count) % 2
+    masses = RANDOM.gamma(2.0, 40.0, count).astype(np.float32)
+    pixels = RANDOM.exponential(0.01, (count, 125, 125, 8)).astype(np.float32)
+    with h5py.File(path, "w") as file:
+        file["X_jets"] = pixels
+        file["y"] = kinds
+        file["mass"] = masses
+    return pixels, kinds
+
+
+def test_hdf5(tmp_path: Path) -> None:
+    pixels, kinds = jets(tmp_path / "jets.h5")
+    images = open_images(tmp_path / "jets.h5", target="y")
+    assert images.pixels.shape == (24, 125, 125, 8)
+    assert images.pixels.dtype == np.float32
+    assert (images.pixels == pixels).all()
+    assert (images.targets["y"].values == kinds).all()
+    assert images.targets["mass"].kind == "number"
+    some = open_images(tmp_path / "jets.h5", target="y", limit=5)
+    assert len(some.pool) == 5
+    place = int(some.row_ids[0].split("#")[1])
+    assert (some.pixels[0] == pixels[place]).all()
+
+
+def test_hdf5_never_follows_to_another_file(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    jets(tmp_path / "secret.h5", 4)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["images"] = h5py.ExternalLink(str(tmp_path / "secret.h5"), "X_jets")
+        file["soft"] = h5py.SoftLink("/images")
+        (tmp_path / "raw.bin").write_bytes(bytes(4 * 8 * 8))
+        file.create_dataset(
+            "pixels", (4, 8, 8), "u1", external=[(str(tmp_path / "raw.bin"), 0, 256)]
+        )
+        layout = h5py.VirtualLayout((4, 125, 125, 8), "f4")
+        layout[:] = h5py.VirtualSource(str(tmp_path / "secret.h5"), "X_jets", (4, 125, 125, 8))
+        file.create_virtual_dataset("x", layout)
+    with pytest.raises(ValueError, match="no array in it has the shape of images"):
+        open_images(tmp_path / "a.h5")
+
+
+def test_hdf5_without_h5py_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.h5").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ValueError, match=r"install selfsight\[hdf5\]"):
+        open_images(tmp_path / "a.h5")

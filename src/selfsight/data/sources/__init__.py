@@ -7,6 +7,7 @@ from pathlib import Path
 
 from selfsight.data.decode import SUFFIXES
 from selfsight.data.imageset import ImageSet
+from selfsight.data.labels import join_labels
 from selfsight.data.sources.conform import list_set, made_like
 from selfsight.data.sources.listing import Listing
 from selfsight.data.splits import assign_splits, draw_pool
@@ -29,6 +30,7 @@ def open_images(
     validation: float = 0.1,
     test: float = 0.2,
     root: str | Path | None = None,
+    labels: str | Path | None = None,
 ) -> ImageSet:
     """Opens images: ``digits``, a folder, a table or an array file.
 
@@ -47,6 +49,8 @@ def open_images(
         seed: of the validation split and the limit.
         max_unreadable: largest share of images that may be skipped because they are damaged.
         validation, test: shares that are cut where the source gives no such split.
+        labels: a table of targets that is joined by row id (see `join_labels`); ``target``,
+            ``group`` and ``split`` are then columns of it.
         root: folder that the paths of a manifest must stay in; None: the folder it lies in.
 
     Raises:
@@ -59,7 +63,10 @@ def open_images(
     if isinstance(source, ImageSet):
         listing = list_set(source)
     else:
-        listing = _listed(source, target, group, split, None if root is None else Path(root))
+        asked = (target, group, split) if labels is None else (None, None, None)
+        listing = _listed(source, *asked, None if root is None else Path(root))
+    if labels is not None:
+        listing = join_labels(listing, labels, target, group, split)
     if target is not None and target not in listing.targets:
         if not listing.targets:
             raise ValueError(f"target {target!r}: {listing.name} has no targets.")

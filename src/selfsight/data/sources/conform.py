@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from selfsight.data.decode import MIN_SIDE
 from selfsight.data.imageset import ImageSet
+from selfsight.data.resize import resized
 from selfsight.data.sources.listing import Listing, Loaded, Size, file_identity
 from selfsight.data.store import decoded, fingerprint
 
@@ -211,26 +212,3 @@ def _grey(pixels: NDArray[Any]) -> NDArray[Any]:
     return (values if pixels.dtype == np.float32 else values.round()).astype(pixels.dtype)[
         ..., None
     ]
-
-
-def resized(pixels: NDArray[Any], size: Size) -> NDArray[Any]:
-    """``(N, H, W, C)`` brought to a size: short side resized with antialiasing, centre-cropped."""
-    height, width = (size, size) if isinstance(size, int) else size or pixels.shape[1:3]
-    if (height, width) == pixels.shape[1:3]:
-        return pixels
-    import torch
-    from torch.nn.functional import interpolate
-
-    scale = max(height / pixels.shape[1], width / pixels.shape[2])
-    inner = max(height, round(pixels.shape[1] * scale)), max(width, round(pixels.shape[2] * scale))
-    top, left = (inner[0] - height) // 2, (inner[1] - width) // 2
-    out = np.empty((len(pixels), height, width, pixels.shape[3]), pixels.dtype)
-    for first in range(0, len(pixels), CHUNK):
-        part = torch.from_numpy(pixels[first : first + CHUNK].astype(np.float32))
-        part = part.permute(0, 3, 1, 2)
-        part = interpolate(part, inner, mode="bilinear", antialias=True, align_corners=False)
-        values = part[..., top : top + height, left : left + width].permute(0, 2, 3, 1).numpy()
-        if pixels.dtype != np.float32:
-            values = np.clip(values.round(), 0, np.iinfo(pixels.dtype).max)
-        out[first : first + CHUNK] = values.astype(pixels.dtype)
-    return out

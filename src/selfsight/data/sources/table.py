@@ -146,6 +146,21 @@ def list_table(
     )
 
 
+def read_columns(file: Path) -> tuple[dict[str, Any], dict[str, Sequence[str]]]:
+    """The columns of a table without images, and the class names that it brings.
+
+    Raises:
+        ValueError: there is no such table, or it is damaged.
+    """
+    if not file.is_file():
+        raise ValueError(f"{file}: there is no such file.")
+    if file.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{file}: a table must be one of {', '.join(SUFFIXES)}.")
+    table = _columns_of(file, _image_column(file))
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    return columns, _feature_names(table.schema) | _info_names(file.parent, columns)
+
+
 def _given_splits(
     parts: Sequence[Part], count: int, columns: Mapping[str, Any], asked: str | None
 ) -> tuple[NDArray[np.str_], list[str]]:
