@@ -46,18 +46,35 @@ def test_knn_is_the_weighted_vote(k: int, temperature: float) -> None:
 
 def test_knn_of_a_large_bank_finds_the_same_neighbours() -> None:
     bank, labels, queries = drawn(5000, 6).float(), labelled(5000), drawn(40, 6, seed=2).float()
-    bank[4990] = queries[0] * 2  # in the last, broken block
+    bank[4999] = queries[0] * 2  # among the columns beside the rows of zeros
     unit = torch.nn.functional.normalize
-    cosines = unit(queries, dim=1) @ unit(bank, dim=1).T
-    found, places = measures._largest(cosines, 20)
-    expected = cosines.topk(20, 1)
-    assert torch.equal(found.sort(1, descending=True).values, expected.values)
-    assert torch.equal(places.sort(1).values, expected.indices.sort(1).values)
+    expected = (unit(queries, dim=1) @ unit(bank, dim=1).T).topk(20, 1)
     scores = knn_predict(bank, labels, queries, num_classes=4, k=20)
     votes = torch.zeros(40, 4).scatter_add_(
         1, labels[expected.indices], (expected.values / 0.1).exp()
     )
     torch.testing.assert_close(scores, votes / votes.sum(1, keepdim=True), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("columns", [5, 64, 160, 999, 1024, 8192])
+@pytest.mark.parametrize("k", [1, 5])
+def test_the_largest_are_those_of_topk(columns: int, k: int) -> None:
+    values = drawn(30, columns)
+    values[0] = -1.0
+    values[0, columns // 2] = 1.0
+    values[1, :10] = math.inf
+    found, places = measures._largest(values, k)
+    assert torch.equal(found.sort(1, descending=True).values, values.topk(k, 1).values)
+    assert torch.equal(values.gather(1, places), found)
+    assert all(len(set(row)) == k for row in places.tolist())
+
+
+def test_knn_neighbours_behind_the_query_still_count() -> None:
+    bank, labels = -torch.rand(40, 3) - 0.1, labelled(40)
+    found = knn_predict(bank, labels, torch.ones(1, 3), num_classes=4, k=40)
+    torch.testing.assert_close(
+        found[0], written_out(bank, labels, torch.ones(3), 40, 0.1, 4).float()
+    )
 
 
 def test_knn_stays_finite_at_a_low_temperature() -> None:

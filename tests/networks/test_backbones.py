@@ -71,6 +71,7 @@ def test_bf16_is_inside_and_float32_outside(name: str) -> None:
     rough = backbone(images)
     assert inside == [torch.bfloat16]
     assert rough.dtype == torch.float32
+    assert not torch.equal(rough, rough.bfloat16().float())
     assert not torch.equal(rough, exact)
     torch.testing.assert_close(rough, exact, rtol=0.1, atol=0.1)
     assert next(backbone.parameters()).dtype == torch.float32

@@ -172,6 +172,19 @@ def test_no_code_is_run_without_leave(tmp_path: Path) -> None:
     assert torch.equal(again(images), backbone(images))
 
 
+def test_tied_weights_stay_tied(tmp_path: Path) -> None:
+    def module() -> nn.Sequential:
+        first, second = nn.Linear(48, 48, bias=False), nn.Linear(48, 48, bias=False)
+        second.weight = first.weight
+        return nn.Sequential(nn.Flatten(), first, second)
+
+    backbone = Backbone.of(module(), 3, 4)
+    save_backbone(tmp_path / "b", backbone, {})
+    again, _ = load_backbone(tmp_path / "b", module=module())
+    assert again.network[1].weight is again.network[2].weight
+    assert torch.equal(again.network[1].weight, backbone.network[1].weight)
+
+
 def test_a_wrapped_module_is_given_again(tmp_path: Path) -> None:
     def module() -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Linear(48, 5))

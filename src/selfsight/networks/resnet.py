@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -125,7 +126,8 @@ class ResNet(nn.Module):
         x = self.maxpool(F.relu(self.bn1(self.conv1(images))))
         for name in self.stages:
             x = getattr(self, name)(x)
-        pooled: Tensor = x.mean((2, 3))
+        # In float32 at least: a mean rounded to bfloat16 would keep only three digits.
+        pooled: Tensor = x.mean((2, 3), dtype=torch.promote_types(x.dtype, torch.float32))
         return pooled
 
     def _initialise(self) -> None:

@@ -61,7 +61,10 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def put_weights(path: str | Path, network: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Makes the tensors of a file the state of ``network``, in the file's precision.
+    """Makes the tensors of a file the state of ``network``.
+
+    They become the parameters, in the file's precision, of a network on the meta device; into any
+    other they are copied.
 
     Raises:
         ValueError: names, shapes or kinds of numbers differ; names the first that does.
@@ -83,4 +86,4 @@ def put_weights(path: str | Path, network: nn.Module, tensors: dict[str, Tensor]
             )
         if given.is_floating_point() != value.is_floating_point():
             raise ValueError(f"{path} does not fit its network: {name!r} is {given.dtype}.")
-    network.load_state_dict(tensors, assign=True)
+    network.load_state_dict(tensors, assign=any(value.is_meta for value in state.values()))
