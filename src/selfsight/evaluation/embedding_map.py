@@ -1,0 +1,110 @@
+"""A map of representations in two dimensions, with thumbnails, for the report."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from selfsight.data.imageset import ImageSet, Target
+from selfsight.evaluation.representations import Representations, cache_key
+from selfsight.run_folder import cached, replacing
+
+POINTS = 1500
+_SIDE = 48
+
+
+def write_map(
+    folder: Path,
+    images: ImageSet,
+    target: Target | None,
+    representations: Representations,
+    rows: NDArray[np.int64],
+    key: str,
+    *,
+    seed: int = 0,
+) -> Path:
+    """``folder/map.npz``: t-SNE (scikit-learn, PCA start) of at most 1,500 rows.
+
+    Args:
+        folder: of the run's representations.
+        images: for thumbnails, splits and row ids.
+        target: shown as text beside each point; None: empty.
+        representations: must hold `rows`.
+        rows: what is shown; a seeded draw of them where there are more than 1,500.
+        key: hash of weights and data; the map of the same key is not made again.
+        seed: of the draw and of t-SNE.
+
+    Returns:
+        The file, with arrays ``x (M, 2)``, ``thumbnails (M, h, w, 3)`` uint8, ``row_ids``,
+        ``splits``, ``target``.
+    """
+    if len(rows) > POINTS:
+        rows = np.sort(np.random.default_rng([seed, 7]).choice(rows, POINTS, replace=False))
+    name = cache_key(key, images.row_ids[rows].tolist(), target.name if target else None, seed)
+
+    def write(path: Path) -> None:
+        arrays: dict[str, Any] = {
+            "x": _positions(representations.at(rows).cpu().numpy(), seed),
+            "thumbnails": _thumbnails(images, rows),
+            "row_ids": images.row_ids[rows].astype(str),
+            "splits": images.splits[rows].astype(str),
+            "target": np.array([_text(target, row) for row in rows.tolist()], dtype=str),
+        }
+        with open(path, "wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+
+    made = cached(folder / f"map-{name}.npz", write)
+    with replacing(folder / "map.npz") as temporary:
+        shutil.copyfile(made, temporary)
+    return folder / "map.npz"
+
+
+def _positions(values: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    values = values / np.linalg.norm(values, axis=1, keepdims=True).clip(1e-12)
+    if len(values) < 5 or not np.ptp(values, axis=0).any():
+        return np.zeros((len(values), 2), np.float32) + values[:, :1] * 0
+    values = PCA(min(50, *values.shape), random_state=seed).fit_transform(values)
+    perplexity = min(30.0, (len(values) - 1) / 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # degenerate representations: a poor map, no reason to stop
+        placed = TSNE(2, init="pca", perplexity=perplexity, random_state=seed)
+        return np.asarray(placed.fit_transform(values), np.float32)
+
+
+def _thumbnails(images: ImageSet, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """``(M, h, w, 3)``: at most 48 pixels a side; other than RGB: the first channel, stretched."""
+    batch = torch.from_numpy(images.pixels[rows].astype(np.float32)).permute(0, 3, 1, 2)
+    if images.pixels.dtype == np.uint8 and images.channels == 3:
+        batch = batch / 255
+    else:
+        batch = batch[:, :1]
+        finite = batch[torch.isfinite(batch)]
+        low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
+        batch = torch.nan_to_num((batch - low) / max(float(high - low), 1e-12))
+        batch = batch.expand(-1, 3, -1, -1)
+    shrink = _SIDE / max(images.height, images.width)
+    if shrink < 1:
+        sides = [max(1, round(images.height * shrink)), max(1, round(images.width * shrink))]
+        batch = torch.nn.functional.interpolate(batch, sides, mode="bilinear", antialias=True)
+    return (batch.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def _text(target: Target | None, row: int) -> str:
+    if target is None or not target.known[row]:
+        return ""
+    value = target.values[row]
+    if target.values.ndim == 1:
+        return target.names[int(value)]
+    if target.kind == "labels":
+        present = [name for name, v in zip(target.names, value, strict=True) if v > 0.5]
+        return ", ".join(present) or "none"
+    return ", ".join(f"{v:g}" for v in value)

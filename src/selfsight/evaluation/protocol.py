@@ -1,0 +1,367 @@
+"""The verb `evaluate`: probes on frozen representations, few labels, controls, intervals.
+
+The rules it keeps:
+
+* Probes are fitted on a labelled subset of the train rows; whatever they choose is chosen inside
+  that subset. Validation labels are read by nothing here, so ``num_labels``, the size of the
+  subset, counts every label that was read.
+* Test is read once for each fitted probe, after all of its choices, and each reading is noted.
+* Every probe is fitted to the trained backbone and to each control on the same label draws, and
+  scored on the same images: differences are paired (see `selfsight.evaluation.intervals`).
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+
+from selfsight.console import say
+from selfsight.data.imageset import ImageSet, Target
+from selfsight.data.sources import open_images
+from selfsight.data.splits import few_labels
+from selfsight.evaluation.folds import groups_of
+from selfsight.evaluation.intervals import bootstrap_weights, interval
+from selfsight.evaluation.metrics import Floats, Values
+from selfsight.evaluation.predictions import Predictions
+from selfsight.evaluation.probes import PROBES, Fitted, Subset
+from selfsight.evaluation.representations import Representations
+from selfsight.evaluation.results import Results, Row
+from selfsight.evaluation.subjects import Material, Subject, subjects
+from selfsight.evaluation.tasks import TASKS, higher_is_better, score
+from selfsight.settings import Settings, unknown
+from selfsight.training.run import Run, load_run
+
+
+class Evaluate(Settings):
+    """Measure what a run's representations are worth, beside controls."""
+
+    run: str
+    """The folder of a finished run."""
+    data: str | None = None
+    """Images to evaluate on; by default those of the run, with the run's splits."""
+    target: str | None = None
+    """The target; by default the run's, or else every target there is."""
+    group: str | None = None
+    """The column that no split may cut; for other data than the run's."""
+    fractions: tuple[float, ...] = (0.01, 0.1, 1.0)
+    """Shares of the labels of the train split."""
+    draws: Annotated[int, Field(ge=1)] = 5
+    """Draws of labels at each share below 1."""
+    probes: tuple[str, ...] = ("knn", "linear")
+    """Among knn, linear and mlp; each is used for the targets it can predict."""
+    controls: tuple[str, ...] = ("untrained", "pixels")
+    """What results stand beside: untrained, pixels, and folders of other runs."""
+    split: Literal["auto", "test", "validation"] = "auto"
+    """Where results are read; auto: test, or validation where there is no test split."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the label draws, folds and bootstrap."""
+    device: str = "auto"
+    """auto, cpu, or cuda."""
+    allow_code: bool = False
+    """Run the file.py:build that a run's backbone may name."""
+
+    @field_validator("fractions")
+    @classmethod
+    def _shares(cls, fractions: tuple[float, ...]) -> tuple[float, ...]:
+        if not fractions or not all(0.0 < fraction <= 1.0 for fraction in fractions):
+            raise ValueError("each must be above 0 and at most 1")
+        return tuple(sorted(set(fractions)))
+
+    @field_validator("probes")
+    @classmethod
+    def _known_probes(cls, probes: tuple[str, ...]) -> tuple[str, ...]:
+        for name in probes:
+            if name not in PROBES:
+                raise unknown("probe", name, PROBES)
+        return tuple(dict.fromkeys(probes))
+
+
+def evaluate(settings: Evaluate, images: ImageSet | None = None) -> Results:
+    """Fits the probes, compares them with the controls and writes the results into the run.
+
+    Args:
+        settings: see `Evaluate`.
+        images: an image set already opened, instead of ``settings.data`` or the run's.
+
+    Returns:
+        The results; also in ``results.json`` and ``predictions.parquet`` of the run.
+
+    Raises:
+        ValueError: no such run, data, target or probe; the sentence says what to change.
+    """
+    from selfsight.evaluation.embedding_map import write_map
+    from selfsight.evaluation.unlabelled import without_labels
+
+    run = load_run(settings.run)
+    if images is None:
+        images = _images(run, settings)
+    targets = _targets(run, settings, images)
+    split = _scored_split(images, settings.split)
+    results = Results(run.folder.results)
+    rows, train = _needed(images, bool(targets), split)
+    device = torch.device(_device(settings.device))
+    material = Material(run, images, rows, train, device, settings.allow_code)
+    found, results.backbone, notes = subjects(material, settings.controls, settings.draws)
+    results.notes += notes
+    predictions = Predictions(images)
+    scored = images.rows(split) if split else rows[:0]
+    without_labels(results, images.name, found, train, seed=settings.seed)
+    for target in targets:
+        _evaluate_target(settings, results, images, target, found, split, predictions)
+    if not targets:
+        results.notes.append(
+            f"{images.name} has no labels to learn from: no probe was fitted, only measures "
+            "without labels."
+        )
+    elif split == "validation":
+        results.notes.append("There is no test split: results are on the validation split.")
+    results.notes.append(
+        "One pretraining seed: the intervals say nothing of another seed, so they support no "
+        "claim about methods, only about these weights."
+    )
+    results.write()
+    predictions.write(run.folder.predictions)
+    shown = scored if len(scored) else train
+    first = targets[0] if targets else None
+    write_map(run.folder.representations, images, first, found[0].at(0), shown, results.backbone)
+    return results
+
+
+def _images(run: Run, settings: Evaluate) -> ImageSet:
+    if settings.data is None:
+        if settings.group is not None:
+            raise ValueError(
+                "group: the groups of the run's own images are fixed by its training; name the "
+                "data to use others."
+            )
+        return run.images()
+    about = run.environment["data"]
+    shape = (0, int(about["height"]), int(about["width"]), int(about["channels"]))
+    like = ImageSet(
+        run.name, np.zeros(shape, about["dtype"]), np.zeros(0, "<U1"), np.zeros(0, "<U10")
+    )
+    return open_images(
+        settings.data, target=settings.target, group=settings.group, like=like, seed=settings.seed
+    )
+
+
+def _targets(run: Run, settings: Evaluate, images: ImageSet) -> list[Target]:
+    """The chosen target, the run's, or all, as far as a train row has a known value."""
+    if settings.target is not None:
+        if settings.target not in images.targets:
+            raise unknown(f"target in {images.name} named", settings.target, images.targets)
+        chosen = [images.targets[settings.target]]
+    elif settings.data is None and run.settings.target is not None:
+        chosen = [images.targets[run.settings.target]]
+    else:
+        chosen = list(images.targets.values())
+    train = images.rows("train")
+    return [target for target in chosen if target.known[train].any()]
+
+
+def _scored_split(images: ImageSet, wanted: str) -> str | None:
+    """Test where there is one, else validation, else None."""
+    for split in ("test", "validation") if wanted == "auto" else (wanted,):
+        if len(images.rows(split)):
+            return split
+    if wanted != "auto":
+        raise ValueError(f"split: {images.name} has no {wanted} images.")
+    return None
+
+
+def _needed(
+    images: ImageSet, labelled: bool, split: str | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """All rows that are needed, ascending, and those that statistics are fitted on."""
+    if labelled:
+        return images.rows("train", "validation", "test"), images.rows("train")
+    pool = images.pool
+    if len(pool) > 20_000:
+        pool = np.sort(np.random.default_rng(0).choice(pool, 20_000, replace=False))
+    scored = images.rows(split) if split else pool[:0]
+    return np.union1d(pool, scored), pool
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
+
+@dataclass
+class _Scores:
+    """Scores of one probe on one subject at one fraction, a draw after another."""
+
+    probe: str
+    weights: str
+    fraction: float
+    num_labels: int
+    of_draw: list[Values] = field(default_factory=list)
+
+    def stacked(self, key: tuple[str, str | None]) -> Floats:
+        """``(D, 1 + B)``."""
+        return np.stack([values[key] for values in self.of_draw])
+
+
+def _evaluate_target(
+    settings: Evaluate,
+    results: Results,
+    images: ImageSet,
+    target: Target,
+    found: Sequence[Subject],
+    split: str | None,
+    predictions: Predictions,
+) -> None:
+    from selfsight.evaluation.unlabelled import retrieved
+
+    results.shown.append((images.name, target.name))
+    rows = images.rows(split) if split else np.zeros(0, np.int64)
+    rows = rows[target.known[rows]]
+    if not len(rows) or split is None:
+        results.notes.append(f"{target.name}: no test or validation image has a known value.")
+        return
+    groups = groups_of(images.groups, rows)
+    place = {"data": images.name, "task": target.kind, "target": target.name, "split": split}
+    if target.kind == "identity":
+        retrieved(results, place, target, found, rows, seed=settings.seed)
+        return
+    weights = bootstrap_weights(groups, seed=settings.seed)
+    scores: list[_Scores] = []
+    probes = [name for name in settings.probes if name in TASKS[target.kind].probes]
+    train = images.rows("train")
+    say(f"{images.name}, {target.name}: {', '.join(probes)} beside {len(found) - 1} controls")
+    for fraction in settings.fractions:
+        draws = 1 if fraction == 1.0 else settings.draws
+        for probe in probes:
+            here = {s.name: _Scores(probe, s.name, fraction, 0) for s in found}
+            for draw in range(draws):
+                seed = settings.seed + draw
+                labelled = few_labels(target, train, fraction, seed, images.groups)
+                for subject in found:
+                    representations = subject.at(draw)
+                    fitted = PROBES[probe](_subset(representations, images, target, labelled, seed))
+                    output = fitted.predict(representations.at(rows)).float().cpu().numpy()
+                    about = {
+                        **place,
+                        "probe": probe,
+                        "weights": subject.name,
+                        "label_fraction": fraction,
+                        "num_labels": len(labelled),
+                        "label_seed": seed,
+                    }
+                    values = score(target, output, rows, weights, fitted.thresholds)
+                    _note(results, about, fitted, values)
+                    predictions.add(about, rows, output, keep=draw == 0)
+                    here[subject.name].num_labels = len(labelled)
+                    here[subject.name].of_draw.append(values)
+                    if target.kind == "class" and fraction == max(settings.fractions):
+                        _confusion(results, about, target, output, rows, draw)
+            scores += here.values()
+    _summarise(results, place, scores, len(np.unique(groups)))
+    _say_defaults(results, place)
+
+
+def _subset(
+    representations: Representations,
+    images: ImageSet,
+    target: Target,
+    labelled: NDArray[np.int64],
+    seed: int,
+) -> Subset:
+    return Subset(
+        kind=target.kind,
+        features=representations.at(labelled),
+        mean=representations.mean,
+        scale=representations.scale,
+        values=target.values[labelled],
+        groups=groups_of(images.groups, labelled),
+        outputs=len(target.names),
+        seed=seed,
+    )
+
+
+def _note(results: Results, about: Row, fitted: Fitted, values: Values) -> None:
+    """Records, the choice, and the reading of the test split."""
+    for (metric, label), value in values.items():
+        if np.isfinite(value[0]):
+            results.records.append(
+                {**about, "metric": metric, "label": label, "value": float(value[0])}
+            )
+    choice: dict[str, Any] = dict(fitted.choice)
+    if fitted.thresholds is not None:
+        choice["thresholds"] = fitted.thresholds.tolist()
+    results.choices.append({**about, "choice": choice})
+    if about["split"] == "test":
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        results.test_readings.append({"when": now, **about})
+
+
+def _confusion(
+    results: Results,
+    about: Row,
+    target: Target,
+    output: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    draw: int,
+) -> None:
+    count = len(target.names)
+    if about["weights"] != "trained" or draw or count > 100:
+        return
+    matrix = np.zeros((count, count), np.int64)
+    np.add.at(matrix, (target.values[rows], output.argmax(1)), 1)
+    results.confusion.append({**about, "names": list(target.names), "matrix": matrix.tolist()})
+
+
+def _summarise(results: Results, place: Row, scores: list[_Scores], groups: int) -> None:
+    """Means with intervals; differences trained - control, paired by draw and test image."""
+    trained = {(s.probe, s.fraction): s for s in scores if s.weights == "trained"}
+    for found in scores:
+        about = {
+            **place,
+            "probe": found.probe,
+            "label_fraction": found.fraction,
+            "num_labels": found.num_labels,
+            "draws": len(found.of_draw),
+        }
+        ours = trained[found.probe, found.fraction]
+        for key in found.of_draw[0]:
+            stacked = found.stacked(key)
+            if not np.isfinite(stacked[:, 0]).all():
+                continue
+            here = {**about, "metric": key[0], "label": key[1]}
+            value = interval(stacked, groups)
+            results.values.append({**here, "weights": found.weights, **_ends(value)})
+            if found is ours or key not in ours.of_draw[0]:
+                continue
+            difference = interval(ours.stacked(key) - stacked, groups)
+            verdict = difference.verdict(higher_is_better=higher_is_better(key[0]))
+            results.differences.append(
+                {**here, "control": found.weights, **_ends(difference), "verdict": verdict}
+            )
+
+
+def _ends(value: Any) -> Row:
+    return {"mean": value.mean, "low": value.low, "high": value.high}
+
+
+def _say_defaults(results: Results, place: Row) -> None:
+    """A note where labels were too few to choose by."""
+    fixed = sorted(
+        {
+            (row["probe"], row["label_fraction"])
+            for row in results.choices
+            if row["target"] == place["target"] and not row["choice"]["chosen"]
+        }
+    )
+    for probe, fraction in fixed:
+        results.notes.append(
+            f"{place['target']}, {probe} at {100 * fraction:g} %: too few labels to choose by "
+            "(under two a class, or under five images, or one group); fixed defaults were used."
+        )

@@ -1,0 +1,208 @@
+"""`results.json`: one record a number, means and differences with intervals; and the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from selfsight.evaluation.tasks import SHARES, TASKS
+from selfsight.run_folder import read_json, write_json
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Results:
+    """What an evaluation found.
+
+    Attributes:
+        path: the file it is kept in.
+        backbone: hash of the trained weights; results of other weights are not kept beside these.
+        records: one a number: data, task, target, probe, weights, label_fraction, num_labels,
+            label_seed, split, metric, label, value.
+        values: means over label draws with 95 % intervals.
+        differences: trained - control, paired by draw, with intervals and verdict.
+        choices: what each probe chose, and whether it could choose.
+        confusion: confusion matrices (rows: truth) of the first draw at the largest fraction.
+        test_readings: each time that predictions were compared with the test split.
+        notes: what was decided for the user, one sentence each.
+        shown: ``(data, target)`` that this evaluation was about.
+    """
+
+    path: Path
+    backbone: str = ""
+    records: list[Row] = field(default_factory=list)
+    values: list[Row] = field(default_factory=list)
+    differences: list[Row] = field(default_factory=list)
+    choices: list[Row] = field(default_factory=list)
+    confusion: list[Row] = field(default_factory=list)
+    test_readings: list[Row] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    shown: list[tuple[str, str | None]] = field(default_factory=list)
+
+    @property
+    def summary(self) -> dict[str, list[Row]]:
+        return {"values": self.values, "differences": self.differences}
+
+    @classmethod
+    def read(cls, path: str | Path) -> Results:
+        """Results back from their file.
+
+        Raises:
+            ValueError: the file is missing or damaged.
+        """
+        kept = read_json(path)
+        try:
+            return cls(
+                Path(path),
+                backbone=kept.get("backbone", ""),
+                records=kept["records"],
+                values=kept["summary"]["values"],
+                differences=kept["summary"]["differences"],
+                choices=kept.get("choices", []),
+                confusion=kept.get("confusion", []),
+                test_readings=kept.get("test_readings", []),
+                notes=kept.get("notes", []),
+                shown=list(dict.fromkeys((r["data"], r["target"]) for r in kept["records"])),
+            )
+        except (KeyError, TypeError, AttributeError):
+            raise ValueError(f"{path} does not hold the results of an evaluation.") from None
+
+    def write(self) -> None:
+        """Puts these beside what the file holds of other data and targets of the same weights.
+
+        Readings of the test split are never dropped.
+        """
+        merged = self
+        if self.path.exists():
+            old = Results.read(self.path)
+            merged = _merged(old, self)
+        write_json(
+            self.path,
+            {
+                "backbone": merged.backbone,
+                "records": merged.records,
+                "summary": merged.summary,
+                "choices": merged.choices,
+                "confusion": merged.confusion,
+                "test_readings": merged.test_readings,
+                "notes": merged.notes,
+            },
+        )
+
+    def table(self) -> str:
+        """One table a task: probes and weights by label fraction, then differences to controls."""
+        parts = [self._task_table(data, target) for data, target in self.shown]
+        parts += [f"note: {note}" for note in self.notes]
+        return "\n\n".join(part for part in parts[: len(self.shown)] if part) + "".join(
+            "\n" + note for note in parts[len(self.shown) :]
+        )
+
+    def _task_table(self, data: str, target: str | None) -> str:
+        values = [v for v in self.values if (v["data"], v["target"]) == (data, target)]
+        if not values:
+            return ""
+        free = [v for v in values if v["task"] in ("none", "clusters")]
+        lines = []
+        main = [v for v in values if v["task"] in TASKS and v["label"] is None]
+        if main:
+            lines += _main_lines(main, self.differences, data, target)
+        if free:
+            lines += ["", *_free_lines(free)]
+        return "\n".join(lines).strip("\n")
+
+
+def _main_lines(
+    values: list[Row], differences: list[Row], data: str, target: str | None
+) -> list[str]:
+    task = TASKS[values[0]["task"]]
+    metric = task.headline
+    values = [v for v in values if v["metric"] == metric]
+    differences = [
+        d
+        for d in differences
+        if (d["data"], d["target"], d["metric"], d["label"]) == (data, target, metric, None)
+        and d["task"] == task.kind
+    ]
+    columns = list(dict.fromkeys(v["label_fraction"] for v in values))
+    scale = 100.0 if metric in SHARES else 1.0
+    unit = " %" if metric in SHARES else ""
+    counts = {f: next(v["num_labels"] for v in values if v["label_fraction"] == f) for f in columns}
+    head = [f"{100 * f:g} % ({counts[f]} labels)" if f else "no labels" for f in columns]
+    rows: list[list[str]] = []
+    for probe in dict.fromkeys(v["probe"] for v in values):
+        for weights in dict.fromkeys(v["weights"] for v in values if v["probe"] == probe):
+            found = {
+                v["label_fraction"]: _number(v, scale)
+                for v in values
+                if (v["probe"], v["weights"]) == (probe, weights)
+            }
+            rows.append([probe, weights, *(found.get(f, "") for f in columns)])
+        for control in dict.fromkeys(d["control"] for d in differences if d["probe"] == probe):
+            found = {
+                d["label_fraction"]: f"{_number(d, scale, sign=True)} {_short(d['verdict'])}"
+                for d in differences
+                if (d["probe"], d["control"]) == (probe, control)
+            }
+            rows.append(["", f"trained - {control}", *(found.get(f, "") for f in columns)])
+    title = (
+        f"{data}, {target} ({task.kind}), {metric}{unit} on {values[0]['split']}: "
+        "mean ± half of the 95 % interval"
+    )
+    return [title, *aligned([["probe", "weights", *head], *rows])]
+
+
+def _free_lines(values: list[Row]) -> list[str]:
+    """Measures that no label was read to compute (scores against labels among them)."""
+    names = list(dict.fromkeys((v["probe"], v["metric"]) for v in values))
+    kinds = list(dict.fromkeys(v["weights"] for v in values))
+    rows = []
+    for probe, metric in names:
+        found = {
+            v["weights"]: f"{v['mean']:.3g}"
+            for v in values
+            if (v["probe"], v["metric"]) == (probe, metric)
+        }
+        rows.append([probe, metric, *(found.get(kind, "") for kind in kinds)])
+    split = values[0]["split"]
+    return [f"without labels, on {split}", *aligned([["from", "measure", *kinds], *rows])]
+
+
+def aligned(rows: list[list[str]]) -> list[str]:
+    """Text columns of equal width."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+
+
+def _number(row: Row, scale: float, *, sign: bool = False) -> str:
+    digits = 1 if scale > 1 else 3
+    half = (row["high"] - row["low"]) / 2
+    plus = "+" if sign else ""
+    return f"{scale * row['mean']:{plus}.{digits}f} ± {scale * half:.{digits}f}"
+
+
+def _short(verdict: str) -> str:
+    return "no better" if verdict.startswith("no") else verdict
+
+
+def _merged(old: Results, new: Results) -> Results:
+    about = set(new.shown)
+    same = old.backbone == new.backbone
+
+    def both(before: Iterable[Row], after: list[Row]) -> list[Row]:
+        kept = [r for r in before if same and (r["data"], r["target"]) not in about]
+        return [*kept, *after]
+
+    return Results(
+        new.path,
+        backbone=new.backbone,
+        records=both(old.records, new.records),
+        values=both(old.values, new.values),
+        differences=both(old.differences, new.differences),
+        choices=both(old.choices, new.choices),
+        confusion=both(old.confusion, new.confusion),
+        test_readings=[*old.test_readings, *new.test_readings],
+        notes=list(dict.fromkeys([*(old.notes if same else []), *new.notes])),
+    )

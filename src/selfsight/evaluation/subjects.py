@@ -1,0 +1,157 @@
+"""What is measured: the trained backbone and the controls it stands beside, as representations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from selfsight.console import say
+from selfsight.data.imageset import ImageSet
+from selfsight.evaluation.representations import (
+    Representations,
+    cache_key,
+    cached_tensor,
+    raw_pixels,
+    represent,
+    weights_key,
+)
+from selfsight.networks.backbones import Backbone
+from selfsight.training.run import Run, load_run
+
+_CHEAP = 4_000_000  # pixels that go through the network for one initialisation
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Representations under one name in the results.
+
+    Attributes:
+        name: ``trained``, ``untrained``, ``pixels``, or the name of another run.
+        of_draw: one for all label draws, or one for each (fresh initialisations).
+    """
+
+    name: str
+    of_draw: tuple[Representations, ...]
+
+    def at(self, draw: int) -> Representations:
+        return self.of_draw[draw % len(self.of_draw)]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What representations are made of.
+
+    Attributes:
+        run: the run that is measured; its folder keeps the cache.
+        images: the images it is measured on.
+        rows: ``(M,)`` rows that are needed, ascending.
+        train: rows that statistics and principal components may be fitted on.
+        device: where backbones run.
+        allow_code: whether a backbone may be a file of one's own.
+    """
+
+    run: Run
+    images: ImageSet
+    rows: NDArray[np.int64]
+    train: NDArray[np.int64]
+    device: torch.device
+    allow_code: bool = False
+
+    @property
+    def cache(self) -> Path:
+        return self.run.folder.representations
+
+
+def subjects(
+    material: Material, controls: tuple[str, ...], draws: int
+) -> tuple[list[Subject], str, list[str]]:
+    """The trained backbone first, then each control; the hash of the trained weights; notes.
+
+    Args:
+        material: what they are made of.
+        controls: ``untrained``, ``pixels``, or folders of other runs.
+        draws: label draws: the untrained control gets a fresh initialisation for each where that
+            is cheap.
+
+    Raises:
+        ValueError: a control that is no run, or that cannot take these images.
+    """
+    data = material.images.fingerprint(material.rows)
+    trained = material.run.backbone(allow_code=material.allow_code)
+    hashed = weights_key(trained)
+    found = [Subject("trained", (_represented(material, data, "trained", material.run, trained),))]
+    notes = []
+    for name in controls:
+        if name == "untrained":
+            count = draws if _is_cheap(material) else 1
+            if count < draws:
+                notes.append(
+                    "The untrained control is one initialisation; its spread over others is not "
+                    "in the intervals."
+                )
+            found.append(Subject(name, _untrained(material, data, count)))
+        elif name == "pixels":
+            found.append(Subject(name, (_pixels(material, data),)))
+        else:
+            other = load_run(name)
+            backbone = other.backbone(allow_code=material.allow_code)
+            if backbone.spec.channels != material.images.channels:
+                raise ValueError(
+                    f"control {name}: its backbone takes {backbone.spec.channels} channels and "
+                    f"{material.images.name} has {material.images.channels}."
+                )
+            made = _represented(material, data, other.name, other, backbone)
+            found.append(Subject(other.name, (made,)))
+    damaged = max(r.damaged for subject in found for r in subject.of_draw)
+    if damaged:
+        notes.append(
+            f"{damaged} images have representations that are not finite (their pixels are not, "
+            "or the network overflows); they are taken as zero."
+        )
+    return found, hashed, notes
+
+
+def _is_cheap(material: Material) -> bool:
+    return len(material.rows) * material.images.height * material.images.width <= _CHEAP
+
+
+def _represented(
+    material: Material, data: str, name: str, run: Run, backbone: Backbone
+) -> Representations:
+    key = cache_key(weights_key(backbone), data, run.statistics, backbone.spec.plain())
+
+    def make() -> torch.Tensor:
+        say(f"representations of {len(material.rows):,} images: {name}")
+        return represent(
+            backbone, material.images, material.rows, run.statistics, device=material.device
+        )
+
+    return _kept(material, name, key, make)
+
+
+def _untrained(material: Material, data: str, count: int) -> tuple[Representations, ...]:
+    run = material.run
+    return tuple(
+        _represented(material, data, f"untrained-{seed}", run, run.untrained(seed))
+        for seed in range(count)
+    )
+
+
+def _pixels(material: Material, data: str) -> Representations:
+    train = material.images.row_ids[material.train].tolist()
+    key = cache_key("pixels", data, train)
+    return _kept(
+        material, "pixels", key, lambda: raw_pixels(material.images, material.rows, material.train)
+    )
+
+
+def _kept(
+    material: Material, name: str, key: str, make: Callable[[], torch.Tensor]
+) -> Representations:
+    values = cached_tensor(material.cache, name, key, make)
+    return Representations.of(values.to(material.device), material.rows, material.train)
