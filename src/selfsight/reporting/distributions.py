@@ -80,7 +80,7 @@ def together_figure(together: dict[str, dict[str, int]]) -> Figure:
         text.append(
             [f"{escaped(a)} and {escaped(b)}<br>{number(counts.get(b, 0))} images" for b in names]
         )
-    trace = {
+    trace: dict[str, Any] = {
         "type": "heatmap",
         "z": shares,
         "customdata": text,
@@ -91,8 +91,10 @@ def together_figure(together: dict[str, dict[str, int]]) -> Figure:
         "showscale": False,
         "xgap": 1,
         "ygap": 1,
-        **({"texttemplate": "%{z:.0f}"} if len(names) <= 12 else {}),
     }
+    if len(names) <= 12:
+        trace["text"] = [[f"{v:.0f}" if v and v >= 0.5 else "" for v in row] for row in shares]
+        trace["texttemplate"] = "%{text}"
     return figure(
         [trace],
         max(300, min(560, 120 + 34 * len(names))),

@@ -20,6 +20,7 @@ from selfsight.reporting.wording import (
     in_percent,
     interval_text,
     number,
+    share_text,
     value_text,
 )
 
@@ -203,7 +204,8 @@ def confusion_figure(counts: NDArray[Any], names: Sequence[str]) -> Figure:
         "ygap": 1,
     }
     if len(labels) <= 12:
-        trace["texttemplate"] = "%{z:.0f}"
+        trace["text"] = [[f"{v:.0f}" if v >= 0.5 else "" for v in row] for row in shares]
+        trace["texttemplate"] = "%{text}"
     side = max(320, min(560, 120 + 36 * len(labels)))
     return figure(
         [trace],
@@ -263,5 +265,5 @@ def _hover(
     return (
         f"<b>{escaped(series.name)}</b><br>{value_text(question.metric, mean)}"
         + (f" ({between})" if between else "")
-        + f"<br>{fraction_text(fraction)} of the labels"
+        + f"<br>{share_text(fraction)}"
     )

@@ -117,9 +117,7 @@ def further(question: Question) -> list[Markup]:
 
 
 def verdict_text(difference: Difference) -> str:
-    """``21.4 points above``, ``0.4 below`` or ``no better than``; a control's name follows."""
-    if difference.verdict == "no better than the control":
-        return "no better than"
+    """``21.4 points above`` or ``0.4 below``; a control's name follows."""
     size = amount(difference.metric, abs(difference.mean or 0.0))
     side = "above" if (difference.mean or 0.0) >= 0 else "below"
     return f"{size}{unit_of_difference(difference.metric)} {side}"
@@ -179,8 +177,9 @@ def _against(
 ) -> Markup:
     """``: 21.4 points above raw pixels and no better than the untrained backbone (+0.3...)``."""
     run = series.runs[0]
-    better: list[str] = []
-    not_better: list[str] = []
+    above: list[str] = []
+    below: list[str] = []
+    neither: list[str] = []
     for control in question.controls:
         difference = question.difference(run, control, probe, fraction)
         if difference is None:
@@ -190,16 +189,21 @@ def _against(
             between = interval_text(question.metric, difference.low, difference.high, signed=True)
             shown = difference_text(question.metric, difference.mean)
             shown += unit_of_difference(question.metric)
-            not_better.append(f"{name} ({shown}{', ' + between if between else ''})")
+            neither.append(f"{name} ({shown}{', ' + between if between else ''})")
         else:
-            better.append(f"{verdict_text(difference)} {name}")
-    if not better and not not_better:
+            (below if difference.verdict == "worse" else above).append(
+                f"{verdict_text(difference)} {name}"
+            )
+    parts = []
+    if above:
+        parts.append(Markup("{}").format(listed(above)))
+    if below:
+        parts.append(Markup("<em>{}</em>").format(listed(below)))
+    if neither:
+        parts.append(Markup("<em>no better than</em> {}").format(listed(neither, "or")))
+    if not parts:
         return Markup("")
-    text = f": {listed(better)}" if better else ""
-    if not_better:
-        text += ", but " if better else ": "
-        return Markup("{}<em>no better than</em> {}").format(text, listed(not_better))
-    return Markup("{}").format(text)
+    return Markup(": ") + Markup(", but ").join(parts)
 
 
 def _vowel(words: str) -> str:

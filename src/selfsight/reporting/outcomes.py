@@ -19,7 +19,7 @@ from selfsight.reporting.figures import (
 )
 from selfsight.reporting.questions import PROBE_ORDER
 from selfsight.reporting.reading import Confusion, RunContents
-from selfsight.reporting.wording import fraction_text, number, probe_name, weights_name
+from selfsight.reporting.wording import fraction_text, number, probe_name, share_text, weights_name
 from selfsight.run_folder import RunFolder
 
 Section = dict[str, Any]
@@ -42,11 +42,11 @@ def confusion_sections(runs: Sequence[RunContents], figures: dict[str, Figure]) 
                 )
             name = f"confusion-{index}-{at}"
             figures[name] = confusion_figure(counts, confusion.names)
-            share = fraction_text(confusion.label_fraction)
+            share = share_text(confusion.label_fraction)
             start = f"{run.name}: " if len(runs) > 1 else ""
             title = (
                 f"{start}which classes are taken for which: “{confusion.target}”, "
-                f"{probe_name(confusion.probe)}, trained, {share} of the labels"
+                f"{probe_name(confusion.probe)}, trained, {share}"
             )
             title = title[:1].upper() + title[1:]
             sections.append({"id": name, "title": title, "most": _most_confused(confusion)})
@@ -79,7 +79,7 @@ def number_sections(runs: Sequence[RunContents], figures: dict[str, Figure]) -> 
             truth, guess = found
             start = f"{run.name}: " if len(runs) > 1 else ""
             title = f"{start}predicted “{target}”, {probe_name(probe)}, "
-            title += f"{fraction_text(share)} of the labels"
+            title += share_text(share)
             for kind, y, y_title in (
                 ("predicted", guess, "predicted"),
                 ("residual", guess - truth, "predicted − true"),
@@ -104,7 +104,7 @@ def choices(run: RunContents) -> list[dict[str, str]]:
     rows = []
     for (data, target, probe, weights, share), made in together.items():
         names = [n for n in made[0] if n not in ("chosen", "temperature", "thresholds")]
-        texts = [f"{name} {', '.join(_short(one.get(name)) for one in made)}" for name in names]
+        texts = [f"{name} {_alike([_short(one.get(name)) for one in made])}" for name in names]
         if not all(one.get("chosen", True) for one in made):
             texts.append("(fixed default)")
         rows.append(
@@ -191,6 +191,10 @@ def _scatter(
         "hovertemplate": f"true %{{x:.4~g}}<br>{escaped(title)} %{{y:.4~g}}<extra></extra>",
     }
     return figure([line, points], 320, xaxis=axis("true"), yaxis=axis(title))
+
+
+def _alike(texts: list[str]) -> str:
+    return texts[0] if len(set(texts)) == 1 else ", ".join(texts)
 
 
 def _short(value: Any) -> str:

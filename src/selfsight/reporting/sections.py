@@ -313,6 +313,7 @@ def protocol_sentences(runs: Sequence[RunContents]) -> list[str]:
         "cross-validation inside its labelled subset, none of it on test. The number of labels "
         "counts every label that was read.",
     ]
+    notes: list[str] = []
     for run in runs:
         start = f"{run.name}: " if len(runs) > 1 else ""
         results = run.results
@@ -336,10 +337,11 @@ def protocol_sentences(runs: Sequence[RunContents]) -> list[str]:
                 f"{start}the test images were read {number(times)} "
                 f"time{'s' if times != 1 else ''}, once for each probe, weights, share and draw."
             )
-        sentences += [start + note for note in results.notes]
+        notes += [start + note for note in results.notes]
+    sentences = [sentence[:1].upper() + sentence[1:] for sentence in sentences] + notes
     if not any("One pretraining seed" in sentence for sentence in sentences):
         sentences.append(SINGLE_SEED)
-    return [sentence[:1].upper() + sentence[1:] for sentence in sentences]
+    return sentences
 
 
 def readings(run: RunContents) -> list[dict[str, str]]:

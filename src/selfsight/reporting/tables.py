@@ -17,6 +17,7 @@ from selfsight.reporting.wording import (
     metric_name,
     number,
     probe_name,
+    share_text,
     unit_of_difference,
     value_text,
     weights_name,
@@ -166,7 +167,7 @@ def label_tables(run: RunContents, named: bool) -> list[LabelTable]:
             for label in dict.fromkeys(value.label for value in group)
         ]
         title = metric_name(str(metric))
-        parts = [target, data, split, probe_name(probe), f"{fraction_text(most)} of the labels"]
+        parts = [target, data, split, probe_name(probe), share_text(most)]
         title = f"{title[:1].upper()}{title[1:]}: {', '.join(part for part in parts if part)}"
         title = f"{run.name}: {title}" if named else title
         tables.append(LabelTable(title, [weights_name(weight) for weight in weights], rows))

@@ -99,6 +99,8 @@ def amount(metric: str, value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return "–"
     text = f"{100 * value:.1f}" if in_percent(metric) else _plain(value)
+    if not text.strip("-0."):
+        text = text.lstrip("-")  # what rounds to zero has no sign
     return text.replace("-", MINUS)
 
 
@@ -140,6 +142,13 @@ def labels_text(fraction: float | None, count: float | None) -> str:
     if not fraction:
         return "no labels"
     return fraction_text(fraction) + (f" ({number(count)} labels)" if count is not None else "")
+
+
+def share_text(fraction: float | None) -> str:
+    """``1 % of the labels``, ``all labels``, ``no labels``."""
+    if not fraction:
+        return "no labels"
+    return "all labels" if fraction >= 1 else f"{fraction_text(fraction)} of the labels"
 
 
 def duration(seconds: float | None) -> str:

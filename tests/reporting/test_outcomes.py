@@ -1,0 +1,99 @@
+"""Confusions, predicted numbers and choices are those of the files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from selfsight.reporting.outcomes import choices, confusion_sections, number_sections
+from selfsight.reporting.reading import read_run
+
+
+def changed(run: Path, **parts: object) -> Path:
+    results = json.loads((run / "results.json").read_text())
+    (run / "results.json").write_text(json.dumps(results | parts))
+    return run
+
+
+def test_confusion_is_of_the_first_probe_in_the_fixed_order(make_run, tmp_path: Path) -> None:
+    place = {"data": "digits", "target": "digit", "label_fraction": 1.0}
+    matrix = [[8, 2], [1, 9]]
+    run = changed(
+        make_run(tmp_path / "run"),
+        confusion=[
+            {**place, "probe": "knn", "names": ["a", "b"], "matrix": [[10, 0], [0, 10]]},
+            {**place, "probe": "linear", "names": ["a", "b"], "matrix": matrix},
+        ],
+    )
+    figures: dict = {}
+    (section,) = confusion_sections([read_run(run)], figures)
+    assert "linear probe" in section["title"]
+    assert "“a” for “b”, 2 of 10 images" in section["most"]
+    assert figures["confusion-0-0"]["data"][0]["z"] == [[80.0, 20.0], [10.0, 90.0]]
+
+
+def test_a_confusion_of_another_size_is_named(make_run, tmp_path: Path) -> None:
+    run = changed(make_run(tmp_path / "run"), confusion=[{"names": ["a", "b"], "matrix": [[1, 0]]}])
+    with pytest.raises(ValueError, match=r"results\.json"):
+        confusion_sections([read_run(run)], {})
+
+
+@pytest.fixture
+def numbers(make_run, tmp_path: Path) -> Path:
+    run = make_run(tmp_path / "run", kind="number")
+    random = np.random.default_rng(0)
+    truth = random.normal(size=40)
+    rows = []
+    for weights, fraction, seed in (("trained", 1.0, 0), ("trained", 0.1, 0), ("pixels", 1.0, 0)):
+        for at, value in enumerate(truth):
+            known = None if at == 0 else [float(value)]
+            rows.append(
+                {
+                    "row_id": f"digit#{at}",
+                    "data": "digits",
+                    "target": "digit",
+                    "probe": "ridge",
+                    "weights": weights,
+                    "split": "test",
+                    "label_fraction": fraction,
+                    "label_seed": seed,
+                    "output": [float(value) + fraction],
+                    "truth": known or [None],
+                }
+            )
+    pq.write_table(pa.Table.from_pylist(rows), run / "predictions.parquet")
+    return run
+
+
+def test_predicted_numbers_are_of_trained_with_the_most_labels(numbers: Path) -> None:
+    figures: dict = {}
+    sections = number_sections([read_run(numbers)], figures)
+    assert [section["id"] for section in sections] == ["predicted-0-0", "residual-0-0"]
+    points = figures["predicted-0-0"]["data"][1]
+    assert len(points["x"]) == 39
+    np.testing.assert_allclose(np.array(points["y"]) - points["x"], 1.0, atol=1e-3)
+    np.testing.assert_allclose(figures["residual-0-0"]["data"][1]["y"], 1.0, atol=1e-4)
+
+
+def test_damaged_predictions_are_named(numbers: Path) -> None:
+    (numbers / "predictions.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match=r"predictions\.parquet"):
+        number_sections([read_run(numbers)], {})
+
+
+def test_choices_are_told_over_the_draws(make_run, tmp_path: Path) -> None:
+    place = {"data": "digits", "target": "digit", "probe": "knn", "label_fraction": 0.1}
+    made = [
+        {**place, "weights": "trained", "choice": {"chosen": True, "k": k, "temperature": 0.1}}
+        for k in (5, 1)
+    ]
+    made.append({**place, "weights": "pixels", "choice": {"chosen": False, "k": 1}})
+    run = changed(make_run(tmp_path / "run"), choices=made)
+    trained, pixels = choices(read_run(run))
+    assert trained["choice"] == "k 5, 1"
+    assert pixels["choice"] == "k 1 (fixed default)"
