@@ -7,22 +7,27 @@ setting leaves the other draws as they were.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from selfsight.draws import normal, uniform
+from selfsight.views.colors import constant
 from selfsight.views.settings import View
 
-TRIES = 10
+TRIES = 4
 """Crops drawn for each image, of which the first that fits is taken."""
 WHOLE_PIXELS = 16
 """Up to this side a crop is not rounded to whole pixels: there would be too few different ones."""
 FIRST_STREAM, STREAMS_PER_VIEW = 1024, 8
 """View ``i`` draws from streams ``1024 + 8 i`` on; methods have those below."""
 
-BOX, PLACE, MIRROR, AFFINE, COLOR, LATER, COLUMNS = 0, 20, 22, 25, 27, 36, 41
+COLUMNS = 29
+"""Uniform numbers of an image for a view. In order: areas and log-ratios of the tries, top, left,
+left-right flip, top-bottom flip, quarter turns, angle, shear, colour or not, three whose order is
+that of brightness, contrast and saturation, how many of these come before the hue, their three
+factors, the turn of the hue, grayscale, blur, its sigma, solarisation, noise."""
 
 
 @dataclass(frozen=True)
@@ -32,38 +37,80 @@ class Parameters:
     Attributes:
         boxes: ``(B, 4)`` top, left, height, width, pixels of the image.
         flips: ``(B, 2)`` bool, left-right and top-bottom, applied before `transposed`.
-        transposed: ``(B,)`` bool: rows and columns are exchanged (odd quarter turns).
-        angle: ``(B,)`` degrees.
-        shear: ``(B,)`` degrees.
+        values: ``(B, COLUMNS)`` the numbers scaled to the ranges of the view.
+        hits: ``(B, COLUMNS)`` bool, the numbers below the probabilities of the view.
         order: ``(B, 3)`` order of brightness 0, contrast 1, saturation 2.
-        hue_at: ``(B,)`` how many of these three come before the hue.
-        factors: ``(B, 3)`` of brightness, contrast, saturation; 1 where there is no colour change.
-        turn: ``(B,)`` of the hue; 0 where there is no colour change.
-        colored: ``(B,)`` bool: whether the colour changes.
-        grayscale: ``(B,)`` bool.
-        blurred: ``(B,)`` bool.
-        sigma: ``(B,)`` pixels, of the blur.
-        solarized: ``(B,)`` bool.
-        noise: ``(B,)`` standard deviation, in those of the channel.
+        transposed: ``(B,)`` bool: rows and columns are exchanged (odd quarter turns).
         table: ``(B,)`` in [0, 1): where in the table of noise the image starts.
     """
 
     boxes: Tensor
     flips: Tensor
-    transposed: Tensor
-    angle: Tensor
-    shear: Tensor
+    values: Tensor
+    hits: Tensor
     order: Tensor
-    hue_at: Tensor
-    factors: Tensor
-    turn: Tensor
-    colored: Tensor
-    grayscale: Tensor
-    blurred: Tensor
-    sigma: Tensor
-    solarized: Tensor
-    noise: Tensor
+    transposed: Tensor
     table: Tensor
+
+    @property
+    def angle(self) -> Tensor:
+        """``(B,)`` degrees."""
+        return self.values[:, 13]
+
+    @property
+    def shear(self) -> Tensor:
+        """``(B,)`` degrees."""
+        return self.values[:, 14]
+
+    @property
+    def colored(self) -> Tensor:
+        """``(B,)`` bool: whether brightness, contrast, saturation and hue change."""
+        return self.hits[:, 15]
+
+    @property
+    def hue_at(self) -> Tensor:
+        """``(B,)`` in 0 to 3: how many of the other three come before the hue."""
+        return self.values[:, 19].long()
+
+    @property
+    def factors(self) -> Tensor:
+        """``(B, 3)`` of brightness, contrast, saturation."""
+        return self.values[:, 20:23]
+
+    @property
+    def turn(self) -> Tensor:
+        """``(B,)`` of the hue, a share of the circle."""
+        return self.values[:, 23]
+
+    @property
+    def grayscale(self) -> Tensor:
+        """``(B,)`` bool."""
+        return self.hits[:, 24]
+
+    @property
+    def blurred(self) -> Tensor:
+        """``(B,)`` bool."""
+        return self.hits[:, 25]
+
+    @property
+    def sigma(self) -> Tensor:
+        """``(B,)`` of the blur, pixels."""
+        return self.values[:, 26]
+
+    @property
+    def solarized(self) -> Tensor:
+        """``(B,)`` bool."""
+        return self.hits[:, 27]
+
+    @property
+    def noise(self) -> Tensor:
+        """``(B,)`` standard deviation, in those of the channel."""
+        return self.values[:, 28]
+
+    def take(self, rows: Tensor) -> Parameters:
+        """The parameters of some images, in that order."""
+        taken = {field.name: getattr(self, field.name)[rows] for field in fields(self)}
+        return Parameters(**taken)
 
 
 def draw(view: View, keys: Tensor, index: int, height: int, width: int) -> Parameters:
@@ -76,38 +123,55 @@ def draw(view: View, keys: Tensor, index: int, height: int, width: int) -> Param
         height: of the images, pixels.
         width: of the images, pixels.
     """
-    draws = uniform(keys, FIRST_STREAM + STREAMS_PER_VIEW * index, COLUMNS)
-    flips, transposed = _flips(view, draws[:, MIRROR : MIRROR + 3])
-    affine = 2.0 * draws[:, AFFINE : AFFINE + 2] - 1.0
-    color = draws[:, COLOR : COLOR + 9]
-    colored = color[:, 0] < view.color
-    factors = torch.stack(
-        [
-            _between(color[:, 5 + i], max(0.0, 1.0 - strength), 1.0 + strength)
-            for i, strength in enumerate((view.brightness, view.contrast, view.saturation))
-        ],
-        1,
-    )
-    turn = _between(color[:, 8], -view.hue, view.hue)
-    later = draws[:, LATER : LATER + 5]
+    stream = FIRST_STREAM + STREAMS_PER_VIEW * index
+    draws = uniform(keys, stream, COLUMNS)
+    low, high, chance = zip(*_ranges(view), strict=True)
+    lowest = constant(low, draws)
+    values = torch.addcmul(lowest, draws, constant(high, draws) - lowest)
+    hits = draws < constant(chance, draws)
+    flips, transposed = _flips(view, hits[:, 10:12], values[:, 12])
     return Parameters(
-        boxes=_boxes(view, draws[:, BOX : BOX + 22], height, width),
+        boxes=_boxes(
+            view, values[:, : 2 * TRIES], draws[:, 2 * TRIES : 2 * TRIES + 2], height, width
+        ),
         flips=flips,
+        values=values,
+        hits=hits,
+        order=draws[:, 16:19].argsort(1),
         transposed=transposed,
-        angle=affine[:, 0] * view.rotation,
-        shear=affine[:, 1] * view.shear,
-        order=color[:, 1:4].argsort(1),
-        hue_at=(color[:, 4] * 4).long(),
-        factors=torch.where(colored[:, None], factors, 1.0),
-        turn=torch.where(colored, turn, 0.0),
-        colored=colored,
-        grayscale=later[:, 0] < view.grayscale,
-        blurred=later[:, 1] < view.blur,
-        sigma=_between(later[:, 2], *view.blur_sigma),
-        solarized=later[:, 3] < view.solarize,
-        noise=later[:, 4] * view.noise,
-        table=uniform(keys, FIRST_STREAM + STREAMS_PER_VIEW * index + 1, 1)[:, 0],
+        table=uniform(keys, stream + 1, 1)[:, 0] if view.noise else draws[:, 0],
     )
+
+
+def _ranges(view: View) -> list[tuple[float, float, float]]:
+    """For each column its range and its probability, where it has one."""
+    areas = view.crop_scale or (1.0, 1.0)
+    ratios = math.log(view.crop_ratio[0]), math.log(view.crop_ratio[1])
+    factors = [
+        (max(0.0, 1.0 - strength), 1.0 + strength, 0.0)
+        for strength in (view.brightness, view.contrast, view.saturation)
+    ]
+    unit = (0.0, 1.0)
+    return [
+        *[(*areas, 0.0)] * TRIES,
+        *[(*ratios, 0.0)] * TRIES,
+        *[(*unit, 0.0)] * 2,
+        (*unit, view.flip),
+        (*unit, view.vertical_flip),
+        (0.0, 4.0, 0.0),
+        (-view.rotation, view.rotation, 0.0),
+        (-view.shear, view.shear, 0.0),
+        (*unit, view.color),
+        *[(*unit, 0.0)] * 3,
+        (0.0, 4.0, 0.0),
+        *factors,
+        (-view.hue, view.hue, 0.0),
+        (*unit, view.grayscale),
+        (*unit, view.blur),
+        (*view.blur_sigma, 0.0),
+        (*unit, view.solarize),
+        (0.0, view.noise, 0.0),
+    ]
 
 
 def draw_channels(view: View, keys: Tensor, index: int, channels: int) -> tuple[Tensor, Tensor]:
@@ -125,46 +189,47 @@ def draw_channels(view: View, keys: Tensor, index: int, channels: int) -> tuple[
     return torch.where(kept, factor, 0.0), torch.where(kept, offset, 0.0)
 
 
-def _boxes(view: View, draws: Tensor, height: int, width: int) -> Tensor:
+def blur_kernel(side: int) -> int:
+    """Kernel size of the blur: the odd number at a tenth of the side (SimCLR), 3 at least."""
+    return max(3, side // 10 // 2 * 2 + 1)
+
+
+def _boxes(view: View, tries: Tensor, corner: Tensor, height: int, width: int) -> Tensor:
     """Crops as torchvision's RandomResizedCrop draws them, without its loop.
 
-    All ten tries (area uniform, ratio log-uniform) are drawn at once and the first that fits is
-    taken. If none fits, the last one is cut down to the image.
+    Four tries (area uniform, ratio log-uniform) are drawn at once and the first that fits is taken.
+    If none does (less than one in a thousand at SimCLR's scales), the last is cut to the image.
     """
+    limits = constant((height, width), tries)
     if view.crop_scale is None:
-        whole = draws.new_tensor([0.0, 0.0, height, width])
-        return whole.expand(len(draws), 4)
-    low, high = (math.log(ratio) for ratio in view.crop_ratio)
-    area = _between(draws[:, :TRIES], *view.crop_scale) * (height * width)
-    ratio = torch.exp(_between(draws[:, TRIES : 2 * TRIES], low, high))
-    sides = torch.stack([torch.sqrt(area / ratio), torch.sqrt(area * ratio)], 1)
+        return torch.cat([0 * limits, limits]).expand(len(tries), 4)
+    side = (tries[:, :TRIES] * (height * width)).sqrt()
+    stretch = (0.5 * tries[:, TRIES:]).exp()
+    sides = torch.stack([side / stretch, side * stretch], 2)
     whole_pixels = max(height, width) > WHOLE_PIXELS
     if whole_pixels:
         sides = sides.round()
-    limits = sides.new_tensor([height, width])
-    fits = ((sides <= limits[:, None]) & (sides > 0)).all(1)
-    fits[:, -1] = True
-    first = fits.to(torch.uint8).argmax(1)
-    side = sides.gather(2, first[:, None, None].expand(-1, 2, 1))[:, :, 0]
-    side = torch.minimum(side.clamp(min=1.0), limits)
-    room = limits - side
-    corner = draws[:, PLACE : PLACE + 2] * (room + 1 if whole_pixels else room)
+    fits = (sides <= limits).all(2)
+    first = torch.cat([fits[:, :-1], torch.ones_like(fits[:, :1])], 1).to(torch.uint8).argmax(1)
+    box = sides.gather(1, first[:, None, None].expand(-1, 1, 2))[:, 0]
+    box = torch.minimum(box.clamp_min(1.0), limits)
+    room = limits - box
+    corner = corner * (room + 1 if whole_pixels else room)
     if whole_pixels:
         corner = torch.minimum(corner.floor(), room)
-    return torch.cat([corner, side], 1)
+    return torch.cat([corner, box], 1)
 
 
-def _flips(view: View, draws: Tensor) -> tuple[Tensor, Tensor]:
-    """Mirrors before a transposition, and the transposition: any flip and quarter turn."""
-    across, down = draws[:, 0] < view.flip, draws[:, 1] < view.vertical_flip
+def _flips(view: View, mirrored: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
+    """Mirrors before a transposition, and the transposition: any flip and quarter turn.
+
+    Turning by k quarters is, for odd k, a transposition and then a mirror.
+    """
     if not view.quarter_turns:
-        return torch.stack([across, down], 1), torch.zeros_like(across)
-    turns = (draws[:, 2] * 4).long()
-    odd = (turns == 1) | (turns == 3)
-    across, down = across ^ (turns >= 2), down ^ ((turns == 1) | (turns == 2))
+        return mirrored, torch.zeros_like(mirrored[:, 0])
+    across, down = mirrored.unbind(1)
+    quarters = turns.long()
+    odd = (quarters == 1) | (quarters == 3)
+    across, down = across ^ (quarters >= 2), down ^ ((quarters == 1) | (quarters == 2))
     before = torch.where(odd, down, across), torch.where(odd, across, down)
     return torch.stack(before, 1), odd
-
-
-def _between(draws: Tensor, low: float, high: float) -> Tensor:
-    return low + draws * (high - low)
