@@ -13,7 +13,7 @@ from selfsight.methods import METHODS
 
 if TYPE_CHECKING:
     from selfsight.data.imageset import ImageSet
-    from selfsight.evaluation.protocol import Results
+    from selfsight.evaluation.results import Results
     from selfsight.networks.backbones import Backbone
     from selfsight.training.run import Run
 

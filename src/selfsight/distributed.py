@@ -25,7 +25,7 @@ class _Sum(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         total = grad.clone()
         dist.all_reduce(total)
         return total
@@ -41,7 +41,7 @@ class _Gather(torch.autograd.Function):
         return torch.cat(parts)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         total = grad.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         first = dist.get_rank() * ctx.share
@@ -50,7 +50,10 @@ class _Gather(torch.autograd.Function):
 
 def all_sum(x: Tensor) -> Tensor:
     """The sum of ``x`` over all processes, differentiable."""
-    return _Sum.apply(x) if world_size() > 1 else x  # type: ignore[no-any-return]
+    if world_size() == 1:
+        return x
+    total: Tensor = _Sum.apply(x)  # type: ignore[no-untyped-call]
+    return total
 
 
 def gather(x: Tensor) -> Tensor:
@@ -58,7 +61,10 @@ def gather(x: Tensor) -> Tensor:
 
     All processes must hold the same number of rows.
     """
-    return _Gather.apply(x) if world_size() > 1 else x  # type: ignore[no-any-return]
+    if world_size() == 1:
+        return x
+    rows: Tensor = _Gather.apply(x)  # type: ignore[no-untyped-call]
+    return rows
 
 
 class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):

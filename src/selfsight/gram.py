@@ -16,13 +16,15 @@ from torch import Tensor
 def sum_of_squares_between(a: Tensor, b: Tensor) -> Tensor:
     """``||A'B||_F^2`` of two ``(N, D)`` tensors: 0-d, float64, differentiable once."""
     if 4 * a.shape[0] < 3 * a.shape[1]:
-        return _Between.apply(a, b)  # type: ignore[no-any-return, no-untyped-call]
+        total: Tensor = _Between.apply(a, b)  # type: ignore[no-untyped-call]
+        return total
     return _summed((a.T @ b).square())
 
 
 def sum_of_squares_within(a: Tensor) -> Tensor:
     """``||A'A||_F^2`` of an ``(N, D)`` tensor: 0-d, float64, differentiable once."""
-    return _Within.apply(a)  # type: ignore[no-any-return, no-untyped-call]
+    total: Tensor = _Within.apply(a)  # type: ignore[no-untyped-call]
+    return total
 
 
 def _summed(squares: Tensor) -> Tensor:
@@ -39,7 +41,7 @@ class _Between(torch.autograd.Function):
         return _summed(left * right)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         a, b, left, right = ctx.saved_tensors
         scale = 2.0 * grad.to(a.dtype)
         return (right @ a).mul_(scale), (left @ b).mul_(scale)
@@ -53,7 +55,7 @@ class _Within(torch.autograd.Function):
         return _summed(small.square())
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         a, small = ctx.saved_tensors
         out = small @ a if a.shape[0] < a.shape[1] else a @ small
         return out.mul_(4.0 * grad.to(a.dtype))

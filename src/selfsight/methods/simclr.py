@@ -65,7 +65,7 @@ class _Spread(torch.autograd.Function):
         return (sums.log() + 1.0 / temperature).sum()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         z, sums = ctx.saved_tensors
         scale = grad / (sums * ctx.temperature)
         out = torch.zeros_like(z)
@@ -96,7 +96,7 @@ class _RowSpread(torch.autograd.Function):
         return sums.sum()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         z, sums = ctx.saved_tensors
         out = torch.zeros_like(z)
         for a, b in _blocks(len(z)):

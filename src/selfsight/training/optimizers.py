@@ -77,7 +77,8 @@ class LARS(torch.optim.Optimizer):
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Weights, and what neither decays nor is adapted: biases, normalisation, 1-d parameters."""
-    matrices, others = [], []
+    matrices: list[Tensor] = []
+    others: list[Tensor] = []
     for parameter in module.parameters():
         if parameter.requires_grad:
             (others if parameter.ndim <= 1 else matrices).append(parameter)
@@ -102,7 +103,7 @@ def build_optimizer(
         return LARS(groups, lr, settings.momentum, settings.weight_decay, settings.trust)
     if settings.name == "sgd":
         return torch.optim.SGD(groups, lr, momentum=settings.momentum)
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
+    kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
     fused = all(p.device.type == "cuda" for p in module.parameters())
     return kind(groups, lr, betas=settings.betas, fused=fused or None)
 

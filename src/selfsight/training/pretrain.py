@@ -193,7 +193,7 @@ def build(plan: Plan) -> Method:
         torch.manual_seed(plan.settings.seed + 1)
         target = None if plan.target is None else plan.target.spec
         method = kind(plan.settings.method, backbone, target)
-    return method.to(memory_format=torch.channels_last) if plan.images.channels > 1 else method
+    return method.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def train(plan: Plan) -> tuple[Method, int]:
@@ -313,9 +313,8 @@ def choose_device(name: str) -> torch.device:
 def fast_bf16(device: torch.device) -> bool:
     """Whether the device multiplies bf16 in hardware."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    read = getattr(torch.cpu, "get_capabilities", dict)
-    found = read()
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    found: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
 
@@ -383,7 +382,7 @@ def _trackers(settings: Pretrain, folder: RunFolder) -> list[Logger]:
 
 
 def _first_process() -> bool:
-    from lightning.pytorch.utilities.rank_zero import rank_zero_only
+    from lightning.fabric.utilities.rank_zero import rank_zero_only
 
     return int(getattr(rank_zero_only, "rank", 0) or 0) == 0
 

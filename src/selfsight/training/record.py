@@ -128,7 +128,7 @@ def write_samples(
     mean = torch.tensor(statistics.mean).view(1, -1, 1, 1)
     std = torch.tensor(statistics.std).view(1, -1, 1, 1)
     unit = to_unit(raw)
-    shown = {"images": _visible(unit, unit, mean, std)}
+    shown: dict[str, Any] = {"images": _visible(unit, unit, mean, std)}
     for i, view in enumerate(made):
         shown[f"view_{i}"] = _visible(view * std + mean, unit, mean, std)
     with replacing(path) as temporary, open(temporary, "wb") as file:

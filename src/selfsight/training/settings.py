@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import tyro
 from pydantic import (
     AfterValidator,
     Field,
@@ -15,6 +14,7 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from tyro.conf import Suppress
 
 from selfsight.data.settings import Data
 from selfsight.method import MethodSettings, Optimizer
@@ -23,12 +23,12 @@ from selfsight.networks.backbones import Network, known_backbone
 from selfsight.settings import Settings
 from selfsight.views.settings import View
 
-YamlOnly = tyro.conf.Suppress
-"""Marks a field that is no flag: a knob of the machine, or too long for a command line."""
-
 
 class Pretrain(Data):
-    """Train a backbone on images without labels."""
+    """Train a backbone on images without labels.
+
+    What is marked `Suppress` is no flag: a knob of the machine, or too long for a command line.
+    """
 
     method: SerializeAsAny[MethodSettings]
     """The method's own settings."""
@@ -52,23 +52,23 @@ class Pretrain(Data):
     """Changes to the backbone: a ResNet of other widths and depths, another stem or patch."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Of the backbone; heads and losses are always fp32."""
-    compile: YamlOnly[Literal["auto", "on", "off"]] = "auto"
+    compile: Suppress[Literal["auto", "on", "off"]] = "auto"
     """Whether torch.compile is used; auto: on a GPU."""
-    devices: YamlOnly[Annotated[int, Field(ge=1)]] = 1
+    devices: Suppress[Annotated[int, Field(ge=1)]] = 1
     """Processes (GPUs) on each machine."""
-    nodes: YamlOnly[Annotated[int, Field(ge=1)]] = 1
+    nodes: Suppress[Annotated[int, Field(ge=1)]] = 1
     """Machines."""
-    accumulate: YamlOnly[Annotated[int, Field(ge=1)]] = 1
+    accumulate: Suppress[Annotated[int, Field(ge=1)]] = 1
     """Batches whose gradients are added up before a step."""
-    log_every: YamlOnly[Annotated[int, Field(ge=1)]] = 50
+    log_every: Suppress[Annotated[int, Field(ge=1)]] = 50
     """Steps between two rows of metrics.csv."""
-    monitor_images: YamlOnly[Annotated[int, Field(ge=0)]] = 2048
+    monitor_images: Suppress[Annotated[int, Field(ge=0)]] = 2048
     """Images that the line after each epoch looks at; 0 turns kNN and effective rank off."""
-    checkpoint_steps: YamlOnly[Annotated[int, Field(ge=1)]] | None = None
+    checkpoint_steps: Suppress[Annotated[int, Field(ge=1)]] | None = None
     """Steps between two checkpoints, besides the one at the end of each epoch."""
-    trackers: YamlOnly[tuple[Literal["tensorboard", "wandb", "mlflow"], ...]] = ()
+    trackers: Suppress[tuple[Literal["tensorboard", "wandb", "mlflow"], ...]] = ()
     """Trackers that get the same numbers as metrics.csv."""
-    views: YamlOnly[tuple[View, ...] | None] = None
+    views: Suppress[tuple[View, ...] | None] = None
     """The views; None: the method's, adapted to the images."""
 
     @model_validator(mode="before")
