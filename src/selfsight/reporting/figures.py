@@ -27,6 +27,7 @@ from selfsight.reporting.wording import (
 Figure = dict[str, Any]
 MOST_POINTS = 1500
 MOST_BARS = 40
+LOWEST_R2 = -1.0
 MOST_CATEGORIES = 250
 
 
@@ -133,7 +134,11 @@ def results_figure(question: Question, probe: str | None) -> Figure:
             range=[-0.35, len(ticks) - 0.65],
             showgrid=False,
         ),
-        yaxis=axis(ticksuffix=" %" if percent else "", range=[low, high]),
+        yaxis=axis(
+            f"cut at {number(LOWEST_R2)}" if question.metric == "r2" and low < LOWEST_R2 else "",
+            ticksuffix=" %" if percent else "",
+            range=[low, high],
+        ),
         margin={"l": 56, "r": 12, "t": 12, "b": 64},
     )
 
@@ -166,10 +171,11 @@ def curves_figure(
                 + "<extra></extra>",
             }
         )
+    last = max((value or 0.0 for _, _, x, _ in lines for value in x), default=0.0)
     return figure(
         traces,
         height,
-        xaxis=axis(x_title, showgrid=False),
+        xaxis=axis(x_title, showgrid=False, **({"dtick": 1} if last <= 8 else {})),
         yaxis=axis(ticksuffix=" %" if percent else "", type="log" if log else "linear"),
         hovermode="x unified",
     )
@@ -243,6 +249,8 @@ def _range(question: Question, scale: float, percent: bool) -> tuple[float, floa
     ]
     if not ends:
         return 0.0, 1.0
+    if question.metric == "r2":  # how far below -1 it lies tells nothing
+        ends = [max(end, LOWEST_R2) for end in ends]
     margin = 0.06 * (max(ends) - min(ends)) or 0.05 * scale
     low, high = min(ends) - margin, max(ends) + margin
     return (max(0.0, low), min(102.0, high)) if percent else (low, high)

@@ -203,7 +203,10 @@ def _against(
         parts.append(Markup("<em>no better than</em> {}").format(listed(neither, "or")))
     if not parts:
         return Markup("")
-    return Markup(": ") + Markup(", but ").join(parts)
+    joined = parts[0]
+    for part in parts[1:]:
+        joined += Markup(", but " if above and joined is parts[0] else ", and ") + part
+    return Markup(": ") + joined
 
 
 def _vowel(words: str) -> str:

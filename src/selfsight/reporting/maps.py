@@ -15,7 +15,7 @@ def map_figure(places: NDArray[Any], categories: Sequence[tuple[str, NDArray[np.
     """The embedding map: one trace a category, each point knows its row in the sprite sheet."""
     traces = []
     for at, (name, rows) in enumerate(categories):
-        color = "--other-names" if name == "other" and at >= 10 else f"--class-{at % 10}"
+        color = "--other-names" if name == "other" and at == 9 else f"--class-{at % 10}"
         traces.append(
             {
                 "type": "scatter",

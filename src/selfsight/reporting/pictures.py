@@ -38,7 +38,7 @@ class Sprites:
     crisp: bool
 
 
-def picture(pixels: NDArray[Any], largest: int = 160) -> Picture:
+def picture(pixels: NDArray[Any], largest: int = 128) -> Picture:
     """One image ``(H, W, C)`` uint8, at most ``largest`` pixels on its longer side."""
     image = _image(pixels)
     if max(image.size) > largest:
@@ -51,12 +51,20 @@ def picture(pixels: NDArray[Any], largest: int = 160) -> Picture:
     return Picture(_uri(image, lossless=crisp), image.width, image.height, crisp)
 
 
-def sprites(thumbnails: NDArray[Any], side: int = 48) -> Sprites:
-    """Thumbnails ``(M, H, W, C)`` uint8 as one sheet, each at most ``side`` pixels."""
+def sprites(thumbnails: NDArray[Any], most_bytes: int = 450_000) -> Sprites:
+    """Thumbnails ``(M, H, W, C)`` uint8 as one sheet, made smaller until it fits the bytes."""
+    for side, quality in ((48, 85), (32, 85), (32, 65), (24, 60), (16, 50)):
+        sheet = _sheet(thumbnails, side, quality)
+        if len(sheet.uri) <= most_bytes:
+            break
+    return sheet
+
+
+def _sheet(thumbnails: NDArray[Any], side: int, quality: int = 85) -> Sprites:
     count, height, width = thumbnails.shape[:3]
     share = min(1.0, side / max(height, width))
     small = (max(1, round(width * share)), max(1, round(height * share)))
-    columns = max(1, min(count, math.ceil(math.sqrt(count))))
+    columns = max(1, math.ceil(math.sqrt(count)))
     rows = max(1, math.ceil(count / columns))
     sheet = Image.new("RGB", (columns * small[0], rows * small[1]))
     for at, pixels in enumerate(thumbnails):
@@ -64,8 +72,7 @@ def sprites(thumbnails: NDArray[Any], side: int = 48) -> Sprites:
         if image.size != small:
             image = image.resize(small, Image.Resampling.LANCZOS)
         sheet.paste(image, (at % columns * small[0], at // columns * small[1]))
-    tiny = max(small) <= 16
-    uri = _uri(sheet, lossless=tiny)
+    uri = _uri(sheet, lossless=max(height, width) <= 16, quality=quality)
     return Sprites(uri, columns, rows, *small, crisp=max(height, width) <= CRISP_BELOW)
 
 
@@ -82,14 +89,13 @@ def _image(pixels: NDArray[Any]) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels[..., :3]))
 
 
-def _uri(image: Image.Image, lossless: bool) -> str:
-    """PNG where every pixel is looked at, JPEG where that is several times smaller."""
-    best = _encoded(image, "PNG", optimize=True)
-    if not lossless:
-        jpeg = _encoded(image, "JPEG", quality=85)
-        if len(jpeg) < 0.8 * len(best):
-            return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
-    return f"data:image/png;base64,{base64.b64encode(best).decode()}"
+def _uri(image: Image.Image, lossless: bool, quality: int = 85) -> str:
+    """PNG where every pixel is looked at, JPEG elsewhere."""
+    if lossless:
+        content, form = _encoded(image, "PNG", optimize=True), "png"
+    else:
+        content, form = _encoded(image, "JPEG", quality=quality), "jpeg"
+    return f"data:image/{form};base64,{base64.b64encode(content).decode()}"
 
 
 def _encoded(image: Image.Image, form: str, **options: Any) -> bytes:

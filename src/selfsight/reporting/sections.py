@@ -33,6 +33,7 @@ USES = {
     "test": "the results, and no choice",
 }
 MOST_EXAMPLES = 8
+MOST_PICTURES = 64
 
 
 def curve_sections(runs: Sequence[RunContents], figures: Figures) -> list[Section]:
@@ -190,6 +191,7 @@ def views_section(run: RunContents, most: int = MOST_EXAMPLES) -> Section:
         key=lambda name: int(name[5:]) if name[5:].isdigit() else 0,
     )
     images = run.samples["images"]
+    most = max(2, min(most, MOST_PICTURES // (1 + len(names))))
     for at, name in enumerate(["images", *names]):
         height, width = run.samples[name].shape[1:3]
         size = f"{height} px" if height == width else f"{height} × {width} px"
@@ -246,7 +248,7 @@ def map_section(
             block[column] = [str(text) for text in arrays[column]]
     thumbnails = arrays.get("thumbnails")
     if thumbnails is not None and thumbnails.ndim == 4:
-        sheet = sprites(thumbnails, side=48 if len(thumbnails) <= 600 else 32)
+        sheet = sprites(thumbnails, most_bytes=most * 300)
         block["sheet"] = {
             "uri": sheet.uri, "columns": sheet.columns, "rows": sheet.rows,
             "width": sheet.width, "height": sheet.height, "crisp": sheet.crisp,
@@ -265,7 +267,7 @@ def map_section(
 
 
 def color_of_category(at: int, name: str) -> str:
-    return "--other-names" if name == "other" and at >= 19 else f"--class-{at % 10}"
+    return "--other-names" if name == "other" and at == 9 else f"--class-{at % 10}"
 
 
 def _numbers(targets: list[str], run: RunContents) -> NDArray[np.float64] | None:
@@ -282,14 +284,14 @@ def _numbers(targets: list[str], run: RunContents) -> NDArray[np.float64] | None
 
 
 def _categories(targets: list[str], count: int) -> list[tuple[str, NDArray[np.int64]]]:
-    """Names and their rows: the 19 most frequent, the rest together as "other"."""
+    """Names and their rows; of more than 20 the 9 most frequent, the rest together as "other"."""
     if not targets:
         return [("images", np.arange(count))]
     frequent: dict[str, int] = {}
     for text in targets:
         frequent[text] = frequent.get(text, 0) + 1
     names = sorted(frequent, key=lambda text: -frequent[text])
-    shown = names if len(names) <= 20 else names[:19]
+    shown = names if len(names) <= 20 else names[:9]
     shown = sorted(
         shown, key=lambda text: (not text.isdigit(), int(text) if text.isdigit() else 0, text)
     )
