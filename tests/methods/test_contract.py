@@ -98,9 +98,7 @@ def test_compiles_to_one_graph(name: str, small: ModuleType) -> None:
         method.after_step(torch.tensor(0.5))
     losses = [m(small.batch_of(name, 0, small.ROWS)).losses["loss"] for m in (eager, compiled)]
     assert torch.equal(*losses)
-    for (key, a), (_, b) in zip(
-        eager.named_parameters(), compiled.named_parameters(), strict=True
-    ):
+    for (key, a), (_, b) in zip(eager.named_parameters(), compiled.named_parameters(), strict=True):
         if a.grad is not None:
             torch.testing.assert_close(a.grad, b.grad, rtol=1e-12, atol=1e-12, msg=key)
 

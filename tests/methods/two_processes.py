@@ -51,8 +51,7 @@ def batch_of(name: str, first: int, last: int) -> Batch:
     generator = torch.Generator().manual_seed(2)
     sides = [SIDE if view.size in (1.0, SIDE) else SIDE // 2 for view in METHODS[name].views]
     views = [
-        torch.randn(ROWS, 3, side, side, generator=generator, dtype=torch.float64)
-        for side in sides
+        torch.randn(ROWS, 3, side, side, generator=generator, dtype=torch.float64) for side in sides
     ]
     targets = torch.randint(0, CLASSES, (ROWS,), generator=generator)
     keys = keys_of(0, 3, torch.arange(ROWS))
@@ -79,9 +78,7 @@ def measured(method: Method, module: torch.nn.Module, batch: Batch) -> dict[str,
 
 def worker(rank: int, names: list[str], folder: str) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", RANK=str(rank), WORLD_SIZE="2")
-    dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2
-    )
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     torch.set_num_threads(1)
     share = ROWS // 2
     for name in names:

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+import tyro
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
@@ -42,9 +43,9 @@ from selfsight.training.run import Run, load_run
 class Evaluate(Settings):
     """Measure what a run's representations are worth, beside controls."""
 
-    run: str
+    run: tyro.conf.Positional[str]
     """The folder of a finished run."""
-    data: str | None = None
+    data: tyro.conf.Positional[str | None] = None
     """Images to evaluate on; by default those of the run, with the run's splits."""
     target: str | None = None
     """The target; by default the run's, or else every target there is."""
