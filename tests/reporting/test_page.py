@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import yaml
 
 from selfsight.reporting.page import write_report
 from selfsight.reporting.reading import read_run
@@ -217,6 +218,38 @@ def test_several_runs_stand_side_by_side(make_run, tmp_path: Path) -> None:
     assert trained[0]["line"]["color"] != trained[1]["line"]["color"]
     assert page.source.count("plotly.js v") == 1
     assert path.stat().st_size < 6_000_000
+
+
+def test_views_that_differ_are_summed_up(make_run, tmp_path: Path) -> None:
+    runs = []
+    for name, sizes in (("a", (32, 32)), ("b", (32, 32, 16))):
+        runs.append(make_run(tmp_path / name))
+        settings = yaml.safe_load((runs[-1] / "settings.yaml").read_text())
+        settings["views"] = [{"size": size, "flip": 0.5 if name == "a" else 0} for size in sizes]
+        (runs[-1] / "settings.yaml").write_text(yaml.safe_dump(settings))
+    words = Page(write_report(runs)).words
+    assert "views 2 of 32 px 2 of 32 px, 1 of 16 px" in words
+    assert "views.1.flip 0.5 0" in words
+    assert "views.3" not in words.split("Environment and settings")[0]
+
+
+def test_retrieval_needs_no_labels(make_run, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    place = {
+        "data": "faces", "task": "identity", "target": "person", "probe": "retrieval",
+        "label_fraction": 0.0, "num_labels": 0, "split": "test", "metric": "recall_at_1",
+        "label": None, "draws": 1,
+    }  # fmt: skip
+    value = {**place, "weights": "trained", "mean": 0.62, "low": 0.6, "high": 0.64}
+    gain = {**place, "control": "pixels", "mean": 0.1, "low": 0.08, "high": 0.12}
+    gain["verdict"] = "better"
+    results = {"summary": {"values": [value], "differences": [gain]}}
+    (run / "results.json").write_text(json.dumps(results))
+    words = Page(write_report([run])).words
+    assert (
+        "With no labels, the nearest image on the trained representation reaches 62.0\xa0%" in words
+    )
+    assert "10.0 points above raw pixels" in words
 
 
 def test_a_control_shared_by_runs_is_drawn_once(make_run, tmp_path: Path) -> None:

@@ -62,9 +62,12 @@ def headline(question: Question) -> Markup:
     )
     if len(runs) == 1:
         value = question.value(runs[0], probe, fraction)
+        of = "trained representation"
+        if runs[0].name != "trained":  # one of several runs on the page
+            of = f"representation of {runs[0].name}"
         return (
             start
-            + "on the trained representation reaches "
+            + f"on the {of} reaches "
             + _reached(question, value)
             + _where(question)
             + _against(question, runs[0], probe, fraction)
@@ -210,4 +213,4 @@ def _against(
 
 
 def _vowel(words: str) -> str:
-    return "n" if words.strip()[:1].lower() in "aeiou" else ""
+    return "n" if words.strip()[:1].lower() in "aeiou" or words.strip() == "R²" else ""

@@ -63,8 +63,7 @@ def measure_tables(runs: Sequence[RunContents]) -> list[MeasureTable]:
             start = f"{run.name}: " if len(runs) > 1 else ""
             split = here[0].split
             on = f" on {data}" if data else ""
-            title = f"{start}without labels{on}{', ' + split if split else ''}"
-            title = title[:1].upper() + title[1:]
+            title = f"{start}Without labels{on}{', ' + split if split else ''}"
             tables.append(MeasureTable(title, [weights_name(w) for w in weights], rows))
     return tables
 

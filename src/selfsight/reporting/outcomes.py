@@ -45,10 +45,9 @@ def confusion_sections(runs: Sequence[RunContents], figures: dict[str, Figure]) 
             share = share_text(confusion.label_fraction)
             start = f"{run.name}: " if len(runs) > 1 else ""
             title = (
-                f"{start}which classes are taken for which: “{confusion.target}”, "
+                f"{start}Which classes are taken for which: “{confusion.target}”, "
                 f"{probe_name(confusion.probe)}, trained, {share}"
             )
-            title = title[:1].upper() + title[1:]
             sections.append({"id": name, "title": title, "most": _most_confused(confusion)})
     return sections
 
@@ -78,7 +77,7 @@ def number_sections(runs: Sequence[RunContents], figures: dict[str, Figure]) -> 
                 continue
             truth, guess = found
             start = f"{run.name}: " if len(runs) > 1 else ""
-            title = f"{start}predicted “{target}”, {probe_name(probe)}, "
+            title = f"{start}Predicted “{target}”, {probe_name(probe)}, "
             title += share_text(share)
             for kind, y, y_title in (
                 ("predicted", guess, "predicted"),
@@ -86,8 +85,8 @@ def number_sections(runs: Sequence[RunContents], figures: dict[str, Figure]) -> 
             ):
                 name = f"{kind}-{index}-{at}"
                 figures[name] = _scatter(truth, y, y_title, kind == "predicted", index)
-                what = title if kind == "predicted" else f"{start}its residuals"
-                sections.append({"id": name, "title": what[:1].upper() + what[1:]})
+                what = title if kind == "predicted" else f"{start}Its residuals"
+                sections.append({"id": name, "title": what})
     return sections
 
 

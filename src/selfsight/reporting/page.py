@@ -29,6 +29,7 @@ from selfsight.reporting.sections import (
 )
 from selfsight.reporting.tables import (
     differing_settings,
+    differing_views,
     environment_rows,
     facts,
     label_tables,
@@ -102,13 +103,16 @@ def _values(runs: list[RunContents], figures: Figures, blocks: dict[str, Any]) -
         "leaks": leaks,
         "warnings": warnings,
         "headlines": [headline(question) for question in answered] or [_unanswered(runs)],
-        "further": [sentence for question in answered for sentence in further(question)],
+        "further": []
+        if several
+        else [sentence for question in answered for sentence in further(question)],
         "single_seed": SINGLE_SEED,
         "sections": SECTIONS,
         "runs": [_about(run, index) for index, run in enumerate(runs)],
         "all_notes": _notes(runs),
         "fact_names": list(dict.fromkeys(name for run in runs for name in facts(run))),
         "differing": differing_settings(runs) if several else [],
+        "differing_views": differing_views(runs) if several else [],
         "questions": [_drawn(question, at, figures) for at, question in enumerate(questions)],
         "of_labels": [table for run in runs for table in label_tables(run, several)],
         "confusions": confusion_sections(runs, figures),

@@ -332,15 +332,15 @@ def protocol_sentences(runs: Sequence[RunContents]) -> list[str]:
             if fraction is not None and count
         ]  # fmt: skip
         if parts:
-            sentences.append(f"{start}draws of labels: {listed(parts)}.")
+            sentences.append(f"{start}Draws of labels: {listed(parts)}.")
         times = len(results.test_readings)
         if times:
             sentences.append(
-                f"{start}the test images were read {number(times)} "
+                f"{start}The test images were read {number(times)} "
                 f"time{'s' if times != 1 else ''}, once for each probe, weights, share and draw."
             )
         notes += [start + note for note in results.notes]
-    sentences = [sentence[:1].upper() + sentence[1:] for sentence in sentences] + notes
+    sentences += notes
     if not any("One pretraining seed" in sentence for sentence in sentences):
         sentences.append(SINGLE_SEED)
     return sentences

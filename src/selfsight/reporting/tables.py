@@ -247,23 +247,51 @@ def environment_rows(run: RunContents) -> list[tuple[str, str]]:
     return [(name, text) for name, text in rows if text]
 
 
-def differing_settings(runs: Sequence[RunContents]) -> list[tuple[str, list[str]]]:
-    """Dotted name and the value in each run, for the settings that are not all alike."""
-    flat = [_flat(run.settings or {}) for run in runs]
+Differing = list[tuple[str, list[str]]]
+"""Dotted name of a setting and its value in each run."""
+
+
+def differing_settings(runs: Sequence[RunContents]) -> Differing:
+    """The settings that are not all alike; of the views only how many there are of each size."""
+    flat = []
+    for run in runs:
+        settings = {name: value for name, value in (run.settings or {}).items() if name != "out"}
+        views = settings.pop("views", None)
+        flat.append(_flat(settings) | {"views": _sizes(views) or _text(views)})
+    return _unlike(flat)
+
+
+def differing_views(runs: Sequence[RunContents]) -> Differing:
+    """The settings that are not alike of the views that all runs have."""
+    of_runs = [run.setting("views") for run in runs]
+    views = [v if isinstance(v, list) else [] for v in of_runs]
+    common = min(map(len, views), default=0)
+    return _unlike([_flat({"views": v[:common]}) for v in views])
+
+
+def _sizes(views: Any) -> str:
+    """``2 of 96 px, 8 of 40 px``."""
+    if not isinstance(views, list) or not all(isinstance(view, dict) for view in views):
+        return ""
+    sizes = [view.get("size") for view in views]
+    counts = {size: sizes.count(size) for size in dict.fromkeys(sizes)}
+    return ", ".join(f"{count} of {_text(size)} px" for size, count in counts.items())
+
+
+def _unlike(flat: Sequence[dict[str, Any]]) -> Differing:
     names = dict.fromkeys(name for settings in flat for name in settings)
     rows = [(name, [_text(settings.get(name)) or "–" for settings in flat]) for name in names]
-    return [(name, texts) for name, texts in rows if len(set(texts)) > 1 and name != "out"]
+    return [(name, texts) for name, texts in rows if len(set(texts)) > 1]
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted names; a list of settings counts from 1."""
     found: dict[str, Any] = {}
     for name, value in settings.items():
+        if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+            value = {str(at + 1): item for at, item in enumerate(value)}
         if isinstance(value, dict):
             found |= _flat(value, f"{prefix}{name}.")
-        elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
-            for at, item in enumerate(value):
-                key = f"{prefix}{name}.{at}"
-                found |= _flat(item, f"{key}.") if isinstance(item, dict) else {key: item}
         else:
             found[prefix + name] = value
     return found
@@ -279,6 +307,8 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
     if isinstance(value, list | tuple):
         return ", ".join(_text(item) for item in value)
     if isinstance(value, dict):
