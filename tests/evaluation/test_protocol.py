@@ -17,7 +17,7 @@ from selfsight.evaluation.protocol import Evaluate, evaluate
 from selfsight.evaluation.results import Results
 
 MakeRun = Callable[..., Path]
-SMALL: dict[str, Any] = {"fractions": (0.01, 0.2), "draws": 2}
+SMALL: dict[str, Any] = {"fractions": (0.01, 0.2), "draws": 2, "clusters": False}
 
 
 def _with_targets(digits: ImageSet) -> ImageSet:
@@ -39,7 +39,7 @@ def _with_targets(digits: ImageSet) -> ImageSet:
 
 @pytest.fixture(scope="module")
 def evaluated(digits: ImageSet, make_run: MakeRun) -> Results:
-    return evaluate(Evaluate(run=str(make_run(digits)), **SMALL), digits)
+    return evaluate(Evaluate(run=str(make_run(digits)), **SMALL | {"clusters": True}), digits)
 
 
 def test_records_summary_and_predictions_agree(evaluated: Results, digits: ImageSet) -> None:
@@ -70,7 +70,7 @@ def test_records_summary_and_predictions_agree(evaluated: Results, digits: Image
 
 def test_every_label_that_was_read_is_counted(evaluated: Results, digits: ImageSet) -> None:
     for record in evaluated.records:
-        if record["task"] == "none":
+        if record["task"] in ("none", "clusters"):
             assert record["num_labels"] == 0
             continue
         drawn = few_labels(
@@ -92,7 +92,8 @@ def test_each_reading_of_test_is_noted(evaluated: Results) -> None:
         (r["probe"], r["weights"], r["label_fraction"], r["label_seed"])
         for r in evaluated.test_readings
     ]
-    assert len(noted) == len(set(noted)) == 2 * 3 * 2 * 2
+    probes, clusters = 2 * 3 * 2 * 2, 3 * (2 + 1)
+    assert len(noted) == len(set(noted)) == probes + clusters
     assert set(noted) == scored
 
 

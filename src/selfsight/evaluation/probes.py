@@ -62,8 +62,8 @@ class Subset:
         return torch.from_numpy(self.values).to(self.features.device)
 
     def enough(self) -> bool:
-        """Whether there are two labels a class (or five images with a label) to choose by."""
-        least = 2 * self.outputs if self.kind == "class" else 5
+        """Whether there are two labels a class (or ten images with a label) to choose by."""
+        least = 2 * self.outputs if self.kind == "class" else 10
         return len(self.values) >= least and len(np.unique(self.groups)) >= 2
 
     def folds(self) -> NDArray[np.int64]:

@@ -12,9 +12,7 @@ The rules it keeps:
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -27,15 +25,17 @@ from selfsight.console import say
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.sources import open_images
 from selfsight.data.splits import few_labels
+from selfsight.evaluation.embedding_map import write_map
 from selfsight.evaluation.folds import groups_of
-from selfsight.evaluation.intervals import bootstrap_weights, interval
-from selfsight.evaluation.metrics import Floats, Values
+from selfsight.evaluation.intervals import bootstrap_weights
 from selfsight.evaluation.predictions import Predictions
 from selfsight.evaluation.probes import PROBES, Fitted, Subset
 from selfsight.evaluation.representations import Representations
 from selfsight.evaluation.results import Results, Row
 from selfsight.evaluation.subjects import Material, Subject, subjects
-from selfsight.evaluation.tasks import TASKS, higher_is_better, score
+from selfsight.evaluation.summary import Scores, record, summarise
+from selfsight.evaluation.tasks import TASKS, score
+from selfsight.evaluation.unlabelled import clustered, retrieved, without_labels
 from selfsight.settings import Settings, unknown
 from selfsight.training.run import Run, load_run
 
@@ -59,6 +59,8 @@ class Evaluate(Settings):
     """Among knn, linear and mlp; each is used for the targets it can predict."""
     controls: tuple[str, ...] = ("untrained", "pixels")
     """What results stand beside: untrained, pixels, and folders of other runs."""
+    clusters: bool = True
+    """Also compare clusters, found without labels, with the classes."""
     split: Literal["auto", "test", "validation"] = "auto"
     """Where results are read; auto: test, or validation where there is no test split."""
     seed: Annotated[int, Field(ge=0)] = 0
@@ -97,9 +99,6 @@ def evaluate(settings: Evaluate, images: ImageSet | None = None) -> Results:
     Raises:
         ValueError: no such run, data, target or probe; the sentence says what to change.
     """
-    from selfsight.evaluation.embedding_map import write_map
-    from selfsight.evaluation.unlabelled import without_labels
-
     run = load_run(settings.run)
     if images is None:
         images = _images(run, settings)
@@ -113,9 +112,9 @@ def evaluate(settings: Evaluate, images: ImageSet | None = None) -> Results:
     results.notes += notes
     predictions = Predictions(images)
     scored = images.rows(split) if split else rows[:0]
-    without_labels(results, images.name, found, train, seed=settings.seed)
     for target in targets:
         _evaluate_target(settings, results, images, target, found, split, predictions)
+    without_labels(results, images.name, found, train, seed=settings.seed)
     if not targets:
         results.notes.append(
             f"{images.name} has no labels to learn from: no probe was fitted, only measures "
@@ -196,21 +195,6 @@ def _device(name: str) -> str:
     return name
 
 
-@dataclass
-class _Scores:
-    """Scores of one probe on one subject at one fraction, a draw after another."""
-
-    probe: str
-    weights: str
-    fraction: float
-    num_labels: int
-    of_draw: list[Values] = field(default_factory=list)
-
-    def stacked(self, key: tuple[str, str | None]) -> Floats:
-        """``(D, 1 + B)``."""
-        return np.stack([values[key] for values in self.of_draw])
-
-
 def _evaluate_target(
     settings: Evaluate,
     results: Results,
@@ -220,8 +204,6 @@ def _evaluate_target(
     split: str | None,
     predictions: Predictions,
 ) -> None:
-    from selfsight.evaluation.unlabelled import retrieved
-
     results.shown.append((images.name, target.name))
     rows = images.rows(split) if split else np.zeros(0, np.int64)
     rows = rows[target.known[rows]]
@@ -234,14 +216,14 @@ def _evaluate_target(
         retrieved(results, place, target, found, rows, seed=settings.seed)
         return
     weights = bootstrap_weights(groups, seed=settings.seed)
-    scores: list[_Scores] = []
+    scores: list[Scores] = []
     probes = [name for name in settings.probes if name in TASKS[target.kind].probes]
     train = images.rows("train")
     say(f"{images.name}, {target.name}: {', '.join(probes)} beside {len(found) - 1} controls")
     for fraction in settings.fractions:
         draws = 1 if fraction == 1.0 else settings.draws
         for probe in probes:
-            here = {s.name: _Scores(probe, s.name, fraction, 0) for s in found}
+            here = {s.name: Scores(probe, s.name, fraction) for s in found}
             for draw in range(draws):
                 seed = settings.seed + draw
                 labelled = few_labels(target, train, fraction, seed, images.groups)
@@ -258,15 +240,28 @@ def _evaluate_target(
                         "label_seed": seed,
                     }
                     values = score(target, output, rows, weights, fitted.thresholds)
-                    _note(results, about, fitted, values)
+                    record(results, about, values)
+                    results.choices.append({**about, "choice": _choice(fitted)})
                     predictions.add(about, rows, output, keep=draw == 0)
                     here[subject.name].num_labels = len(labelled)
                     here[subject.name].of_draw.append(values)
                     if target.kind == "class" and fraction == max(settings.fractions):
                         _confusion(results, about, target, output, rows, draw)
             scores += here.values()
-    _summarise(results, place, scores, len(np.unique(groups)))
+    summarise(results, place, scores, len(np.unique(groups)))
     _say_defaults(results, place)
+    if target.kind == "class" and settings.clusters:
+        clustered(
+            results,
+            place,
+            target,
+            found,
+            train,
+            rows,
+            groups,
+            draws=settings.draws,
+            seed=settings.seed,
+        )
 
 
 def _subset(
@@ -288,20 +283,11 @@ def _subset(
     )
 
 
-def _note(results: Results, about: Row, fitted: Fitted, values: Values) -> None:
-    """Records, the choice, and the reading of the test split."""
-    for (metric, label), value in values.items():
-        if np.isfinite(value[0]):
-            results.records.append(
-                {**about, "metric": metric, "label": label, "value": float(value[0])}
-            )
+def _choice(fitted: Fitted) -> Row:
     choice: dict[str, Any] = dict(fitted.choice)
     if fitted.thresholds is not None:
         choice["thresholds"] = fitted.thresholds.tolist()
-    results.choices.append({**about, "choice": choice})
-    if about["split"] == "test":
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        results.test_readings.append({"when": now, **about})
+    return choice
 
 
 def _confusion(
@@ -320,38 +306,6 @@ def _confusion(
     results.confusion.append({**about, "names": list(target.names), "matrix": matrix.tolist()})
 
 
-def _summarise(results: Results, place: Row, scores: list[_Scores], groups: int) -> None:
-    """Means with intervals; differences trained - control, paired by draw and test image."""
-    trained = {(s.probe, s.fraction): s for s in scores if s.weights == "trained"}
-    for found in scores:
-        about = {
-            **place,
-            "probe": found.probe,
-            "label_fraction": found.fraction,
-            "num_labels": found.num_labels,
-            "draws": len(found.of_draw),
-        }
-        ours = trained[found.probe, found.fraction]
-        for key in found.of_draw[0]:
-            stacked = found.stacked(key)
-            if not np.isfinite(stacked[:, 0]).all():
-                continue
-            here = {**about, "metric": key[0], "label": key[1]}
-            value = interval(stacked, groups)
-            results.values.append({**here, "weights": found.weights, **_ends(value)})
-            if found is ours or key not in ours.of_draw[0]:
-                continue
-            difference = interval(ours.stacked(key) - stacked, groups)
-            verdict = difference.verdict(higher_is_better=higher_is_better(key[0]))
-            results.differences.append(
-                {**here, "control": found.weights, **_ends(difference), "verdict": verdict}
-            )
-
-
-def _ends(value: Any) -> Row:
-    return {"mean": value.mean, "low": value.low, "high": value.high}
-
-
 def _say_defaults(results: Results, place: Row) -> None:
     """A note where labels were too few to choose by."""
     fixed = sorted(
@@ -364,5 +318,5 @@ def _say_defaults(results: Results, place: Row) -> None:
     for probe, fraction in fixed:
         results.notes.append(
             f"{place['target']}, {probe} at {100 * fraction:g} %: too few labels to choose by "
-            "(under two a class, or under five images, or one group); fixed defaults were used."
+            "(under two a class or ten images, or one group); fixed defaults were used."
         )

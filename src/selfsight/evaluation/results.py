@@ -161,13 +161,13 @@ def _free_lines(values: list[Row]) -> list[str]:
     rows = []
     for probe, metric in names:
         found = {
-            v["weights"]: f"{v['mean']:.3g}"
+            v["weights"]: f"{v['mean']:.3g}" if v["low"] is None else _number(v, 1.0)
             for v in values
             if (v["probe"], v["metric"]) == (probe, metric)
         }
         rows.append([probe, metric, *(found.get(kind, "") for kind in kinds)])
-    split = values[0]["split"]
-    return [f"without labels, on {split}", *aligned([["from", "measure", *kinds], *rows])]
+    title = f"no label learned from, on {values[0]['split']}"
+    return [title, *aligned([["from", "measure", *kinds], *rows])]
 
 
 def aligned(rows: list[list[str]]) -> list[str]:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.data.imageset import Target
-from selfsight.evaluation.intervals import bootstrap_weights, interval
+from selfsight.evaluation import clusters
+from selfsight.evaluation.intervals import bootstrap_weights
 from selfsight.evaluation.labelfree import label_free
+from selfsight.evaluation.metrics import Values
 from selfsight.evaluation.results import Results, Row
 from selfsight.evaluation.retrieval import retrieval_scores
 from selfsight.evaluation.subjects import Subject
-from selfsight.evaluation.tasks import higher_is_better
+from selfsight.evaluation.summary import Scores, record, summarise
 
-_NO_LABELS: Row = {"label_fraction": 0.0, "num_labels": 0, "label": None}
+_NO_LABELS: Row = {"label_fraction": 0.0, "num_labels": 0}
+_CLASSES = 200  # above which clusters are not compared with classes
 
 
 def without_labels(
@@ -25,14 +27,55 @@ def without_labels(
     """RankMe, alpha-ReQ and uniformity of the rows that pretraining saw."""
     results.shown.append((data, None))
     about = {"data": data, "task": "none", "target": None, "probe": "none", "split": "train"}
-    about |= _NO_LABELS
+    about |= {**_NO_LABELS, "label": None}
     for subject in found:
         for metric, value in label_free(subject.at(0), rows, seed).items():
             if not np.isfinite(value):
                 continue
             here = {**about, "weights": subject.name, "metric": metric}
-            results.records.append({**here, "label_seed": 0, "value": value})
+            results.records.append({**here, "label_seed": seed, "value": value})
             results.values.append({**here, "draws": 1, "mean": value, "low": None, "high": None})
+
+
+def clustered(
+    results: Results,
+    place: Row,
+    target: Target,
+    found: Sequence[Subject],
+    train: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    *,
+    draws: int,
+    seed: int,
+) -> None:
+    """k-means and HDBSCAN beside the classes; the only thing they know of them is how many."""
+    truth = target.values[rows]
+    count = len(np.unique(truth))
+    if not 2 <= count <= _CLASSES:
+        return
+    place = {**place, "task": "clusters"}
+    weights = bootstrap_weights(groups, seed=seed)
+    near = clusters.dense_rows(rows, seed)
+    of_near = np.searchsorted(rows, near)
+    scores = []
+    for subject in found:
+        means = Scores("k_means", subject.name)
+        for draw in range(draws):
+            representations = subject.at(draw)
+            assigned = clusters.k_means(representations, train, rows, count, seed + draw)
+            values = clusters.cluster_metrics(assigned, truth, weights)
+            each = clusters.silhouette(representations, near, assigned[of_near])
+            values["silhouette", None] = _mean(each, weights[:, of_near])
+            means.of_draw.append(values)
+            record(results, _about(place, means, seed + draw), values)
+        dense = Scores("hdbscan", subject.name)
+        assigned = clusters.hdbscan(subject.at(0), near)
+        values = clusters.cluster_metrics(assigned, truth[of_near], weights[:, of_near])
+        dense.of_draw.append(values)
+        record(results, _about(place, dense, seed), values)
+        scores += [means, dense]
+    summarise(results, place, scores, len(np.unique(groups)))
 
 
 def retrieved(
@@ -46,39 +89,31 @@ def retrieved(
 ) -> None:
     """Recall at 1 and mAP@R on the scored split; intervals by a bootstrap over identities."""
     labels = np.unique(target.values[rows], return_inverse=True)[1].astype(np.int64)
-    about = {**place, "probe": "retrieval", **_NO_LABELS}
-    scored: dict[str, dict[str, NDArray[np.float64]]] = {}
+    scores = []
     groups = 0
     for subject in found:
-        scores, queries = retrieval_scores(subject.at(0).at(rows), labels)
+        each, queries = retrieval_scores(subject.at(0).at(rows), labels)
         if not len(queries):
             results.notes.append(f"{target.name}: no two {place['split']} images share one.")
             return
-        weights = bootstrap_weights(labels[queries], seed=seed)
         groups = len(np.unique(labels[queries]))
-        scored[subject.name] = {}
-        for metric, each in scores.items():
-            values = (weights @ each / weights.sum(1))[None]
-            scored[subject.name][metric] = values
-            here = {**about, "weights": subject.name, "metric": metric}
-            results.records.append({**here, "label_seed": seed, "value": float(values[0, 0])})
-            _add(results.values, {**here, "draws": 1}, values, groups)
-        if place["split"] == "test":
-            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            results.test_readings.append(
-                {"when": now, **about, "weights": subject.name, "label_seed": seed}
-            )
-    for control in list(scored)[1:]:
-        for metric, values in scored[control].items():
-            here = {**about, "control": control, "metric": metric, "draws": 1}
-            difference = scored[found[0].name][metric] - values
-            _add(results.differences, here, difference, groups)
-            verdict = interval(difference, groups).verdict(
-                higher_is_better=higher_is_better(metric)
-            )
-            results.differences[-1]["verdict"] = verdict
+        weights = bootstrap_weights(labels[queries], seed=seed)
+        values: Values = {(name, None): _mean(value, weights) for name, value in each.items()}
+        scores.append(Scores("retrieval", subject.name, of_draw=[values]))
+        record(results, _about(place, scores[-1], seed), values)
+    summarise(results, place, scores, groups)
 
 
-def _add(rows: list[Row], about: Row, values: NDArray[np.float64], groups: int) -> None:
-    found = interval(values, groups)
-    rows.append({**about, "mean": found.mean, "low": found.low, "high": found.high})
+def _about(place: Row, scores: Scores, seed: int) -> Row:
+    return {
+        **place,
+        "probe": scores.probe,
+        "weights": scores.weights,
+        **_NO_LABELS,
+        "label_seed": seed,
+    }
+
+
+def _mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    total = weights.sum(1)
+    return np.asarray(weights @ values / np.where(total > 0, total, 1.0))
