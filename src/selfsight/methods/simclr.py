@@ -130,7 +130,7 @@ class SimCLR(Method):
     optimizer: ClassVar[Optimizer] = Optimizer(name="lars", lr=0.3, weight_decay=1e-6)
     small: ClassVar[dict[str, Any]] = {
         "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "lr_batch_size": None},
-        "method": {"temperature": 0.2, "projector": (512, 128)},
+        "method": {"temperature": 0.5, "projector": (512, 128)},
     }
 
     class Settings(MethodSettings):
