@@ -1,0 +1,1 @@
+"""Tuning with Optuna: of pretraining, and of the classifier on cached representations."""

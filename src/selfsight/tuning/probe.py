@@ -1,0 +1,350 @@
+"""The verb `tune probe`: the classifier on cached representations.
+
+Trials see labelled train and validation images alone; test is read once, by the best one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+import torch
+import tyro
+from pydantic import Field
+
+from selfsight.console import say
+from selfsight.data.imageset import ImageSet, Target, choose_target
+from selfsight.data.splits import few_labels
+from selfsight.evaluation.folds import groups_of, held_out
+from selfsight.evaluation.subjects import Material, Subject, subjects
+from selfsight.evaluation.tasks import TASKS, higher_is_better
+from selfsight.settings import Settings, unknown
+from selfsight.training.pretrain import choose_device
+from selfsight.training.run import Run, load_run
+from selfsight.training.stopping import Mode, Stopping
+from selfsight.tuning.classifier import Classifier
+from selfsight.tuning.fitting import DivergedError, Fit, Labelled, Rows, fit
+from selfsight.tuning.settings import Search
+from selfsight.tuning.space import Space, kinds_of, read_space
+from selfsight.tuning.study import Plan, open_study, share, work
+
+if TYPE_CHECKING:
+    import optuna
+
+    from selfsight.tuning.record import Tuned
+
+SPACE = {
+    "probe.depth": "0..3",
+    "probe.width": "log(32,1024)",
+    "probe.narrowing": "0.5,1.0",
+    "probe.activation": "relu,gelu,silu,tanh",
+    "probe.normalisation": "none,layer,batch",
+    "probe.dropout": "0..0.6",
+    "probe.optimizer": "sgd,adam,adamw",
+    "probe.lr": "log(1e-4,1)",
+    "probe.weight_decay": "log(1e-6,1)",
+    "probe.batch_size": "32,64,128,256,512",
+}
+"""The default space, for every kind of target."""
+OF_LABELS = {"probe.class_weights": "none,balanced,root", "probe.label_smoothing": "0..0.2"}
+"""Its part for classes and several labels."""
+_FOLDS = 5
+_FEW = 2000  # labelled images up to which one split is too small to choose by
+
+
+class TuneProbe(Search):
+    """Search the classifier on a run's representations; read test once, with the best."""
+
+    run: tyro.conf.Positional[str]
+    """The folder of a finished run."""
+    target: str | None = None
+    """The target to predict; by default the run's, or the only one there is."""
+    out: str | None = None
+    """The study's folder; by default RUN/tuning/TARGET. The same command again continues it."""
+    metric: str | None = None
+    """What trials are compared by; by default accuracy, mAP or r2, as in the report."""
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Share of the train and validation labels that may be read."""
+    folds: Annotated[int, Field(ge=1)] | None = None
+    """Cross-validation inside these labels, by group; 1: the run's validation split; by default 5
+    up to 2,000 labels, else 1."""
+    epochs: Annotated[int, Field(ge=1)] = 100
+    """Passes over the labelled images at most."""
+    stopping: Stopping = Stopping(patience=10)
+    """When a trial is ended early."""
+    watch: Literal["metric", "loss"] = "metric"
+    """What the early stopping looks at, on the rows held out."""
+    probe: Classifier = Classifier()
+    """What is not searched, and the first trial."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of folds, weights and the search."""
+    device: str = "auto"
+    """auto, cpu, or cuda."""
+    allow_code: bool = False
+    """Run the file.py:build that a run's backbone may name."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A study of probes that has been resolved: everything a trial needs."""
+
+    settings: TuneProbe
+    run: Run
+    images: ImageSet
+    target: Target
+    labelled: Labelled
+    subjects: tuple[Subject, ...]
+    space: Space
+    plan: Plan
+    notes: tuple[str, ...]
+
+    @property
+    def metric(self) -> str:
+        return self.plan.metric
+
+    def standardised(self, subject: Subject, rows: Rows) -> torch.Tensor:
+        return subject.at(0).standardised(rows)
+
+
+def tune_probe(settings: TuneProbe, images: ImageSet | None = None) -> Tuned | None:
+    """Searches the classifier, trains the best one again and reads test with it once.
+
+    Args:
+        settings: see `TuneProbe`.
+        images: the run's images already opened.
+
+    Returns:
+        What was found; None for a worker that joined.
+
+    Raises:
+        ValueError: no such run, target, metric or space; the sentence says what to change.
+    """
+    from selfsight.tuning.probe_report import conclude
+
+    if images is not None and settings.workers > 1:
+        raise ValueError("workers: several processes open the images themselves; leave them out.")
+    began = time.monotonic()
+    bench = prepare(settings, images)
+    study = open_study(bench.plan)
+    if settings.join:
+        say(f"Left the study: {work(bench.plan, study, objective(bench))}.")
+        return None
+    for note in bench.notes:
+        say(note)
+    if settings.workers > 1:
+        share(settings.workers, _worker, settings)
+        reason = ""
+    else:
+        reason = work(bench.plan, study, objective(bench), 0)
+    return conclude(bench, study, reason, time.monotonic() - began)
+
+
+def _worker(settings: TuneProbe, number: int) -> None:
+    torch.set_num_threads(max(1, torch.get_num_threads() // settings.workers))
+    bench = prepare(settings)
+    work(bench.plan, open_study(bench.plan), objective(bench), number)
+
+
+def prepare(settings: TuneProbe, images: ImageSet | None = None) -> Bench:
+    """Opens the run, computes its representations once, cuts the folds, reads the space.
+
+    Raises:
+        ValueError: see `tune_probe`.
+    """
+    run = load_run(settings.run)
+    images = run.images() if images is None else images
+    target = _target(run, settings, images)
+    metric = settings.metric or TASKS[target.kind].headline
+    if metric not in (*TASKS[target.kind].metrics, "loss"):
+        raise unknown(f"metric of a {target.kind} target", metric, TASKS[target.kind].metrics)
+    mode: Mode = "highest" if metric != "loss" and higher_is_better(metric) else "lowest"
+    rows = images.rows("train", "validation", "test")
+    device = choose_device(settings.device)
+    material = Material(run, images, rows, images.rows("train"), device, settings.allow_code)
+    found, weights, notes = subjects(material, ("untrained", "pixels"), 1)
+    chosen = _labelled_rows(settings, images, target)
+    folds, said = _folds(settings, images, target, chosen)
+    labelled = Labelled(target, chosen, found[0].at(0).standardised(chosen), folds)
+    default = SPACE if target.kind == "number" else {**SPACE, **OF_LABELS}
+    space = read_space(settings.search, default).fitted(
+        lambda changes: with_changes(settings, changes), lambda name: _kinds(settings, name)
+    )
+    first = space.params_of({name: value_of(settings, name) for name in space})
+    about = {
+        "verb": "probe",
+        "name": run.name,
+        "weights": weights,
+        "images": images.fingerprint(chosen),
+        "target": target.name,
+        "metric": metric,
+        "fraction": settings.fraction,
+        "folds": int(folds.max()) + 1,
+        "epochs": settings.epochs,
+        "stopping": settings.stopping.plain(),
+        "watch": settings.watch,
+        "probe": settings.probe.plain(),
+        "space": space.plain(),
+        "sampler": settings.sampler,
+        "pruner": settings.pruner,
+        "seed": settings.seed,
+        "device": device.type,
+    }
+    folder = Path(settings.out or run.folder.path / "tuning" / target.name)
+    plan = Plan(settings, folder, about, mode, first, settings.epochs, settings.seed, metric)
+    return Bench(settings, run, images, target, labelled, tuple(found), space, plan, (*notes, said))
+
+
+def objective(bench: Bench) -> Any:
+    """A trial: settings of the classifier in, the metric of the rows held out."""
+    import optuna
+
+    def value(trial: optuna.Trial) -> float:
+        settings = with_changes(bench.settings, bench.space.suggest(trial)).probe
+        curve: list[float] = []
+
+        def look(epoch: int, best: float) -> None:
+            curve.append(best)
+            trial.report(best, epoch)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        trial.set_user_attr("threads", torch.get_num_threads())
+        try:
+            found = measure(bench, settings, look)
+        except optuna.TrialPruned:
+            trial.set_user_attr("epochs", len(curve))
+            trial.set_user_attr("reason", f"pruned ({bench.settings.pruner})")
+            raise
+        except DivergedError as error:
+            trial.set_user_attr("epochs", len(curve) + 1)
+            trial.set_user_attr("reason", f"diverged: {error}")
+            raise optuna.TrialPruned from None
+        trial.set_user_attr("epochs", found.epochs)
+        trial.set_user_attr("best_epoch", found.best_epoch)
+        trial.set_user_attr("curve", [round(each, 6) for each in found.curve])
+        if found.stopped:
+            trial.set_user_attr("reason", "stopped early")
+        return found.value
+
+    return value
+
+
+def measure(bench: Bench, classifier: Classifier, look: Any = None) -> Fit:
+    """One training with the rows held out: a function of the settings and the seed.
+
+    Raises:
+        ValueError: the metric is not defined on the rows held out.
+        DivergedError: the outputs are not finite.
+    """
+    settings = bench.settings
+    watched = "lowest" if settings.watch == "loss" else bench.plan.mode
+    found = fit(
+        bench.labelled,
+        classifier,
+        metric=bench.metric,
+        epochs=settings.epochs,
+        rule=settings.stopping.rule(watched),
+        watch=settings.watch,
+        seed=settings.seed,
+        look=look,
+    )
+    if not np.isfinite(found.value):
+        raise ValueError(
+            f"{bench.metric} is not defined on the held-out images of {bench.target.name}."
+        )
+    return found
+
+
+def with_changes(settings: TuneProbe, changes: Mapping[str, Any]) -> TuneProbe:
+    """Settings of a trial.
+
+    Raises:
+        ValueError: something else than the classifier would change, or to what is not allowed.
+    """
+    for name in changes:
+        if not name.startswith("probe."):
+            raise ValueError("a study of probes searches probe.SETTING, as in probe.lr.")
+    return settings.updated({"probe": _inner(changes)}) if changes else settings
+
+
+def value_of(settings: Settings, name: str) -> Any:
+    """The value of a dotted setting."""
+    value: Any = settings
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _inner(changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix("probe."): value for name, value in changes.items()}
+
+
+def _kinds(settings: TuneProbe, name: str) -> set[type]:
+    if not name.startswith("probe."):
+        raise ValueError(
+            f"search {name}: a study of probes searches probe.SETTING, as in probe.lr."
+        )
+    try:
+        return kinds_of(settings, name)
+    except ValueError as error:
+        raise ValueError(f"search {name}: {error}") from None
+
+
+def _target(run: Run, settings: TuneProbe, images: ImageSet) -> Target:
+    target = choose_target(images, settings.target or run.settings.target)
+    if target is None:
+        raise ValueError(f"{images.name} has no target: there is nothing for a probe to learn.")
+    if target.kind == "identity":
+        raise ValueError(f"target {target.name!r}: identities are retrieved, not predicted.")
+    return target
+
+
+def _labelled_rows(settings: TuneProbe, images: ImageSet, target: Target) -> Rows:
+    rows = images.rows("train", "validation")
+    rows = rows[target.known[rows]]
+    if settings.fraction < 1.0:
+        rows = few_labels(target, rows, settings.fraction, settings.seed, images.groups)
+    if len(rows) < 4:
+        raise ValueError(
+            f"{target.name}: {len(rows)} labelled train and validation images are too few to "
+            "choose by."
+        )
+    return rows
+
+
+def _folds(settings: TuneProbe, images: ImageSet, target: Target, rows: Rows) -> tuple[Rows, str]:
+    """Which fold holds out each labelled row (-1: none), and a sentence on it."""
+    count = settings.folds or (_FOLDS if len(rows) <= _FEW else 1)
+    groups = groups_of(images.groups, rows)
+    by = f", by {images.group_name or 'group'}" if images.groups is not None else ""
+    validation = np.isin(rows, images.rows("validation"))
+    if count == 1 and validation.any() and not validation.all():
+        folds = np.where(validation, 0, -1).astype(np.int64)
+        return folds, (
+            f"Trials are trained on {int((folds < 0).sum()):,} labelled images and compared on "
+            f"the {int(validation.sum()):,} of the validation split."
+        )
+    folds = held_out(
+        target.values[rows],
+        groups,
+        folds=max(count, _FOLDS if count == 1 else 2),
+        seed=settings.seed,
+    )
+    if int(folds.max()) == 0:
+        raise ValueError(
+            f"{target.name}: the labelled images are all of one group; nothing can be held out."
+        )
+    if count == 1:
+        folds = np.where(folds == 0, 0, -1).astype(np.int64)
+        return folds, (
+            f"Trials are trained on {int((folds < 0).sum()):,} labelled images and compared on "
+            f"{int((folds == 0).sum()):,} others{by}."
+        )
+    return folds, (
+        f"Trials are compared by {int(folds.max()) + 1}-fold cross-validation inside "
+        f"{len(rows):,} labelled train and validation images{by}."
+    )
