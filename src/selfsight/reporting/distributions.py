@@ -55,7 +55,13 @@ def distribution_figure(splits: Splits) -> tuple[Figure, int] | None:
         )
     ticks: dict[str, Any] = {"showticklabels": False}
     if named:
-        ticks = {"tickvals": list(range(len(names))), "ticktext": [shortened(n) for n in names]}
+        ticks = {
+            "tickvals": list(range(len(names))),
+            "ticktext": [shortened(name, 22) for name in names],
+            "ticklabeloverflow": "allow",
+        }
+        if sum(map(len, names)) > 90:
+            ticks["tickangle"] = -40
     made = figure(
         traces,
         300 if max(map(len, names), default=0) < 9 else 360,
