@@ -70,3 +70,20 @@ def permutation(seed: int, epoch: int, n: int) -> Tensor:
     """The order ``(n,)`` int64 in which an epoch visits its rows, on the CPU."""
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) & 0x7FFFFFFFFFFFFFFF)
     return torch.randperm(n, generator=generator)
+
+
+def shuffles(seed: int, first: int, count: int, n: int) -> Tensor:
+    """``count`` entries from ``first`` on, ``(count,)`` int64, of an endless row of permutations.
+
+    Each of the n numbers comes once in every n entries that start at a multiple of n.
+
+    Args:
+        seed: of all of them.
+        first: entries before the first one.
+        count: entries wanted.
+        n: numbers, from 0.
+    """
+    rounds = range(first // n, (first + count - 1) // n + 1)
+    row = torch.cat([permutation(seed, index, n) for index in rounds])
+    start = first - rounds.start * n
+    return row[start : start + count]

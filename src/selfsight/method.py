@@ -93,6 +93,10 @@ class Method(nn.Module):
     """The recipe of its paper."""
     small: ClassVar[Mapping[str, Any]] = {}
     """The preset for small images: changes to ``optimizer``, ``method`` and ``views``."""
+    needs_labels: ClassVar[bool] = False
+    """Whether it learns nothing without labels."""
+    labelled_share: ClassVar[float | None] = None
+    """Share of a batch that labelled images are oversampled to, as in its paper; None: as is."""
 
     class Settings(MethodSettings):
         """Replaced by each method."""

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from selfsight.draws import keys_of, permutation
+from selfsight.draws import keys_of, permutation, shuffles
 
 
 @dataclass
@@ -43,6 +43,10 @@ class Loader:
         epochs: passes over the rows, for `RawBatch.progress`.
         seed: of order and keys.
         device: where the batches are wanted.
+        labelled: ``(rows,)`` bool, which rows have a label; read only with ``labelled_share``.
+        labelled_share: share of each batch that is drawn from these; None, or a share below the
+            one that they have anyway: all rows come equally often. An epoch has as many batches
+            as without.
     """
 
     def __init__(
@@ -54,6 +58,8 @@ class Loader:
         epochs: int,
         seed: int,
         device: torch.device,
+        labelled: Tensor | None = None,
+        labelled_share: float | None = None,
     ) -> None:
         self.parts = [(pixels, torch.from_numpy(rows)) for pixels, rows in parts]
         self.starts = torch.tensor(np.cumsum([0, *(len(rows) for _, rows in parts)]))
@@ -61,6 +67,15 @@ class Loader:
         self.targets, self.batch_size, self.epochs = targets.to(device), batch_size, epochs
         self.seed, self.device = seed, device
         self.rank, self.world, self.step = 0, 1, 0
+        self.oversampled = 0
+        if labelled is not None and labelled_share is not None:
+            self.labelled, self.others = (
+                labelled.nonzero().flatten(),
+                (~labelled).nonzero().flatten(),
+            )
+            wanted = min(max(1, round(labelled_share * batch_size)), batch_size - 1)
+            if 0 < len(self.labelled) < wanted / batch_size * self.rows:
+                self.oversampled = wanted
         self.resident: Tensor | None = None
         if device.type == "cuda" and self._bytes() < 0.5 * torch.cuda.mem_get_info(device)[0]:
             self.resident = torch.cat(
@@ -75,7 +90,7 @@ class Loader:
 
     def __iter__(self) -> Iterator[RawBatch]:
         epoch, first = divmod(self.step, len(self))
-        order = permutation(self.seed, epoch, self.rows)
+        order = self._order(epoch)
         share = self.batch_size // self.world
         for i in range(first, len(self)):
             start = i * self.batch_size + self.rank * share
@@ -83,6 +98,22 @@ class Loader:
             # Before the yield: nobody asks for what comes after an epoch's last batch.
             self.step += 1
             yield batch
+
+    def _order(self, epoch: int) -> Tensor:
+        """Rows of all batches of an epoch, one batch after another; more rows may follow."""
+        if not self.oversampled:
+            return permutation(self.seed, epoch, self.rows)
+        steps, parts = len(self), []
+        for rows, share in (
+            (self.labelled, self.oversampled),
+            (self.others, self.batch_size - self.oversampled),
+        ):
+            count = steps * share
+            drawn = shuffles(self.seed, epoch * count, count, len(rows))
+            parts.append(rows[drawn].view(steps, share))
+        # So that each process has its part of the labelled rows.
+        mixed = permutation(self.seed, epoch, self.batch_size)
+        return torch.cat(parts, 1)[:, mixed].flatten()
 
     def _batch(self, chosen: Tensor, first: int) -> RawBatch:
         rows = torch.arange(first, first + len(chosen))

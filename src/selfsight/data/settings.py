@@ -17,6 +17,8 @@ class Data(Settings):
     """Images: a folder, a Parquet file or folder, .npy or .npz, or `digits`."""
     target: str | None = None
     """The column that says what is on an image; pretraining itself does not read it."""
+    labels: str | None = None
+    """A table of targets (CSV, Parquet) that is joined to the images by row id."""
     group: str | None = None
     """The column that no split may cut: a coil, a patient, a board."""
     limit: Annotated[int, Field(ge=1)] | None = None

@@ -26,12 +26,8 @@ from selfsight.data.sources import open_images
 from selfsight.data.statistics import Statistics, channel_statistics
 from selfsight.method import Method
 from selfsight.methods import METHODS, name_of
-from selfsight.networks.backbones import (
-    BackboneSpec,
-    build_backbone,
-    choose_backbone,
-    save_backbone,
-)
+from selfsight.networks.backbones import BackboneSpec, choose_backbone, save_backbone
+from selfsight.networks.labels import known_rows
 from selfsight.run_folder import RunFolder, replacing, write_text
 from selfsight.training.metrics import Bar, Metrics
 from selfsight.training.module import MethodModule
@@ -39,6 +35,13 @@ from selfsight.training.monitor import Monitor
 from selfsight.training.record import write_environment, write_samples, write_splits
 from selfsight.training.run import Run, load_run
 from selfsight.training.settings import Pretrain, method_name, with_preset
+from selfsight.training.start import first_backbone, like_the_run
+from selfsight.training.supervision import (
+    WithLabels,
+    labels_to_read,
+    whole_frame_view,
+    with_labels,
+)
 from selfsight.views.presets import resolve
 
 Part = tuple[NDArray[Any], NDArray[np.int64]]
@@ -53,6 +56,7 @@ class Plan:
     images: ImageSet
     parts: tuple[Part, ...]
     target: Target | None
+    labels: Target | None
     statistics: Statistics
     spec: BackboneSpec
     device: torch.device
@@ -117,6 +121,11 @@ def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
     opened = images if images is not None else _open(settings)
     target = _target(opened, settings.target)
     notes = list(opened.notes)
+    settings, labels, said = _labels(settings, opened, target)
+    notes += said
+    if settings.init is not None:
+        settings, sentence = like_the_run(settings, opened)
+        notes.append(sentence)
     parts = [(opened.pixels, opened.pool)]
     for source in settings.pool:
         more = open_images(source, like=opened, max_unreadable=settings.max_unreadable)
@@ -176,6 +185,7 @@ def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
         opened,
         tuple(parts),
         target,
+        labels,
         statistics,
         spec,
         device,
@@ -186,13 +196,15 @@ def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
 def build(plan: Plan) -> Method:
     """The method with fresh weights: a function of the settings' seed."""
     kind = METHODS[method_name(plan.settings.method)]
-    backbone = build_backbone(plan.spec, seed=plan.settings.seed)
+    backbone = first_backbone(plan.spec, plan.settings)
     backbone.bf16 = plan.settings.precision == "bf16"
     backbone.channels_last = True
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.settings.seed + 1)
-        target = None if plan.target is None else plan.target.spec
+        target = None if plan.labels is None else plan.labels.spec
         method = kind(plan.settings.method, backbone, target)
+        # After the method, whose weights are then those of a training without labels.
+        method = with_labels(method, plan.settings.supervision, plan.labels)
     return method.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
@@ -204,19 +216,25 @@ def train(plan: Plan) -> tuple[Method, int]:
     """
     settings, folder = plan.settings, plan.folder
     method = build(plan)
+    targets = _targets(plan)
     loader = Loader(
         plan.parts,
-        _targets(plan),
+        targets,
         batch_size=settings.batch_size,
         epochs=settings.epochs,
         seed=settings.seed,
         device=plan.device,
+        labelled=known_rows(targets),
+        labelled_share=settings.supervision.labelled_share,
     )
     assert settings.views is not None
+    views = settings.views
+    if isinstance(method, WithLabels) and method.whole_frame:
+        views = (*views, whole_frame_view(plan.images))
     module = MethodModule(
         method,
         loader,
-        settings.views,
+        views,
         plan.statistics,
         settings.optimizer,
         seed=settings.seed,
@@ -322,6 +340,7 @@ def _open(settings: Pretrain) -> ImageSet:
     return open_images(
         settings.data,
         target=settings.target,
+        labels=settings.labels,
         group=settings.group,
         image_size=settings.image_size,
         limit=settings.limit,
@@ -336,14 +355,51 @@ def _target(images: ImageSet, name: str | None) -> Target | None:
     return choose_target(images, name)
 
 
+def _labels(
+    settings: Pretrain, images: ImageSet, target: Target | None
+) -> tuple[Pretrain, Target | None, list[str]]:
+    """Settings with the share of labelled rows resolved, the labels to read, and what is said.
+
+    Raises:
+        ValueError: labels are asked for and there are several targets, or they are needed and
+            there are none.
+    """
+    kind, supervision = METHODS[method_name(settings.method)], settings.supervision
+    asked = supervision.on or kind.needs_labels
+    if target is None:
+        target = choose_target(images, settings.target) if asked else None
+    labels = None if target is None else labels_to_read(target, images, supervision)
+    known = 0 if labels is None else int(labels.known.sum())
+    if not asked:
+        return settings, labels, []
+    name = method_name(settings.method)
+    if not known and kind.needs_labels:
+        raise ValueError(
+            f"method {name!r} learns from labels, and {images.name} has none on its train images; "
+            "join some with --labels FILE, or take another method."
+        )
+    if not known:
+        return settings, labels, ["No train image has a label: supervision is left out."]
+    assert labels is not None
+    if supervision.labelled_share is None and kind.labelled_share is not None:
+        settings = settings.updated({"supervision.labelled_share": kind.labelled_share})
+    share = settings.supervision.labelled_share
+    oversampled = f", oversampled to {share:.0%} of each batch" if share else ""
+    train = int(images.targets[labels.name].known[images.rows("train")].sum())
+    said = f"The training reads {known:,} of the {train:,} labels of {labels.name}{oversampled}."
+    return settings, labels, [said]
+
+
 def _targets(plan: Plan) -> Tensor:
-    """Targets of all rows of the pool, numbers standardised on train; other pools' are unknown."""
-    if plan.target is None:
+    """Labels of all rows of the pool, numbers standardised on them; other pools' are unknown."""
+    if plan.labels is None:
         return torch.full((plan.rows,), -1, dtype=torch.int64)
     rows = plan.parts[0][1]
-    own = plan.target.values[rows]
-    if plan.target.kind == "number":
-        own = (own - np.nanmean(own, axis=0)) / np.maximum(np.nanstd(own, axis=0), 1e-8)
+    own = plan.labels.values[rows]
+    if plan.labels.kind == "number":
+        known = np.ma.masked_invalid(own.astype(np.float64))
+        mean, deviation = known.mean(0).filled(0.0), known.std(0).filled(1.0)
+        own = ((own - mean) / np.where(deviation > 1e-8, deviation, 1.0)).astype(np.float32)
     blank: Any = -1 if own.ndim == 1 else np.nan
     rest = np.full((plan.rows - len(rows), *own.shape[1:]), blank, own.dtype)
     return torch.from_numpy(np.concatenate([own, rest]))

@@ -67,6 +67,7 @@ class Run:
         images = open_images(
             data.data,
             target=data.target,
+            labels=data.labels,
             group=data.group,
             image_size=data.image_size,
             limit=data.limit,

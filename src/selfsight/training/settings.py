@@ -21,6 +21,7 @@ from selfsight.method import MethodSettings, Optimizer
 from selfsight.methods import METHODS, name_of
 from selfsight.networks.backbones import Network, known_backbone
 from selfsight.settings import Settings
+from selfsight.training.supervision import Supervision
 from selfsight.views.settings import View
 
 
@@ -34,6 +35,8 @@ class Pretrain(Data):
     """The method's own settings."""
     out: str | None = None
     """The run's folder; by default runs/DATA-METHOD. The same command again resumes it."""
+    init: str | None = None
+    """A finished run whose backbone the training starts from."""
     backbone: Annotated[str, AfterValidator(known_backbone)] = "auto"
     """resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto."""
     epochs: Annotated[int, Field(ge=1)] = 100
@@ -48,6 +51,8 @@ class Pretrain(Data):
     """The method's recipe: its paper's, or one for images up to 64 px (auto: by the images)."""
     optimizer: Optimizer = Optimizer()
     """The optimizer and its schedule."""
+    supervision: Supervision = Supervision()
+    """Labels joined to the method; off by default."""
     network: Network = Network()
     """Changes to the backbone: a ResNet of other widths and depths, another stem or patch."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
