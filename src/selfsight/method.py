@@ -93,6 +93,8 @@ class Method(nn.Module):
     """The recipe of its paper."""
     small: ClassVar[Mapping[str, Any]] = {}
     """The preset for small images: changes to ``optimizer``, ``method`` and ``views``."""
+    search: ClassVar[Mapping[str, str]] = {}
+    """What `tune pretrain` searches of its own settings: ``temperature`` -> ``log(0.05,0.5)``."""
     needs_labels: ClassVar[bool] = False
     """Whether it learns nothing without labels."""
     labelled_share: ClassVar[float | None] = None

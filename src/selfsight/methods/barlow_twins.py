@@ -67,6 +67,10 @@ class BarlowTwins(Method):
         "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "lr_batch_size": None},
         "method": {"projector": (1024, 1024, 1024), "redundancy_weight": 5e-3},
     }
+    search: ClassVar[dict[str, str]] = {
+        "redundancy_weight": "log(5e-4,0.05)",
+        "projector": "[512,512,512],[1024,1024,1024],[2048,2048,2048]",
+    }
 
     class Settings(MethodSettings):
         """The weight of the redundancy term and the projector."""

@@ -87,6 +87,12 @@ class DINO(Method):
             *(View(size=0.5, crop_scale=(0.1, 0.4), saturation=0.2, grayscale=0.1),) * 4,
         ),
     }
+    search: ClassVar[dict[str, str]] = {
+        "student_temperature": "log(0.05,0.2)",
+        "teacher_temperature": "log(0.03,0.08)",
+        "momentum": "0.95..0.999",
+        "prototypes": "512,1024,2048,4096",
+    }
 
     class Settings(MethodSettings):
         """Temperatures, the teacher's momentum and the head."""

@@ -132,6 +132,10 @@ class SimCLR(Method):
         "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "lr_batch_size": None},
         "method": {"temperature": 0.5, "projector": (512, 128)},
     }
+    search: ClassVar[dict[str, str]] = {
+        "temperature": "log(0.05,0.5)",
+        "projector": "[256,64],[512,128],[1024,128],[2048,128]",
+    }
 
     class Settings(MethodSettings):
         """NT-Xent and its projector."""

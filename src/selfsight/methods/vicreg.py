@@ -71,6 +71,11 @@ class VICReg(Method):
         "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "lr_batch_size": None},
         "method": {"projector": (1024, 1024, 1024)},
     }
+    search: ClassVar[dict[str, str]] = {
+        "invariance_weight": "log(5.0,50.0)",
+        "covariance_weight": "log(0.2,10.0)",
+        "projector": "[512,512,512],[1024,1024,1024],[2048,2048,2048]",
+    }
 
     class Settings(MethodSettings):
         """Weights of the three terms, and the projector."""

@@ -17,6 +17,10 @@ from torch import Tensor
 
 from selfsight.run_folder import replacing, write_text
 
+class NotFiniteError(ValueError):
+    """The loss is not finite: the training has diverged."""
+
+
 EPOCH_COLUMNS = ("knn", "effective_rank", "spread")
 
 
@@ -75,7 +79,7 @@ class Metrics(pl.Callback):
         values = torch.stack([loss.detach().double() for loss in losses.values()]).tolist()
         named = dict(zip(losses, values, strict=True))
         if not all(math.isfinite(value) for value in values):
-            raise ValueError(
+            raise NotFiniteError(
                 f"The loss is not finite at step {module.step} ({named}). Try a lower "
                 "--optimizer.lr, a longer --optimizer.warmup, or --precision fp32."
             )

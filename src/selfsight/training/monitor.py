@@ -61,9 +61,10 @@ class Monitor(pl.Callback):
         self.bank = draw.permutation(bank)[: count * 2 // 3]
         self.queries = draw.permutation(queries)[: count // 3]
         self.said_collapse = False
+        self.measured: dict[str, float] = {}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
-        measured = self.measure(module) if self.count else {}
+        self.measured = measured = self.measure(module) if self.count else {}
         self.metrics.write(trainer, measured)
         if trainer.is_global_zero:
             self._say(module, measured)

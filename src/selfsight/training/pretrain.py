@@ -67,12 +67,15 @@ class Plan:
         return sum(len(rows) for _, rows in self.parts)
 
 
-def pretrain(settings: Pretrain, images: ImageSet | None = None) -> Run:
+def pretrain(
+    settings: Pretrain, images: ImageSet | None = None, watching: Sequence[pl.Callback] = ()
+) -> Run:
     """Trains a backbone and writes the run folder; the same settings again resume it.
 
     Args:
         settings: everything, see `Pretrain`.
         images: an image set already opened; by default ``settings.data`` is.
+        watching: see `train`.
 
     Returns:
         The run, finished.
@@ -96,7 +99,7 @@ def pretrain(settings: Pretrain, images: ImageSet | None = None) -> Run:
         assert plan.settings.views is not None
         write_samples(folder.samples, plan.images, plan.settings.views, plan.statistics)
     began = time.monotonic()
-    method, seen = train(plan)
+    method, seen = train(plan, watching)
     seconds = time.monotonic() - began
     if _first_process():
         write_environment(
@@ -208,8 +211,13 @@ def build(plan: Plan) -> Method:
     return method.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def train(plan: Plan) -> tuple[Method, int]:
+def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int]:
     """Runs the training, from its last checkpoint where there is one.
+
+    Args:
+        plan: of the training.
+        watching: callbacks that look at each epoch after the monitor and before the checkpoint;
+            one may end the training by an exception, as a pruned trial does.
 
     Returns:
         The trained method, and how many images this process chain has seen in this call.
@@ -254,6 +262,7 @@ def train(plan: Plan) -> tuple[Method, int]:
     callbacks: list[pl.Callback] = [metrics, monitor]
     if sys.stderr.isatty():
         callbacks.append(Bar(metrics))
+    callbacks.extend(watching)
     callbacks.append(Checkpoints(folder.checkpoints / "last.ckpt", settings.checkpoint_steps))
     last = folder.checkpoints / "last.ckpt"
     resume = last.is_file()
