@@ -53,7 +53,9 @@ def view_of(
     sorted_classes = classes[order]
     factor, offset = channel_map(view, keys, index, statistics, out)
     length = max(1, CHUNK // (channels * size * size))
-    for rows, kinds in zip(order.split(length), sorted_classes.split(length), strict=True):
+    for rows, kinds in zip(
+        *(torch.split(each, length) for each in (order, sorted_classes)), strict=True
+    ):
         with scratch.level():
             drawn = parameters.take(rows)
             made = _cropped(source, rows, drawn, size, scale)
@@ -135,7 +137,11 @@ def _jitter(made: Tensor, view: View, drawn: Parameters, kinds: Tensor, bounded:
     if rgb and view.hue:
         _blend(made, drawn, counts, True, rgb, bounded)
         length = max(1, GROUP // made[0].numel())
-        groups = zip(made[:colored].split(length), drawn.turn[:colored].split(length), strict=True)
+        groups = zip(
+            torch.split(made[:colored], length),
+            torch.split(drawn.turn[:colored], length),
+            strict=True,
+        )
         for images, turn in groups:
             with scratch.level():
                 colors.hue_(images, turn, far=view.hue > 1 / 3, new=scratch.new)
@@ -146,13 +152,14 @@ def _blend(
     made: Tensor, drawn: Parameters, counts: Sequence[int], before: bool, rgb: bool, bounded: bool
 ) -> None:
     steps = (colors.brightness_, colors.contrast_, colors.saturation_)
+    blends = [colors.wide(blend) for blend in (1 - drawn.factors).unbind(1)]
     for place in range(3):
         for operation, start, stop in _runs(counts, place, before):
             if operation == 2 and not rgb:
                 continue
-            factor = drawn.factors[start:stop, operation]
             with scratch.level():
-                steps[operation](made[start:stop], factor, bounded, scratch.new)
+                blend = blends[operation][start:stop]
+                steps[operation](made[start:stop], blend, bounded, scratch.new)
 
 
 def _runs(counts: Sequence[int], place: int, before: bool) -> Iterator[tuple[int, int, int]]:
@@ -177,7 +184,7 @@ def _blur(made: Tensor, drawn: Parameters, kernel_size: int) -> None:
     rows = drawn.blurred.nonzero()[:, 0]
     rows = rows[drawn.sigma[rows].argsort()]
     length = max(1, GROUP // made[0].numel())
-    for group in rows.split(length) if len(rows) else ():
+    for group in torch.split(rows, length) if len(rows) else ():
         with scratch.level():
             some = torch.index_select(made, 0, group, out=scratch.new(len(group), *made.shape[1:]))
             blurred = gaussian_blur(some, drawn.sigma[group], kernel_size, new=scratch.new)

@@ -27,17 +27,17 @@ def adjust_brightness(images: Tensor, factor: Tensor, *, clamp: bool = True) -> 
         factor: ``(B,)``, at least 0.
         clamp: False for images whose values have no range.
     """
-    return brightness_(images.clone(), factor, clamp)
+    return brightness_(images.clone(), wide(1 - factor), clamp)
 
 
 def adjust_contrast(images: Tensor, factor: Tensor, *, clamp: bool = True) -> Tensor:
     """``clamp(f x + (1 - f) m)``, m the mean grey of the image; any number of channels."""
-    return contrast_(images.clone(), factor, clamp)
+    return contrast_(images.clone(), wide(1 - factor), clamp)
 
 
 def adjust_saturation(images: Tensor, factor: Tensor, *, clamp: bool = True) -> Tensor:
     """``clamp(f x + (1 - f) m)``, m the grey of the pixel; RGB only, others are unchanged."""
-    return saturation_(images.clone(), factor, clamp) if images.shape[1] == 3 else images
+    return saturation_(images.clone(), wide(1 - factor), clamp) if images.shape[1] == 3 else images
 
 
 def adjust_hue(images: Tensor, turn: Tensor) -> Tensor:
@@ -62,9 +62,9 @@ def gray(images: Tensor, new: New = fresh) -> Tensor:
         return images
     if channels != 3:
         return images.mean(1, keepdim=True)
-    red, green, blue = images[:, 0:1], images[:, 1:2], images[:, 2:3]
-    shade = torch.mul(red, GRAY[0], out=new(count, 1, height, width))
-    return shade.add_(green, alpha=GRAY[1]).add_(blue, alpha=GRAY[2])
+    red, green, blue = images.unbind(1)
+    shade = torch.mul(red, GRAY[0], out=new(count, height, width))
+    return shade.add_(green, alpha=GRAY[1]).add_(blue, alpha=GRAY[2])[:, None]
 
 
 def mean_gray(images: Tensor) -> Tensor:
@@ -73,21 +73,19 @@ def mean_gray(images: Tensor) -> Tensor:
     return means @ constant(GRAY, images) if images.shape[1] == 3 else means.mean(1)
 
 
-def brightness_(images: Tensor, factor: Tensor, clamp: bool = True, new: New = fresh) -> Tensor:
-    """`adjust_brightness`, written into the images."""
-    return _clamped(images.mul_(wide(factor)), clamp)
+def brightness_(images: Tensor, black: Tensor, clamp: bool = True, new: New = fresh) -> Tensor:
+    """`adjust_brightness`, written into the images; ``black`` is 1 - f, ``(B, 1, 1, 1)``."""
+    return _clamped(images.mul_(1 - black), clamp)
 
 
-def contrast_(images: Tensor, factor: Tensor, clamp: bool = True, new: New = fresh) -> Tensor:
-    """`adjust_contrast`, written into the images."""
-    level = (1 - factor) * mean_gray(images)
-    return _clamped(images.mul_(wide(factor)).add_(wide(level)), clamp)
+def contrast_(images: Tensor, blend: Tensor, clamp: bool = True, new: New = fresh) -> Tensor:
+    """`adjust_contrast`, written into the images; ``blend`` is 1 - f, ``(B, 1, 1, 1)``."""
+    return _clamped(images.lerp_(mean_gray(images).view(-1, 1, 1, 1), blend), clamp)
 
 
-def saturation_(images: Tensor, factor: Tensor, clamp: bool = True, new: New = fresh) -> Tensor:
-    """`adjust_saturation` of RGB images, written into them."""
-    level = gray(images, new).mul_(wide(1 - factor))
-    return _clamped(images.mul_(wide(factor)).add_(level), clamp)
+def saturation_(images: Tensor, blend: Tensor, clamp: bool = True, new: New = fresh) -> Tensor:
+    """`adjust_saturation` of RGB, written into the images; ``blend`` is 1 - f, ``(B, 1, 1, 1)``."""
+    return _clamped(images.lerp_(gray(images, new), blend), clamp)
 
 
 def hue_(images: Tensor, turn: Tensor, *, far: bool = True, new: New = fresh) -> Tensor:
@@ -130,7 +128,7 @@ def constant(values: Sequence[float], like: Tensor) -> Tensor:
 
 def wide(values: Tensor) -> Tensor:
     """``(B,)`` as ``(B, 1, 1, 1)``, to go with images."""
-    return values[:, None, None, None]
+    return values.reshape(-1, 1, 1, 1)
 
 
 def _clamped(images: Tensor, clamp: bool) -> Tensor:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -27,6 +26,7 @@ class Scratch(threading.local):
     def __init__(self) -> None:
         self.buffer = torch.empty(0)
         self.used = 0
+        self.levels: list[int] = []
         self.wanted = 0
 
     def new(self, *shape: int) -> Tensor:
@@ -38,16 +38,19 @@ class Scratch(threading.local):
             return torch.empty(shape)
         return self.buffer[start : start + numbers].view(shape)
 
-    @contextmanager
-    def level(self) -> Iterator[None]:
-        """Frees on leaving; at the outermost level the buffer grows to what was wanted."""
-        before = self.used
-        try:
-            yield
-        finally:
-            self.used = before
-            if before == 0 and self.wanted > len(self.buffer):
-                self.buffer = torch.empty(self.wanted)
+    def level(self) -> Scratch:
+        """``with scratch.level():`` frees on leaving what was taken inside."""
+        self.levels.append(self.used)
+        return self
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> None:
+        """The outermost level lets the buffer grow to what was wanted."""
+        self.used = self.levels.pop()
+        if not self.levels and self.wanted > len(self.buffer):
+            self.buffer = torch.empty(self.wanted)
 
 
 scratch = Scratch()
