@@ -300,12 +300,11 @@ def _table(found: Mapping[str, Any]) -> list[dict[str, str]]:
     for value in test["values"]:
         metric = value["metric"]
         gap = gaps.get((value["probe"], value["weights"], metric))
-        tuned = value["probe"] == "tuned"
         rows.append(
             {
                 "metric": metric_name(metric),
-                "probe": "tuned" if tuned else f"default {probe_name(value['probe'])}",
-                "weights": weights_name(value["weights"]),
+                "probe": _probe(found, value["probe"]),
+                "weights": _weights(found, value["weights"]),
                 "value": value_text(metric, value["mean"]),
                 "interval": interval_text(metric, value["low"], value["high"]),
                 "gap": difference_text(metric, gap["mean"]) if gap else "",
@@ -316,6 +315,19 @@ def _table(found: Mapping[str, Any]) -> list[dict[str, str]]:
             }
         )
     return sorted(rows, key=lambda row: row["metric"])
+
+
+def _probe(found: Mapping[str, Any], name: str) -> str:
+    if found["verb"] == "pretrain":
+        return probe_name(name)
+    return "tuned" if name == "tuned" else f"default {probe_name(name)}"
+
+
+def _weights(found: Mapping[str, Any], name: str) -> str:
+    if found["verb"] == "pretrain":
+        own = {"trained": "tuned settings", "default": "settings of the beginning"}
+        return own.get(name, weights_name(name))
+    return weights_name(name)
 
 
 def _trial(row: Row, found: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,161 @@
+"""What a pretraining is worth after each epoch, without a look at test; and whether to go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+import numpy as np
+
+from selfsight.data.imageset import ImageSet, Target
+from selfsight.data.statistics import Statistics
+from selfsight.evaluation.folds import groups_of
+from selfsight.evaluation.probes import PROBES, Subset
+from selfsight.evaluation.representations import Representations, represent
+from selfsight.evaluation.tasks import TASKS, score
+from selfsight.measures import alpha_req
+from selfsight.run_folder import read_json, write_json
+from selfsight.training.monitor import Monitor, collapsed
+from selfsight.training.stopping import StoppingRule
+
+Objective = Literal["knn", "linear", "rankme", "alpha_req"]
+WORTH: dict[str, str] = {
+    "knn": "accuracy of nearest neighbours on the validation images",
+    "linear": "a linear probe of the train images, on the validation images",
+    "rankme": "RankMe, the effective rank of the representations of train images: no label is read",
+    "alpha_req": "minus the distance of alpha-ReQ from 1, over train images: no label is read",
+}
+"""What each objective is, for people; a higher one is better."""
+
+
+class CollapsedError(Exception):
+    """The representations tell images apart no more."""
+
+
+class Judge(pl.Callback):
+    """Measures the objective after each epoch and keeps it beside the trial's checkpoint.
+
+    A trial that is taken up again from its checkpoint goes on with the values it had.
+
+    Args:
+        objective: what is measured.
+        path: of the values, a JSON file.
+        images: the image set; only train and validation are read.
+        target: for ``knn`` and ``linear``.
+        statistics: of the channels.
+        count: images at most, two thirds from train.
+        seed: of their draw and of the probe.
+        rule: stops the training early; None: never.
+        look: called with the epoch (from 1) and the value; may raise.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        path: Path,
+        images: ImageSet,
+        target: Target | None,
+        statistics: Statistics,
+        *,
+        count: int,
+        seed: int,
+        rule: StoppingRule | None = None,
+        look: Any = None,
+    ) -> None:
+        self.objective, self.path, self.images, self.target = objective, path, images, target
+        self.statistics, self.seed, self.rule, self.look = statistics, seed, rule, look
+        self.values: list[float] = []
+        draw = np.random.default_rng(seed)
+        train, held = images.pool, images.rows("validation")
+        if objective == "linear":
+            assert target is not None
+            train = images.rows("train")
+            train, held = train[target.known[train]], held[target.known[held]]
+        self.train = np.sort(draw.permutation(train)[: max(count * 2 // 3, 1)])
+        self.held = np.sort(draw.permutation(held)[: max(count // 3, 1)])
+
+    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
+        done = (trainer.fit_loop.total_batch_idx + 1) // len(module.loader)
+        if done and self.path.is_file():
+            self.values = [float(value) for value in read_json(self.path)[:done]]
+        for epoch, value in enumerate(self.values, 1):
+            if self.rule is not None:
+                self.rule.step(value)
+            if self.look is not None:
+                self.look(epoch, value)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
+        monitor = next(c for c in trainer.callbacks if isinstance(c, Monitor))  # type: ignore[attr-defined]
+        if collapsed(monitor.measured):
+            raise CollapsedError
+        self.values.append(self._value(monitor, module))
+        write_json(self.path, self.values)
+        if self.look is not None:
+            self.look(len(self.values), self.values[-1])
+        if self.rule is not None and self.rule.step(self.values[-1]):
+            trainer.should_stop = True
+
+    def _value(self, monitor: Monitor, module: Any) -> float:
+        if self.objective in ("knn", "rankme"):
+            return monitor.measured["knn" if self.objective == "knn" else "effective_rank"]
+        rows = self.train if self.objective == "alpha_req" else self._both()
+        backbone = module.method.backbone
+        values = represent(backbone, self.images, rows, self.statistics, device=module.device)
+        if self.objective == "alpha_req":
+            return -abs(float(alpha_req(values)) - 1.0)
+        return self._linear(Representations.of(values, rows, self.train))
+
+    def _both(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        return np.union1d(self.train, self.held)
+
+    def _linear(self, representations: Representations) -> float:
+        target = self.target
+        assert target is not None
+        subset = Subset(
+            kind=target.kind,
+            features=representations.at(self.train),
+            mean=representations.mean,
+            scale=representations.scale,
+            values=target.values[self.train],
+            groups=groups_of(self.images.groups, self.train),
+            outputs=len(target.names),
+            seed=self.seed,
+        )
+        fitted = PROBES["linear"](subset)
+        output = fitted.predict(representations.at(self.held)).float().cpu().numpy()
+        weights = np.ones((1, len(self.held)))
+        values = score(target, output, self.held, weights, fitted.thresholds)
+        return float(values[TASKS[target.kind].headline, None][0])
+
+
+def choose_objective(wanted: str, images: ImageSet, target: Target | None) -> Objective:
+    """The objective that the labels allow.
+
+    Raises:
+        ValueError: labels are needed and there are none on validation.
+    """
+    kind = None if target is None else target.kind
+    held = images.rows("validation")
+    labelled = target is not None and kind != "identity" and bool(target.known[held].any())
+    if wanted == "auto":
+        return ("knn" if kind == "class" else "linear") if labelled else "rankme"
+    if wanted in ("knn", "linear") and not labelled:
+        raise ValueError(
+            f"objective {wanted}: the validation images of {images.name} have no labels of a "
+            "chosen --target; choose rankme or alpha_req."
+        )
+    if wanted == "knn" and kind != "class":
+        raise ValueError("objective knn: the target must be a class; choose linear.")
+    assert wanted in WORTH
+    return wanted  # type: ignore[return-value]
+
+
+def metric_of(objective: Objective, target: Target | None) -> str:
+    """How the values of an objective are called and written."""
+    if objective == "knn":
+        return "accuracy"
+    if objective == "linear":
+        assert target is not None
+        return TASKS[target.kind].headline
+    return objective

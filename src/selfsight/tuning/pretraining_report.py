@@ -1,0 +1,206 @@
+"""The end of `tune pretrain`: the best pretraining run again as a whole, and evaluated once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from selfsight.console import duration, say
+from selfsight.evaluation.protocol import Evaluate, evaluate
+from selfsight.run_folder import read_json, write_text
+from selfsight.training import pretrain as training
+from selfsight.training.pretrain import pretrain
+from selfsight.training.settings import Pretrain, method_name
+from selfsight.tuning.judge import WORTH
+from selfsight.tuning.pretraining import Bench
+from selfsight.tuning.probe_report import threads
+from selfsight.tuning.record import (
+    Tuned,
+    counts,
+    counts_text,
+    importances,
+    trial_rows,
+    write_record,
+    write_trials,
+)
+
+if TYPE_CHECKING:
+    import optuna
+
+
+def conclude(bench: Bench, study: optuna.Study, reason: str, seconds: float) -> Tuned:
+    """Trains the best settings again, beside the settings the search began with; evaluates both.
+
+    Raises:
+        ValueError: no trial was completed.
+    """
+    folder = bench.plan.folder
+    rows = trial_rows(study, bench.space)
+    write_trials(folder / "trials.csv", rows)
+    try:
+        best = study.best_trial
+    except ValueError:
+        raise ValueError(
+            f"no trial of the study in {folder} was completed; {counts_text(counts(rows))}."
+        ) from None
+    chosen = bench.of(bench.space.settings_of(best.params), folder / f"best-{best.number:04d}")
+    write_text(folder / "best.yaml", chosen.updated({"out": None}).to_yaml())
+    with threads(best.user_attrs.get("threads")):
+        value = _trained(bench, chosen)
+        equal = value == best.value
+        if not equal:
+            say(
+                f"Warning: trained again, the best trial gives {value!r} and not {best.value!r}; "
+                "another machine or number of threads made it."
+            )
+        default = bench.of({}, folder / "default")
+        if best.params == dict(bench.plan.first or {}):
+            default = chosen
+        else:
+            _trained(bench, default)
+    kept = _kept(folder, best.number)
+    test = kept["test"] if kept else _test(bench, chosen, default)
+    settings = bench.space.settings_of(best.params)
+    found: dict[str, Any] = {
+        "verb": "pretrain",
+        "method": method_name(bench.base.method),
+        "data": bench.images.name,
+        "target": bench.target.name if bench.target else None,
+        "task": bench.target.kind if bench.target else None,
+        "objective": bench.objective,
+        "metric": bench.plan.metric,
+        "mode": "highest",
+        "sampler": bench.settings.sampler,
+        "pruner": bench.settings.pruner,
+        "seed": bench.settings.seed,
+        "space": bench.space.plain(),
+        "searched": bench.space.searched,
+        "trials": counts(rows),
+        "epochs_without_pruning": bench.base.epochs * counts(rows)["made"],
+        "importances": importances(study),
+        "ended": reason,
+        "seconds": round(seconds, 1),
+        "best": {
+            "number": best.number,
+            "value": best.value,
+            "epoch": best.user_attrs.get("epochs"),
+            "run": chosen.out,
+            "settings": {n: list(v) if isinstance(v, tuple) else v for n, v in settings.items()},
+        },
+        "again": {"value": value, "equal": equal},
+        "test": test,
+        "test_readings": test["readings"] if test else [],
+        "notes": list(bench.notes),
+    }
+    found["answer"] = _answer(found)
+    return write_record(bench.plan, found, study, rows)
+
+
+def _trained(bench: Bench, settings: Pretrain) -> float:
+    """The pretraining as a whole run; what it is worth after its last epoch."""
+    plan = training.prepare(settings, bench.images)
+    judge = bench.judge(plan)
+    pretrain(settings, bench.images, [judge])
+    values = judge.values or read_json(judge.path)  # the run may have been finished before
+    return float(values[-1])
+
+
+def _kept(folder: Path, number: int) -> dict[str, Any] | None:
+    """What an earlier end of this study wrote, if its best trial was this one."""
+    path = folder / "tuning.json"
+    if not path.is_file():
+        return None
+    kept: dict[str, Any] = read_json(path)
+    return kept if kept["best"]["number"] == number and kept.get("test") else None
+
+
+def _test(bench: Bench, chosen: Pretrain, default: Pretrain) -> dict[str, Any] | None:
+    """One evaluation of the best run beside its controls and the settings of the beginning."""
+    if not bench.settings.fractions or bench.target is None:
+        return None
+    controls = ("untrained", "pixels")
+    if default.out != chosen.out:
+        controls = (*controls, str(default.out))
+    assert chosen.out is not None
+    results = evaluate(
+        Evaluate(
+            run=chosen.out,
+            target=bench.target.name,
+            fractions=bench.settings.fractions,
+            controls=controls,
+            seed=bench.settings.seed,
+            device=bench.settings.device,
+        )
+    )
+    full = max(bench.settings.fractions)
+    keys = ("probe", "metric", "mean", "low", "high")
+    return {
+        "split": results.values[0]["split"] if results.values else "test",
+        "values": [
+            {**{key: row[key] for key in keys}, "weights": row["weights"]}
+            for row in results.values
+            if row["label"] is None and row["label_fraction"] == full
+        ],
+        "differences": [
+            {
+                **{key: row[key] for key in keys},
+                "weights": row["control"],
+                "verdict": row["verdict"],
+            }
+            for row in results.differences
+            if row["label"] is None and row["label_fraction"] == full
+        ],
+        "readings": [
+            {
+                "when": row["when"],
+                "probe": row["probe"],
+                "weights": row["weights"],
+                "label_fraction": row["label_fraction"],
+            }
+            for row in results.test_readings
+        ],
+    }
+
+
+def _answer(found: dict[str, Any]) -> list[str]:
+    """The sentences that the command prints and the page begins with."""
+    from selfsight.evaluation.tasks import TASKS
+    from selfsight.reporting.wording import (
+        difference_text,
+        interval_text,
+        probe_name,
+        value_text,
+        weights_name,
+    )
+
+    made, metric = found["trials"], found["metric"]
+    saved = 1 - made["epochs"] / max(found["epochs_without_pruning"], 1)
+    lines = [
+        f"{counts_text(made)} in {duration(found['seconds'])}, {100 * saved:.0f} % of their "
+        f"epochs saved by ending them early; the best one, trial {found['best']['number']}, has "
+        f"{value_text(metric, found['best']['value'])}: {WORTH[found['objective']]}."
+    ]
+    test = found["test"]
+    if not test or not test["values"]:
+        return [*lines, "It was not evaluated on test."]
+    shown = TASKS[found["task"]].headline
+    for row in test["values"]:
+        if (row["weights"], row["metric"]) == ("trained", shown):
+            lines.append(
+                f"On {test['split']}: {shown} {value_text(shown, row['mean'])} "
+                f"({interval_text(shown, row['low'], row['high'])}), {probe_name(row['probe'])}."
+            )
+    for row in test["differences"]:
+        if row["metric"] == shown:
+            verdict = {"better": "better than", "worse": "worse than"}.get(
+                row["verdict"], "no better than"
+            )
+            other = {"default": "the settings it began with"}.get(
+                row["weights"], weights_name(row["weights"])
+            )
+            lines.append(
+                f"Tuned is {verdict} {other}, {probe_name(row['probe'])}: "
+                f"{difference_text(shown, row['mean'])} "
+                f"({interval_text(shown, row['low'], row['high'], signed=True)})."
+            )
+    return lines
