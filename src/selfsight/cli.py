@@ -203,6 +203,37 @@ def _evaluate(settings: Any) -> int:
     return 0
 
 
+def _tune_probe_settings() -> type[Settings]:
+    from selfsight.tuning.probe import TuneProbe
+
+    return TuneProbe
+
+
+def _tune_probe(settings: Any) -> int:
+    from selfsight.tuning.probe import tune_probe
+
+    return _tuned(tune_probe(settings))
+
+
+def _tune_pretrain_settings() -> type[Settings]:
+    from selfsight.tuning.pretraining import TunePretraining
+
+    return TunePretraining
+
+
+def _tune_pretrain(settings: Any) -> int:
+    from selfsight.tuning.pretraining import tune_pretraining
+
+    return _tuned(tune_pretraining(settings))
+
+
+def _tuned(found: Any) -> int:
+    if found is not None:
+        print(found.text())
+        print(f"The study: {found.folder / 'report.html'}")
+    return 0
+
+
 def _report_settings() -> type[Settings]:
     from selfsight.reporting.settings import Report
 
@@ -230,6 +261,19 @@ VERBS: dict[str, Verb] = {
         "RUN [DATA]",
         _evaluate_settings,
         _evaluate,
+    ),
+    "tune probe": Verb(
+        "Search the classifier on a run's representations; read test once, with the best.",
+        "RUN",
+        _tune_probe_settings,
+        _tune_probe,
+    ),
+    "tune pretrain": Verb(
+        "Search a pretraining's settings, ending early what will not win.",
+        "METHOD DATA",
+        _tune_pretrain_settings,
+        _tune_pretrain,
+        "word",
     ),
     "report": Verb(
         "Write one self-contained page on one run, or on several side by side.",
