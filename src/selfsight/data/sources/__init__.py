@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from selfsight.data.copies import copies_together
 from selfsight.data.decode import SUFFIXES
 from selfsight.data.imageset import ImageSet
 from selfsight.data.labels import join_labels
@@ -98,6 +99,7 @@ def open_images(
         mirrored=kept.mirrored,
         notes=tuple(notes),
     )
+    images = copies_together(images, listing.splits[loaded.rows])
     return images if like is None else made_like(images, like)
 
 
