@@ -202,21 +202,25 @@ def objective(bench: Bench) -> Any:
     """A trial: settings of the classifier in, the metric of the rows held out."""
     import optuna
 
+    every = max(1, bench.settings.epochs // 25)  # each report is a write to the disk
+
     def value(trial: optuna.Trial) -> float:
         settings = with_changes(bench.settings, bench.space.suggest(trial)).probe
         curve: list[float] = []
 
         def look(epoch: int, best: float) -> None:
-            curve.append(best)
-            trial.report(best, epoch)
-            if trial.should_prune():
-                raise optuna.TrialPruned
+            curve.append(round(best, 6))
+            if epoch % every == 0:
+                trial.report(best, epoch)
+                if trial.should_prune():
+                    raise optuna.TrialPruned
 
         trial.set_user_attr("threads", torch.get_num_threads())
         try:
             found = measure(bench, settings, look)
         except optuna.TrialPruned:
             trial.set_user_attr("epochs", len(curve))
+            trial.set_user_attr("curve", curve)
             trial.set_user_attr("reason", f"pruned ({bench.settings.pruner})")
             raise
         except DivergedError as error:

@@ -1,0 +1,166 @@
+"""A study: its storage, its workers, and when it ends."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from selfsight.tuning.record import counts, trial_rows
+from selfsight.tuning.study import open_study, work
+
+TOY = Path(__file__).with_name("toy.py")
+_TOY = runpy.run_path(str(TOY))
+SPACE, height, plan = _TOY["SPACE"], _TOY["height"], _TOY["plan"]
+
+
+def toy(folder: Path, trials: int, number: int, *, hang: int = -1) -> subprocess.Popen[bytes]:
+    words = [folder, trials, number, "journal", 0.02, hang]
+    return subprocess.Popen([sys.executable, str(TOY), *map(str, words)])
+
+
+def made(folder: Path, trials: int, objective: Any = None, **options: Any) -> optuna.Study:
+    here = plan(folder, trials=trials, **options)
+    study = open_study(here)
+    work(here, study, objective or (lambda trial: height(SPACE.suggest(trial))), 0)
+    return study
+
+
+def parameters(study: optuna.Study) -> list[Any]:
+    return [(trial.params, trial.value) for trial in study.get_trials(deepcopy=False)]
+
+
+def test_the_defaults_are_tried_first_and_the_best_is_found(tmp_path: Path) -> None:
+    study = made(tmp_path, 40)
+    assert study.trials[0].params == {"x": 0.5, "y": "a"}
+    assert len(study.trials) == 40
+    assert study.best_value > -0.01
+    assert study.best_params["y"] == "a"
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_a_study_is_a_function_of_its_seed_even_when_it_was_left(
+    tmp_path: Path, sampler: str
+) -> None:
+    whole = made(tmp_path / "whole", 20, sampler=sampler)
+    for trials in (3, 12, 20):
+        parts = made(tmp_path / "parts", trials, sampler=sampler)
+    assert parameters(parts) == parameters(whole)
+    assert len({x["x"] for x, _ in parameters(whole)}) == 20
+
+
+def test_it_stops_when_nothing_was_better(tmp_path: Path) -> None:
+    values = iter([1.0, 2.0, *[1.5] * 50])
+    here = plan(tmp_path, trials=100, no_better=7)
+    study = open_study(here)
+    reason = work(here, study, lambda trial: next(values), 0)
+    assert len(study.trials) == 9
+    assert reason == "nothing was better for 7 trials"
+
+
+def test_it_stops_by_time(tmp_path: Path) -> None:
+    here = plan(tmp_path, trials=1000, minutes=0.002)
+    study = open_study(here)
+    assert "minutes have passed" in work(here, study, lambda trial: time.sleep(0.05) or 0.0, 0)
+    assert len(study.trials) < 20
+
+
+def test_a_failing_trial_is_said_and_the_study_goes_on(tmp_path: Path) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        if trial.number == 1:
+            raise ValueError("batch size 512 is larger than the 300 images.")
+        return float(trial.number)
+
+    study = made(tmp_path, 4, objective)
+    rows = trial_rows(study, SPACE)
+    assert [row["state"] for row in rows] == ["complete", "failed", "complete", "complete"]
+    assert "batch size 512" in rows[1]["reason"]
+    assert counts(rows)["made"] == 4
+
+
+def test_a_study_in_which_everything_fails_is_given_up(tmp_path: Path) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        raise ValueError("no such thing.")
+
+    with pytest.raises(ValueError, match="the first 3 trials have all failed.*no such thing"):
+        made(tmp_path, 100, objective)
+
+
+def test_other_settings_are_another_study(tmp_path: Path) -> None:
+    made(tmp_path, 2)
+    here = plan(tmp_path)
+    other = type(here)(**{**vars(here), "about": {**here.about, "space": {"x": "0..2"}}})
+    with pytest.raises(ValueError, match="a study with other settings \\(space\\)"):
+        open_study(other)
+
+
+def test_joining_needs_a_study(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no study to join"):
+        open_study(plan(tmp_path, join=True))
+
+
+def test_storage_is_a_database_or_left_out() -> None:
+    with pytest.raises(ValueError, match="postgresql://"):
+        plan(Path(), storage="mysql://somewhere")
+
+
+def test_half_a_line_in_the_journal_is_dropped(tmp_path: Path) -> None:
+    before = parameters(made(tmp_path, 5))
+    with open(tmp_path / "study.journal", "ab") as file:
+        file.write(b'{"op_code":4,"worker_id":"cut o')
+    study = made(tmp_path, 8)
+    assert parameters(study)[:5] == before
+    assert len(study.trials) == 8
+
+
+def test_two_processes_share_a_journal_and_a_killed_trial_is_taken_up_again(
+    tmp_path: Path,
+) -> None:
+    open_study(plan(tmp_path))
+    workers = [toy(tmp_path, 25, number, hang=2 if number else -1) for number in (0, 1)]
+    try:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "hangs").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        killed = int((tmp_path / "hangs").read_text())
+        os.kill(workers[1].pid, signal.SIGKILL)
+        assert workers[0].wait(timeout=120) == 0
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    study = open_study(plan(tmp_path))
+    rows = trial_rows(study, SPACE)
+    assert [row["number"] for row in rows] == list(range(len(rows)))
+    assert [row["number"] for row in rows if row["state"] == "killed"] == [killed]
+    complete = [row for row in rows if row["state"] == "complete"]
+    assert len(complete) == counts(rows)["made"] >= 25
+    assert all(row["value"] == pytest.approx(height(row)) for row in complete)
+    again = next(row for row in rows if row["retry_of"] == killed)
+    assert again["state"] == "complete"
+    assert {name: again[name] for name in SPACE} == {name: rows[killed][name] for name in SPACE}
+    assert len({row["worker"] for row in rows}) == 2
+
+
+def test_an_interrupted_trial_is_taken_up_again(tmp_path: Path) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        if trial.number == 2:
+            SPACE.suggest(trial)
+            raise KeyboardInterrupt
+        return height(SPACE.suggest(trial))
+
+    with pytest.raises(KeyboardInterrupt):
+        made(tmp_path, 5, objective)
+    study = made(tmp_path, 5)
+    rows = trial_rows(study, SPACE)
+    assert [row["state"] for row in rows].count("complete") == 5
+    again = next(row for row in rows if row["retry_of"] == 2)
+    assert again["x"] == rows[2]["x"]
