@@ -33,7 +33,7 @@ from selfsight.training.metrics import Bar, Metrics
 from selfsight.training.module import MethodModule
 from selfsight.training.monitor import Monitor
 from selfsight.training.record import write_environment, write_samples, write_splits
-from selfsight.training.run import Run, load_run
+from selfsight.training.run import LABELS_READ, Run, load_run
 from selfsight.training.settings import Pretrain, method_name, with_preset
 from selfsight.training.start import first_backbone, like_the_run
 from selfsight.training.supervision import (
@@ -395,7 +395,7 @@ def _labels(
     share = settings.supervision.labelled_share
     oversampled = f", oversampled to {share:.0%} of each batch" if share else ""
     train = int(images.targets[labels.name].known[images.rows("train")].sum())
-    said = f"The training reads {known:,} of the {train:,} labels of {labels.name}{oversampled}."
+    said = f"{LABELS_READ} {known:,} of the {train:,} labels of {labels.name}{oversampled}."
     return settings, labels, [said]
 
 

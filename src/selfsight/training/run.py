@@ -18,6 +18,10 @@ from selfsight.networks.weights import read_weights
 from selfsight.run_folder import RunFolder, read_json
 
 
+LABELS_READ = "The training reads"
+"""How the note begins that says which labels trained a backbone."""
+
+
 @dataclass(frozen=True)
 class Run:
     """A finished run. Reading one imports no code: the method's file is not opened.
@@ -43,6 +47,12 @@ class Run:
     @property
     def method(self) -> str:
         return str(self.plain.get("method", {}).get("name", "?"))
+
+    @property
+    def labels_read(self) -> str | None:
+        """The sentence on the labels that trained the backbone; None where there were none."""
+        notes: list[str] = self.environment.get("notes", [])
+        return next((note for note in notes if note.startswith(LABELS_READ)), None)
 
     def backbone(self, *, allow_code: bool = False) -> Backbone:
         """The trained weights, in eval mode and fp32."""

@@ -1,0 +1,109 @@
+"""FixMatch: what is said with confidence of a weak view is the label of the strong one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from selfsight.data.imageset import TargetSpec
+from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
+from selfsight.networks.backbones import Backbone, each_view
+from selfsight.networks.labels import choices, known_entries, mean_over_known, target_losses
+from selfsight.views.settings import View
+
+
+def fixmatch_loss(weak: Tensor, strong: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    """The unlabelled loss of FixMatch (arXiv:2001.07685, eq. 4).
+
+    ``1/N sum_b 1(max q_b >= tau) H(argmax q_b, p_b)`` with q the softmax of the weak view's logits,
+    without gradient, and p that of the strong view's. For several labels each label is a choice
+    between yes and no, and the mean is over the labels too. The mean is over all processes.
+
+    Args:
+        weak: ``(B, G, C)`` logits of G choices among C.
+        strong: the same of the strong views.
+        threshold: tau.
+
+    Returns:
+        The loss, and the share of the choices above the threshold, 0-d.
+    """
+    confidence, label = weak.detach().softmax(2).max(2)
+    taken = confidence >= threshold
+    everything = torch.ones_like(taken)
+    losses = F.cross_entropy(strong.flatten(0, 1), label.flatten(), reduction="none")
+    kept = torch.where(taken.flatten(), losses, torch.zeros_like(losses))
+    loss = mean_over_known(kept, everything.flatten())
+    return loss, mean_over_known(taken.to(loss.dtype), everything)
+
+
+class FixMatch(Method):
+    """FixMatch: labels where there are some, confident guesses of one's own elsewhere.
+
+    Two things differ from the paper: the strong view has no RandAugment and no cutout but this
+    package's crop, colour, rotation and shear, and the weights are not averaged over the steps
+    (the learning rate falls to 0 instead).
+    """
+
+    paper: ClassVar[str] = "arXiv:2001.07685"
+    views: ClassVar[tuple[View, ...]] = (
+        View(crop_scale=(0.75, 1.0), color=0.0, grayscale=0.0),
+        View(
+            crop_scale=(0.2, 1.0),
+            brightness=0.8,
+            contrast=0.8,
+            saturation=0.8,
+            hue=0.1,
+            solarize=0.1,
+            rotation=20.0,
+            shear=10.0,
+        ),
+    )
+    optimizer: ClassVar[Optimizer] = Optimizer(
+        name="sgd", lr=0.03, lr_batch_size=512, weight_decay=5e-4
+    )
+    small: ClassVar[dict[str, Any]] = {
+        "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.05, "lr_batch_size": None},
+    }
+    needs_labels: ClassVar[bool] = True
+    labelled_share: ClassVar[float | None] = 0.125
+    """One labelled image for seven others, the paper's mu."""
+
+    class Settings(MethodSettings):
+        """The threshold and the weight of the unlabelled loss."""
+
+        threshold: Annotated[float, Field(ge=0.0, le=1.0)] = 0.95
+        """Confidence tau from which a guess counts as a label."""
+        unlabelled_weight: Annotated[float, Field(ge=0.0)] = 1.0
+        """Weight lambda_u of the loss on guesses."""
+
+    def __init__(
+        self, settings: Settings, backbone: Backbone, target: TargetSpec | None = None
+    ) -> None:
+        super().__init__(settings, backbone, target)
+        if target is None or target.kind not in ("class", "labels"):
+            raise ValueError("fixmatch: it needs a target of classes or of several labels.")
+        self.settings, self.target = settings, target
+        self.layer = nn.Linear(backbone.features, target.outputs)
+
+    def forward(self, batch: Batch) -> Output:
+        kind = self.target.kind
+        representations = each_view(self.backbone, batch.views)
+        weak, strong = each_view(self.layer, representations)
+        values = target_losses(weak, batch.targets, kind)
+        supervised = mean_over_known(values, known_entries(batch.targets))
+        # All images, as in the paper, whose labelled ones are also in the unlabelled set.
+        guessed, confident = fixmatch_loss(
+            choices(weak, kind), choices(strong, kind), self.settings.threshold
+        )
+        loss = supervised + self.settings.unlabelled_weight * guessed
+        losses = {
+            "loss": loss,
+            "supervised": supervised,
+            "guessed": guessed,
+            "confident": confident,
+        }
+        return Output(losses, representations)

@@ -1,0 +1,185 @@
+"""FreeMatch: FixMatch with thresholds that follow what the model is sure of, class by class."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from selfsight.data.imageset import TargetSpec
+from selfsight.distributed import all_sum, world_size
+from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
+from selfsight.networks.backbones import Backbone, each_view
+from selfsight.networks.labels import choices, known_entries, mean_over_known, target_losses
+from selfsight.views.settings import View
+
+
+def thresholds(confidence: Tensor, marginal: Tensor) -> Tensor:
+    """Self-adaptive thresholds (arXiv:2205.07246, eq. 7): ``p(c) / max p * tau``.
+
+    Args:
+        confidence: ``(G,)`` tau of each choice.
+        marginal: ``(G, C)`` the mean probabilities p.
+
+    Returns:
+        ``(G, C)``.
+    """
+    return marginal / marginal.amax(1, keepdim=True) * confidence[:, None]
+
+
+def freematch_loss(weak: Tensor, strong: Tensor, limits: Tensor) -> tuple[Tensor, Tensor]:
+    """The unlabelled loss (eq. 8): FixMatch's, with a threshold for each class.
+
+    Args:
+        weak: ``(B, G, C)`` logits of G choices among C; no gradient flows into them.
+        strong: the same of the strong views.
+        limits: ``(G, C)``.
+
+    Returns:
+        The loss, 0-d, and which choices are above their threshold, ``(B, G)`` bool.
+    """
+    confidence, label = weak.detach().softmax(2).max(2)
+    limit = limits.expand(len(weak), -1, -1).gather(2, label[..., None]).squeeze(2)
+    taken = confidence >= limit
+    losses = F.cross_entropy(strong.flatten(0, 1), label.flatten(), reduction="none")
+    kept = torch.where(taken.flatten(), losses, torch.zeros_like(losses))
+    return mean_over_known(kept, torch.ones_like(taken).flatten()), taken
+
+
+def fairness_loss(
+    strong: Tensor, taken: Tensor, marginal: Tensor, histogram: Tensor, eps: float = 1e-12
+) -> Tensor:
+    """Self-adaptive fairness (eq. 9-11), with the sign of the paper and its code.
+
+    ``L_f = -H(SumNorm(p / h), SumNorm(p_bar / h_bar))`` with p and h the running means of
+    probabilities and guesses, p_bar and h_bar those of the strong views that were taken; mean over
+    the choices. Classes that were never guessed count 0.
+
+    Args:
+        strong: ``(B, G, C)`` logits.
+        taken: ``(B, G)`` bool.
+        marginal: ``(G, C)`` p.
+        histogram: ``(G, C)`` h.
+        eps: inside the logarithm.
+    """
+    said = strong.softmax(2)
+    guesses = F.one_hot(strong.detach().argmax(2), strong.shape[2]).to(said.dtype)
+    mask = taken[..., None].to(said.dtype)
+    sums = all_sum(torch.stack([(said * mask).sum(0), (guesses * mask).sum(0)]))
+    mean, counted = sums.unbind()
+    wanted = _sum_norm(marginal * _inverse(histogram), eps)
+    found = _sum_norm(mean * _inverse(counted.detach()), eps)
+    exists = (counted.detach().sum(1) > 0).to(said.dtype)
+    return ((wanted * (found + eps).log()).sum(1) * exists).mean()
+
+
+def _inverse(x: Tensor) -> Tensor:
+    return torch.where(x > 0, 1.0 / x.clamp_min(torch.finfo(x.dtype).tiny), torch.zeros_like(x))
+
+
+def _sum_norm(x: Tensor, eps: float) -> Tensor:
+    return x / x.sum(1, keepdim=True).clamp_min(eps)
+
+
+class FreeMatch(Method):
+    """FreeMatch: FixMatch without a threshold to choose.
+
+    Views as in `selfsight.methods.fixmatch`, for which the same holds.
+    """
+
+    paper: ClassVar[str] = "arXiv:2205.07246"
+    views: ClassVar[tuple[View, ...]] = (
+        View(crop_scale=(0.75, 1.0), color=0.0, grayscale=0.0),
+        View(
+            crop_scale=(0.2, 1.0),
+            brightness=0.8,
+            contrast=0.8,
+            saturation=0.8,
+            hue=0.1,
+            solarize=0.1,
+            rotation=20.0,
+            shear=10.0,
+        ),
+    )
+    optimizer: ClassVar[Optimizer] = Optimizer(
+        name="sgd", lr=0.03, lr_batch_size=512, weight_decay=5e-4
+    )
+    small: ClassVar[dict[str, Any]] = {
+        "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.05, "lr_batch_size": None},
+        "method": {"momentum": 0.99},
+    }
+    needs_labels: ClassVar[bool] = True
+    labelled_share: ClassVar[float | None] = 0.125
+    """One labelled image for seven others, the paper's mu."""
+
+    class Settings(MethodSettings):
+        """Momentum of the thresholds and weights of the unlabelled losses."""
+
+        momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
+        """Momentum of thresholds, marginals and histograms; 0.99 for thousands of steps."""
+        unlabelled_weight: Annotated[float, Field(ge=0.0)] = 1.0
+        """Weight of the loss on guesses."""
+        fairness_weight: Annotated[float, Field(ge=0.0)] = 0.01
+        """Weight of the fairness of the guesses."""
+
+    confidence: Tensor
+    marginal: Tensor
+    histogram: Tensor
+
+    def __init__(
+        self, settings: Settings, backbone: Backbone, target: TargetSpec | None = None
+    ) -> None:
+        super().__init__(settings, backbone, target)
+        if target is None or target.kind not in ("class", "labels"):
+            raise ValueError("freematch: it needs a target of classes or of several labels.")
+        self.settings, self.target = settings, target
+        self.layer = nn.Linear(backbone.features, target.outputs)
+        shape = (1, target.outputs) if target.kind == "class" else (target.outputs, 2)
+        even = 1.0 / shape[1]
+        self.register_buffer("confidence", torch.full(shape[:1], even))
+        self.register_buffer("marginal", torch.full(shape, even))
+        self.register_buffer("histogram", torch.full(shape, even))
+
+    def forward(self, batch: Batch) -> Output:
+        kind = self.target.kind
+        representations = each_view(self.backbone, batch.views)
+        weak, strong = each_view(self.layer, representations)
+        values = target_losses(weak, batch.targets, kind)
+        supervised = mean_over_known(values, known_entries(batch.targets))
+        weak, strong = choices(weak, kind), choices(strong, kind)
+        confidence, marginal, histogram = self._followed(weak.detach())
+        guessed, taken = freematch_loss(weak, strong, thresholds(confidence, marginal))
+        fairness = fairness_loss(strong, taken, marginal, histogram)
+        settings = self.settings
+        loss = supervised + settings.unlabelled_weight * guessed
+        loss = loss + settings.fairness_weight * fairness
+        confident = mean_over_known(taken.to(loss.dtype), torch.ones_like(taken))
+        losses = {
+            "loss": loss,
+            "supervised": supervised,
+            "guessed": guessed,
+            "fairness": fairness,
+            "confident": confident,
+        }
+        return Output(losses, representations)
+
+    @torch.no_grad()
+    def _followed(self, weak: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Updates the running means with a batch over all processes (eq. 5, 6 and 10)."""
+        q = weak.softmax(2)
+        guesses = F.one_hot(q.argmax(2), q.shape[2]).to(q.dtype)
+        means = torch.stack(
+            [q.mean(0), guesses.mean(0), q.amax(2, keepdim=True).expand_as(q).mean(0)]
+        )
+        means = all_sum(means) / world_size()
+        keep, followed = self.settings.momentum, []
+        buffers = (self.marginal, self.histogram, self.confidence)
+        for buffer, new in zip(buffers, (means[0], means[1], means[2][:, 0]), strict=True):
+            value = buffer * keep + new.to(buffer.dtype) * (1.0 - keep)
+            buffer.copy_(value)
+            followed.append(value.to(q.dtype))
+        marginal, histogram, confidence = followed
+        return confidence, marginal, histogram

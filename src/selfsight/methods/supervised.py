@@ -1,0 +1,49 @@
+"""Supervised training: the baseline without self-supervision, on whatever labels there are."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import nn
+
+from selfsight.data.imageset import TargetSpec
+from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
+from selfsight.networks.backbones import Backbone, each_view
+from selfsight.networks.labels import known_entries, mean_over_known, target_losses
+from selfsight.views.settings import View
+
+
+class Supervised(Method):
+    """Supervised training of the backbone under a linear layer; rows without a label are idle."""
+
+    paper: ClassVar[str] = "arXiv:1512.03385"
+    views: ClassVar[tuple[View, ...]] = (View(crop_scale=(0.2, 1.0), grayscale=0.0),)
+    optimizer: ClassVar[Optimizer] = Optimizer(name="sgd", lr=0.1, weight_decay=1e-4)
+    small: ClassVar[dict[str, Any]] = {
+        "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.05, "lr_batch_size": None},
+    }
+    needs_labels: ClassVar[bool] = True
+
+    class Settings(MethodSettings):
+        """There are none."""
+
+    def __init__(
+        self, settings: Settings, backbone: Backbone, target: TargetSpec | None = None
+    ) -> None:
+        super().__init__(settings, backbone, target)
+        if target is None or target.kind == "number":
+            raise ValueError(
+                "supervised: it learns a class or several labels, since its view crops; for "
+                "numbers join a method with --supervision.weight, which reads whole frames."
+            )
+        self.target = target
+        self.layer = nn.Linear(backbone.features, target.outputs)
+
+    def forward(self, batch: Batch) -> Output:
+        representations = each_view(self.backbone, batch.views)
+        known = known_entries(batch.targets)
+        losses = [
+            mean_over_known(target_losses(self.layer(r), batch.targets, self.target.kind), known)
+            for r in representations
+        ]
+        return Output({"loss": sum(losses[1:], losses[0]) / len(losses)}, representations)
