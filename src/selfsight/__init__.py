@@ -14,11 +14,12 @@ from selfsight.methods import METHODS
 if TYPE_CHECKING:
     from selfsight.data.imageset import ImageSet
     from selfsight.evaluation.results import Results
+    from selfsight.labelling.suggesting import Suggestions
     from selfsight.networks.backbones import Backbone
     from selfsight.training.run import Run
 
 __version__ = "0.1.0"
-__all__ = ["METHODS", "evaluate", "load", "open_images", "pretrain", "report", "run"]
+__all__ = ["METHODS", "evaluate", "load", "open_images", "pretrain", "report", "run", "suggest"]
 
 
 def open_images(source: str | Path, **options: Any) -> ImageSet:
@@ -74,6 +75,15 @@ def evaluate(run: str | Path | Run, data: str | Path | None = None, **changes: A
     path = run if isinstance(run, str | Path) else run.folder.path
     base = protocol.Evaluate(run=str(path), data=None if data is None else str(data))
     return protocol.evaluate(base.updated(changes))
+
+
+def suggest(run: str | Path | Run, data: str | Path | None = None, **changes: Any) -> Suggestions:
+    """Picks images to label next: see `selfsight.labelling.suggesting.suggest`."""
+    from selfsight.labelling import suggesting
+
+    path = run if isinstance(run, str | Path) else run.folder.path
+    base = suggesting.Suggest(run=str(path), data=None if data is None else str(data))
+    return suggesting.suggest(base.updated(changes))
 
 
 def report(runs: str | Path | Sequence[str | Path], out: str | Path | None = None) -> Path:

@@ -203,6 +203,20 @@ def _evaluate(settings: Any) -> int:
     return 0
 
 
+def _suggest_settings() -> type[Settings]:
+    from selfsight.labelling.suggesting import Suggest
+
+    return Suggest
+
+
+def _suggest(settings: Any) -> int:
+    from selfsight.labelling.suggesting import suggest
+
+    found = suggest(settings)
+    print(f"{len(found.rows)} images to label: {found.folder / 'labels.csv'}")
+    return 0
+
+
 def _tune_probe_settings() -> type[Settings]:
     from selfsight.tuning.probe import TuneProbe
 
@@ -261,6 +275,12 @@ VERBS: dict[str, Verb] = {
         "RUN [DATA]",
         _evaluate_settings,
         _evaluate,
+    ),
+    "suggest": Verb(
+        "Pick the images whose labels will help most, and write a table to fill in.",
+        "RUN [DATA]",
+        _suggest_settings,
+        _suggest,
     ),
     "tune probe": Verb(
         "Search the classifier on a run's representations; read test once, with the best.",
