@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from selfsight.data.imageset import ImageSet, Target, TargetKind, TargetSpec
 from selfsight.data.splits import few_labels
 from selfsight.distributed import gather
-from selfsight.gram import sum_of_squares_between
 from selfsight.method import Batch, Method, Output
 from selfsight.networks.backbones import Backbone
 from selfsight.networks.labels import (
@@ -106,10 +105,11 @@ def same_class_correlation_loss(
     share = weights.sum(1) / pairs
     centred = z - share @ z
     a = centred * torch.rsqrt(share @ centred.square() + eps)
-    partner = weights @ a / pairs
-    diagonal = (a * partner).sum(0)
+    cross = a.T @ (weights @ a) / pairs
+    diagonal = cross.diagonal()
     invariance = (1.0 - diagonal).square().sum()
-    squares = sum_of_squares_between(a, partner)
+    # In float64: two near sums are subtracted.
+    squares = cross.square().sum(1).double().sum()
     redundancy = (squares - diagonal.double().square().sum()).to(z.dtype)
     exists = (total > 0).to(z.dtype)
     return exists * (invariance + redundancy_weight * redundancy) / z.shape[1]
