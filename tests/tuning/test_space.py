@@ -66,7 +66,7 @@ def test_reads(text: str, found: Any) -> None:
     ],
 )
 def test_a_mistake_is_one_sentence_that_names_the_setting(text: str, said: str) -> None:
-    with pytest.raises(ValueError, match="search optimizer.lr") as error:
+    with pytest.raises(ValueError, match=r"search optimizer\.lr") as error:
         dimension("optimizer.lr", text)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
@@ -88,7 +88,7 @@ def test_a_yaml_file_says_the_same(tmp_path: Path) -> None:
     file.write_text("inner:\n  lr: log(1e-4,1)\n  depth: [0, 2]\nname: a,b\nwidths: 3\n")
     words = ["inner.lr=log(1e-4,1)", "inner.depth=0,2", "name=a,b", "widths=3"]
     assert read_space([str(file)], {}) == read_space(words, {})
-    with pytest.raises(ValueError, match="nowhere.yaml"):
+    with pytest.raises(ValueError, match=r"nowhere\.yaml"):
         read_space([str(tmp_path / "nowhere.yaml")], {})
 
 

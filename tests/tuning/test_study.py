@@ -90,7 +90,7 @@ def test_a_study_in_which_everything_fails_is_given_up(tmp_path: Path) -> None:
     def objective(trial: optuna.Trial) -> float:
         raise ValueError("no such thing.")
 
-    with pytest.raises(ValueError, match="the first 3 trials have all failed.*no such thing"):
+    with pytest.raises(ValueError, match=r"the first 3 trials have all failed.*no such thing"):
         made(tmp_path, 100, objective)
 
 

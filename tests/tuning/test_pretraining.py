@@ -1,0 +1,212 @@
+"""`tune pretrain`: trials are pretrainings, ended early where they will not win."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+import yaml
+
+from selfsight.data.imageset import ImageSet, Target
+from selfsight.method import Optimizer
+from selfsight.methods import METHODS
+from selfsight.training.pretrain import prepare as resolved
+from selfsight.training.settings import Pretrain
+from selfsight.tuning.pretraining import TunePretraining, objective, prepare, tune_pretraining
+from selfsight.tuning.pretraining_space import default_space, kinds, value_of, with_changes
+from selfsight.tuning.space import read_space
+from selfsight.tuning.study import open_study
+
+SMALL: dict[str, Any] = {
+    "method": "simclr",
+    "data": "digits",
+    "epochs": 2,
+    "batch_size": 50,
+    "backbone": "resnet20",
+    "network": {"widths": (4, 8), "depths": (1, 1)},
+    "monitor_images": 150,
+    "precision": "fp32",
+    "search": ("optimizer.lr=log(1e-4,1e-2)", "views.strength=0.5..1.5"),
+}
+
+
+def settings(out: Path, **changes: Any) -> TunePretraining:
+    return TunePretraining(out=str(out), **{**SMALL, **changes})
+
+
+def rows_of(out: Path) -> list[dict[str, str]]:
+    with open(out / "trials.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def few(digits: ImageSet) -> ImageSet:
+    return digits.take(np.arange(200))
+
+
+def test_the_best_is_trained_again_to_the_same_value_and_evaluated_once(
+    few: ImageSet, tmp_path: Path
+) -> None:
+    found = tune_pretraining(settings(tmp_path, trials=3), few)
+    assert found is not None
+    assert found.found["again"]["equal"]
+    assert found.found["trials"]["made"] == 3
+    best = Path(found.best["run"])
+    assert (best / "backbone.safetensors").is_file()
+    assert (best / "results.json").is_file()
+    names = {(r["weights"], r["probe"]) for r in found.found["test_readings"]}
+    assert ("trained", "linear") in names
+    assert len(names) == len(found.found["test_readings"])
+    assert not list(tmp_path.glob("trials/*/checkpoints"))
+    page = (tmp_path / "report.html").read_text()
+    assert "3 trials" in page
+    again = Pretrain(**yaml.safe_load((tmp_path / "best.yaml").read_text()))
+    assert again.optimizer.lr == found.best["settings"]["optimizer.lr"]
+
+
+def test_a_collapsed_trial_is_pruned_at_once(
+    few: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from selfsight.training.monitor import Monitor
+
+    measure = Monitor.measure
+    seen: list[int] = []
+
+    def collapsing(self: Monitor, module: Any) -> dict[str, float]:
+        seen.append(1)
+        found = measure(self, module)
+        return {**found, "effective_rank": 1.0} if len(seen) == 2 else found
+
+    monkeypatch.setattr(Monitor, "measure", collapsing)
+    found = tune_pretraining(settings(tmp_path, trials=2, epochs=1, fractions=()), few)
+    assert found is not None
+    rows = rows_of(tmp_path)
+    assert [row["state"] for row in rows] == ["complete", "pruned"]
+    assert rows[1]["reason"] == "collapsed"
+    assert rows[1]["epochs"] == "1"
+
+
+def test_a_diverged_trial_is_pruned(few: ImageSet, tmp_path: Path) -> None:
+    search = ("optimizer.lr=1e-3,1e30", "optimizer.name=sgd")
+    found = tune_pretraining(
+        settings(tmp_path, trials=4, epochs=1, fractions=(), search=search, seed=1), few
+    )
+    assert found is not None
+    reasons = {row["reason"] for row in rows_of(tmp_path) if row["optimizer.lr"] == "1e+30"}
+    assert reasons == {"diverged"}
+    assert found.best["settings"]["optimizer.lr"] == 1e-3
+
+
+def test_a_trial_taken_up_again_goes_on_from_its_checkpoint(
+    few: ImageSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Interrupted in its second epoch, a trial ends with the values that it has uncut."""
+    report = optuna.Trial.report
+
+    def cut(self: optuna.Trial, value: float, step: int) -> None:
+        if step == 2:
+            raise KeyboardInterrupt
+        report(self, value, step)
+
+    options: dict[str, Any] = {"trials": 1, "epochs": 3, "fractions": ()}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(optuna.Trial, "report", cut)
+        tune_pretraining(settings(tmp_path / "cut", **options), few)
+    capsys.readouterr()
+    found = tune_pretraining(settings(tmp_path / "cut", **options), few)
+    assert "Resuming from" in capsys.readouterr().err
+    whole = tune_pretraining(settings(tmp_path / "whole", **options), few)
+    assert found is not None and whole is not None
+    assert found.best["value"] == whole.best["value"]
+    rows = rows_of(tmp_path / "cut")
+    assert [(row["state"], row["retry_of"]) for row in rows] == [("killed", ""), ("complete", "0")]
+    assert rows[1]["epochs"] == "3"
+
+
+def test_without_labels_trials_are_compared_by_the_rank(few: ImageSet, tmp_path: Path) -> None:
+    blind = replace(few, targets={}, splits=np.where(few.splits == "test", "train", few.splits))
+    bench = prepare(settings(tmp_path), blind)
+    assert bench.objective == "rankme"
+    assert bench.plan.metric == "rankme"
+    assert "no label is read" in bench.notes[-1]
+    with pytest.raises(ValueError, match="choose rankme or alpha_req"):
+        prepare(settings(tmp_path, objective="knn"), blind)
+
+
+@pytest.mark.parametrize("wanted", ["auto", "alpha_req"])
+def test_numbers_are_judged_by_a_linear_probe(few: ImageSet, tmp_path: Path, wanted: str) -> None:
+    values = few.targets["digit"].values.astype(np.float32)[:, None]
+    images = replace(few, targets={"size": Target("size", "number", values, ("size",))})
+    bench = prepare(settings(tmp_path, objective=wanted, epochs=1), images)
+    assert bench.objective == ("linear" if wanted == "auto" else wanted)
+    found = objective(bench)(open_study(bench.plan).ask())
+    assert np.isfinite(found)
+    assert found <= (1.0 if wanted == "auto" else 0.0)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_each_method_has_a_space_that_its_settings_allow(name: str, few: ImageSet) -> None:
+    base = resolved(Pretrain(method=name, data="digits", batch_size=50), few).settings
+    text = default_space(base)
+    space = read_space([], text).fitted(
+        lambda changes: with_changes(base, changes), lambda key: kinds(base, key)
+    )
+    assert "optimizer.lr" in space
+    assert any(key.startswith("method.") for key in space) or not METHODS[name].search
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
+    changed = with_changes(base, space.suggest(trial))
+    assert changed != base
+
+
+def test_views_change_together(few: ImageSet) -> None:
+    base = resolved(Pretrain(method="simclr", data="digits", batch_size=50), few).settings
+    assert base.views is not None
+    strong = with_changes(
+        base, {"views.strength": 2.0, "views.crop_scale": 0.3, "views.flip": 0.25}
+    )
+    assert strong.views is not None
+    for before, after in zip(base.views, strong.views, strict=True):
+        assert after.brightness == 2 * before.brightness
+        assert after.hue <= 0.5
+        assert after.crop_scale is not None and after.crop_scale[0] == 0.3
+        assert after.flip == 0.25
+        assert after.size == before.size
+    assert value_of(strong, "views.crop_scale") == 0.3
+    assert value_of(strong, "views.strength") == 1.0
+    with pytest.raises(ValueError, match="did you mean 'strength'"):
+        kinds(base, "views.strengths")
+
+
+def test_the_preset_is_applied_before_the_search(few: ImageSet, tmp_path: Path) -> None:
+    """A trial with the paper's value keeps it: the preset would else put its own back."""
+    bench = prepare(settings(tmp_path), few)
+    assert bench.base.optimizer.name == "adamw"
+    paper: Optimizer = METHODS["simclr"].optimizer
+    trial = resolved(bench.of({"optimizer.lr": paper.lr}, tmp_path / "x"), few).settings
+    assert trial.optimizer.lr == paper.lr
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"search": ("seed=0..5",)}, "no setting to search"),
+        ({"search": ("optimizer.lrs=0..5",)}, "did you mean 'lr'"),
+        ({"search": ("backbone=resnet18,resnet81",)}, "resnet81"),
+        ({"monitor_images": 0}, "monitor_images"),
+        ({"devices": 2, "batch_size": 50}, "several --workers"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    changes: dict[str, Any], said: str, few: ImageSet, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError) as error:
+        prepare(settings(tmp_path, **changes), few)
+    assert said in str(error.value)
