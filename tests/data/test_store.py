@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -193,3 +194,42 @@ def test_an_array_file_larger_than_memory_is_converted_in_a_store(
 
 def test_fingerprint_is_stable_and_differs() -> None:
     assert fingerprint(["a", "b"]) == fingerprint(["a", "b"]) != fingerprint(["ab"])
+
+
+MEASURED = """
+import sys
+from selfsight.data.sources import open_images
+import numpy as np, torch, PIL.Image
+def anonymous():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) // 1024
+open_images(sys.argv[1], limit=5, validation=0)
+before = anonymous()
+images = open_images(sys.argv[1], validation=0)
+order = np.random.default_rng(0).permutation(len(images))
+most = anonymous()
+for first in range(0, len(order), 64):
+    images.pixels[np.sort(order[first : first + 64])].mean()
+    most = max(most, anonymous())
+print(images.pixels.nbytes >> 20, most - before, type(images.pixels).__name__)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+def test_memory_stays_bounded_for_a_set_larger_than_it(tmp_path: Path, cache: Path) -> None:
+    root = tmp_path / "data"
+    root.mkdir()
+    small = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    Image.fromarray(small.repeat(32, 0).repeat(32, 1)).save(root / "0000.png")
+    for i in range(1, 1600):
+        (root / f"{i:04}.png").write_bytes((root / "0000.png").read_bytes())
+    environment = dict(os.environ, SELFSIGHT_MEMORY="64M", OMP_NUM_THREADS="1")
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, str(root)],
+        env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    size, grown, kind = done.stdout.split()
+    assert kind == "memmap"
+    assert int(size) >= 4 * 64
+    assert int(grown) <= 64

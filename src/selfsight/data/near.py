@@ -16,10 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import normalize, pad
+from torch.nn.functional import avg_pool2d, interpolate, normalize, pad
 
 from selfsight.data.imageset import ImageSet
-from selfsight.data.resize import resized
 
 MIN_SIDE = 16
 MAX_IMAGES = 100_000
@@ -65,14 +64,11 @@ def near_duplicates(images: ImageSet, rows: NDArray[np.int64], seed: int = 0) ->
         rows = np.sort(draw)
     side = 64 if min(images.height, images.width) >= 64 else 32
     with torch.inference_mode():
-        hashes = _whitened(
-            torch.cat([_frequencies(_small(images, part, 32)) for part in _chunks(rows, 2048)])
-        )
-        pairs = _nearest(hashes)
+        small = torch.cat([_small(images, part, side) for part in _chunks(rows, 1024)])
+        hashes = [_frequencies(_centred(part, 32)) for part in torch.split(small, 1024)]
+        pairs = _nearest(_whitened(torch.cat(hashes)))
         scores = [
-            _correlation(
-                _small(images, rows[part[:, 0]], side), _small(images, rows[part[:, 1]], side)
-            )
+            _correlation(_centred(small[part[:, 0]], side), _centred(small[part[:, 1]], side))
             for part in _chunks(pairs, CHUNK)
         ]
     values, gradients = np.concatenate(scores).T if scores else np.empty((2, 0), np.float32)
@@ -87,27 +83,24 @@ def _chunks(values: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
 
 
 def _small(images: ImageSet, rows: NDArray[np.int64], side: int) -> Tensor:
-    """``(B, 1 or 3, side, side)`` float32, each image with mean 0 and a largest value of 1."""
+    """``(B, 1 or 3, side, side)`` uint8: the whole frame, each image from its least to its most."""
     pixels = images.pixels[rows].astype(np.float32)
     if images.channels not in (1, 3):
         spread = pixels.std(axis=(1, 2), keepdims=True)
         pixels = (pixels / np.maximum(spread, 1e-12)).mean(axis=3, keepdims=True)
-    if images.height != images.width:
-        pixels = _squared(pixels, side)
-    small = torch.from_numpy(resized(pixels, side)).permute(0, 3, 1, 2).contiguous()
-    small = small - small.mean((2, 3), keepdim=True)
-    unit: Tensor = small / small.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-12)
-    return unit
-
-
-def _squared(pixels: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """The whole frame squeezed into a square."""
-    from torch.nn.functional import interpolate
-
     values = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-    values = interpolate(values, (side, side), mode="bilinear", antialias=True)
-    squared: NDArray[np.float32] = values.permute(0, 2, 3, 1).numpy()
-    return squared
+    if values.shape[2:] != (side, side):
+        values = interpolate(values, (side, side), mode="bilinear", antialias=True)
+    values = values - values.amin((1, 2, 3), keepdim=True)
+    values = values / values.amax((1, 2, 3), keepdim=True).clamp_min(1e-30)
+    return (255 * values).round().to(torch.uint8).contiguous()
+
+
+def _centred(small: Tensor, side: int) -> Tensor:
+    """Float32 with mean 0, at most 1; two pixels by two are averaged where they are too many."""
+    values = small.float() / 255
+    values = values if values.shape[-1] == side else avg_pool2d(values, values.shape[-1] // side)
+    return values - values.mean((2, 3), keepdim=True)
 
 
 def _frequencies(small: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selfsight.data.sources import open_images
+from selfsight.data.sources import listing, open_images
 
 
 def noise(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:
@@ -292,3 +292,19 @@ def test_sentences_for_bad_input(tmp_path: Path) -> None:
         path.write_bytes(b"")
     with pytest.raises(ValueError, match=r"none of the 4 images can be read; .* \(an empty file\)"):
         open_images(root)
+
+
+def test_a_sample_is_looked_at_first_in_a_large_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "MAX_SCANNED", 20)
+    monkeypatch.setattr(listing, "SAMPLE", 5)
+    for i in range(40):
+        save(tmp_path / f"{i:02}.png", noise(16, 16, 1, seed=i))
+    assert open_images(tmp_path).pixels.shape == (40, 16, 16, 1)
+    (tmp_path / "07.png").write_bytes(b"")
+    save(tmp_path / "11.png", noise(16, 16))
+    images = open_images(tmp_path)
+    assert images.pixels.shape == (39, 16, 16, 3)
+    assert "07.png (an empty file)" in notes(images)
+    assert (images.pixels[10] == noise(16, 16)).all()

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.data.decode import Batches, Coloured, all_grey, fill, plan, scan
+from selfsight.data.decode import Batches, Coloured, Plan, all_grey, fill, plan, scan
 from selfsight.data.imageset import Target
 from selfsight.data.store import decoded, fingerprint
+
+MAX_SCANNED = 20_000
+SAMPLE = 5_000
 
 Size = int | tuple[int, int] | None
 
@@ -61,6 +64,12 @@ def file_identity(path: Path) -> str:
     return f"{path.absolute()} {status.st_size} {status.st_mtime_ns}"
 
 
+def _fingerprint(
+    wanted: Plan, identity: Callable[[NDArray[np.int64]], Iterable[str]], rows: NDArray[np.int64]
+) -> str:
+    return fingerprint([repr((wanted.shape, wanted.dtype.name)), *identity(rows)])
+
+
 def load_encoded(
     name: str,
     row_ids: NDArray[np.str_],
@@ -82,21 +91,24 @@ def load_encoded(
     Raises:
         ValueError: more than the share ``max_unreadable`` cannot be read, or none can.
     """
-    headers, bad = scan(batches, rows)
-    bad.check(rows, row_ids, max_unreadable, name)
-    good = np.array(sorted(headers), np.int64)
+    looked_at = rows
+    if len(rows) > MAX_SCANNED:  # the first look at a very large set is a sample
+        looked_at = rows[np.linspace(0, len(rows) - 1, SAMPLE).astype(np.int64)]
+    headers, bad = scan(batches, looked_at)
+    bad.check(looked_at, row_ids, max_unreadable, name)
+    good = rows[~np.isin(rows, list(bad.reasons))]
     wanted = plan(headers.values(), size, name)
-    del headers
     attempts = [wanted]
-    if wanted.channels == 3 and all_grey(batches, good, wanted):
+    if wanted.channels == 3 and all_grey(batches, np.array(sorted(headers)), wanted):
         attempts.insert(0, replace(wanted, channels=1, grey=True))
+    elif wanted.dtype == np.uint8 and wanted.channels == 1 and len(looked_at) < len(rows):
+        attempts = [replace(wanted, grey=True), replace(wanted, channels=3)]
     for attempt in attempts:
-        made_of = [repr((attempt.shape, attempt.dtype.name)), *identity(good)]
         try:
             pixels, said = decoded(
                 (len(good), *attempt.shape),
                 attempt.dtype,
-                partial(fingerprint, made_of),
+                partial(_fingerprint, attempt, identity, good),
                 partial(fill, batches=batches, rows=good, wanted=attempt),
             )
         except Coloured:
@@ -106,6 +118,6 @@ def load_encoded(
     bad.reasons.update(broken)
     bad.check(rows, row_ids, max_unreadable, name)
     notes = [*bad.notes(row_ids), *wanted.notes]
-    if attempt.grey:
+    if attempt.grey and wanted.channels == 3:
         notes.append("Every image is stored in colour but is grey: one channel was kept.")
     return Loaded(pixels, good[~np.isin(good, list(broken))], tuple(notes))
