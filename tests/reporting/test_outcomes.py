@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from selfsight.reporting.outcomes import choices, confusion_sections, number_sections
+from selfsight.reporting.outcomes import confusion_sections, number_sections
 from selfsight.reporting.reading import read_run
 
 
@@ -84,16 +84,3 @@ def test_damaged_predictions_are_named(numbers: Path) -> None:
     (numbers / "predictions.parquet").write_bytes(b"PAR1")
     with pytest.raises(ValueError, match=r"predictions\.parquet"):
         number_sections([read_run(numbers)], {})
-
-
-def test_choices_are_told_over_the_draws(make_run, tmp_path: Path) -> None:
-    place = {"data": "digits", "target": "digit", "probe": "knn", "label_fraction": 0.1}
-    made = [
-        {**place, "weights": "trained", "choice": {"chosen": True, "k": k, "temperature": 0.1}}
-        for k in (5, 1)
-    ]
-    made.append({**place, "weights": "pixels", "choice": {"chosen": False, "k": 1}})
-    run = changed(make_run(tmp_path / "run"), choices=made)
-    trained, pixels = choices(read_run(run))
-    assert trained["choice"] == "k 5, 1"
-    assert pixels["choice"] == "k 1 (fixed default)"

@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.reporting.figures import Figure, escaped, figure, rounded
+from selfsight.reporting.pictures import sprites
+from selfsight.reporting.reading import RunContents
+from selfsight.reporting.wording import listed, number
 
 
 def map_figure(places: NDArray[Any], categories: Sequence[tuple[str, NDArray[np.int64]]]) -> Figure:
@@ -78,3 +81,95 @@ def _map_layout(traces: list[dict[str, Any]]) -> Figure:
         dragmode="zoom",
         hovermode="closest",
     )
+
+
+def map_section(
+    run: RunContents, key: str, figures: dict[str, Figure], blocks: dict[str, Any], most: int
+) -> dict[str, Any]:
+    """The embedding map of a run, with thumbnails on hover; at most ``most`` points."""
+    section: dict[str, Any] = {"name": run.name, "id": "", "missing": "", "legend": []}
+    if run.map is None or not len(run.map["x"]):
+        section["missing"] = (
+            "There is no representations/map.npz: the map is made by `selfsight evaluate`."
+        )
+        return section
+    arrays = run.map
+    if len(arrays["x"]) > most:
+        rows = np.sort(np.random.default_rng(0).permutation(len(arrays["x"]))[:most])
+        arrays = {name: array[rows] for name, array in arrays.items()}
+    targets = [str(text) for text in arrays.get("target", np.zeros(0, str))]
+    values = _numbers(targets, run)
+    name = f"map-{key}"
+    if values is not None:
+        figures[name] = number_map_figure(arrays["x"], values)
+        colour = "the colour is the target's value"
+    else:
+        categories = _categories(targets, len(arrays["x"]))
+        figures[name] = map_figure(arrays["x"], categories)
+        if len(categories) > 1:
+            section["legend"] = [
+                (text, color_of_category(at, text), at // 10 % 3, number(len(rows)))
+                for at, (text, rows) in enumerate(categories)
+            ]
+        colour = "the colour is the target; click a name to hide it" if targets else "no target"
+    block: dict[str, Any] = {}
+    for column in ("target", "row_ids", "splits"):
+        if column in arrays:
+            block[column] = [str(text) for text in arrays[column]]
+    thumbnails = arrays.get("thumbnails")
+    if thumbnails is not None and thumbnails.ndim == 4:
+        sheet = sprites(thumbnails, most_bytes=most * 300)
+        block["sheet"] = {
+            "uri": sheet.uri, "columns": sheet.columns, "rows": sheet.rows,
+            "width": sheet.width, "height": sheet.height, "crisp": sheet.crisp,
+        }  # fmt: skip
+    blocks[f"{name}-data"] = block
+    of = listed(sorted(set(block.get("splits", [])))) if block.get("splits") else ""
+    section |= {
+        "id": name,
+        "data": f"{name}-data",
+        "alt": f"Scatter of {len(arrays['x'])} images by their representation.",
+        "sentence": f"{number(len(arrays['x']))} {of} images, placed by their representation: near "
+        f"each other where the backbone finds them alike ({colour}). Point at one to see it. "
+        "Distances between far groups mean little.",
+    }
+    return section
+
+
+def color_of_category(at: int, name: str) -> str:
+    return "--other-names" if name == "other" and at == 9 else f"--class-{at % 10}"
+
+
+def _numbers(targets: list[str], run: RunContents) -> NDArray[np.float64] | None:
+    """The targets as numbers where the run's target is one."""
+    if run.splits is None or run.splits.kind != "number":
+        return None
+    values = []
+    for text in targets:
+        try:
+            values.append(float(text.split(",")[0].strip(" []")))
+        except ValueError:
+            values.append(np.nan)
+    return np.array(values)
+
+
+def _categories(targets: list[str], count: int) -> list[tuple[str, NDArray[np.int64]]]:
+    """Names and their rows; of more than 20 the 9 most frequent, the rest together as "other"."""
+    if not targets:
+        return [("images", np.arange(count))]
+    frequent: dict[str, int] = {}
+    for text in targets:
+        frequent[text] = frequent.get(text, 0) + 1
+    names = sorted(frequent, key=lambda text: -frequent[text])
+    shown = names if len(names) <= 20 else names[:9]
+    shown = sorted(
+        shown, key=lambda text: (not text.isdigit(), int(text) if text.isdigit() else 0, text)
+    )
+    found = [
+        (text or "unknown", np.flatnonzero(np.array([t == text for t in targets])))
+        for text in shown
+    ]
+    if len(shown) < len(names):
+        rest = np.array([text not in set(shown) for text in targets])
+        found.append(("other", np.flatnonzero(rest)))
+    return found

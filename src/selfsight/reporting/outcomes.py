@@ -19,7 +19,7 @@ from selfsight.reporting.figures import (
 )
 from selfsight.reporting.questions import PROBE_ORDER
 from selfsight.reporting.reading import Confusion, RunContents
-from selfsight.reporting.wording import fraction_text, number, probe_name, share_text, weights_name
+from selfsight.reporting.wording import number, probe_name, share_text
 from selfsight.run_folder import RunFolder
 
 Section = dict[str, Any]
@@ -88,34 +88,6 @@ def number_sections(runs: Sequence[RunContents], figures: dict[str, Figure]) -> 
                 what = title if kind == "predicted" else f"{start}Its residuals"
                 sections.append({"id": name, "title": what})
     return sections
-
-
-def choices(run: RunContents) -> list[dict[str, str]]:
-    """What each probe chose: over the label draws, by probe, weights and share."""
-    together: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for entry in run.results.choices if run.results else []:
-        key = tuple(
-            entry.get(name) for name in ("data", "target", "probe", "weights", "label_fraction")
-        )
-        chosen = entry.get("choice")
-        if isinstance(chosen, dict):
-            together.setdefault(key, []).append(chosen)
-    rows = []
-    for (data, target, probe, weights, share), made in together.items():
-        names = [n for n in made[0] if n not in ("chosen", "temperature", "thresholds")]
-        texts = [f"{name} {_alike([_short(one.get(name)) for one in made])}" for name in names]
-        if not all(one.get("chosen", True) for one in made):
-            texts.append("(fixed default)")
-        rows.append(
-            {
-                "of": " · ".join(str(part) for part in (target, data) if part),
-                "probe": probe_name(probe),
-                "weights": weights_name(str(weights)),
-                "fraction": fraction_text(share),
-                "choice": " ".join(texts),
-            }
-        )
-    return rows
 
 
 def _order(confusion: Confusion) -> tuple[int, float]:
@@ -190,11 +162,3 @@ def _scatter(
         "hovertemplate": f"true %{{x:.4~g}}<br>{escaped(title)} %{{y:.4~g}}<extra></extra>",
     }
     return figure([line, points], 320, xaxis=axis("true"), yaxis=axis(title))
-
-
-def _alike(texts: list[str]) -> str:
-    return texts[0] if len(set(texts)) == 1 else ", ".join(texts)
-
-
-def _short(value: Any) -> str:
-    return number(float(value)) if isinstance(value, int | float) else str(value)

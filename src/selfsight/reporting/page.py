@@ -9,10 +9,19 @@ from typing import Any
 
 import yaml
 
+from selfsight.reporting.facts import (
+    differing_settings,
+    differing_views,
+    environment_rows,
+    facts,
+    method_of,
+)
 from selfsight.reporting.figures import results_figure
 from selfsight.reporting.headline import SINGLE_SEED, further, headline, main_questions
 from selfsight.reporting.labelfree import measure_tables, ranking
-from selfsight.reporting.outcomes import choices, confusion_sections, number_sections
+from selfsight.reporting.maps import map_section
+from selfsight.reporting.outcomes import confusion_sections, number_sections
+from selfsight.reporting.protocol import choices, protocol_sentences, readings
 from selfsight.reporting.questions import Question, questions_of
 from selfsight.reporting.reading import RunContents, read_run
 from selfsight.reporting.rendering import write_page
@@ -22,20 +31,9 @@ from selfsight.reporting.sections import (
     collapse_warning,
     curve_sections,
     data_section,
-    map_section,
-    protocol_sentences,
-    readings,
     views_section,
 )
-from selfsight.reporting.tables import (
-    differing_settings,
-    differing_views,
-    environment_rows,
-    facts,
-    label_tables,
-    method_of,
-    results_table,
-)
+from selfsight.reporting.tables import label_tables, results_table
 from selfsight.reporting.wording import listed, method_name, metric_name, probe_name, value_text
 from selfsight.run_folder import RunFolder
 
