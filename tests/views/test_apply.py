@@ -58,8 +58,8 @@ KINDS = [
 
 @pytest.mark.parametrize(("channels", "dtype", "side"), KINDS)
 def test_both_paths_make_the_same_views(channels: int, dtype: torch.dtype, side: int) -> None:
-    images, known = batch(23, side, channels, dtype), statistics(channels)
-    keys = keys_of(0, 7, torch.arange(23))
+    images, known = batch(13, side, channels, dtype), statistics(channels)
+    keys = keys_of(0, 7, torch.arange(13))
     for view in (EVERYTHING, View(hue=0.0), View(color=0.0), View(color=1.0, size=0.6)):
         found = make_views(images, keys, [view], known)[0]
         wanted = without_a_branch(images, keys, view, known)
@@ -211,9 +211,8 @@ def test_mistakes_are_named() -> None:
         make_views(torch.zeros(2, 1, 8, 8, dtype=torch.int64), keys, [View()], statistics(1))
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_compiles_to_one_graph(dtype: torch.dtype) -> None:
-    images, known = batch(5, 24, 3, dtype), statistics(3)
+def test_compiles_to_one_graph() -> None:
+    images, known = batch(5, 24, 3, torch.uint8), statistics(3)
     keys = keys_of(0, 0, torch.arange(5))
     views = [EVERYTHING.updated({"noise": 0.0}), View(size=0.5)]
     torch._dynamo.reset()

@@ -13,7 +13,7 @@ from selfsight.draws import keys_of
 from selfsight.views.drawing import blur_kernel, draw, draw_channels
 from selfsight.views.settings import View
 
-KEYS = keys_of(3, 5, torch.arange(20_000))
+KEYS = keys_of(3, 5, torch.arange(10_000))
 
 
 def uniform_distance(values: torch.Tensor, low: float, high: float) -> float:
@@ -52,7 +52,7 @@ def test_events_have_their_probabilities() -> None:
         (drawn.blurred, 0.5),
         (drawn.solarized, 0.0),
     ):
-        assert float(hits.float().mean()) == pytest.approx(chance, abs=0.015)
+        assert float(hits.float().mean()) == pytest.approx(chance, abs=0.02)
 
 
 def test_certain_and_impossible_events() -> None:
@@ -74,12 +74,12 @@ def test_views_and_settings_have_draws_of_their_own() -> None:
     view = View(rotation=10)
     first, second = draw(view, KEYS, 0, 64, 64), draw(view, KEYS, 1, 64, 64)
     correlation = torch.corrcoef(torch.stack([first.angle, second.angle]))[0, 1]
-    assert abs(float(correlation)) < 0.03
+    assert abs(float(correlation)) < 0.04
     changed = draw(view.updated({"flip": 0.9, "crop_scale": None}), KEYS, 0, 64, 64)
     assert torch.equal(first.angle, changed.angle)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     st.integers(1, 300),
     st.integers(1, 300),
@@ -88,7 +88,7 @@ def test_views_and_settings_have_draws_of_their_own() -> None:
 )
 def test_boxes_lie_in_the_image(height: int, width: int, scale: float, ratio: float) -> None:
     view = View(crop_scale=(scale, 1.0), crop_ratio=(ratio, 1 / ratio))
-    top, left, box_height, box_width = draw(view, KEYS[:500], 0, height, width).boxes.unbind(1)
+    top, left, box_height, box_width = draw(view, KEYS[:200], 0, height, width).boxes.unbind(1)
     assert bool((top >= 0).all() and (left >= 0).all())
     assert bool((box_height >= 1).all() and (box_width >= 1).all())
     assert bool((top + box_height <= height + 1e-3).all())

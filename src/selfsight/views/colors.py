@@ -18,6 +18,9 @@ from selfsight.views.scratch import New, fresh
 GRAY = (0.2989, 0.587, 0.114)
 """Shares of red, green and blue in the grey of a pixel (ITU-R BT.601, as in torchvision)."""
 
+_SHARES = torch.tensor(GRAY)
+_CORNERS = torch.tensor([0.0, -2.0, 2.0])[:, None, None]
+
 
 def adjust_brightness(images: Tensor, factor: Tensor, *, clamp: bool = True) -> Tensor:
     """``clamp(f x)`` to [0, 1]; factor 1 changes nothing. Any number of channels.
@@ -70,7 +73,7 @@ def gray(images: Tensor, new: New = fresh) -> Tensor:
 def mean_gray(images: Tensor) -> Tensor:
     """The mean grey of each image ``(B,)``."""
     means = images.mean((2, 3))
-    return means @ constant(GRAY, images) if images.shape[1] == 3 else means.mean(1)
+    return means @ _on(_SHARES, images) if images.shape[1] == 3 else means.mean(1)
 
 
 def brightness_(images: Tensor, black: Tensor, clamp: bool = True, new: New = fresh) -> Tensor:
@@ -111,8 +114,7 @@ def hue_(images: Tensor, turn: Tensor, *, far: bool = True, new: New = fresh) ->
     along = torch.add(green, blue, out=new(*plane)).sub_(red).sub_(low).add_(chroma)
     along = torch.copysign(along, torch.sub(green, blue, out=new(*plane)))
     along.div_(chroma.clamp_min(1e-12)).add_((6 * turn)[:, None, None])
-    corners = constant((0.0, -2.0, 2.0), images)[:, None, None]
-    away = torch.add(along[:, None], corners, out=new(count, 3, height, width))
+    away = torch.add(along[:, None], _on(_CORNERS, images), out=new(count, 3, height, width))
     # ||t| - 3| is 3 minus the distance, for |t| up to 6; nothing is lost by the clamp up to 7.
     away.abs_().sub_(3.0).abs_()
     if far:
@@ -123,7 +125,11 @@ def hue_(images: Tensor, turn: Tensor, *, far: bool = True, new: New = fresh) ->
 
 def constant(values: Sequence[float], like: Tensor) -> Tensor:
     """A few float32 numbers on the device of ``like``, without waiting for it."""
-    return torch.tensor(values, dtype=torch.float32).to(like.device, non_blocking=True)
+    return _on(torch.tensor(values, dtype=torch.float32), like)
+
+
+def _on(values: Tensor, like: Tensor) -> Tensor:
+    return values.to(like.device, non_blocking=True)
 
 
 def wide(values: Tensor) -> Tensor:
