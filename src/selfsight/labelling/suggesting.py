@@ -277,7 +277,7 @@ def _table(
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["row_id", name])
     if settings.labels is not None and target is not None:
-        for row in np.flatnonzero(target.known):
+        for row in np.flatnonzero(target.known).tolist():
             rows.writerow([images.row_ids[row], _cell(target, row)])
     rows.writerows([row_id, ""] for row_id in ids)
     return text.getvalue()

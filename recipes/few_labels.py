@@ -1,0 +1,355 @@
+"""What a few labels add to self-supervision: three tables, each row kept once it is measured.
+
+    python recipes/few_labels.py --data ../shared/data --out runs/few-labels
+
+* ``joined``: self-supervision alone, with the supervision layer, with the same-class correlation,
+  with both, and training from scratch, on CIFAR-10 (1 % and 10 % of the labels), xsdd (10 a class)
+  and deeppcb (5 %).
+* ``suggest``: a linear probe on images that `suggest` picked beside as many drawn at random.
+* ``fixmatch``: FixMatch from the self-supervised run beside FixMatch from scratch, equal steps.
+
+Every arm is measured in the same way: a linear probe on its frozen backbone, fitted on the labels
+that its training read, scored on the test split once. Differences are paired by draw of labels and
+by test image. A row is written when it is measured and never again: the same command goes on
+where it was stopped. ``--scale smoke`` only shows that it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from selfsight.data.imageset import ImageSet, Target, choose_target
+from selfsight.data.sources import open_images
+from selfsight.data.splits import few_labels
+from selfsight.evaluation.folds import groups_of
+from selfsight.evaluation.intervals import bootstrap_weights, interval
+from selfsight.evaluation.probes import PROBES, Subset
+from selfsight.evaluation.representations import Representations, represent
+from selfsight.evaluation.tasks import TASKS, score
+from selfsight.labelling import choosing
+from selfsight.run_folder import read_json, write_json, write_text
+from selfsight.training.pretrain import choose_device, pretrain
+from selfsight.training.run import Run
+from selfsight.training.settings import Pretrain
+
+
+@dataclass(frozen=True)
+class Task:
+    """Images, the share of their labels, and how long to train on them."""
+
+    name: str
+    data: str
+    target: str
+    fraction: float
+    side: int
+    limit: int | None
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of everything; the same for all arms."""
+
+    tasks: tuple[Task, ...]
+    network: dict[str, Any]
+    batch_size: int
+    draws: int
+    suggest_draws: int
+    fixmatch_epochs: int
+    fixmatch_draws: int
+
+
+SMALL = {"backbone": "resnet20", "network.widths": (16, 32, 64), "network.depths": (1, 1, 1)}
+SCALES = {
+    "smoke": Scale(
+        (
+            Task("cifar10, 10 %", "cifar10", "label", 0.1, 32, 300, 1),
+            Task("xsdd, 10 a class", "xsdd", "label", 0.072, 32, 300, 1),
+            Task("deeppcb, 5 %", "deeppcb", "labels", 0.05, 32, 300, 1),
+        ),
+        {"backbone": "resnet20", "network.widths": (8, 16), "network.depths": (1, 1)},
+        batch_size=64,
+        draws=2,
+        suggest_draws=2,
+        fixmatch_epochs=1,
+        fixmatch_draws=2,
+    ),
+    "cpu": Scale(
+        (
+            Task("cifar10, 1 %", "cifar10", "label", 0.01, 32, 8000, 20),
+            Task("cifar10, 10 %", "cifar10", "label", 0.1, 32, 8000, 20),
+            Task("xsdd, 10 a class", "xsdd", "label", 0.072, 48, None, 60),
+            Task("deeppcb, 5 %", "deeppcb", "labels", 0.05, 64, None, 20),
+        ),
+        SMALL,
+        batch_size=128,
+        draws=3,
+        suggest_draws=10,
+        fixmatch_epochs=20,
+        fixmatch_draws=3,
+    ),
+    "gpu": Scale(
+        (
+            Task("cifar10, 1 %", "cifar10", "label", 0.01, 32, None, 100),
+            Task("cifar10, 10 %", "cifar10", "label", 0.1, 32, None, 100),
+            Task("xsdd, 10 a class", "xsdd", "label", 0.072, 64, None, 300),
+            Task("deeppcb, 5 %", "deeppcb", "labels", 0.05, 128, None, 100),
+        ),
+        {"backbone": "resnet18"},
+        batch_size=256,
+        draws=5,
+        suggest_draws=10,
+        fixmatch_epochs=100,
+        fixmatch_draws=3,
+    ),
+}
+ARMS: dict[str, dict[str, Any]] = {
+    "self-supervision": {},
+    "+ supervision": {"supervision.weight": 1.0},
+    "+ correlation": {"supervision.correlation": 1.0},
+    "+ both": {"supervision.weight": 1.0, "supervision.correlation": 1.0},
+    "from scratch": {},
+}
+SHARE = 0.25
+
+
+class Bench:
+    """Trains, measures and keeps rows, each once."""
+
+    def __init__(self, scale: Scale, data: Path, out: Path, device: str) -> None:
+        self.scale, self.data, self.out, self.device = scale, data, out, device
+        self._images: dict[tuple[str, int, int | None], ImageSet] = {}
+
+    def images(self, task: Task) -> ImageSet:
+        key = (task.data, task.side, task.limit)
+        if key not in self._images:
+            self._images = {
+                key: open_images(
+                    self.data / task.data,
+                    target=task.target,
+                    image_size=task.side,
+                    limit=task.limit,
+                )
+            }
+        return self._images[key]
+
+    def row(self, name: str) -> Path:
+        return self.out / "rows" / (name.replace(" ", "-").replace("%", "pc") + ".json")
+
+    def train(self, task: Task, name: str, method: str, **changes: Any) -> Run:
+        """A run in its own folder; the same call resumes it, or takes it as it is."""
+        base = Pretrain.model_validate({"method": method, "data": str(self.data / task.data)})
+        settings = base.updated(
+            {
+                "target": task.target,
+                "image_size": task.side,
+                "limit": task.limit,
+                "epochs": task.epochs,
+                "batch_size": self.scale.batch_size,
+                "monitor_images": 0,
+                "device": self.device,
+                "out": str(self.out / "runs" / name.replace(" ", "-").replace("%", "pc")),
+                **({} if "init" in changes else self.scale.network),
+                **changes,
+            }
+        )
+        return pretrain(settings, self.images(task))
+
+    def represented(self, run: Run, images: ImageSet, rows: Any) -> Representations:
+        device = choose_device(self.device)
+        values = represent(run.backbone(), images, rows, run.statistics, device=device)
+        return Representations.of(values, rows, images.rows("train"))
+
+    def measure(self, run: Run, task: Task, fraction: float, seed: int) -> list[float]:
+        """The headline metric on test, and on bootstrap replicates of it."""
+        images = self.images(task)
+        target = target_of(images, task)
+        labelled = few_labels(target, images.rows("train"), fraction, seed, images.groups)
+        rows = images.rows("train", "test")
+        return probed(self.represented(run, images, rows), images, target, labelled, seed)
+
+
+def target_of(images: ImageSet, task: Task) -> Target:
+    target = choose_target(images, task.target)
+    assert target is not None
+    return target
+
+
+def probed(
+    found: Representations, images: ImageSet, target: Target, labelled: Any, seed: int
+) -> list[float]:
+    subset = Subset(
+        kind=target.kind,
+        features=found.at(labelled),
+        mean=found.mean,
+        scale=found.scale,
+        values=target.values[labelled],
+        groups=groups_of(images.groups, labelled),
+        outputs=len(target.names),
+        seed=seed,
+    )
+    fitted = PROBES["linear"](subset)
+    rows = images.rows("test")
+    rows = rows[target.known[rows]]
+    weights = bootstrap_weights(groups_of(images.groups, rows))
+    output = fitted.predict(found.at(rows)).float().cpu().numpy()
+    values = score(target, output, rows, weights, fitted.thresholds)
+    return [float(v) for v in values[TASKS[target.kind].headline, None]]
+
+
+def joined(bench: Bench) -> Iterator[str]:
+    """Rows of self-supervision with and without labels."""
+    for task in bench.scale.tasks:
+        for seed in range(bench.scale.draws):
+            for arm, changes in ARMS.items():
+                path = bench.row(f"joined {task.name} {arm} {seed}")
+                if path.is_file():
+                    continue
+                if arm == "self-supervision":
+                    run = bench.train(task, f"{task.data} plain", "simclr")
+                else:
+                    labels = {
+                        "supervision.label_fraction": task.fraction,
+                        "supervision.label_seed": seed,
+                        "supervision.labelled_share": SHARE,
+                    }
+                    method = "supervised" if arm == "from scratch" else "simclr"
+                    name = f"{task.name} {arm} {seed}"
+                    run = bench.train(task, name, method, **labels, **changes)
+                scores = bench.measure(run, task, task.fraction, seed)
+                write_json(path, {"task": task.name, "arm": arm, "draw": seed, "scores": scores})
+                yield f"{task.name}, {arm}, draw {seed}: {scores[0]:.4f}"
+
+
+def suggest(bench: Bench) -> Iterator[str]:
+    """Rows of a linear probe on suggested and on random images, CIFAR-10."""
+    task = next(t for t in bench.scale.tasks if t.data == "cifar10")
+    images = bench.images(task)
+    target = target_of(images, task)
+    pool = images.rows("train")
+    found: Representations | None = None
+    for count in (40, 100):
+        for draw in range(bench.scale.suggest_draws):
+            for arm in ("random", "typical", "coverage"):
+                path = bench.row(f"suggest {count} labels {arm} {draw}")
+                if path.is_file():
+                    continue
+                if found is None:
+                    run = bench.train(task, f"{task.data} plain", "simclr")
+                    found = bench.represented(run, images, images.rows("train", "test"))
+                picker = choosing.Picker(
+                    choosing.unit_vectors(found.at(pool)),
+                    np.zeros(len(pool), np.bool_),
+                    np.arange(len(pool)),
+                )
+                if arm == "random":
+                    choosing.at_random(picker, count, seed=draw)
+                elif arm == "typical":
+                    choosing.typical(picker, count, seed=draw)
+                else:
+                    first = int(np.random.default_rng(draw).integers(len(pool)))
+                    picker.pick(first)
+                    choosing.k_centre(picker, count - 1)
+                labelled = np.sort(pool[np.array(picker.chosen)])
+                scores = probed(found, images, target, labelled, draw)
+                name = f"cifar10, {count} labels"
+                write_json(path, {"task": name, "arm": arm, "draw": draw, "scores": scores})
+                yield f"{name}, {arm}, draw {draw}: {scores[0]:.4f}"
+
+
+def fixmatch(bench: Bench) -> Iterator[str]:
+    """Rows of FixMatch from the run and from scratch, after equally many steps in all."""
+    task = next(t for t in bench.scale.tasks if t.data == "cifar10")
+    for count in (40, 250):
+        for seed in range(bench.scale.fixmatch_draws):
+            for arm in ("from scratch", "from the run"):
+                path = bench.row(f"fixmatch {count} labels {arm} {seed}")
+                if path.is_file():
+                    continue
+                fraction = count / len(bench.images(task).rows("train"))
+                changes: dict[str, Any] = {
+                    "supervision.label_fraction": fraction,
+                    "supervision.label_seed": seed,
+                    "epochs": bench.scale.fixmatch_epochs,
+                }
+                if arm == "from scratch":
+                    changes["epochs"] += task.epochs
+                else:
+                    plain = bench.train(task, f"{task.data} plain", "simclr")
+                    changes["init"] = str(plain.folder.path)
+                run = bench.train(task, f"fixmatch {count} {arm} {seed}", "fixmatch", **changes)
+                scores = bench.measure(run, task, fraction, seed)
+                name = f"cifar10, {count} labels"
+                write_json(path, {"task": name, "arm": arm, "draw": seed, "scores": scores})
+                yield f"fixmatch, {name}, {arm}, draw {seed}: {scores[0]:.4f}"
+
+
+PARTS = {"joined": joined, "suggest": suggest, "fixmatch": fixmatch}
+CONTROLS = {"joined": "self-supervision", "suggest": "random", "fixmatch": "from scratch"}
+
+
+def table(bench: Bench, part: str) -> str:
+    """Means with 95 % intervals, and paired differences to the part's control, in Markdown."""
+    rows: dict[str, dict[str, dict[int, list[float]]]] = {}
+    for path in sorted((bench.out / "rows").glob(f"{part}-*.json")):
+        row = read_json(path)
+        rows.setdefault(row["task"], {}).setdefault(row["arm"], {})[row["draw"]] = row["scores"]
+    lines = [f"| {part} | arm | draws | score | difference to {CONTROLS[part]} |"]
+    lines.append("| --- | --- | --- | --- | --- |")
+    for task, arms in rows.items():
+        groups = test_groups(bench, task)
+        control = arms.get(CONTROLS[part], {})
+        for arm, draws in arms.items():
+            value = interval(np.array([draws[d] for d in sorted(draws)]), groups)
+            cells = [task, arm, str(len(draws)), shown(value.mean, value.half)]
+            both = sorted(set(draws) & set(control))
+            if arm != CONTROLS[part] and both:
+                apart = np.array([draws[d] for d in both]) - np.array([control[d] for d in both])
+                difference = interval(apart, groups)
+                cells.append(f"{shown(difference.mean, difference.half)}, {difference.verdict()}")
+            else:
+                cells.append("")
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def test_groups(bench: Bench, name: str) -> int:
+    data = name.split(",")[0]
+    task = next(t for t in bench.scale.tasks if t.data == data)
+    images = bench.images(task)
+    return len(np.unique(groups_of(images.groups, images.rows("test"))))
+
+
+def shown(mean: float, half: float) -> str:
+    return f"{100 * mean:.1f} ± {100 * half:.1f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, default=Path("runs/few-labels"))
+    parser.add_argument("--scale", choices=SCALES, default="auto")
+    parser.add_argument("--part", choices=PARTS, nargs="*", default=list(PARTS))
+    parser.add_argument("--device", default="auto")
+    given = parser.parse_args()
+    scale = given.scale
+    if scale == "auto":
+        scale = "gpu" if torch.cuda.is_available() else "cpu"
+    bench = Bench(SCALES[scale], given.data, given.out / scale, given.device)
+    for part in given.part:
+        for line in PARTS[part](bench):
+            print(line, flush=True)
+        text = table(bench, part)
+        write_text(bench.out / f"{part}.md", text + "\n")
+        print(f"\n{text}\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()
