@@ -1,7 +1,7 @@
 """Squared Frobenius norms of products, from the smaller of the two Gram matrices.
 
-``||A'B||_F^2 = <AA', BB'>_F`` and ``||A'A||_F^2 = ||AA'||_F^2``: with fewer rows than columns the
-N x N side is cheaper than the D x D side. Rows are summed in the input's precision, then added in
+``||A'A||_F^2 = ||AA'||_F^2``: with fewer rows than columns the N x N side is cheaper than the D x D
+side. Rows are summed in the input's precision, then added in
 float64: one fp32 sum over all entries would lose four digits to cancellation in the callers.
 """
 
@@ -13,38 +13,20 @@ import torch
 from torch import Tensor
 
 
-def sum_of_squares_between(a: Tensor, b: Tensor) -> Tensor:
-    """``||A'B||_F^2`` of two ``(N, D)`` tensors: 0-d, float64, differentiable once."""
-    if 4 * a.shape[0] < 3 * a.shape[1]:
-        total: Tensor = _Between.apply(a, b)  # type: ignore[no-untyped-call]
-        return total
-    return _summed((a.T @ b).square())
-
-
 def sum_of_squares_within(a: Tensor) -> Tensor:
     """``||A'A||_F^2`` of an ``(N, D)`` tensor: 0-d, float64, differentiable once."""
     total: Tensor = _Within.apply(a)  # type: ignore[no-untyped-call]
     return total
 
 
-def _summed(squares: Tensor) -> Tensor:
-    return squares.sum(1).double().sum()
+def summed(values: Tensor) -> Tensor:
+    """The sum of a matrix: rows in its own precision, then float64."""
+    return values.sum(1).double().sum()
 
 
-class _Between(torch.autograd.Function):
-    """Both Gram matrices are symmetric, so each gradient is one product instead of two."""
-
-    @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
-        left, right = a @ a.T, b @ b.T
-        ctx.save_for_backward(a, b, left, right)
-        return _summed(left * right)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        a, b, left, right = ctx.saved_tensors
-        scale = 2.0 * grad.to(a.dtype)
-        return (right @ a).mul_(scale), (left @ b).mul_(scale)
+def summed_squares(values: Tensor) -> Tensor:
+    """The sum of the squares of a matrix, with no matrix of squares."""
+    return torch.linalg.vector_norm(values, dim=1).double().square().sum()
 
 
 class _Within(torch.autograd.Function):
@@ -52,7 +34,7 @@ class _Within(torch.autograd.Function):
     def forward(ctx: Any, a: Tensor) -> Tensor:
         small = a @ a.T if a.shape[0] < a.shape[1] else a.T @ a
         ctx.save_for_backward(a, small)
-        return _summed(small.square())
+        return summed_squares(small)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from selfsight.data.imageset import TargetSpec
 from selfsight.distributed import gather
-from selfsight.gram import sum_of_squares_between
+from selfsight.gram import summed, summed_squares
 from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
 from selfsight.networks.backbones import Backbone, each_view
 from selfsight.networks.heads import mlp
@@ -35,12 +35,8 @@ def barlow_twins_loss(
     Returns:
         ``loss`` and its terms ``invariance`` and ``redundancy``, 0-d tensors.
     """
-    n = first.shape[0]
     a, b = standardised(first, eps), standardised(second, eps)
-    diagonal = (a * b).sum(0) / n
-    invariance = (1.0 - diagonal).square().sum()
-    total = sum_of_squares_between(a, b) / n**2
-    redundancy = (total - diagonal.double().square().sum()).to(first.dtype)
+    invariance, redundancy = _Terms.apply(a, b)  # type: ignore[no-untyped-call]
     return {
         "loss": invariance + redundancy_weight * redundancy,
         "invariance": invariance,
@@ -50,8 +46,60 @@ def barlow_twins_loss(
 
 def standardised(z: Tensor, eps: float) -> Tensor:
     """Columns of ``(N, D)`` with mean 0 and (biased) variance 1."""
-    centred = z - z.mean(0)
-    return centred * torch.rsqrt(centred.square().mean(0) + eps)
+    out: Tensor = _Standardised.apply(z, eps)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _Standardised(torch.autograd.Function):
+    """Keeps its output alone for backward, which the loss keeps anyway."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, eps: float) -> Tensor:
+        out = z - z.mean(0)
+        scale = torch.rsqrt(torch.linalg.vector_norm(out, dim=0).square() / len(z) + eps)
+        out = out.mul_(scale)
+        ctx.save_for_backward(out, scale)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        out, scale = ctx.saved_tensors
+        along = (grad * out).mean(0)
+        return torch.addcmul(grad - grad.mean(0), out, along, value=-1.0).mul_(scale), None
+
+
+class _Terms(torch.autograd.Function):
+    """``sum_i (1 - C_ii)^2`` and ``sum_i sum_{j != i} C_ij^2`` of ``C = A'B / N``."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        n, d = a.shape
+        if 4 * n < 3 * d:
+            left, right = a @ a.T, b @ b.T
+            total = summed(left * right)
+            diagonal = (a * b).sum(0).div_(n)
+            ctx.save_for_backward(a, b, diagonal, left, right)
+        else:
+            c = a.T @ b
+            total = summed_squares(c)
+            diagonal = c.diagonal() / n
+            ctx.save_for_backward(a, b, diagonal, c)
+        redundancy = total / n**2 - diagonal.double().square().sum()
+        return (1.0 - diagonal).square().sum(), redundancy.to(a.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, invariance: Tensor, redundancy: Tensor) -> tuple[Tensor, Tensor]:
+        a, b, diagonal, *products = ctx.saved_tensors
+        n = a.shape[0]
+        scale = 2.0 * redundancy / n**2
+        on_diagonal = 2.0 * (invariance * (diagonal - 1.0) - redundancy * diagonal) / n
+        if len(products) == 2:
+            left, right = products
+            to_a, to_b = (right @ a).mul_(scale), (left @ b).mul_(scale)
+        else:
+            (c,) = products
+            to_a, to_b = (b @ c.T).mul_(scale), (a @ c).mul_(scale)
+        return to_a.addcmul_(b, on_diagonal), to_b.addcmul_(a, on_diagonal)
 
 
 class BarlowTwins(Method):
