@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -110,7 +111,7 @@ def together_figure(together: dict[str, dict[str, int]]) -> Figure:
 
 
 def _histogram(splits: Splits) -> Figure:
-    """The first number of the target in each split, over the same bins, as shares."""
+    """The first number of the target in each split, over the same bins."""
     first = {side: values[:, 0] for side, values in splits.numbers.items()}
     known = {side: v[np.isfinite(v)] for side, v in first.items() if np.isfinite(v).any()}
     everything = np.concatenate(list(known.values())) if known else np.zeros(1)
@@ -119,20 +120,29 @@ def _histogram(splits: Splits) -> Figure:
         edges = np.arange(whole[0] - 0.5, whole[-1] + 1.0)
     else:
         edges = np.histogram_bin_edges(everything, bins=24)
-    middles = (edges[1:] + edges[:-1]) / 2
+    counts = {side: np.histogram(values, edges)[0].tolist() for side, values in known.items()}
+    return bins_figure(edges.tolist(), counts)
+
+
+def bins_figure(edges: Sequence[float], counts: dict[str, list[int]]) -> Figure:
+    """Images in each bin of a number, as a share of each split.
+
+    Args:
+        edges: ``n + 1`` of the bins.
+        counts: split -> ``n`` counts.
+    """
     traces = []
-    for side, values in known.items():
-        counts, _ = np.histogram(values, edges)
+    for side, of_bins in counts.items():
+        whole = max(1, sum(of_bins))
         traces.append(
             {
                 "type": "bar",
-                "x": [rounded(x) for x in middles],
-                "y": [rounded(100 * count / len(values)) for count in counts],
+                "x": [rounded((low + high) / 2) for low, high in pairwise(edges)],
+                "y": [rounded(100 * count / whole) for count in of_bins],
                 "marker": {"color": f"var(--split-{side})"},
                 "customdata": [
-                    f"{number(low)} to {number(high)}<br>{side}: {number(int(count))} "
-                    f"of {number(len(values))}"
-                    for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
+                    f"{number(low)} to {number(high)}<br>{side}: {number(count)} of {number(whole)}"
+                    for (low, high), count in zip(pairwise(edges), of_bins, strict=True)
                 ],
                 "hovertemplate": "%{customdata} (%{y:.1f} %)<extra></extra>",
             }

@@ -76,6 +76,14 @@ def _sheet(thumbnails: NDArray[Any], side: int, quality: int = 85) -> Sprites:
     return Sprites(uri, columns, rows, *small, crisp=max(height, width) <= CRISP_BELOW)
 
 
+def display(pixels: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+    """Pixels of any type as uint8: 8-bit ones as they are, others from ``low`` to ``high``."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    scaled = (np.asarray(pixels, np.float64) - low) / max(high - low, 1e-12)
+    return (np.nan_to_num(scaled).clip(0, 1) * 255).round().astype(np.uint8)
+
+
 def _image(pixels: NDArray[Any]) -> Image.Image:
     """One channel is grey, two are red and green, of more than three the first three are shown."""
     pixels = np.asarray(pixels, np.uint8)
