@@ -102,8 +102,14 @@ def as_target(
 
 
 def groups_of(column: Any) -> NDArray[np.int64]:
-    """Numbers of the groups ``(N,)``; null and empty text are in no group, -1."""
-    return class_target("group", column.to_pylist()).values
+    """Numbers of the groups ``(N,)``; null, NaN, negative and empty text are in no group, -1."""
+    import pyarrow as pa
+
+    column = pa.chunked_array(column.chunks if isinstance(column, pa.ChunkedArray) else [column])
+    encoded = column.combine_chunks().dictionary_encode()
+    known = class_target("group", encoded.dictionary.to_pylist()).values
+    codes = encoded.indices.fill_null(-1).to_numpy().astype(np.int64)
+    return np.where(codes < 0, -1, known[codes]) if len(known) else codes
 
 
 def splits_of(column: Any, name: str) -> NDArray[np.str_]:
