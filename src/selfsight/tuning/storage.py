@@ -64,6 +64,7 @@ def database(url: str, heartbeat: int) -> optuna.storages.BaseStorage:
     import optuna
     from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
     from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.pool import NullPool
 
     scheme, _, rest = url.partition("://")
     if scheme == "postgresql":
@@ -73,6 +74,7 @@ def database(url: str, heartbeat: int) -> optuna.storages.BaseStorage:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return RDBStorage(
                 url,
+                engine_kwargs={"poolclass": NullPool},  # trials are long: no idle connections
                 heartbeat_interval=heartbeat,
                 grace_period=_SILENT * heartbeat,
                 heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(RETRIES),
