@@ -17,9 +17,21 @@ if TYPE_CHECKING:
     from selfsight.labelling.suggesting import Suggestions
     from selfsight.networks.backbones import Backbone
     from selfsight.training.run import Run
+    from selfsight.tuning.record import Tuned
 
 __version__ = "0.1.0"
-__all__ = ["METHODS", "evaluate", "load", "open_images", "pretrain", "report", "run", "suggest"]
+__all__ = [
+    "METHODS",
+    "evaluate",
+    "load",
+    "open_images",
+    "pretrain",
+    "report",
+    "run",
+    "suggest",
+    "tune_pretrain",
+    "tune_probe",
+]
 
 
 def open_images(source: str | Path, **options: Any) -> ImageSet:
@@ -84,6 +96,25 @@ def suggest(run: str | Path | Run, data: str | Path | None = None, **changes: An
     path = run if isinstance(run, str | Path) else run.folder.path
     base = suggesting.Suggest(run=str(path), data=None if data is None else str(data))
     return suggesting.suggest(base.updated(changes))
+
+
+def tune_probe(run: str | Path | Run, **changes: Any) -> Tuned | None:
+    """Searches the classifier on a run: see `selfsight.tuning.probe.tune_probe`."""
+    from selfsight.tuning import probe
+
+    path = run if isinstance(run, str | Path) else run.folder.path
+    return probe.tune_probe(probe.TuneProbe(run=str(path)).updated(changes))
+
+
+def tune_pretrain(method: str, data: str | Path | ImageSet, **changes: Any) -> Tuned | None:
+    """Searches a pretraining: see `selfsight.tuning.pretraining.tune_pretraining`."""
+    from selfsight.data.imageset import ImageSet
+    from selfsight.tuning import pretraining
+
+    images = data if isinstance(data, ImageSet) else None
+    name = data.name if isinstance(data, ImageSet) else str(data)
+    base = pretraining.TunePretraining.model_validate({"method": method, "data": name})
+    return pretraining.tune_pretraining(base.updated(changes), images)
 
 
 def report(runs: str | Path | Sequence[str | Path], out: str | Path | None = None) -> Path:
