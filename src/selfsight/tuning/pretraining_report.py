@@ -130,7 +130,8 @@ def _test(bench: Bench, chosen: Pretrain, default: Pretrain) -> dict[str, Any] |
             controls=controls,
             seed=bench.settings.seed,
             device=bench.settings.device,
-        )
+        ),
+        bench.images,
     )
     full = max(bench.settings.fractions)
     keys = ("probe", "metric", "mean", "low", "high")
