@@ -17,6 +17,7 @@ where it was stopped. ``--scale smoke`` only shows that it runs.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,8 @@ class Scale:
     suggest_draws: int
     fixmatch_epochs: int
     fixmatch_draws: int
+    held_out: int | None = None
+    """Test and validation images at most; None: all, as any number that is reported must have."""
 
 
 SMALL = {"backbone": "resnet20", "network.widths": (16, 32, 64), "network.depths": (1, 1, 1)}
@@ -80,6 +83,7 @@ SCALES = {
         suggest_draws=2,
         fixmatch_epochs=1,
         fixmatch_draws=2,
+        held_out=200,
     ),
     "cpu": Scale(
         (
@@ -130,18 +134,25 @@ class Bench:
     def images(self, task: Task) -> ImageSet:
         key = (task.data, task.side, task.limit)
         if key not in self._images:
-            self._images = {
-                key: open_images(
-                    self.data / task.data,
-                    target=task.target,
-                    image_size=task.side,
-                    limit=task.limit,
-                )
-            }
+            images = open_images(
+                self.data / task.data,
+                target=task.target,
+                image_size=task.side,
+                limit=task.limit,
+            )
+            if self.scale.held_out is not None:
+                sides = (images.rows(s)[: self.scale.held_out] for s in ("validation", "test"))
+                images = images.take(np.sort(np.concatenate([images.pool, *sides])))
+            self._images = {key: images}
         return self._images[key]
 
     def row(self, name: str) -> Path:
-        return self.out / "rows" / (name.replace(" ", "-").replace("%", "pc") + ".json")
+        return self.out / "rows" / f"{plain(name)}.json"
+
+    def keep(self, path: Path, of: Task, **row: Any) -> None:
+        images = self.images(of)
+        groups = len(np.unique(groups_of(images.groups, images.rows("test"))))
+        write_json(path, {**row, "test_groups": groups})
 
     def train(self, task: Task, name: str, method: str, **changes: Any) -> Run:
         """A run in its own folder; the same call resumes it, or takes it as it is."""
@@ -155,7 +166,7 @@ class Bench:
                 "batch_size": self.scale.batch_size,
                 "monitor_images": 0,
                 "device": self.device,
-                "out": str(self.out / "runs" / name.replace(" ", "-").replace("%", "pc")),
+                "out": str(self.out / "runs" / plain(name)),
                 **({} if "init" in changes else self.scale.network),
                 **changes,
             }
@@ -224,7 +235,7 @@ def joined(bench: Bench) -> Iterator[str]:
                     name = f"{task.name} {arm} {seed}"
                     run = bench.train(task, name, method, **labels, **changes)
                 scores = bench.measure(run, task, task.fraction, seed)
-                write_json(path, {"task": task.name, "arm": arm, "draw": seed, "scores": scores})
+                bench.keep(path, task, task=task.name, arm=arm, draw=seed, scores=scores)
                 yield f"{task.name}, {arm}, draw {seed}: {scores[0]:.4f}"
 
 
@@ -260,7 +271,7 @@ def suggest(bench: Bench) -> Iterator[str]:
                 labelled = np.sort(pool[np.array(picker.chosen)])
                 scores = probed(found, images, target, labelled, draw)
                 name = f"cifar10, {count} labels"
-                write_json(path, {"task": name, "arm": arm, "draw": draw, "scores": scores})
+                bench.keep(path, task, task=name, arm=arm, draw=draw, scores=scores)
                 yield f"{name}, {arm}, draw {draw}: {scores[0]:.4f}"
 
 
@@ -287,7 +298,7 @@ def fixmatch(bench: Bench) -> Iterator[str]:
                 run = bench.train(task, f"fixmatch {count} {arm} {seed}", "fixmatch", **changes)
                 scores = bench.measure(run, task, fraction, seed)
                 name = f"cifar10, {count} labels"
-                write_json(path, {"task": name, "arm": arm, "draw": seed, "scores": scores})
+                bench.keep(path, task, task=name, arm=arm, draw=seed, scores=scores)
                 yield f"fixmatch, {name}, {arm}, draw {seed}: {scores[0]:.4f}"
 
 
@@ -298,13 +309,15 @@ CONTROLS = {"joined": "self-supervision", "suggest": "random", "fixmatch": "from
 def table(bench: Bench, part: str) -> str:
     """Means with 95 % intervals, and paired differences to the part's control, in Markdown."""
     rows: dict[str, dict[str, dict[int, list[float]]]] = {}
+    test_groups: dict[str, int] = {}
     for path in sorted((bench.out / "rows").glob(f"{part}-*.json")):
         row = read_json(path)
         rows.setdefault(row["task"], {}).setdefault(row["arm"], {})[row["draw"]] = row["scores"]
+        test_groups[row["task"]] = row["test_groups"]
     lines = [f"| {part} | arm | draws | score | difference to {CONTROLS[part]} |"]
     lines.append("| --- | --- | --- | --- | --- |")
     for task, arms in rows.items():
-        groups = test_groups(bench, task)
+        groups = test_groups[task]
         control = arms.get(CONTROLS[part], {})
         for arm, draws in arms.items():
             value = interval(np.array([draws[d] for d in sorted(draws)]), groups)
@@ -320,11 +333,9 @@ def table(bench: Bench, part: str) -> str:
     return "\n".join(lines)
 
 
-def test_groups(bench: Bench, name: str) -> int:
-    data = name.split(",")[0]
-    task = next(t for t in bench.scale.tasks if t.data == data)
-    images = bench.images(task)
-    return len(np.unique(groups_of(images.groups, images.rows("test"))))
+def plain(name: str) -> str:
+    """A name that can be a file's."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower().replace("%", "pc").replace("+", "with"))
 
 
 def shown(mean: float, half: float) -> str:

@@ -17,7 +17,6 @@ from selfsight.networks.backbones import Backbone, BackboneSpec, build_backbone,
 from selfsight.networks.weights import read_weights
 from selfsight.run_folder import RunFolder, read_json
 
-
 LABELS_READ = "The training reads"
 """How the note begins that says which labels trained a backbone."""
 
