@@ -31,6 +31,13 @@ def test_look() -> None:
     assert looked.values == (float(pixels.min()), float(pixels.max()))
 
 
+def test_values_that_are_not_numbers_do_not_reach_the_range() -> None:
+    pixels = np.arange(4 * 64, dtype=np.float32).reshape(4, 8, 8, 1)
+    pixels[1, 2, 3] = np.nan
+    pixels[2] = np.nan
+    assert look(image_set(pixels, ["train"] * 4)).values == (0.0, 255.0)
+
+
 def test_copies_go_back_to_train_with_their_group() -> None:
     pixels = noise(8)
     pixels[2] = pixels[0]  # train and test

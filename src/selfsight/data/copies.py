@@ -38,14 +38,17 @@ def look(images: ImageSet) -> Looked:
     for first in range(0, len(images), CHUNK):
         part = np.ascontiguousarray(images.pixels[first : first + CHUNK])
         flat = part.reshape(len(part), -1, part.shape[-1])
-        least, most = flat.min(axis=1), flat.max(axis=1)
+        least, most = np.fmin.reduce(flat, axis=1), np.fmax.reduce(flat, axis=1)
         blank[first : first + CHUNK] = (least == most).all(axis=1)
-        low, high = min(low, float(least.min())), max(high, float(most.max()))
+        low, high = (
+            np.fmin(low, np.fmin.reduce(least.ravel())),
+            np.fmax(high, np.fmax.reduce(most.ravel())),
+        )
         for place, image in enumerate(part):
             digest = hashlib.blake2b(image.data, digest_size=16).digest()
             codes[first + place] = seen.setdefault(digest, len(seen))
     codes[blank] = len(seen) + np.arange(int(blank.sum()))
-    return Looked(codes, blank, (low, high))
+    return Looked(codes, blank, (float(np.nan_to_num(low)), float(np.nan_to_num(high))))
 
 
 def sides_of(images: ImageSet) -> NDArray[np.int64]:

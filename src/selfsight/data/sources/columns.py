@@ -229,6 +229,7 @@ def _number_target(
     import pyarrow as pa
 
     values = column.cast(pa.float64()).to_numpy().astype(np.float64)
+    values[~np.isfinite(values)] = np.nan
     known = values[~np.isnan(values)]
     distinct = np.unique(known)
     whole = bool((distinct == np.round(distinct)).all())
