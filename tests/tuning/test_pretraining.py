@@ -59,9 +59,12 @@ def test_the_best_is_trained_again_to_the_same_value_and_evaluated_once(
     best = Path(found.best["run"])
     assert (best / "backbone.safetensors").is_file()
     assert (best / "results.json").is_file()
-    names = {(r["weights"], r["probe"]) for r in found.found["test_readings"]}
-    assert ("trained", "linear") in names
-    assert len(names) == len(found.found["test_readings"])
+    readings = found.found["test_readings"]
+    assert ("trained", "linear") in {(r["weights"], r["probe"]) for r in readings}
+    again_given = tune_pretraining(settings(tmp_path, trials=3), few)
+    assert again_given is not None
+    assert again_given.found["test_readings"] == readings
+    assert again_given.found["again"]["equal"]
     assert not list(tmp_path.glob("trials/*/checkpoints"))
     page = (tmp_path / "report.html").read_text()
     assert "3 trials" in page

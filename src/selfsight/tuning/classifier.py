@@ -116,7 +116,8 @@ class Stack(nn.Module):
                     variance.lerp_(now, 0.1)
                 mean, variance = centre, now
             x = (x - mean) * torch.rsqrt(variance + 1e-5)
-        return x * self.gains[index] + self.shifts[index]
+        scaled: Tensor = x * self.gains[index] + self.shifts[index]
+        return scaled
 
     def build_optimizer(self) -> torch.optim.Optimizer:
         settings = self.settings

@@ -187,7 +187,7 @@ def _batches(inside: list[Rows], size: int, generator: torch.Generator) -> list[
         torch.from_numpy(rows)[torch.randperm(len(rows), generator=generator)] for rows in inside
     ]
     stacked = torch.stack([order[: least // size * size] for order in orders])
-    return list(stacked.split(size, dim=1))
+    return list(torch.split(stacked, size, dim=1))
 
 
 def _truth(target: Target, rows: Rows) -> Tensor:

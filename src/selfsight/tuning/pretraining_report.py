@@ -118,7 +118,7 @@ def _test(bench: Bench, chosen: Pretrain, default: Pretrain) -> dict[str, Any] |
     """One evaluation of the best run beside its controls and the settings of the beginning."""
     if not bench.settings.fractions or bench.target is None:
         return None
-    controls = ("untrained", "pixels")
+    controls: tuple[str, ...] = ("untrained", "pixels")
     if default.out != chosen.out:
         controls = (*controls, str(default.out))
     assert chosen.out is not None

@@ -14,8 +14,8 @@ class Search(Settings):
     """How a study searches, where it is kept and when it stops."""
 
     search: tuple[str, ...] = ()
-    """SETTING=RANGE words, as in "optimizer.lr=log(1e-4,1)" epochs=5..20 backbone=resnet18,resnet34;
-    a YAML file of them; `default` for the default space."""
+    """SETTING=RANGE words, as in "optimizer.lr=log(1e-4,1)" epochs=5..20 backbone=resnet18,auto,
+    or a YAML file of them; `default` is the default space."""
     trials: Annotated[int, Field(ge=1)] = 100
     """Trials of the study, over all workers and all times it was started."""
     minutes: Annotated[float, Field(gt=0.0)] | None = None

@@ -244,10 +244,11 @@ def _take_up_again(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None
 
 def original_number(trial: optuna.Trial | optuna.trial.FrozenTrial) -> int:
     """The number of the trial that this one takes up again, or its own."""
-    frozen = trial
-    if not hasattr(frozen, "system_attrs"):
-        frozen = trial.study.get_trials(deepcopy=False)[trial.number]
-    return int(frozen.system_attrs.get("failed_trial", trial.number))
+    import optuna
+
+    if isinstance(trial, optuna.Trial):
+        trial = trial.study.get_trials(deepcopy=False)[trial.number]
+    return int(trial.system_attrs.get("failed_trial", trial.number))
 
 
 def was_killed(trial: optuna.trial.FrozenTrial) -> bool:
