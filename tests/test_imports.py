@@ -104,7 +104,9 @@ def test_no_module_hides_a_verb() -> None:
 
 def modules_after(code: str) -> set[str]:
     script = f"import sys; {code}; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     return set(done.stdout.split())
 
 

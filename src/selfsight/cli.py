@@ -261,7 +261,29 @@ def _report(settings: Any) -> int:
     return 0
 
 
+def _audit_settings() -> type[Settings]:
+    from selfsight.reporting.auditing import AuditData
+
+    return AuditData
+
+
+def _audit(settings: Any) -> int:
+    from selfsight.reporting.auditing import audit
+
+    page, found = audit(settings)
+    for crossing in found.crossings:
+        print(crossing.what)
+    print(f"The audit: {page}")
+    return 1 if found.crossings else 0
+
+
 VERBS: dict[str, Verb] = {
+    "audit": Verb(
+        "Look for what crosses the splits, duplicates, and broken or blank images.",
+        "DATA",
+        _audit_settings,
+        _audit,
+    ),
     "run": Verb("Pretrain, evaluate and report, in one go.", "DATA", _run_settings, _run, "flag"),
     "pretrain": Verb(
         "Train a backbone on unlabelled images.",

@@ -21,6 +21,10 @@ class Data(Settings):
     """A table of targets (CSV, Parquet) that is joined to the images by row id."""
     group: str | None = None
     """The column that no split may cut: a coil, a patient, a board."""
+    drop_leaks: bool = False
+    """Leave out train images that are in validation or test too, or whose group is."""
+    allow_leaks: bool = False
+    """Go on with such leaks; the report carries them in red."""
     limit: Annotated[int, Field(ge=1)] | None = None
     """A seeded draw of this many images of the pool."""
     image_size: Annotated[int, Field(ge=4)] | None = None

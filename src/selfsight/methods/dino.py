@@ -78,6 +78,7 @@ class DINO(Method):
             "prototypes": 2048,
             "hidden": 512,
             "bottleneck": 128,
+            "head_norm": True,
             "momentum": 0.98,
             "teacher_temperature": 0.05,
         },
@@ -115,6 +116,8 @@ class DINO(Method):
         """Width of the head's two hidden layers."""
         bottleneck: Annotated[int, Field(ge=1)] = 256
         """Width of the head's normalised output, below the prototypes."""
+        head_norm: bool = False
+        """Batch normalisation in the head; the paper's ViTs do without."""
         prototypes: Annotated[int, Field(ge=2)] = 65536
         """Number of outputs K."""
 
@@ -130,6 +133,7 @@ class DINO(Method):
             settings.prototypes,
             hidden=settings.hidden,
             bottleneck=settings.bottleneck,
+            norm=settings.head_norm,
         )
         self.teacher = Teacher(nn.ModuleDict({"backbone": self.backbone, "head": self.head}))
         self.register_buffer("centre", torch.zeros(1, settings.prototypes))

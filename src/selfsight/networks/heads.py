@@ -59,8 +59,7 @@ def mlp(
 class PrototypeHead(nn.Module):
     """``(B, F)`` to cosines with K prototypes ``(B, K)``, the head of DINO (arXiv:2104.14294).
 
-    A GELU network without batch normalisation (weights from a truncated normal of deviation
-    0.02), L2 normalisation of its output, then a linear layer whose rows have length 1: a
+    A GELU network (weights from a truncated normal of deviation 0.02), L2 normalisation of its output, then a linear layer whose rows have length 1: a
     weight-normed layer with its gain fixed at 1.
 
     Args:
@@ -69,6 +68,8 @@ class PrototypeHead(nn.Module):
         hidden: width of the hidden layers.
         bottleneck: width that is normalised.
         layers: linear layers before the prototypes.
+        norm: batch normalisation after each hidden layer. DINO's ViTs do without; on a small
+            convolutional network images start out too alike for the targets to tell them apart.
     """
 
     def __init__(
@@ -79,15 +80,17 @@ class PrototypeHead(nn.Module):
         hidden: int = 2048,
         bottleneck: int = 256,
         layers: int = 3,
+        norm: bool = False,
     ) -> None:
         super().__init__()
         self.mlp = mlp(
-            (features, *[hidden] * (layers - 1), bottleneck), norm=False, activation="gelu"
+            (features, *[hidden] * (layers - 1), bottleneck), norm=norm, activation="gelu"
         )
         for part in self.mlp:
             if isinstance(part, nn.Linear):
                 nn.init.trunc_normal_(part.weight, std=0.02)
-                nn.init.zeros_(part.bias)
+                if part.bias is not None:
+                    nn.init.zeros_(part.bias)
         self.prototypes = nn.Linear(bottleneck, prototypes, bias=False)
 
     def forward(self, x: Tensor, prototype_gradient: Tensor | None = None) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from selfsight.run_folder import replacing, write_text
 
+
 class NotFiniteError(ValueError):
     """The loss is not finite: the training has diverged."""
 

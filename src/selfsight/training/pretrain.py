@@ -22,6 +22,7 @@ from torch import Tensor
 from selfsight.console import duration, say
 from selfsight.data.imageset import ImageSet, Target, choose_target
 from selfsight.data.loader import Loader
+from selfsight.data.opening import apart, checked, open_data
 from selfsight.data.sources import open_images
 from selfsight.data.statistics import Statistics, channel_statistics
 from selfsight.method import Method
@@ -61,6 +62,7 @@ class Plan:
     spec: BackboneSpec
     device: torch.device
     notes: tuple[str, ...]
+    leaks: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -91,11 +93,13 @@ def pretrain(
         return load_run(folder.path)
     for note in plan.notes:
         say(note)
+    for leak in plan.leaks:
+        say(f"Warning, allowed: {leak}")
     if _first_process():
         folder.path.mkdir(parents=True, exist_ok=True)
         write_text(folder.settings, plan.settings.to_yaml())
         write_splits(folder.splits, plan.images, plan.target)
-        write_environment(folder, plan.images, plan.device, plan.notes)
+        write_environment(folder, plan.images, plan.device, plan.notes, leaks=plan.leaks)
         assert plan.settings.views is not None
         write_samples(folder.samples, plan.images, plan.settings.views, plan.statistics)
     began = time.monotonic()
@@ -103,7 +107,13 @@ def pretrain(
     seconds = time.monotonic() - began
     if _first_process():
         write_environment(
-            folder, plan.images, plan.device, plan.notes, seconds=seconds, images_seen=seen
+            folder,
+            plan.images,
+            plan.device,
+            plan.notes,
+            leaks=plan.leaks,
+            seconds=seconds,
+            images_seen=seen,
         )
         extra = {
             "statistics": {"mean": plan.statistics.mean, "std": plan.statistics.std},
@@ -121,7 +131,7 @@ def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
         ValueError: see `pretrain`.
     """
     kind = METHODS[method_name(settings.method)]
-    opened = images if images is not None else _open(settings)
+    opened, leaks = checked(images if images is not None else open_data(settings), settings)
     target = _target(opened, settings.target)
     notes = list(opened.notes)
     settings, labels, said = _labels(settings, opened, target)
@@ -132,8 +142,13 @@ def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
     parts = [(opened.pixels, opened.pool)]
     for source in settings.pool:
         more = open_images(source, like=opened, max_unreadable=settings.max_unreadable)
-        parts.append((more.pixels, more.pool))
-        notes.append(f"Pretraining also sees {len(more.pool):,} images of {more.name}.")
+        rows, left_out = apart(more, opened, settings)
+        parts.append((more.pixels, rows))
+        notes.append(
+            f"Pretraining also sees {len(rows):,} images of {more.name}"
+            + f", without {left_out:,} that are validation or test images." * (left_out > 0)
+            + "." * (left_out == 0)
+        )
     count = sum(len(rows) for _, rows in parts)
     if settings.batch_size > count:
         raise ValueError(
@@ -193,6 +208,7 @@ def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
         spec,
         device,
         tuple(notes),
+        leaks,
     )
 
 
@@ -343,19 +359,6 @@ def fast_bf16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     found: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
-
-
-def _open(settings: Pretrain) -> ImageSet:
-    return open_images(
-        settings.data,
-        target=settings.target,
-        labels=settings.labels,
-        group=settings.group,
-        image_size=settings.image_size,
-        limit=settings.limit,
-        seed=settings.seed,
-        max_unreadable=settings.max_unreadable,
-    )
 
 
 def _target(images: ImageSet, name: str | None) -> Target | None:

@@ -66,6 +66,7 @@ def write_environment(
     device: torch.device,
     notes: Sequence[str],
     *,
+    leaks: Sequence[str] = (),
     seconds: float | None = None,
     images_seen: int = 0,
 ) -> None:
@@ -98,6 +99,7 @@ def write_environment(
                 "notes": list(images.notes),
             },
             "notes": list(notes),
+            "allowed_leaks": list(leaks),
             "seconds": seconds,
             "images_per_second": images_seen / seconds if seconds else None,
         },

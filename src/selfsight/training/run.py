@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from selfsight.data.imageset import ImageSet
+from selfsight.data.opening import checked, open_data, with_splits
 from selfsight.data.settings import Data
-from selfsight.data.sources import open_images
 from selfsight.data.statistics import Statistics
 from selfsight.networks.backbones import Backbone, BackboneSpec, build_backbone, load_backbone
 from selfsight.networks.weights import read_weights
@@ -73,29 +71,19 @@ class Run:
             ValueError: the images are gone, or are not those that the run was trained on.
         """
         data = self.settings
-        images = open_images(
-            data.data,
-            target=data.target,
-            labels=data.labels,
-            group=data.group,
-            image_size=data.image_size,
-            limit=data.limit,
-            seed=data.seed,
-            max_unreadable=data.max_unreadable,
-        )
+        images, _ = checked(open_data(data), data)
         if images.fingerprint() != self.environment["data"]["fingerprint"]:
             raise ValueError(
                 f"{data.data}: its images are not those that {self.folder.path} was trained on; "
                 "restore them, or name the data to evaluate on."
             )
-        return replace(images, splits=self._splits(images))
+        return with_splits(images, self._splits())
 
-    def _splits(self, images: ImageSet) -> Any:
+    def _splits(self) -> dict[str, str]:
         import pyarrow.parquet as pq
 
         table = pq.read_table(self.folder.splits, columns=["row_id", "split"])
-        split = dict(zip(table["row_id"].to_pylist(), table["split"].to_pylist(), strict=True))
-        return np.array([split[row] for row in images.row_ids.tolist()])
+        return dict(zip(table["row_id"].to_pylist(), table["split"].to_pylist(), strict=True))
 
 
 def load_run(path: str | Path) -> Run:

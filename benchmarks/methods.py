@@ -1,0 +1,81 @@
+"""The four methods on CIFAR-10, beside the untrained control: the table of the README.
+
+    python benchmarks/methods.py ../shared/data/cifar10 --out runs/methods
+
+Each method is trained for 20 epochs on 10,000 images with the ResNet-20 (0.27 M weights) and its
+preset for small images, then measured by kNN on the test images; k is chosen by cross-validation
+inside the training labels. What is finished is not repeated; what was stopped is resumed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import selfsight
+from selfsight.evaluation.results import Results
+from selfsight.training.run import load_run
+
+METHODS = ("simclr", "vicreg", "barlow_twins", "dino")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", help="CIFAR-10 as Parquet")
+    parser.add_argument("--out", type=Path, default=Path("runs/methods"))
+    parser.add_argument("--methods", nargs="+", default=list(METHODS))
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--limit", type=int, default=10_000)
+    parser.add_argument("--backbone", default="resnet20")
+    options = parser.parse_args()
+    rows = []
+    for name in options.methods:
+        folder = options.out / name
+        if not (folder / "backbone.safetensors").is_file():
+            selfsight.pretrain(
+                name,
+                options.data,
+                out=str(folder),
+                epochs=options.epochs,
+                limit=options.limit,
+                backbone=options.backbone,
+            )
+        results = selfsight.evaluate(
+            folder,
+            fractions=(1.0,),
+            probes=("knn",),
+            controls=("untrained",),
+        )
+        rows.append(row(name, results, load_run(folder).environment))
+    print("| method | kNN on test | untrained control | difference | trained in |")
+    print("| --- | --- | --- | --- | --- |")
+    print("\n".join(rows))
+
+
+def row(name: str, results: Results, environment: dict[str, object]) -> str:
+    summary = results.summary
+    value = {
+        entry["weights"]: entry
+        for entry in summary["values"]
+        if entry["probe"] == "knn" and entry["metric"] == "accuracy"
+    }
+    (difference,) = (
+        entry
+        for entry in summary["differences"]
+        if entry["probe"] == "knn" and entry["metric"] == "accuracy"
+    )
+
+    def shown(entry: dict[str, float], sign: str = "") -> str:
+        numbers = [100 * entry[key] for key in ("mean", "low", "high")]
+        return "{0:{s}.1f} ({1:{s}.1f} to {2:{s}.1f})".format(*numbers, s=sign)
+
+    minutes = float(str(environment["seconds"])) / 60
+    speed = float(str(environment["images_per_second"]))
+    return (
+        f"| {name} | {shown(value['trained'])} % | {shown(value['untrained'])} % | "
+        f"{shown(difference, '+')} points | {minutes:.0f} min, {speed:.0f} images/s |"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""The verb `audit`: an image set in, a page and a JSON file out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from selfsight.console import say
+from selfsight.data import audit as audits
+from selfsight.data.audit import Audit
+from selfsight.data.opening import open_data
+from selfsight.data.settings import Data
+from selfsight.reporting.audit_page import write_audit_page
+from selfsight.run_folder import write_text
+
+
+class AuditData(Data):
+    """Look for what crosses the splits, duplicates, and broken or blank images."""
+
+    out: str | None = None
+    """Folder of audit.html and audit.json; by default runs/DATA-audit."""
+    near: bool = True
+    """Look for near-duplicates too."""
+
+
+def audit(settings: AuditData) -> tuple[Path, Audit]:
+    """Audits the images and writes ``audit.html`` and ``audit.json``.
+
+    Returns:
+        The path of the page, and what was found.
+
+    Raises:
+        ValueError: images that cannot be opened.
+    """
+    images = open_data(settings)
+    for note in images.notes:
+        say(note)
+    found = audits.audit(images, near=settings.near)
+    folder = Path(settings.out or f"runs/{Path(settings.data).stem}-audit")
+    write_text(folder / "audit.json", found.to_json())
+    return write_audit_page(found.plain(), folder / "audit.html", images), found
