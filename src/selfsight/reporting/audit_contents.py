@@ -96,9 +96,9 @@ def facts(audit: Audit) -> list[tuple[str, str]]:
         ("Size", f"{audit.height} × {audit.width} pixels"),
         ("Channels", f"{audit.channels}, {audit.dtype} from {number(low)} to {number(high)}"),
         ("Sets of identical images", number(len(audit.copies))),
-        ("of these with other labels", number(sum(bool(c.different) for c in audit.copies))),
+        ("Identical, with other labels", number(sum(bool(c.different) for c in audit.copies))),
         ("Nearly identical pairs", number(audit.near_count)),
-        ("of these across splits", number(audit.near_across)),
+        ("Nearly identical across splits", number(audit.near_across)),
         ("Blank images", number(len(audit.blank))),
     ]
     if audit.groups:
