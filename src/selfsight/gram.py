@@ -26,7 +26,8 @@ def summed(values: Tensor) -> Tensor:
 
 def summed_squares(values: Tensor) -> Tensor:
     """The sum of the squares of a matrix, with no matrix of squares."""
-    return torch.linalg.vector_norm(values, dim=1).double().square().sum()
+    rows: Tensor = torch.linalg.vector_norm(values, dim=1)
+    return rows.double().square().sum()
 
 
 class _Within(torch.autograd.Function):
@@ -39,5 +40,5 @@ class _Within(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         a, small = ctx.saved_tensors
-        out = small @ a if a.shape[0] < a.shape[1] else a @ small
+        out: Tensor = small @ a if a.shape[0] < a.shape[1] else a @ small
         return out.mul_(4.0 * grad.to(a.dtype))

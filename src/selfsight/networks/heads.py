@@ -59,8 +59,9 @@ def mlp(
 class PrototypeHead(nn.Module):
     """``(B, F)`` to cosines with K prototypes ``(B, K)``, the head of DINO (arXiv:2104.14294).
 
-    A GELU network (weights from a truncated normal of deviation 0.02), L2 normalisation of its output, then a linear layer whose rows have length 1: a
-    weight-normed layer with its gain fixed at 1.
+    A GELU network (weights from a truncated normal of deviation 0.02), L2 normalisation of its
+    output, then a linear layer whose rows have length 1: a weight-normed layer with its gain fixed
+    at 1.
 
     Args:
         features: F.
