@@ -21,7 +21,7 @@ demo: $(STAMP)  ## train on the digits that come with scikit-learn, measure, and
 	@$(BIN)/selfsight run digits --epochs 100 --out runs/demo
 
 test: $(STAMP)  ## all tests but the slow ones
-	@$(BIN)/python -m pytest -q
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
 
 test-slow: $(STAMP)  ## the slow tests
 	@$(BIN)/python -m pytest -q -m slow
