@@ -7,10 +7,11 @@ import copy
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from selfsight.data.imageset import TargetKind
 from selfsight.evaluation.folds import held_out
 from selfsight.evaluation.probes import Fitted, Subset, best_thresholds
+from selfsight.networks.labels import known_entries, mean_over_known, target_losses
 
 _HIDDEN = 256
 _BATCH = 256
@@ -45,7 +46,7 @@ def _fit(subset: Subset) -> Fitted:
     inside = torch.from_numpy(np.flatnonzero(fold != 0 if enough else fold >= 0))
     outside = torch.from_numpy(np.flatnonzero(fold == 0)) if enough else inside[:0]
     inside, outside = inside.to(features.device), outside.to(features.device)
-    steps = _train(network, features, targets, inside, outside)
+    steps = _train(network, features, targets, subset.kind, inside, outside)
     thresholds = None
     if subset.kind == "labels":
         thresholds = np.full(subset.outputs, 0.5)
@@ -84,7 +85,12 @@ def _scaled_targets(subset: Subset) -> tuple[Tensor, tuple[Tensor, Tensor]]:
 
 
 def _train(
-    network: nn.Module, features: Tensor, targets: Tensor, inside: Tensor, outside: Tensor
+    network: nn.Module,
+    features: Tensor,
+    targets: Tensor,
+    kind: TargetKind,
+    inside: Tensor,
+    outside: Tensor,
 ) -> int:
     """Trains in place, back to the best look at `outside` where there is one; the steps taken."""
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.1, fused=True)
@@ -98,12 +104,12 @@ def _train(
         rows = inside[order[position : position + batch].to(inside.device)]
         position += batch
         optimizer.zero_grad(set_to_none=True)
-        _loss(network(features[rows]), targets[rows]).backward()  # type: ignore[no-untyped-call]
+        _loss(network(features[rows]), targets[rows], kind).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if len(outside) and step % _CHECK == 0:
             network.eval()
             with torch.no_grad():
-                loss = float(_loss(network(features[outside]), targets[outside]))
+                loss = float(_loss(network(features[outside]), targets[outside], kind))
             network.train()
             worse = 0 if loss < 0.99 * lowest else worse + 1
             if loss < lowest:
@@ -117,16 +123,6 @@ def _train(
     return best_step
 
 
-def _loss(raw: Tensor, targets: Tensor) -> Tensor:
+def _loss(raw: Tensor, targets: Tensor, kind: TargetKind) -> Tensor:
     """Cross entropy of classes, of each label, or squared error; unknown entries count nowhere."""
-    if targets.ndim == 1:
-        return F.cross_entropy(raw, targets)
-    known = torch.isfinite(targets)
-    filled = torch.where(known, targets, torch.zeros_like(targets))
-    binary = bool(((filled == 0) | (filled == 1)).all())
-    each = (
-        F.binary_cross_entropy_with_logits(raw, filled, reduction="none")
-        if binary
-        else (raw - filled).square()
-    )
-    return (each * known).sum() / known.sum().clamp_min(1)
+    return mean_over_known(target_losses(raw, targets, kind), known_entries(targets))

@@ -19,6 +19,7 @@ from selfsight.evaluation import knn as neighbours
 from selfsight.evaluation.folds import held_out
 from selfsight.evaluation.logistic import Fit, fit_path
 from selfsight.evaluation.ridge import ridge_path
+from selfsight.measures import knn_predict
 
 STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """C of the logistic probes, on representations centred and scaled by one number."""
@@ -101,8 +102,14 @@ def knn(subset: Subset) -> Fitted:
         k = neighbours.choose_neighbours(bank, labels, groups, subset.outputs, seed=subset.seed)
 
     def predict(features: Tensor) -> Tensor:
-        similarity, index = neighbours.neighbours(features, bank, k)
-        return neighbours.vote(similarity, labels[index], subset.outputs, neighbours.TEMPERATURE)
+        return knn_predict(
+            bank,
+            labels,
+            features,
+            num_classes=subset.outputs,
+            k=k,
+            temperature=neighbours.TEMPERATURE,
+        )
 
     choice = {"chosen": enough, "k": k, "temperature": neighbours.TEMPERATURE}
     return Fitted(predict, choice, state={"bank": bank, "labels": labels})

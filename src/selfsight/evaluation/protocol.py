@@ -26,6 +26,8 @@ from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.sources import open_images
 from selfsight.data.splits import few_labels
 from selfsight.evaluation.embedding_map import write_map
+from selfsight.evaluation.finetune import FineTuning
+from selfsight.evaluation.finetuned import Wanted, finetuned
 from selfsight.evaluation.folds import groups_of
 from selfsight.evaluation.intervals import bootstrap_weights
 from selfsight.evaluation.predictions import Predictions
@@ -61,6 +63,10 @@ class Evaluate(Settings):
     """What results stand beside: untrained, pixels, and folders of other runs."""
     clusters: bool = True
     """Also compare clusters, found without labels, with the classes."""
+    finetune: bool = False
+    """Also fine-tune the backbone, and train the same network from scratch; this takes long."""
+    finetuning: FineTuning = FineTuning()
+    """How that training is done and what it tries."""
     split: Literal["auto", "test", "validation"] = "auto"
     """Where results are read; auto: test, or validation where there is no test split."""
     seed: Annotated[int, Field(ge=0)] = 0
@@ -110,10 +116,14 @@ def evaluate(settings: Evaluate, images: ImageSet | None = None) -> Results:
     material = Material(run, images, rows, train, device, settings.allow_code)
     found, results.backbone, notes = subjects(material, settings.controls, settings.draws)
     results.notes += notes
+    if run.labels_read is not None:
+        results.notes.append(
+            f"{run.labels_read} The probes' num_labels counts only those that they read themselves."
+        )
     predictions = Predictions(images)
     scored = images.rows(split) if split else rows[:0]
     for target in targets:
-        _evaluate_target(settings, results, images, target, found, split, predictions)
+        _evaluate_target(settings, results, material, target, found, split, predictions)
     without_labels(results, images.name, found, train, seed=settings.seed)
     if not targets:
         results.notes.append(
@@ -198,12 +208,13 @@ def _device(name: str) -> str:
 def _evaluate_target(
     settings: Evaluate,
     results: Results,
-    images: ImageSet,
+    material: Material,
     target: Target,
     found: Sequence[Subject],
     split: str | None,
     predictions: Predictions,
 ) -> None:
+    images = material.images
     results.shown.append((images.name, target.name))
     rows = images.rows(split) if split else np.zeros(0, np.int64)
     rows = rows[target.known[rows]]
@@ -248,6 +259,18 @@ def _evaluate_target(
                     if target.kind == "class" and fraction == max(settings.fractions):
                         _confusion(results, about, target, output, rows, draw)
             scores += here.values()
+    if settings.finetune:
+        wanted = Wanted(
+            target,
+            rows,
+            weights,
+            place,
+            settings.fractions,
+            settings.draws,
+            settings.seed,
+            settings.finetuning,
+        )
+        scores += finetuned(results, predictions, material, wanted)
     summarise(results, place, scores, len(np.unique(groups)))
     _say_defaults(results, place)
     if target.kind == "class" and settings.clusters:
