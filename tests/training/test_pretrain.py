@@ -79,11 +79,17 @@ def test_pretraining_never_sees_test_or_validation(tmp_path: Path) -> None:
 
 
 def test_more_pools(tmp_path: Path) -> None:
-    np.save(tmp_path / "more.npy", images(60).pixels)
+    np.save(tmp_path / "more.npy", 255 - images(60).pixels)
     plan = prepare(settings(pool=(str(tmp_path / "more.npy"),)), images())
     assert len(plan.parts) == 2
     assert plan.rows > 32 + 40
     assert any("Pretraining also sees" in note for note in plan.notes)
+
+
+def test_a_pool_with_test_images_stops(tmp_path: Path) -> None:
+    np.save(tmp_path / "more.npy", images().pixels)
+    with pytest.raises(ValueError, match="validation or test images of made"):
+        prepare(settings(pool=(str(tmp_path / "more.npy"),)), images())
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
