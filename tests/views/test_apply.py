@@ -11,7 +11,8 @@ from selfsight.data.statistics import Statistics
 from selfsight.draws import keys_of
 from selfsight.views import branch_free
 from selfsight.views.apply import make_views, pixels_of, whole_frame
-from selfsight.views.drawing import draw
+from selfsight.views.channels import channel_map
+from selfsight.views.drawing import Wanted, draw
 from selfsight.views.ops import unit_scale
 from selfsight.views.presets import PRESETS
 from selfsight.views.settings import View
@@ -42,12 +43,11 @@ def statistics(channels: int, mean: float = 0.5, std: float = 0.25) -> Statistic
 
 
 def without_a_branch(images: Tensor, keys: Tensor, view: View, known: Statistics) -> Tensor:
+    size = pixels_of(view.size, *images.shape[2:])
+    wanted = Wanted(view, size, unit_scale(images.dtype), images.dtype != torch.float32)
+    source = images.contiguous().to(torch.float32)
     drawn = draw(view, keys, 0, *images.shape[2:])
-    return branch_free.view_of(
-        images.contiguous().to(torch.float32), keys, view, 0,
-        pixels_of(view.size, *images.shape[2:]), drawn, known,
-        unit_scale(images.dtype), images.dtype != torch.float32,
-    )  # fmt: skip
+    return branch_free.view_of(source, wanted, drawn, channel_map(view, keys, 0, known, source))
 
 
 KINDS = [
@@ -114,6 +114,21 @@ def test_two_views_differ_and_so_do_steps() -> None:
     assert (one - two).abs().mean() > 0.1
     assert (one - later).abs().mean() > 0.1
     assert torch.equal(one, again)
+
+
+def test_views_made_together_are_those_made_alone() -> None:
+    images, known = batch(7, 32, 3, torch.uint8), statistics(3)
+    keys, other = keys_of(0, 0, torch.arange(7)), View(size=0.5)
+    together = make_views(images, keys, [EVERYTHING, other, EVERYTHING], known)
+    drawn = draw(EVERYTHING, keys, 2, 32, 32)
+    wanted = Wanted(EVERYTHING, 20, 1 / 255, True)
+    source = images.contiguous().to(torch.float32)
+    alone = branch_free.view_of(
+        source, wanted, drawn, channel_map(EVERYTHING, keys, 2, known, source)
+    )
+    torch.testing.assert_close(together[2], alone, atol=1e-4, rtol=1e-4)
+    first = make_views(images, keys, [EVERYTHING], known)[0]
+    torch.testing.assert_close(together[0], first, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("side", [32, 64])

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from selfsight.views import branch_free, by_rows
-from selfsight.views.channels import check_channels
+from selfsight.views.channels import channel_map, check_channels, joined
 from selfsight.views.colors import constant
-from selfsight.views.drawing import draw
+from selfsight.views.drawing import Parameters, Wanted, draw
 from selfsight.views.ops import to_unit, unit_scale
 from selfsight.views.settings import View
 
@@ -41,29 +41,19 @@ def make_views(
     Raises:
         ValueError: a dtype that is no image's, or statistics of other channels.
     """
-    scale, bounded = unit_scale(images.dtype), images.dtype != torch.float32
     check_channels(images, statistics)
-    count, channels, height, width = images.shape
-    last = channels > 1 and images.is_contiguous(memory_format=torch.channels_last)
+    last = images.shape[1] > 1 and images.is_contiguous(memory_format=torch.channels_last)
     form = torch.channels_last if last else torch.contiguous_format
-    by_row = images.device.type == "cpu" and not torch.compiler.is_compiling()
-    if by_row:
-        small = max(height, width) <= by_rows.PRODUCT_SIDE
-        source = images.contiguous() if small else images
-    else:
-        source = images.contiguous().to(torch.float32)
+    wanted = [_wanted(view, images) for view in views]
+    if images.device.type == "cpu" and not torch.compiler.is_compiling():
+        return _by_rows(images, keys, wanted, statistics, form)
+    source = images.contiguous().to(torch.float32)
     made = []
-    for index, view in enumerate(views):
-        size = pixels_of(view.size, height, width)
-        drawn = draw(view, keys, index, height, width)
-        if by_row:
-            out = torch.empty((count, channels, size, size), memory_format=form)
-            by_rows.view_of(source, keys, view, index, size, drawn, statistics, scale, bounded, out)
-        else:
-            out = branch_free.view_of(
-                source, keys, view, index, size, drawn, statistics, scale, bounded
-            ).contiguous(memory_format=form)
-        made.append(out)
+    for index, each in enumerate(wanted):
+        drawn = draw(each.view, keys, index, *images.shape[2:])
+        channels = channel_map(each.view, keys, index, statistics, source)
+        view = branch_free.view_of(source, each, drawn, channels)
+        made.append(view.contiguous(memory_format=form))
     return made
 
 
@@ -95,3 +85,34 @@ def whole_frame(
 def pixels_of(size: float, height: int, width: int) -> int:
     """The side in pixels of a `View.size`: a share of the longer side up to 1.0."""
     return max(1, round(size * max(height, width))) if size <= 1.0 else round(size)
+
+
+def _wanted(view: View, images: Tensor) -> Wanted:
+    size = pixels_of(view.size, *images.shape[2:])
+    return Wanted(view, size, unit_scale(images.dtype), images.dtype != torch.float32)
+
+
+def _by_rows(
+    images: Tensor,
+    keys: Tensor,
+    wanted: Sequence[Wanted],
+    statistics: Statistics,
+    form: torch.memory_format,
+) -> list[Tensor]:
+    """Views with the same settings are made together, as one larger batch."""
+    count, channels, height, width = images.shape
+    source = images.contiguous() if max(height, width) <= by_rows.PRODUCT_SIDE else images
+    alike: dict[Wanted, list[int]] = {}
+    for index, each in enumerate(wanted):
+        alike.setdefault(each, []).append(index)
+    made = [images] * len(wanted)
+    for each, indices in alike.items():
+        out = torch.empty(
+            (len(indices) * count, channels, each.size, each.size), memory_format=form
+        )
+        drawn = [draw(each.view, keys, index, height, width) for index in indices]
+        maps = [channel_map(each.view, keys, index, statistics, out) for index in indices]
+        by_rows.view_of(source, each, Parameters.joined(drawn), joined(maps), out)
+        for index, view in zip(indices, torch.split(out, count), strict=True):
+            made[index] = view
+    return made

@@ -1,4 +1,4 @@
-"""A view without a branch on values: for a GPU, where nothing may wait, and for compilation.
+"""Views without a branch on values: for a GPU, where nothing may wait, and for compilation.
 
 Every operation runs on every image, with the parameter that changes nothing where it is not wanted.
 """
@@ -9,53 +9,41 @@ import torch
 from torch import Tensor
 
 from selfsight.views import colors
-from selfsight.views.channels import ChannelStatistics, channel_map, noise
+from selfsight.views.channels import ChannelMap, noise
 from selfsight.views.colors import wide
-from selfsight.views.drawing import Parameters, blur_kernel
+from selfsight.views.drawing import Parameters, Wanted, blur_kernel
 from selfsight.views.resampling import affine, gaussian_blur, resized_crop
 from selfsight.views.settings import View
 
 
 def view_of(
-    source: Tensor,
-    keys: Tensor,
-    view: View,
-    index: int,
-    size: int,
-    parameters: Parameters,
-    statistics: ChannelStatistics,
-    scale: float,
-    bounded: bool,
+    source: Tensor, wanted: Wanted, parameters: Parameters, channel_map: ChannelMap
 ) -> Tensor:
-    """One view ``(B, C, size, size)`` of float32 planar images.
+    """A view ``(B, C, size, size)`` of each image.
 
     Args:
-        source: ``(B, C, H, W)`` float32, raw values.
-        keys: ``(B,)`` int64.
-        view: what is asked for.
-        index: of the view.
-        size: side of the result, pixels.
-        parameters: drawn for this view.
-        statistics: mean and standard deviation of each channel.
-        scale: from raw values to unit scale.
-        bounded: whether values are clamped to [0, 1].
+        source: ``(B, C, H, W)`` float32, raw values, planar.
+        wanted: the same for all.
+        parameters: of each image.
+        channel_map: factor and offset ``(B, C)`` or ``(1, C)``.
     """
-    made = resized_crop(source, parameters.boxes, parameters.flips, size, scale=scale)
+    view = wanted.view
+    made = resized_crop(source, parameters.boxes, parameters.flips, wanted.size, scale=wanted.scale)
     if view.quarter_turns:
         made = torch.where(wide(parameters.transposed), made.mT, made)
     if view.rotation or view.shear:
         made = affine(made, parameters.angle, parameters.shear, padding="border")
     if view.color:
-        made = _jitter(made, view, parameters, bounded)
+        made = _jitter(made, view, parameters, wanted.bounded)
     if view.grayscale and made.shape[1] == 3:
         made = torch.where(wide(parameters.grayscale), colors.gray(made), made)
     if view.blur:
-        blurred = gaussian_blur(made, parameters.sigma, blur_kernel(size))
+        blurred = gaussian_blur(made, parameters.sigma, blur_kernel(wanted.size))
         made = torch.where(wide(parameters.blurred), blurred, made)
-    if view.solarize and bounded:
+    if view.solarize and wanted.bounded:
         made = torch.where(wide(parameters.solarized), colors.solarize(made), made)
-    factor, offset = channel_map(view, keys, index, statistics, made)
-    made = made * factor[:, :, None, None] + offset[:, :, None, None]
+    factor, offset = (values[:, :, None, None] for values in channel_map)
+    made = made * factor + offset
     if view.noise:
         made = made + wide(parameters.noise) * noise(parameters.table, made)
     return made

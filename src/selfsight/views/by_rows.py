@@ -1,4 +1,4 @@
-"""The same view on a CPU, where an operation is run only on the images that have it.
+"""Views on a CPU, where an operation is run only on the images that have it.
 
 Images are sorted by the order of their colour operations, so that each operation is applied to
 slices, in place, in chunks that stay in the cache.
@@ -14,16 +14,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from selfsight.views import colors
-from selfsight.views.channels import ChannelStatistics, channel_map, noise_start, noise_table
-from selfsight.views.drawing import Parameters, blur_kernel
+from selfsight.views.channels import ChannelMap, noise_start, noise_table
+from selfsight.views.drawing import Parameters, Wanted, blur_kernel
 from selfsight.views.resampling import affine, gaussian_blur, resized_crop
 from selfsight.views.scratch import scratch
 from selfsight.views.settings import View
 
 PRODUCT_SIDE = 48
 """Up to this side of the image a crop is two matrix products; above it ATen's own resampling."""
-CHUNK = 1 << 20
-"""Numbers in a chunk of images that goes through all operations together: 4 MiB."""
+CHUNK = 1 << 21
+"""Numbers in a chunk of images that goes through all operations together: 8 MiB."""
 GROUP = 1 << 18
 """Numbers in a group of images whose hue is turned, or which are blurred, together: 1 MiB."""
 
@@ -32,42 +32,34 @@ ORDERS = tuple(permutations(range(3)))
 
 
 def view_of(
-    source: Tensor,
-    keys: Tensor,
-    view: View,
-    index: int,
-    size: int,
-    parameters: Parameters,
-    statistics: ChannelStatistics,
-    scale: float,
-    bounded: bool,
-    out: Tensor,
+    source: Tensor, wanted: Wanted, parameters: Parameters, channel_map: ChannelMap, out: Tensor
 ) -> None:
-    """One view, written into ``out`` ``(B, C, size, size)``; the other arguments as there.
+    """Views of the images, written into ``out``.
 
-    ``source`` may have any memory format and dtype.
+    Args:
+        source: ``(B, C, H, W)`` raw values, any dtype and memory format.
+        wanted: the same for all.
+        parameters: of ``n B`` views, the images in order n times.
+        channel_map: factor and offset ``(n B, C)`` or ``(1, C)``.
+        out: ``(n B, C, size, size)`` float32.
     """
-    channels = source.shape[1]
-    classes = _classes(parameters, view, channels)
-    order = classes.argsort(stable=True)
-    sorted_classes = classes[order]
-    factor, offset = channel_map(view, keys, index, statistics, out)
+    view, size, channels = wanted.view, wanted.size, source.shape[1]
+    kinds = _classes(parameters, view, channels)
+    order = kinds.argsort(stable=True)
     length = max(1, CHUNK // (channels * size * size))
-    for rows, kinds in zip(
-        *(torch.split(each, length) for each in (order, sorted_classes)), strict=True
-    ):
+    for rows in torch.split(order, length):
         with scratch.level():
             drawn = parameters.take(rows)
-            made = _cropped(source, rows, drawn, size, scale)
-            _changed(made, drawn, kinds, view, bounded)
-            each = slice(None) if len(factor) == 1 else rows
-            made.mul_(factor[each, :, None, None]).add_(offset[each, :, None, None])
+            made = _cropped(source, rows % len(source), drawn, size, wanted.scale)
+            _changed(made, drawn, kinds[rows], view, wanted.bounded)
+            each = rows if len(channel_map[0]) > 1 else slice(None)
+            factor, offset = (values[each, :, None, None] for values in channel_map)
+            made.mul_(factor).add_(offset)
             if view.noise:
                 _add_noise(made, drawn)
             if len(rows) == len(out):
-                out.copy_(
-                    torch.index_select(made, 0, order.argsort(), out=scratch.new(*made.shape))
-                )
+                place = order.argsort()
+                out.copy_(torch.index_select(made, 0, place, out=scratch.new(*made.shape)))
             else:
                 _write(out, rows, made)
 

@@ -19,6 +19,10 @@ NOISE_NUMBERS = 1 << 20
 _tables: dict[torch.device, Tensor] = {}
 
 
+ChannelMap = tuple[Tensor, Tensor]
+"""Factor and offset of each channel, ``(B, C)`` or ``(1, C)``."""
+
+
 class ChannelStatistics(Protocol):
     """Mean and standard deviation of each channel, unit scale."""
 
@@ -40,14 +44,21 @@ def check_channels(images: Tensor, statistics: ChannelStatistics) -> None:
 
 def channel_map(
     view: View, keys: Tensor, index: int, statistics: ChannelStatistics, like: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Factor and offset ``(B, C)`` or ``(1, C)`` that normalise, with gain, offset and dropout."""
+) -> ChannelMap:
+    """What normalises, with the gain, offset and dropout of view number ``index`` in it."""
     std = constant(statistics.std, like)
     factor, offset = (1 / std)[None], (-constant(statistics.mean, like) / std)[None]
     if view.gain or view.offset or view.channel_dropout:
         gain, shift = draw_channels(view, keys, index, len(statistics.mean))
         factor, offset = factor * gain, offset * gain + shift
     return factor, offset
+
+
+def joined(maps: Sequence[ChannelMap]) -> ChannelMap:
+    """The maps of several batches after one another; one that is of all images stays so."""
+    if len(maps) == 1 or len(maps[0][0]) == 1:
+        return maps[0]
+    return torch.cat([factor for factor, _ in maps]), torch.cat([offset for _, offset in maps])
 
 
 def noise(place: Tensor, like: Tensor) -> Tensor:

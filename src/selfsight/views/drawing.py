@@ -7,6 +7,7 @@ setting leaves the other draws as they were.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -111,6 +112,27 @@ class Parameters:
         """The parameters of some images, in that order."""
         taken = {field.name: getattr(self, field.name)[rows] for field in fields(self)}
         return Parameters(**taken)
+
+    @staticmethod
+    def joined(parts: Sequence[Parameters]) -> Parameters:
+        """The parameters of several batches after one another."""
+        if len(parts) == 1:
+            return parts[0]
+        names = [field.name for field in fields(Parameters)]
+        return Parameters(**{n: torch.cat([getattr(part, n) for part in parts]) for n in names})
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of each image alike."""
+
+    view: View
+    size: int
+    """Side of the result, pixels."""
+    scale: float
+    """From raw values to unit scale."""
+    bounded: bool
+    """Whether values are clamped to [0, 1]."""
 
 
 def draw(view: View, keys: Tensor, index: int, height: int, width: int) -> Parameters:
