@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,6 +103,16 @@ def test_a_yaml_mistake_names_the_key(tmp_path: Path, capsys: pytest.CaptureFixt
     file.write_text("optimizer: {learning_rate: 1}\n")
     assert main(["pretrain", "simclr", "digits", "--settings", str(file)]) == 2
     assert "learning_rate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_each_verb_starts_on_its_own(name: str) -> None:
+    """In a fresh interpreter: no verb may lean on the imports of another."""
+    words = [*name.split(), "--help"]
+    code = f"import sys; from selfsight.cli import main; sys.exit(main({words!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "usage" in done.stdout
 
 
 def test_overview_and_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from selfsight.data.copies import copies_together
 from selfsight.data.decode import SUFFIXES
 from selfsight.data.imageset import ImageSet
-from selfsight.data.labels import join_labels
 from selfsight.data.sources.conform import list_set, made_like
 from selfsight.data.sources.listing import Listing
 from selfsight.data.splits import assign_splits, draw_pool
@@ -67,6 +66,9 @@ def open_images(
         asked = (target, group, split) if labels is None else (None, None, None)
         listing = _listed(source, *asked, None if root is None else Path(root))
     if labels is not None:
+        # Here, since that module reads tables with this package.
+        from selfsight.data.labels import join_labels
+
         listing = join_labels(listing, labels, target, group, split)
     if target is not None and target not in listing.targets:
         if not listing.targets:
