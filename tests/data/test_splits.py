@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
+from selfsight.data.balance import balanced_cut
 from selfsight.data.imageset import ImageSet, Target, class_target
-from selfsight.data.splits import assign_splits, balanced_cut, complete_splits, few_labels
+from selfsight.data.splits import assign_splits, complete_splits, few_labels
 
 
 def image_set(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.data.decode import Encoded
+from selfsight.data.sources.class_names import feature_names, info_names
 from selfsight.data.sources.columns import (
     GROUP,
-    LABEL,
     SPLIT,
     SPLIT_OF,
     find_column,
@@ -88,7 +87,7 @@ def list_table(
             continue
         table = _columns_of(file, column)
         image = column or image
-        names = _feature_names(table.schema) | names
+        names = feature_names(table.schema) | names
         tables.append(table.replace_schema_metadata(None))
         where = _split_of_file(file, folder) if path.is_dir() else None
         parts.append(Part(file, file.relative_to(folder).as_posix(), first, where))
@@ -114,7 +113,7 @@ def list_table(
     else:
         batches = partial(_bytes, parts, image, folder)
         identity = partial(_identity_of_parts, parts, image)
-    names |= _info_names(folder, columns)
+    names |= info_names(folder, columns)
     splits, said = _given_splits(parts, first, columns, split)
     notes += said
     group_name = find_column(columns, group, GROUP, "group")
@@ -158,7 +157,7 @@ def read_columns(file: Path) -> tuple[dict[str, Any], dict[str, Sequence[str]]]:
         raise ValueError(f"{file}: a table must be one of {', '.join(SUFFIXES)}.")
     table = _columns_of(file, _image_column(file))
     columns = dict(zip(table.column_names, table.columns, strict=True))
-    return columns, _feature_names(table.schema) | _info_names(file.parent, columns)
+    return columns, feature_names(table.schema) | info_names(file.parent, columns)
 
 
 def _given_splits(
@@ -250,49 +249,6 @@ def _path_column(columns: Mapping[str, Any], path: Path) -> str:
             f"{path}: it has no column of images (bytes) and none named path, file_name or image."
         )
     return name
-
-
-def _feature_names(schema: Any) -> dict[str, Sequence[str]]:
-    """Class names in the Hugging Face metadata of a schema."""
-    raw = (schema.metadata or {}).get(b"huggingface")
-    if raw is None:
-        return {}
-    try:
-        features = json.loads(raw)["info"]["features"]
-    except (ValueError, KeyError, TypeError):
-        return {}
-    return _names_in(features)
-
-
-def _names_in(features: Any) -> dict[str, Sequence[str]]:
-    names: dict[str, Sequence[str]] = {}
-    for name, feature in features.items() if isinstance(features, dict) else ():
-        while isinstance(feature, dict) and "names" not in feature and "feature" in feature:
-            feature = feature["feature"]
-        found = feature[0] if isinstance(feature, list) and feature else feature
-        found = found.get("names") if isinstance(found, dict) else None
-        if isinstance(found, list) and found:
-            names[name] = [str(word) for word in found]
-    return names
-
-
-def _info_names(folder: Path, columns: Mapping[str, Any]) -> dict[str, Sequence[str]]:
-    """Class names in ``dataset_info.json``: its features, ``<column>_names`` or ``class_names``."""
-    file = folder / "dataset_info.json"
-    try:
-        info = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(info, dict):
-        return {}
-    names = _names_in(info.get("features"))
-    for column in columns:
-        stem = column.removesuffix("_label")
-        keys = (f"{column}_names", f"{stem}_names", "class_names" if LABEL.search(column) else "")
-        found = next((info[key] for key in keys if isinstance(info.get(key), list)), None)
-        if found and column not in names:
-            names[column] = [str(word) for word in found]
-    return names
 
 
 def _bytes(
