@@ -17,9 +17,9 @@ What makes it fast:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-_CHUNK = 8192  # rows at once: what is made for them stays in the cache
+_CHUNK = 65_536  # rows at once: bounds what is made for them, large enough for oneDNN
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,11 @@ def _span(features: Tensor) -> tuple[Tensor, Tensor | None]:
 
 
 def _gram(features: Tensor) -> Tensor:
-    """``(F + 1, F + 1)`` float64 second moments of the features and a constant, on the CPU."""
+    """``(F + 1, F + 1)`` float64 second moments of the features and a constant, on the CPU.
+
+    Of every so many rows where there are many: it is a metric, not part of the objective.
+    """
+    features = features[:: max(1, len(features) // (32 * features.shape[1]))]
     count = len(features)
     total = features.sum(0, dtype=torch.float64)
     gram = torch.zeros(len(total) + 1, len(total) + 1, dtype=torch.float64)
@@ -157,7 +161,11 @@ def _minimise(
 
 
 class _Loss:
-    """Sum over problems of the losses of their rows, over the number of rows; with its gradient."""
+    """Sum over problems of the losses of their rows, over the number of rows; with its gradient.
+
+    Rows of the data are the last dimension of all that is made here: a softmax over ten classes
+    is several times faster across rows than along them.
+    """
 
     def __init__(
         self,
@@ -170,42 +178,64 @@ class _Loss:
         self.features = features
         self.count = len(features)
         self.outputs = outputs
-        self.used = used.to(features.dtype)
+        self.used = used.T.to(features.dtype).contiguous()
         self.classes = targets if targets.ndim == 1 else None
         known = torch.isfinite(targets) if targets.ndim == 2 else None
-        self.labels = None if known is None else torch.nan_to_num(targets).to(features.dtype)
         if known is not None:
-            entries = torch.ones_like(targets) if entry_weights is None else entry_weights
-            self.entries = (known * entries).to(features.dtype)
+            weights = known if entry_weights is None else known * entry_weights
+            self.labels = torch.nan_to_num(targets).T.to(features.dtype).contiguous()
+            self.entries = weights.T.to(features.dtype).contiguous()
+        self.multiply = _product(features)
+        self.parts = [
+            (slice(first, first + _CHUNK), features[first : first + _CHUNK])
+            for first in range(0, self.count, _CHUNK)
+        ]
+        self.columns = [part.T for _, part in self.parts]
+        if self.multiply is not F.linear:
+            self.columns = [part.contiguous() for part in self.columns]
 
     def __call__(self, theta: Tensor) -> tuple[float, Tensor]:
         """Value and gradient ``(J * K, F + 1)`` float64 on the CPU, at theta of that shape."""
         point = theta.to(self.features)
-        gradient = torch.zeros_like(point)
+        weight, bias = point[:, :-1].contiguous(), point[:, -1:]
+        gradient = torch.zeros_like(theta)
         value = 0.0
-        for first in range(0, self.count, _CHUNK):
-            rows = slice(first, first + _CHUNK)
-            features = self.features[rows]
-            logits = F.linear(features, point[:, :-1], point[:, -1])
-            part, slope = self._of(logits.view(len(logits), -1, self.outputs), rows)
+        for (rows, features), columns in zip(self.parts, self.columns, strict=True):
+            logits = self.multiply(weight, features).add_(bias)
+            part, slope = self._of(logits.view(-1, self.outputs, logits.shape[1]), rows)
             value += part
-            slope = slope.flatten(1)
-            gradient[:, :-1] += slope.T @ features
-            gradient[:, -1] += slope.sum(0)
-        return value / self.count, gradient.double().cpu() / self.count
+            slope = slope.flatten(0, 1)
+            gradient[:, :-1] += self.multiply(slope, columns).double().cpu()
+            gradient[:, -1] += slope.sum(1, dtype=torch.float64).cpu()
+        return value / self.count, gradient / self.count
 
     def _of(self, logits: Tensor, rows: slice) -> tuple[float, Tensor]:
-        """Loss and its derivative ``(B, J, K)`` at logits of that shape."""
-        used = self.used[rows, :, None]
+        """Loss and its derivative ``(J, K, B)`` at logits of that shape."""
+        used = self.used[:, None, rows]
         if self.classes is not None:
-            log_probability = logits.log_softmax(2)
-            label = self.classes[rows, None, None].expand(-1, logits.shape[1], 1)
-            value = -(log_probability.gather(2, label) * used).sum(dtype=torch.float64)
+            log_probability = logits.log_softmax(1)
+            label = self.classes[rows].expand(len(logits), 1, -1)
+            value = -(log_probability.gather(1, label) * used).sum(dtype=torch.float64)
             slope = log_probability.exp_()
-            slope.scatter_add_(2, label, torch.full_like(label, -1, dtype=slope.dtype))
+            slope.scatter_add_(1, label, torch.full_like(label, -1, dtype=slope.dtype))
             return float(value), slope.mul_(used)
-        assert self.labels is not None
-        labels = self.labels[rows, None]
-        weight = used * self.entries[rows, None]
+        labels, weight = self.labels[:, rows], used * self.entries[:, rows]
         value = ((F.softplus(logits) - labels * logits) * weight).sum(dtype=torch.float64)
         return float(value), (torch.sigmoid(logits) - labels).mul_(weight)
+
+
+def _product(like: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """``a, b -> a @ b.T`` for a few rows `a` and many `b`.
+
+    On a CPU oneDNN is three times faster than the BLAS behind `F.linear` when `a` has ten rows
+    (AMD, two cores, 10 x 512 by 50,000 x 512 float32: 16 ms against 45 ms); where this build of
+    torch does not have it, `F.linear` it is.
+    """
+    if like.device.type != "cpu" or like.dtype != torch.float32:
+        return F.linear
+    try:
+        onednn = torch.ops.mkldnn._linear_pointwise
+        onednn(like[:1], like[:1], None, "none", [], "")
+    except (AttributeError, RuntimeError):
+        return F.linear
+    return lambda a, b: cast(Tensor, onednn(a, b, None, "none", [], ""))

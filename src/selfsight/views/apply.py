@@ -107,12 +107,11 @@ def _by_rows(
         alike.setdefault(each, []).append(index)
     made = [images] * len(wanted)
     for each, indices in alike.items():
-        out = torch.empty(
-            (len(indices) * count, channels, each.size, each.size), memory_format=form
-        )
+        shape = (count, channels, each.size, each.size)
+        out = [torch.empty(shape, memory_format=form) for _ in indices]
         drawn = [draw(each.view, keys, index, height, width) for index in indices]
-        maps = [channel_map(each.view, keys, index, statistics, out) for index in indices]
+        maps = [channel_map(each.view, keys, index, statistics, out[0]) for index in indices]
         by_rows.view_of(source, each, Parameters.joined(drawn), joined(maps), out)
-        for index, view in zip(indices, torch.split(out, count), strict=True):
+        for index, view in zip(indices, out, strict=True):
             made[index] = view
     return made

@@ -32,7 +32,11 @@ ORDERS = tuple(permutations(range(3)))
 
 
 def view_of(
-    source: Tensor, wanted: Wanted, parameters: Parameters, channel_map: ChannelMap, out: Tensor
+    source: Tensor,
+    wanted: Wanted,
+    parameters: Parameters,
+    channel_map: ChannelMap,
+    out: Sequence[Tensor],
 ) -> None:
     """Views of the images, written into ``out``.
 
@@ -41,12 +45,14 @@ def view_of(
         wanted: the same for all.
         parameters: of ``n B`` views, the images in order n times.
         channel_map: factor and offset ``(n B, C)`` or ``(1, C)``.
-        out: ``(n B, C, size, size)`` float32.
+        out: n tensors ``(B, C, size, size)`` float32.
     """
     view, size, channels = wanted.view, wanted.size, source.shape[1]
     kinds = _classes(parameters, view, channels)
     order = kinds.argsort(stable=True)
     length = max(1, CHUNK // (channels * size * size))
+    whole = len(order) <= length
+    targets = [] if whole else [image for view_out in out for image in view_out.unbind(0)]
     for rows in torch.split(order, length):
         with scratch.level():
             drawn = parameters.take(rows)
@@ -57,16 +63,19 @@ def view_of(
             made.mul_(factor).add_(offset)
             if view.noise:
                 _add_noise(made, drawn)
-            if len(rows) == len(out):
-                place = order.argsort()
-                out.copy_(torch.index_select(made, 0, place, out=scratch.new(*made.shape)))
+            if whole:
+                for view_out, place in zip(
+                    out, torch.split(order.argsort(), len(source)), strict=True
+                ):
+                    with scratch.level():
+                        sorted_back = scratch.new(*view_out.shape)
+                        view_out.copy_(torch.index_select(made, 0, place, out=sorted_back))
             else:
-                _write(out, rows, made)
+                _write(targets, rows, made)
 
 
-def _write(out: Tensor, rows: Tensor, made: Tensor) -> None:
-    """``out[rows] = made``, five times as fast."""
-    targets = out.unbind(0)
+def _write(targets: Sequence[Tensor] | Tensor, rows: Tensor, made: Tensor) -> None:
+    """``targets[rows[i]] = made[i]``; by index it would take five times as long."""
     torch._foreach_copy_([targets[row] for row in rows.tolist()], list(made.unbind(0)))
 
 
@@ -91,7 +100,10 @@ def _cropped(source: Tensor, rows: Tensor, drawn: Parameters, size: int, scale: 
     """Crop, resize and flip of the rows, ``(n, C, size, size)`` float32, unit scale."""
     if max(source.shape[2:]) <= PRODUCT_SIDE:
         images = scratch.new(len(rows), *source.shape[1:]).copy_(source.index_select(0, rows))
-        return resized_crop(images, drawn.boxes, drawn.flips, size, scale=scale, new=scratch.new)
+        group = GROUP // (source.shape[1] * size * size)
+        return resized_crop(
+            images, drawn.boxes, drawn.flips, size, scale=scale, new=scratch.new, group=group
+        )
     crops = []
     boxes, flips = drawn.boxes.int().tolist(), drawn.flips.tolist()
     for row, (top, left, height, width), (across, down) in zip(
@@ -105,9 +117,9 @@ def _cropped(source: Tensor, rows: Tensor, drawn: Parameters, size: int, scale: 
         )
         sides = [side for side, turned in ((3, across), (2, down)) if turned]
         crops.append(part.flip(sides) if sides else part)
+    # Bytes are made planar before they are made float: that halves what is moved.
     planar = torch.cat(crops).contiguous()
-    made = scratch.new(*planar.shape)
-    return torch.mul(planar, scale, out=made)
+    return scratch.new(*planar.shape).copy_(planar).mul_(scale)
 
 
 def _classes(parameters: Parameters, view: View, channels: int) -> Tensor:

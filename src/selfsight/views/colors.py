@@ -83,7 +83,8 @@ def brightness_(images: Tensor, black: Tensor, clamp: bool = True, new: New = fr
 
 def contrast_(images: Tensor, blend: Tensor, clamp: bool = True, new: New = fresh) -> Tensor:
     """`adjust_contrast`, written into the images; ``blend`` is 1 - f, ``(B, 1, 1, 1)``."""
-    return _clamped(images.lerp_(mean_gray(images).view(-1, 1, 1, 1), blend), clamp)
+    level = mean_gray(images).view(-1, 1, 1, 1) * blend
+    return _clamped(images.mul_(1 - blend).add_(level), clamp)
 
 
 def saturation_(images: Tensor, blend: Tensor, clamp: bool = True, new: New = fresh) -> Tensor:

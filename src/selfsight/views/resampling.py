@@ -25,6 +25,7 @@ def resized_crop(
     *,
     scale: float = 1.0,
     new: New = fresh,
+    group: int | None = None,
 ) -> Tensor:
     """Crop, antialiased bilinear resize and flip of each image: two small matrix products.
 
@@ -37,56 +38,94 @@ def resized_crop(
         flips: ``(B, 2)`` bool: left-right, top-bottom.
         size: side of the square result.
         scale: the result is multiplied by this (1/255 for bytes), at no cost.
-        new: where intermediate results and the result are written.
+        new: where the result and intermediate results are written.
+        group: images multiplied together, so that they stay in a CPU's cache; None: all.
 
     Returns:
         ``(B, C, size, size)`` float32, contiguous.
     """
     count, channels, height, width = images.shape
-    rows, columns = _triangles(boxes, flips.flip(1), (height, width), size, new)
-    columns.mul_(scale / columns.sum(2, keepdim=True))
-    across = torch.bmm(
-        images.reshape(count, channels * height, width),
-        columns.mT,
-        out=new(count, channels * height, size),
-    )
-    share = 1 / rows.sum(2, keepdim=True)
-    each = rows[:, None].expand(-1, channels, -1, -1)
-    each = torch.mul(each, share[:, None], out=new(count, channels, size, height))
-    down = torch.bmm(
-        each.view(count * channels, size, height),
-        across.view(count * channels, height, size),
-        out=new(count * channels, size, size),
-    )
-    return down.view(count, channels, size, size)
+    length = count if group is None else max(1, min(group, count))
+    grows = max(height, width) <= size
+    axes = _axes(boxes, flips.flip(1), (height, width), size, (1.0, scale), grows)
+    made = new(count, channels, size, size)
+    buffers = new(length, size, height), new(length, size, width)
+    each = new(length, channels, size, height)
+    between = new(length, channels, height, size)
+    for start in range(0, count, length):
+        part = slice(start, min(start + length, count))
+        taken = part.stop - start
+        rows, columns = (
+            _triangles(at[part], centre[part], weight, grows, _first(buffer, taken))
+            for (at, centre, weight), buffer in zip(axes, buffers, strict=True)
+        )
+        across = torch.bmm(
+            images[part].reshape(taken, channels * height, width),
+            columns.mT,
+            out=_first(between, taken, channels * height, size),
+        ).view(taken * channels, height, size)
+        spread = rows[:, None].expand(-1, channels, -1, -1)
+        copied = spread.contiguous() if each is None else each[:taken].copy_(spread)
+        copied = copied.view(taken * channels, size, height)
+        if made is None:
+            return torch.bmm(copied, across).view(count, channels, size, size)
+        torch.bmm(copied, across, out=made[part].view(taken * channels, size, size))
+    assert made is not None
+    return made
+
+
+def _first(buffer: Tensor | None, count: int, *shape: int) -> Tensor | None:
+    if buffer is None:
+        return None
+    return buffer[:count].view(count, *shape) if shape else buffer[:count]
+
+
+def _axes(
+    boxes: Tensor,
+    flips: Tensor,
+    sides: tuple[int, int],
+    size: int,
+    weights: tuple[float, float],
+    grows: bool,
+) -> list[tuple[Tensor, Tensor, float]]:
+    """For both axes: where its pixels lie ``(B, side)``, the centres of the outputs ``(B, size)``.
+
+    Both are in units of the support of the triangle, over the weight of its tip, which comes last.
+    A pixel outside the crop lies at infinity. Where no crop shrinks, centres stay half a pixel
+    inside the crop, so that the two weights of an output have the sum of one.
+    """
+    start, length = boxes[:, :2], boxes[:, 2:]
+    step = length / size
+    support = step.clamp_min(1.0) if not grows else torch.ones_like(step)
+    place = torch.arange(size, device=boxes.device, dtype=torch.float32) + 0.5
+    place = torch.where(flips[:, :, None], size - place, place)
+    centre = start[:, :, None] + place * step[:, :, None]
+    end = start + length
+    if grows:
+        inner = start.floor() + 0.5, end.ceil() - 0.5
+        centre = torch.minimum(torch.maximum(centre, inner[0][:, :, None]), inner[1][:, :, None])
+    axes = []
+    for axis, (side, weight) in enumerate(zip(sides, weights, strict=True)):
+        pixel = torch.arange(side, device=boxes.device, dtype=torch.float32)
+        inside = (pixel + 1 > start[:, axis, None]) & (pixel < end[:, axis, None])
+        at = torch.where(inside, pixel + 0.5, torch.inf)
+        unit = weight / support[:, axis, None]
+        axes.append((at * unit, centre[:, axis] * unit, weight))
+    return axes
 
 
 def _triangles(
-    boxes: Tensor, flips: Tensor, sides: tuple[int, int], size: int, new: New
-) -> list[Tensor]:
-    """Antialiased bilinear weights of both axes, ``(B, size, side)``, not yet normalised.
+    at: Tensor, centre: Tensor, weight: float, grows: bool, out: Tensor | None
+) -> Tensor:
+    """Antialiased bilinear weights of an axis ``(B, size, side)``, of sum ``-weight``.
 
-    The weight of pixel k in output i is a triangle around the centre of i, as wide as the step
-    where the crop shrinks, cut at the edges of the crop and later normalised (as Pillow and ATen
-    do). They are given with a minus sign, which their quotient by their sum has not.
+    The weight of a pixel in an output is a triangle around its centre, as wide as the step where
+    the crop shrinks, cut at the edges of the crop and normalised (as Pillow and ATen do). Both axes
+    have a minus sign, which their product has not.
     """
-    start, length = boxes[:, :2, None], boxes[:, 2:, None]
-    step = length / size
-    support = step.clamp_min(1.0)
-    place = torch.arange(size, device=boxes.device, dtype=torch.float32) + 0.5
-    place = torch.where(flips[:, :, None], size - place, place)
-    centre = (start + place * step) / support
-    weights = []
-    for axis, side in enumerate(sides):
-        pixel = torch.arange(side, device=boxes.device, dtype=torch.float32)
-        first, last = start[:, axis], start[:, axis] + length[:, axis]
-        inside = (pixel + 1 > first) & (pixel < last)
-        at = torch.where(inside, (pixel + 0.5) / support[:, axis], torch.inf)
-        triangle = torch.sub(
-            at[:, None, :], centre[:, axis, :, None], out=new(len(boxes), size, side)
-        )
-        weights.append(triangle.abs_().sub_(1.0).clamp_max_(0.0))
-    return weights
+    weights = torch.sub(at[:, None, :], centre[:, :, None], out=out)
+    weights.abs_().sub_(weight).clamp_max_(0.0)
+    return weights if grows else weights.mul_(-weight / weights.sum(2, keepdim=True))
 
 
 def affine(images: Tensor, angle: Tensor, shear: Tensor, *, padding: str = "zeros") -> Tensor:

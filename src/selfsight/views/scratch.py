@@ -25,6 +25,7 @@ class Scratch(threading.local):
 
     def __init__(self) -> None:
         self.buffer = torch.empty(0)
+        self.size = 0
         self.used = 0
         self.levels: list[int] = []
         self.wanted = 0
@@ -34,7 +35,7 @@ class Scratch(threading.local):
         numbers = math.prod(shape)
         start, self.used = self.used, self.used + -(-numbers // ALIGNED) * ALIGNED
         self.wanted = max(self.wanted, self.used)
-        if self.used > len(self.buffer):
+        if self.used > self.size:
             return torch.empty(shape)
         return self.buffer[start : start + numbers].view(shape)
 
@@ -49,8 +50,9 @@ class Scratch(threading.local):
     def __exit__(self, *error: object) -> None:
         """The outermost level lets the buffer grow to what was wanted."""
         self.used = self.levels.pop()
-        if not self.levels and self.wanted > len(self.buffer):
-            self.buffer = torch.empty(self.wanted)
+        if not self.levels and self.wanted > self.size:
+            self.size = self.wanted
+            self.buffer = torch.empty(self.size)
 
 
 scratch = Scratch()
