@@ -36,7 +36,8 @@ from selfsight.evaluation.representations import Representations, represent
 from selfsight.evaluation.tasks import TASKS, score
 from selfsight.labelling import choosing
 from selfsight.run_folder import read_json, write_json, write_text
-from selfsight.training.pretrain import choose_device, pretrain
+from selfsight.training.device import choose_device
+from selfsight.training.pretrain import pretrain
 from selfsight.training.run import Run
 from selfsight.training.settings import Pretrain
 

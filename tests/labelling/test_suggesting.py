@@ -13,7 +13,8 @@ from PIL import Image
 from selfsight.data.imageset import ImageSet
 from selfsight.data.sources import open_images
 from selfsight.labelling.suggesting import Suggest, suggest
-from selfsight.training.pretrain import prepare, pretrain
+from selfsight.training.plan import prepare
+from selfsight.training.pretrain import pretrain
 from selfsight.training.run import Run
 from selfsight.training.settings import Pretrain
 

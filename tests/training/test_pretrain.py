@@ -14,7 +14,7 @@ import selfsight
 from selfsight.data.imageset import ImageSet, class_target
 from selfsight.methods import METHODS
 from selfsight.training.monitor import collapsed
-from selfsight.training.pretrain import prepare
+from selfsight.training.plan import prepare
 from selfsight.training.run import load_run
 from selfsight.training.settings import Pretrain
 

@@ -24,7 +24,8 @@ from selfsight.data.sources import open_images
 from selfsight.data.splits import few_labels
 from selfsight.method import Batch
 from selfsight.networks.labels import known_entries, mean_over_known, target_losses
-from selfsight.training.pretrain import _targets, build, prepare, pretrain
+from selfsight.training.plan import prepare
+from selfsight.training.pretrain import _targets, build, pretrain
 from selfsight.training.settings import Pretrain
 from selfsight.training.supervision import (
     Supervision,

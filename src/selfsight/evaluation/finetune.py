@@ -287,7 +287,7 @@ def _train(
 
     The schedule is that of the longest training whatever the step it stops at.
     """
-    from selfsight.training.pretrain import fast_bf16
+    from selfsight.training.device import fast_bf16
 
     backbone, head = copy.deepcopy(start), copy.deepcopy(first_head)
     backbone.to(labelled.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -383,7 +383,7 @@ def _value(
 
 def seconds_of_a_step(start: Backbone, labelled: Labelled, settings: FineTuning) -> float:
     """Measured on two steps: what an estimate of the whole time is made of."""
-    from selfsight.training.pretrain import fast_bf16
+    from selfsight.training.device import fast_bf16
 
     batch = min(settings.batch_size, len(labelled.rows))
     backbone = copy.deepcopy(start).to(labelled.device).train()

@@ -32,7 +32,7 @@ from selfsight.labelling import choosing
 from selfsight.labelling.sheet import displayed, write_page, write_sheet
 from selfsight.run_folder import write_text
 from selfsight.settings import Settings, unknown
-from selfsight.training.pretrain import choose_device
+from selfsight.training.device import choose_device
 from selfsight.training.run import Run, load_run
 
 FEW = 10

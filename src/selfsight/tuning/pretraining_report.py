@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from selfsight.console import duration, say
 from selfsight.evaluation.protocol import Evaluate, evaluate
 from selfsight.run_folder import read_json, write_text
-from selfsight.training import pretrain as training
+from selfsight.training import plan as planning
 from selfsight.training.pretrain import pretrain
 from selfsight.training.settings import Pretrain, method_name
 from selfsight.tuning.judge import WORTH
@@ -98,7 +98,7 @@ def conclude(bench: Bench, study: optuna.Study, reason: str, seconds: float) -> 
 
 def _trained(bench: Bench, settings: Pretrain) -> float:
     """The pretraining as a whole run; what it is worth after its last epoch."""
-    plan = training.prepare(settings, bench.images)
+    plan = planning.prepare(settings, bench.images)
     judge = bench.judge(plan)
     pretrain(settings, bench.images, [judge])
     values = judge.values or read_json(judge.path)  # the run may have been finished before

@@ -1,0 +1,177 @@
+"""A training resolved against its images: every setting that depends on them, and the reasons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from selfsight.data.imageset import ImageSet, Target, choose_target
+from selfsight.data.opening import apart, checked, open_data
+from selfsight.data.sources import open_images
+from selfsight.data.statistics import Statistics, channel_statistics
+from selfsight.methods import METHODS, name_of
+from selfsight.networks.backbones import BackboneSpec, choose_backbone
+from selfsight.run_folder import RunFolder
+from selfsight.training.device import choose_device, fast_bf16
+from selfsight.training.run import LABELS_READ
+from selfsight.training.settings import Pretrain, method_name, with_preset
+from selfsight.training.start import like_the_run
+from selfsight.training.supervision import labels_to_read
+from selfsight.views.presets import resolve
+
+Part = tuple[NDArray[Any], NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training that has been resolved against its images and not begun."""
+
+    settings: Pretrain
+    folder: RunFolder
+    images: ImageSet
+    parts: tuple[Part, ...]
+    target: Target | None
+    labels: Target | None
+    statistics: Statistics
+    spec: BackboneSpec
+    device: torch.device
+    notes: tuple[str, ...]
+    leaks: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        return sum(len(rows) for _, rows in self.parts)
+
+
+def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
+    """Opens the images and resolves every setting that depends on them.
+
+    Raises:
+        ValueError: see `pretrain`.
+    """
+    kind = METHODS[method_name(settings.method)]
+    opened, leaks = checked(images if images is not None else open_data(settings), settings)
+    target = _target(opened, settings.target)
+    notes = list(opened.notes)
+    settings, labels, said = _labels(settings, opened, target)
+    notes += said
+    if settings.init is not None:
+        settings, sentence = like_the_run(settings, opened)
+        notes.append(sentence)
+    parts = [(opened.pixels, opened.pool)]
+    for source in settings.pool:
+        more = open_images(source, like=opened, max_unreadable=settings.max_unreadable)
+        rows, left_out = apart(more, opened, settings)
+        parts.append((more.pixels, rows))
+        notes.append(
+            f"Pretraining also sees {len(rows):,} images of {more.name}"
+            + f", without {left_out:,} that are validation or test images." * (left_out > 0)
+            + "." * (left_out == 0)
+        )
+    count = sum(len(rows) for _, rows in parts)
+    if settings.batch_size > count:
+        raise ValueError(
+            f"batch size {settings.batch_size} is larger than the {count} images to train on; "
+            f"give --batch-size {max(2, min(256, count // 4))} or less."
+        )
+    processes = settings.devices * settings.nodes
+    if settings.batch_size % processes:
+        raise ValueError(
+            f"batch size {settings.batch_size} does not divide by {processes} processes."
+        )
+    own_views = settings.views is not None
+    settings, said = with_preset(settings, min(opened.height, opened.width))
+    views, sentence = resolve(settings.views or kind.views, opened, untouched=own_views)
+    notes += [*said, sentence]
+    device = choose_device(settings.device)
+    spec = choose_backbone(
+        settings.backbone,
+        settings.network,
+        opened.channels,
+        max(opened.height, opened.width),
+        device.type,
+    )
+    notes.append(spec.said)
+    precision = settings.precision
+    if precision == "auto":
+        precision = "bf16" if fast_bf16(device) else "fp32"
+    compiles = settings.compile
+    if compiles == "auto":
+        compiles = "on" if device.type == "cuda" else "off"
+    notes.append(
+        f"On {device.type}: backbone in {precision}"
+        + ", compiled." * (compiles == "on")
+        + ", not compiled." * (compiles == "off")
+    )
+    out = settings.out or f"runs/{Path(settings.data).stem}-{Path(name_of(kind.Settings)).stem}"
+    resolved = settings.updated(
+        {
+            "out": out,
+            "views": views,
+            "precision": precision,
+            "compile": compiles,
+            "backbone": spec.name,
+            "network": spec.network,
+            "device": device.type,
+        }
+    )
+    statistics = channel_statistics(opened, opened.pool)
+    return Plan(
+        resolved,
+        RunFolder(out),
+        opened,
+        tuple(parts),
+        target,
+        labels,
+        statistics,
+        spec,
+        device,
+        tuple(notes),
+        leaks,
+    )
+
+
+def _target(images: ImageSet, name: str | None) -> Target | None:
+    if name is None and len(images.targets) > 1:
+        return None
+    return choose_target(images, name)
+
+
+def _labels(
+    settings: Pretrain, images: ImageSet, target: Target | None
+) -> tuple[Pretrain, Target | None, list[str]]:
+    """Settings with the share of labelled rows resolved, the labels to read, and what is said.
+
+    Raises:
+        ValueError: labels are asked for and there are several targets, or they are needed and
+            there are none.
+    """
+    kind, supervision = METHODS[method_name(settings.method)], settings.supervision
+    asked = supervision.on or kind.needs_labels
+    if target is None:
+        target = choose_target(images, settings.target) if asked else None
+    labels = None if target is None else labels_to_read(target, images, supervision)
+    known = 0 if labels is None else int(labels.known.sum())
+    if not asked:
+        return settings, labels, []
+    name = method_name(settings.method)
+    if not known and kind.needs_labels:
+        raise ValueError(
+            f"method {name!r} learns from labels, and {images.name} has none on its train images; "
+            "join some with --labels FILE, or take another method."
+        )
+    if not known:
+        return settings, labels, ["No train image has a label: supervision is left out."]
+    assert labels is not None
+    if supervision.labelled_share is None and kind.labelled_share is not None:
+        settings = settings.updated({"supervision.labelled_share": kind.labelled_share})
+    share = settings.supervision.labelled_share
+    oversampled = f", oversampled to {share:.0%} of each batch" if share else ""
+    train = int(images.targets[labels.name].known[images.rows("train")].sum())
+    said = f"{LABELS_READ} {known:,} of the {train:,} labels of {labels.name}{oversampled}."
+    return settings, labels, [said]
