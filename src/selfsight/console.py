@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 
 def say(text: str) -> None:
     """Prints a line on standard error, once over all processes."""
-    if os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0":
+    if first_process():
         print(text, file=sys.stderr, flush=True)
+
+
+def progress(what: str, total: int) -> Any:
+    """A bar (tqdm) on standard error, after a second of work, where that is a terminal.
+
+    Use it in a ``with`` block and call ``update()`` for each of ``total`` things.
+    """
+    from tqdm import tqdm
+
+    shown = first_process() and sys.stderr.isatty()
+    return tqdm(total=total, desc=what, disable=not shown, delay=1.0, leave=False, unit_scale=True)
+
+
+def first_process() -> bool:
+    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
 
 
 def duration(seconds: float) -> str:

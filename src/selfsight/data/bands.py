@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_VALUES = 1 << 31
+from selfsight.data.store import machine_memory
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,13 @@ class Bands:
 
 
 def is_tiff(encoded: bytes | Path) -> bool:
+    """Whether it begins like a TIFF: the name of a file may lie."""
     if isinstance(encoded, bytes):
-        return encoded[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-    return encoded.suffix.lower() in (".tif", ".tiff")
+        start = encoded[:4]
+    else:
+        with encoded.open("rb") as file:
+            start = file.read(4)
+    return start in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def bands_of(encoded: bytes | Path) -> Bands | None:
@@ -51,7 +55,7 @@ def bands_of(encoded: bytes | Path) -> Bands | None:
     channels = int(np.prod(shape)) // (sides["Y"] * sides["X"])
     if channels == 1 or (channels in (3, 4) and dtype == np.uint8 and axes.endswith("S")):
         return None
-    if int(np.prod(shape)) > MAX_VALUES:
+    if int(np.prod(shape)) * dtype.itemsize > machine_memory() // 8:
         raise ValueError("more pixels than an honest image has, perhaps a decompression bomb")
     return Bands(sides["Y"], sides["X"], channels, _kept_type(dtype).name)
 

@@ -2,83 +2,23 @@
 
 from __future__ import annotations
 
-import io
-import os
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.data.bands import Bands, bands_of, is_tiff, read_bands
+from selfsight.console import progress
+from selfsight.data.bands import Bands, is_tiff, read_bands
+from selfsight.data.encoded import Batches, Coloured, Encoded, Header, Kind, each, opened
 from selfsight.data.resize import resized
 
-Encoded = bytes | Path
-Kind = Literal["grey", "grey16", "float", "color", "bands"]
-Batches = Callable[[NDArray[np.int64]], Iterable[list["Encoded | str"]]]
-"""Row numbers -> the encoded images in that order, some at a time; text says why there is none."""
-
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "MPO")
-SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".tif", ".tiff", ".bmp"}
-SUFFIXES |= {".dib", ".gif", ".pgm", ".ppm", ".pnm"}
 MAX_NATIVE = 256
 MAX_AUTOMATIC = 224
-KINDS: dict[str, Kind] = {"1": "grey", "L": "grey", "LA": "grey", "La": "grey", "F": "float"}
-NAMED = 3
 LOOKED_AT = 32
 MIN_SIDE = 4
-
-
-class Coloured(Exception):  # noqa: N818 - a finding, not an error
-    """An image is coloured where grey ones were expected."""
-
-
-@dataclass(frozen=True)
-class Header:
-    """What can be known before decoding."""
-
-    height: int
-    width: int
-    kind: Kind
-    bands: Bands | None = None
-
-
-@dataclass
-class Unreadable:
-    """Images that could not be read: row -> why."""
-
-    reasons: dict[int, str] = field(default_factory=dict)
-
-    def check(
-        self, rows: NDArray[np.int64], row_ids: NDArray[np.str_], allowed: float, source: str
-    ) -> None:
-        """Raises ``ValueError`` when more than the share ``allowed`` of the rows is unreadable."""
-        if not self.reasons:
-            return
-        count, first = len(self.reasons), min(self.reasons)
-        named = f"the first is {row_ids[first]} ({self.reasons[first]})."
-        if count == len(rows):
-            raise ValueError(f"{source}: none of the {count:,} images can be read; {named}")
-        if count > allowed * len(rows):
-            raise ValueError(
-                f"{source}: {count:,} of {len(rows):,} images cannot be read, more than the "
-                f"{allowed:.0%} that max_unreadable allows; {named}"
-            )
-
-    def notes(self, row_ids: NDArray[np.str_]) -> list[str]:
-        if not self.reasons:
-            return []
-        rows = sorted(self.reasons)
-        named = "; ".join(f"{row_ids[row]} ({self.reasons[row]})" for row in rows[:NAMED])
-        more = "" if len(rows) <= NAMED else f"; and {len(rows) - NAMED:,} more"
-        what = "image was" if len(rows) == 1 else "images were"
-        return [f"{len(rows):,} unreadable {what} skipped: {named}{more}."]
 
 
 @dataclass(frozen=True)
@@ -98,18 +38,6 @@ class Plan:
     @property
     def shape(self) -> tuple[int, int, int]:
         return self.height, self.width, self.channels
-
-
-def scan(batches: Batches, rows: NDArray[np.int64]) -> tuple[dict[int, Header], Unreadable]:
-    """The headers of the rows, and the rows that have none."""
-    headers: dict[int, Header] = {}
-    bad = Unreadable()
-    for row, found in zip(rows.tolist(), _each(_header, batches(rows)), strict=True):
-        if isinstance(found, Header):
-            headers[row] = found
-        else:
-            bad.reasons[row] = found
-    return headers, bad
 
 
 def plan(headers: Iterable[Header], size: int | tuple[int, int] | None, source: str) -> Plan:
@@ -176,14 +104,18 @@ def plan(headers: Iterable[Header], size: int | tuple[int, int] | None, source: 
 def all_grey(batches: Batches, rows: NDArray[np.int64], wanted: Plan) -> bool:
     """Whether some images of the rows, evenly spread, have three equal channels."""
     some = rows[np.unique(np.linspace(0, len(rows) - 1, LOOKED_AT).astype(np.int64))]
-    found = _each(lambda encoded: _equal_channels(decode(encoded, wanted)), batches(some))
+    found = each(lambda encoded: _equal_channels(decode(encoded, wanted)), batches(some))
     seen = [grey for grey in found if not isinstance(grey, str)]
     return bool(seen) and all(seen)
 
 
-def fill(
-    pixels: NDArray[Any], batches: Batches, rows: NDArray[np.int64], wanted: Plan
-) -> dict[str, Any]:
+class Sink(Protocol):
+    """What decoded images are written to: an array, or nothing where only errors are sought."""
+
+    def __setitem__(self, place: Any, image: Any) -> None: ...
+
+
+def fill(pixels: Sink, batches: Batches, rows: NDArray[np.int64], wanted: Plan) -> dict[str, Any]:
     """Decodes the rows into ``pixels`` one after the other, leaving no gap for unreadable ones.
 
     Returns:
@@ -191,13 +123,15 @@ def fill(
     """
     broken: dict[str, str] = {}
     place = 0
-    images = _each(lambda encoded: decode(encoded, wanted), batches(rows))
-    for row, image in zip(rows.tolist(), images, strict=True):
-        if isinstance(image, str):
-            broken[str(row)] = image
-        else:
-            pixels[place] = image
-            place += 1
+    images = each(lambda encoded: decode(encoded, wanted), batches(rows))
+    with progress("decoding images", len(rows)) as bar:
+        for row, image in zip(rows.tolist(), images, strict=True):
+            bar.update()
+            if isinstance(image, str):
+                broken[str(row)] = image
+            else:
+                pixels[place] = image
+                place += 1
     return {"rows": place, "broken": broken}
 
 
@@ -210,7 +144,7 @@ def decode(encoded: Encoded, wanted: Plan) -> NDArray[Any]:
 
     if wanted.bands:
         return _decoded_bands(encoded, wanted)
-    with _opened(encoded) as image:
+    with opened(encoded) as image:
         if image.format in ("JPEG", "MPO"):  # decoding at a power-of-two scale is much cheaper
             image.draft(None, (2 * wanted.width, 2 * wanted.height))
         upright: Any = ImageOps.exif_transpose(image)
@@ -275,72 +209,3 @@ def _fitted(image: Any, wanted: Plan) -> NDArray[Any]:
     if wanted.dtype == np.uint16:
         values = np.clip(values.round(), 0, 65535).astype(np.uint16)
     return values.reshape(wanted.shape)
-
-
-def _header(encoded: Encoded) -> Header:
-    found = bands_of(encoded) if is_tiff(encoded) else None
-    if found is not None:
-        return Header(found.height, found.width, "bands", found)
-    with _opened(encoded) as image:
-        width, height = image.size
-        if image.format in ("JPEG", "MPO", "TIFF", "WEBP", "PNG"):
-            turned = image.getexif().get(0x0112, 1) >= 5  # orientations 5 to 8 swap the sides
-            width, height = (height, width) if turned else (width, height)
-        kind = KINDS.get(image.mode, "grey16" if image.mode.startswith("I") else "color")
-        return Header(height, width, kind)
-
-
-@contextmanager
-def _opened(encoded: Encoded) -> Iterator[Any]:
-    """An opened image; only plain raster formats, so that no file can start a program."""
-    from PIL import Image
-
-    with (
-        io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded.open("rb") as file,
-        Image.open(file, formats=FORMATS) as image,
-    ):
-        yield image
-
-
-def _each(
-    task: Callable[[Encoded], Any], batches: Iterable[Sequence[Encoded | str]]
-) -> Iterator[Any]:
-    """The task's result, or why there is none, for each image, in order, from a thread pool."""
-    from PIL import Image
-
-    def one(encoded: Encoded | str) -> Any:
-        if isinstance(encoded, str):
-            return encoded
-        try:
-            return task(encoded)
-        except Coloured:
-            raise
-        except Exception as error:  # a damaged file can raise anything inside a decoder
-            return _reason(error, encoded)
-
-    def some(part: Sequence[Encoded | str]) -> list[Any]:
-        return [one(encoded) for encoded in part]
-
-    with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        for batch in batches:
-            parts = [batch[first : first + 64] for first in range(0, len(batch), 64)]
-            for results in pool.map(some, parts):
-                yield from results
-
-
-def _reason(error: Exception, encoded: Encoded) -> str:
-    from PIL import Image, UnidentifiedImageError
-
-    size = len(encoded) if isinstance(encoded, bytes) else None
-    if isinstance(encoded, Path) and encoded.is_file():
-        size = encoded.stat().st_size
-    if size == 0:
-        return "an empty file"
-    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return "more pixels than an honest image has, perhaps a decompression bomb"
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image of a known format"
-    text = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-    return text.replace(str(encoded), "the file") if isinstance(encoded, Path) else text

@@ -81,7 +81,8 @@ class ImageSet:
     Attributes:
         name: how reports call it.
         pixels: ``(N, H, W, C)`` uint8, uint16 or float32, in memory or memory-mapped (a permuted
-            batch of it is ``channels_last`` without a copy).
+            batch of it is ``channels_last`` without a copy), or decoded at each reading
+            (`selfsight.data.lazy.LazyPixels`).
         row_ids: ``(N,)`` text: the path inside the source, or ``file#row``.
         splits: ``(N,)`` text, each one of `SPLITS`. ``unlabelled`` rows are for pretraining only.
         targets: by name.
@@ -89,6 +90,7 @@ class ImageSet:
         group_name: the column the groups come from.
         mirrored: whether a mirrored image is as natural as the original (not so for digits).
         notes: what was guessed, skipped or converted, one sentence each.
+        tile_of: ``(N,)`` row id of the image that each tile was cut from, or None: whole images.
     """
 
     name: str
@@ -100,6 +102,7 @@ class ImageSet:
     group_name: str | None = None
     mirrored: bool = True
     notes: tuple[str, ...] = ()
+    tile_of: NDArray[np.str_] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.pixels)
@@ -109,6 +112,7 @@ class ImageSet:
         assert set(np.unique(self.splits)) <= set(SPLITS)
         assert all(len(target.values) == count for target in self.targets.values())
         assert self.groups is None or len(self.groups) == count
+        assert self.tile_of is None or len(self.tile_of) == count
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -136,13 +140,15 @@ class ImageSet:
 
     def take(self, rows: NDArray[np.int64]) -> ImageSet:
         """The rows given, in that order; pixels are copied out of a memory map."""
+        undecoded = getattr(self.pixels, "subset", None)
         return replace(
             self,
-            pixels=self.pixels[rows],
+            pixels=self.pixels[rows] if undecoded is None else undecoded(rows),
             row_ids=self.row_ids[rows],
             splits=self.splits[rows],
             targets={name: target.take(rows) for name, target in self.targets.items()},
             groups=None if self.groups is None else self.groups[rows],
+            tile_of=None if self.tile_of is None else self.tile_of[rows],
         )
 
     def with_notes(self, *notes: str) -> ImageSet:

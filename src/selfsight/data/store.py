@@ -8,6 +8,7 @@ again when it is damaged.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -26,6 +27,11 @@ CHUNK = 64 << 20
 VERIFIED = 8 << 30
 SHARE = 0.25
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+class NoRoom(ValueError):  # noqa: N818 - a finding: who can do without a store goes on
+    """The disk of the cache folder has no room for the decoded images."""
+
 
 Fill = Callable[[NDArray[Any]], dict[str, Any]]
 """Fills an array from its start; says how many rows it filled under ``rows``, and more."""
@@ -71,6 +77,7 @@ def decoded(
         fill: see `Fill`.
 
     Raises:
+        NoRoom: the disk is too small.
         ValueError: the cache folder cannot be written.
     """
     size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
@@ -84,12 +91,27 @@ def decoded(
     return mapped[: said["rows"]], said
 
 
+def noted(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What ``make`` says, kept in the cache folder under the name of a fingerprint."""
+    path = cache_folder() / f"{name}.noted.json"
+    try:
+        found: dict[str, Any] = read_json(path)
+        if isinstance(found, dict):
+            return found
+    except ValueError:
+        pass
+    said = make()
+    with contextlib.suppress(OSError):  # without a folder to write to it is made each time
+        write_json(path, said)
+    return said
+
+
 def _built(path: Path, shape: tuple[int, ...], dtype: Any, size: int, fill: Fill) -> dict[str, Any]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         free = os.statvfs(path.parent).f_bavail * os.statvfs(path.parent).f_frsize
         if free < size:
-            raise ValueError(
+            raise NoRoom(
                 f"{path.parent}: the decoded images need {size / 1e9:.1f} GB and there are "
                 f"{free / 1e9:.1f} GB free; set SELFSIGHT_CACHE to a larger disk, or a smaller "
                 "image size or limit."

@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from selfsight.data.copies import copies_together
-from selfsight.data.decode import SUFFIXES
+from selfsight.data.encoded import SUFFIXES
 from selfsight.data.imageset import ImageSet
+from selfsight.data.lazy import LazyPixels
 from selfsight.data.sources.conform import list_set, made_like
-from selfsight.data.sources.listing import Listing
+from selfsight.data.sources.listing import MAX_SCANNED, Listing
 from selfsight.data.splits import assign_splits, draw_pool
 from selfsight.settings import unknown
 
-__all__ = ["open_images"]
+__all__ = ["open_images", "settled"]
 
 
 def open_images(
@@ -31,8 +34,10 @@ def open_images(
     test: float = 0.2,
     root: str | Path | None = None,
     labels: str | Path | None = None,
+    tile: int | None = None,
+    decode: bool | None = True,
 ) -> ImageSet:
-    """Opens images: ``digits``, a folder, a table or an array file.
+    """Opens images: ``digits``, a folder, a table, an array file, tar shards or ``hf:owner/name``.
 
     The set that comes back has its splits complete (see `complete_splits`), and says in ``notes``
     what was guessed, skipped or converted. With several targets all are kept.
@@ -52,6 +57,12 @@ def open_images(
         labels: a table of targets that is joined by row id (see `join_labels`); ``target``,
             ``group`` and ``split`` are then columns of it.
         root: folder that the paths of a manifest must stay in; None: the folder it lies in.
+        tile: side in pixels of the tiles that each image is cut into (see
+            `selfsight.data.tiles`); None: images stay whole.
+        decode: False leaves encoded images undecoded until they are read: opening takes seconds
+            and no memory for pixels, but only some headers are looked at and splits are not
+            repaired for identical copies, until `settled` is called. None: so above 20,000
+            images.
 
     Raises:
         ValueError: one sentence that names what is wrong with the source or an argument.
@@ -61,7 +72,7 @@ def open_images(
     if image_size is not None and image_size < 4:
         raise ValueError(f"image_size: must be at least 4 pixels (got {image_size}).")
     if isinstance(source, ImageSet):
-        listing = list_set(source)
+        listing = list_set(settled(source))
     else:
         asked = (target, group, split) if labels is None else (None, None, None)
         listing = _listed(source, *asked, None if root is None else Path(root))
@@ -85,7 +96,9 @@ def open_images(
     )
     rows = draw_pool(splits, len(splits) if limit is None else limit, seed)
     size = (like.height, like.width) if like is not None else image_size
-    loaded = listing.load(rows, size, max_unreadable)
+    lazily = decode is False or (decode is None and len(rows) > MAX_SCANNED)
+    files = listing.files if lazily and like is None else None
+    loaded = (listing.load if files is None else files.look)(rows, size, max_unreadable)
     kept = replace(listing, splits=splits).take(loaded.rows)
     notes = [*kept.notes, *loaded.notes, *said]
     if len(rows) < len(splits):
@@ -100,25 +113,55 @@ def open_images(
         group_name=kept.group_name,
         mirrored=kept.mirrored,
         notes=tuple(notes),
+        tile_of=kept.tile_of,
     )
+    if isinstance(loaded.pixels, LazyPixels) and loaded.pixels.settle is not None:
+        loaded.pixels.given = listing.splits
+        return images
     images = copies_together(images, listing.splits[loaded.rows])
     return images if like is None else made_like(images, like)
+
+
+def settled(images: ImageSet) -> ImageSet:
+    """The images decoded for good, in memory or a store, without those that cannot be read.
+
+    Sets that were opened with ``decode=True`` come back as they are.
+
+    Raises:
+        ValueError: more images are unreadable than were allowed when the set was opened.
+    """
+    pixels = images.pixels
+    if not isinstance(pixels, LazyPixels) or pixels.settle is None:
+        return images
+    loaded = pixels.settle(pixels.rows)
+    kept = images.take(np.flatnonzero(np.isin(pixels.rows, loaded.rows)))
+    notes = [note for note in loaded.notes if note not in images.notes]
+    decoded = replace(kept, pixels=loaded.pixels).with_notes(*notes)
+    return decoded if pixels.given is None else copies_together(decoded, pixels.given[loaded.rows])
 
 
 def _listed(
     source: str | Path, target: str | None, group: str | None, split: str | None, root: Path | None
 ) -> Listing:
-    from selfsight.data.sources import arrays, digits, folder, table
+    from selfsight.data.sources import arrays, digits, folder, hub, shards, table
+    from selfsight.data.sources.described import Asked
 
+    asked = Asked(target, group, split)
     if str(source) == digits.NAME:
         return digits.list_digits()
+    if str(source).startswith(hub.PREFIX):
+        return hub.list_hub(str(source), asked)
     path = Path(source).expanduser()
+    if not path.exists() and shards.is_pattern(path):
+        return shards.list_shards(path, asked)
     if not path.exists():
         raise ValueError(f"{source}: there is no such file or folder.")
     if path.is_dir():
         inner = table.table_in(path)
         if inner is not None:
             return table.list_table(inner, target, group, split, root)
+        if shards.shards_in(path):
+            return shards.list_shards(path, asked)
         for name, column in (("group", group), ("split", split)):
             if column is not None:
                 raise ValueError(
@@ -127,11 +170,13 @@ def _listed(
                 )
         return folder.list_folder(path)
     suffix = path.suffix.lower()
+    if suffix == shards.SUFFIX:
+        return shards.list_shards(path, asked)
     if suffix in table.SUFFIXES:
         return table.list_table(path, target, group, split, root)
     if suffix in arrays.SUFFIXES:
         return arrays.list_arrays(path, target, group, split)
     if suffix in SUFFIXES:
         raise ValueError(f"{path} is one image; give the folder that it lies in.")
-    known = ", ".join((*table.SUFFIXES, *arrays.SUFFIXES))
+    known = ", ".join((*table.SUFFIXES, *arrays.SUFFIXES, shards.SUFFIX))
     raise ValueError(f"{path}: its format is not known; give a folder of images or one of {known}.")

@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.data.decode import SUFFIXES, Encoded
+from selfsight.data.encoded import SUFFIXES, Encoded
 from selfsight.data.imageset import Target, class_target
 from selfsight.data.sources.columns import SPLIT_OF, identities
-from selfsight.data.sources.listing import Listing, file_identity, load_encoded
+from selfsight.data.sources.listing import Files, Listing, file_identity
 
 TARGET = "class"
 BATCH = 512
@@ -52,17 +52,14 @@ def list_folder(root: Path) -> Listing:
     targets, said = identities(targets, given)
     row_ids = np.array([_text(path) for path in images])
     name = root.resolve().name
+    read = partial(_batches, root, images)
+    encoded = Files(name, row_ids, read, partial(_identity, root, images))
     return Listing(
         name=name,
         row_ids=row_ids,
         splits=given,
-        load=partial(
-            load_encoded,
-            name,
-            row_ids,
-            partial(_batches, root, images),
-            partial(_identity, root, images),
-        ),
+        load=encoded.load,
+        files=encoded,
         targets=targets,
         notes=(*notes, *said),
     )

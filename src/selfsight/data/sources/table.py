@@ -4,45 +4,28 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from selfsight.data.decode import Encoded
 from selfsight.data.sources.class_names import feature_names, info_names
-from selfsight.data.sources.columns import (
-    GROUP,
-    SPLIT,
-    SPLIT_OF,
-    find_column,
-    groups_of,
-    identities,
-    splits_of,
-    targets_of,
+from selfsight.data.sources.columns import SPLIT_OF
+from selfsight.data.sources.described import Asked, described
+from selfsight.data.sources.listing import Files, Listing
+from selfsight.data.sources.reading import (
+    Part,
+    identity_of_files,
+    identity_of_parts,
+    rows_of_files,
+    rows_of_parts,
 )
-from selfsight.data.sources.listing import Listing, file_identity, load_encoded
-from selfsight.settings import unknown
 
 SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
 PATH_COLUMN = re.compile(r"^(path|file|file_?name|file_?path|image|image_?(path|file))$", re.I)
-SPLIT_LIKE = re.compile(r"(^|_)split$", re.I)
 FILE_SPLIT = re.compile(r"^([a-z]+)(?:[-_.]?\d+)*(?:-of-\d+)?$", re.I)
-BATCH = 512
-
-
-@dataclass(frozen=True)
-class Part:
-    """One file of the table: its path, its name in row ids, its first row, its split."""
-
-    path: Path
-    name: str
-    first: int
-    split: str | None
 
 
 def table_in(folder: Path) -> Path | None:
@@ -89,7 +72,7 @@ def list_table(
         image = column or image
         names = feature_names(table.schema) | names
         tables.append(table.replace_schema_metadata(None))
-        where = _split_of_file(file, folder) if path.is_dir() else None
+        where = split_of_file(file, folder) if path.is_dir() else None
         parts.append(Part(file, file.relative_to(folder).as_posix(), first, where))
         first += table.num_rows
     if first == 0:
@@ -106,42 +89,27 @@ def list_table(
         image = _path_column(columns, path)
         paths = columns.pop(image).to_pylist()
         if len(set(paths)) == len(paths) and None not in paths:
-            row_ids = np.array([Path(text).as_posix() for text in paths])
+            row_ids = np.array([_plain(text) for text in paths])
         notes.append(f"Images are read from the paths in column {image}.")
-        batches: Any = partial(_files, paths, inside)
-        identity: Any = partial(_identity_of_files, paths, inside)
+        batches: Any = partial(rows_of_files, paths, inside)
+        identity: Any = partial(identity_of_files, paths, inside)
     else:
-        batches = partial(_bytes, parts, image, folder)
-        identity = partial(_identity_of_parts, parts, image)
+        batches = partial(rows_of_parts, parts, image, folder)
+        identity = partial(identity_of_parts, parts, image)
     names |= info_names(folder, columns)
-    splits, said = _given_splits(parts, first, columns, split)
-    notes += said
-    group_name = find_column(columns, group, GROUP, "group")
-    groups = None if group_name is None else groups_of(columns[group_name])
-    if group_name is not None and group is None:
-        notes.append(f"Column {group_name} is taken as the group.")
-    rest = {
-        name: column
-        for name, column in columns.items()
-        if name == target or (name not in (group_name, split) and not SPLIT_LIKE.search(name))
-    }
-    if target is not None and not set(map(str.strip, target.split(","))) <= set(columns):
-        raise unknown(f"target in {folder.name} named", target, rest)
-    targets, said = targets_of(rest, names, target)
-    notes += said
-    if target is None and len(targets) == 1:
-        notes.append(f"Column {next(iter(targets))} is the only target and is taken.")
-    targets, said = identities(targets, splits)
     name = folder.name if path.is_dir() else path.stem
-    return Listing(
-        name=name,
-        row_ids=row_ids,
-        splits=splits,
-        load=partial(load_encoded, name, row_ids, batches, identity),
-        targets=targets,
-        groups=groups,
-        group_name=group_name,
-        notes=(*notes, *said),
+    by_file = None
+    if any(part.split for part in parts):
+        by_file = np.full(first, "train", dtype="<U10")
+        for part in parts:
+            by_file[part.first :] = part.split or "train"
+    return described(
+        Files(name, row_ids, batches, identity),
+        columns,
+        names,
+        by_file,
+        Asked(target, group, split),
+        tuple(notes),
     )
 
 
@@ -160,20 +128,6 @@ def read_columns(file: Path) -> tuple[dict[str, Any], dict[str, Sequence[str]]]:
     return columns, feature_names(table.schema) | info_names(file.parent, columns)
 
 
-def _given_splits(
-    parts: Sequence[Part], count: int, columns: Mapping[str, Any], asked: str | None
-) -> tuple[NDArray[np.str_], list[str]]:
-    by_file = any(part.split for part in parts)
-    name = find_column(columns, asked, SPLIT, "split") if asked or not by_file else None
-    if name is not None:
-        said = [] if asked else [f"Column {name} is taken as the split."]
-        return splits_of(columns[name], name), said
-    splits = np.full(count, "train", dtype="<U10")
-    for part in parts:
-        splits[part.first :] = part.split or "train"
-    return splits, []
-
-
 def _parquet_files(folder: Path) -> list[Path]:
     found = sorted(folder.glob("*.parquet")) or sorted(folder.glob("data/*.parquet"))
     return found or sorted(
@@ -181,7 +135,7 @@ def _parquet_files(folder: Path) -> list[Path]:
     )
 
 
-def _split_of_file(file: Path, folder: Path) -> str | None:
+def split_of_file(file: Path, folder: Path) -> str | None:
     match = FILE_SPLIT.match(file.stem)
     word = match.group(1).lower() if match else ""
     if word not in SPLIT_OF and file.parent != folder:
@@ -251,70 +205,11 @@ def _path_column(columns: Mapping[str, Any], path: Path) -> str:
     return name
 
 
-def _bytes(
-    parts: Sequence[Part], image: str, folder: Path, rows: NDArray[np.int64]
-) -> Iterable[list[Encoded | str]]:
-    """Encoded images of the (ascending) rows, read a batch at a time."""
-    import pyarrow.parquet as pq
-
-    for place, part in enumerate(parts):
-        end = parts[place + 1].first if place + 1 < len(parts) else np.iinfo(np.int64).max
-        inside = rows[(rows >= part.first) & (rows < end)] - part.first
-        if not len(inside):
-            continue
-        with pq.ParquetFile(part.path) as file:
-            start = 0
-            for batch in file.iter_batches(BATCH, columns=[image]):
-                first, start = start, start + batch.num_rows
-                wanted = inside[(inside >= first) & (inside < start)] - first
-                if len(wanted):
-                    yield _encoded(batch.column(0).take(wanted), folder)
-
-
-def _encoded(column: Any, folder: Path) -> list[Encoded | str]:
-    import pyarrow as pa
-
-    found: list[Encoded | str] = []
-    for value in column.to_pylist():
-        if isinstance(value, dict) and pa.types.is_struct(column.type):
-            path = value.get("path")
-            value = value["bytes"]
-            if value is None and path:
-                value = inside_only(path, folder)
-        found.append("no image in this row" if value is None else value)
-    return found
-
-
-def _files(
-    paths: Sequence[str | None], root: Path, rows: NDArray[np.int64]
-) -> Iterable[list[Encoded | str]]:
-    for first in range(0, len(rows), BATCH):
-        yield [inside_only(paths[row], root) for row in rows[first : first + BATCH].tolist()]
-
-
-def _identity_of_parts(parts: Sequence[Part], image: str, rows: NDArray[np.int64]) -> Iterable[str]:
-    yield image
-    for part in parts:
-        yield file_identity(part.path)
-    yield rows.tobytes().hex()
-
-
-def _identity_of_files(
-    paths: Sequence[str | None], root: Path, rows: NDArray[np.int64]
-) -> Iterable[str]:
-    for row in rows.tolist():
-        yield file_identity(root / (paths[row] or ""))
-
-
-def inside_only(text: str | None, root: Path) -> Encoded | str:
-    """The file that a path in a table names, or why it is not read: it must stay in ``root``."""
-    if not text:
-        return "no path in this row"
-    real = os.path.realpath(os.path.join(root, text))
-    base = os.path.realpath(root)
-    if os.path.commonpath([real, base]) != base:
-        return f"a path outside {root}"
-    return Path(real) if os.path.isfile(real) else "there is no such file"
+def _plain(path: str) -> str:
+    """With ``/`` and nothing to be left out; most paths are so, and a million are looked at."""
+    if os.sep == "/" and "//" not in path and "./" not in path and not path.endswith("/"):
+        return path
+    return Path(path).as_posix()
 
 
 def _line(error: Exception) -> str:

@@ -1,0 +1,162 @@
+"""``hf:owner/name``: image sets of the Hugging Face hub, through its library `datasets`.
+
+``hf:owner/name?config=NAME`` takes one of its configurations; ``hf:owner/name?rows=N`` streams
+the first N rows of each split (of shuffled shards) and keeps them in the cache folder instead of
+downloading everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfsight.console import progress
+from selfsight.data.encoded import Encoded
+from selfsight.data.sources.columns import SPLIT_OF
+from selfsight.data.sources.described import Asked, described
+from selfsight.data.sources.listing import Files, Listing
+from selfsight.data.sources.reading import encoded_images
+from selfsight.data.store import cache_folder, fingerprint
+from selfsight.run_folder import replacing
+from selfsight.settings import unknown
+
+PREFIX = "hf:"
+BATCH = 256
+SHUFFLED = 1000
+"""Rows of a stream that are shuffled among themselves, besides its files."""
+
+
+def list_hub(source: str, asked: Asked) -> Listing:
+    """The images of a set on the hub, undecoded; its splits are kept.
+
+    No code of the set is run: `datasets` 4 and later only reads data files.
+
+    Raises:
+        ValueError: the library is not installed, the set cannot be had, or it has no images.
+    """
+    try:
+        import datasets
+    except ImportError:
+        raise ValueError(f"{source}: the hub needs `datasets`; install selfsight[hub].") from None
+    name, options = _parsed(source)
+    rows = options.get("rows")
+    try:
+        if rows is not None:
+            parts = _streamed(datasets, name, options.get("config"), int(rows))
+        else:
+            parts = dict(datasets.load_dataset(name, options.get("config")))
+    except (OSError, ValueError, RuntimeError) as error:
+        # What the library raises: no network, no such set or configuration, a script.
+        line = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ValueError(f"{source}: `datasets` cannot load it ({line}).") from None
+    splits = {split: SPLIT_OF.get(split.lower()) for split in parts}
+    kept = {split: part for split, part in parts.items() if splits[split]} or parts
+    notes = [
+        f"Split {split} of {name} is left out: {part.num_rows:,} images."
+        for split, part in parts.items()
+        if split not in kept
+    ]
+    first = next(iter(kept.values()))
+    image = _image_of(datasets, first.features, source)
+    kept = {
+        split: part.cast_column(image, datasets.Image(decode=False)).with_format("arrow")
+        for split, part in kept.items()
+    }
+    import pyarrow as pa
+
+    tables = [part.remove_columns([image])[:] for part in kept.values()]
+    table = pa.concat_tables([t.replace_schema_metadata(None) for t in tables],
+                             promote_options="permissive")  # fmt: skip
+    lengths = [part.num_rows for part in kept.values()]
+    row_ids = np.array([f"{s}#{i}" for s, n in zip(kept, lengths, strict=True) for i in range(n)])
+    given = np.repeat([splits[split] or "train" for split in kept], lengths).astype("<U10")
+    inside = Path(datasets.config.HF_CACHE_HOME)
+    read = partial(_read, list(kept.values()), image, inside)
+    prints = [str(getattr(part, "_fingerprint", "")) for part in kept.values()]
+    files = Files(name.rpartition("/")[2], row_ids, read, partial(_identity, name, prints))
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    names = _names(first.features)
+    return described(files, columns, names, given, asked, tuple(notes))
+
+
+def _parsed(source: str) -> tuple[str, dict[str, str]]:
+    name, _, query = source.removeprefix(PREFIX).partition("?")
+    options = dict(parse_qsl(query))
+    for option in options:
+        if option not in ("config", "rows"):
+            raise unknown(f"option of {PREFIX}{name} named", option, ("config", "rows"))
+    if not name or not options.get("rows", "1").isdigit() or options.get("rows") == "0":
+        raise ValueError(f"{source}: write hf:owner/name, ?config=NAME or ?rows=10000 after it.")
+    return name, options
+
+
+def _streamed(datasets: Any, name: str, config: str | None, rows: int) -> dict[str, Any]:
+    """The first rows of each split, copied undecoded from a stream into the cache folder."""
+    found = {}
+    for split, stream in datasets.load_dataset(name, config, streaming=True).items():
+        named = fingerprint(["hub", name, str(config), split, str(rows)])
+        kept = cache_folder() / f"{named}.parquet"
+        if not kept.is_file():
+            for column, feature in (stream.features or {}).items():
+                if isinstance(feature, datasets.Image):
+                    stream = stream.cast_column(column, datasets.Image(decode=False))
+            with replacing(kept) as temporary:
+                _copy(stream.shuffle(seed=0, buffer_size=SHUFFLED), temporary, split, rows)
+        found[split] = datasets.Dataset.from_parquet(str(kept))
+    return found
+
+
+def _copy(stream: Any, path: Path, split: str, rows: int) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if stream.features is None:
+        raise ValueError("a stream that does not say its columns; leave ?rows out")
+    schema = stream.features.arrow_schema
+    taken = islice(iter(stream), rows)
+    with pq.ParquetWriter(path, schema) as writer, progress(f"streaming {split}", rows) as bar:
+        while batch := list(islice(taken, BATCH)):
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+            bar.update(len(batch))
+
+
+def _image_of(datasets: Any, features: Mapping[str, Any], source: str) -> str:
+    found = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
+    if not found:
+        raise ValueError(f"{source}: none of its columns is an image ({', '.join(features)}).")
+    return next((name for name in found if name.lower() in ("image", "img")), found[0])
+
+
+def _names(features: Mapping[str, Any]) -> dict[str, list[str]]:
+    names = {}
+    for name, feature in features.items():
+        inner = getattr(feature, "feature", feature)
+        found = getattr(inner, "names", None)
+        if isinstance(found, list):
+            names[name] = [str(word) for word in found]
+    return names
+
+
+def _read(
+    parts: list[Any], image: str, inside: Path, rows: NDArray[np.int64]
+) -> Iterable[list[Encoded | str]]:
+    start = 0
+    for part in parts:
+        here = rows[(rows >= start) & (rows < start + part.num_rows)] - start
+        start += part.num_rows
+        for first in range(0, len(here), BATCH):
+            column = part[here[first : first + BATCH]][image].combine_chunks()
+            yield encoded_images(column, inside)
+
+
+def _identity(name: str, prints: list[str], rows: NDArray[np.int64]) -> Iterable[str]:
+    yield name
+    yield from prints
+    yield rows.tobytes().hex()
