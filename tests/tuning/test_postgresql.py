@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from selfsight.tuning.plan import open_study
 from selfsight.tuning.record import counts, trial_rows
-from selfsight.tuning.study import open_study
 
 pytestmark = pytest.mark.slow
 TOY = Path(__file__).with_name("toy.py")

@@ -15,12 +15,12 @@ import yaml
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.method import Optimizer
 from selfsight.methods import METHODS
-from selfsight.training.pretrain import prepare as resolved
+from selfsight.training.plan import prepare as resolved
 from selfsight.training.settings import Pretrain
+from selfsight.tuning.plan import open_study
 from selfsight.tuning.pretraining import TunePretraining, objective, prepare, tune_pretraining
 from selfsight.tuning.pretraining_space import default_space, kinds, value_of, with_changes
 from selfsight.tuning.space import read_space
-from selfsight.tuning.study import open_study
 
 SMALL: dict[str, Any] = {
     "method": "simclr",

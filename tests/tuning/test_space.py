@@ -10,7 +10,8 @@ import pytest
 from pydantic import Field
 
 from selfsight.settings import Settings
-from selfsight.tuning.space import Choice, Range, Space, dimension, kinds_of, read_space
+from selfsight.tuning.dimensions import Choice, Range, read_dimension
+from selfsight.tuning.space import Space, kinds_of, read_space
 
 
 class Inner(Settings):
@@ -44,8 +45,8 @@ class Outer(Settings):
     ],
 )
 def test_reads(text: str, found: Any) -> None:
-    assert dimension("x", text) == found
-    assert dimension("x", str(found)) == found  # what is written into records is read back
+    assert read_dimension("x", text) == found
+    assert read_dimension("x", str(found)) == found  # what is written into records is read back
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_reads(text: str, found: Any) -> None:
 )
 def test_a_mistake_is_one_sentence_that_names_the_setting(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=r"search optimizer\.lr") as error:
-        dimension("optimizer.lr", text)
+        read_dimension("optimizer.lr", text)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 

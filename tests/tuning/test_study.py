@@ -14,8 +14,9 @@ from typing import Any
 import optuna
 import pytest
 
+from selfsight.tuning.plan import open_study
 from selfsight.tuning.record import counts, trial_rows
-from selfsight.tuning.study import open_study, work
+from selfsight.tuning.study import work
 
 TOY = Path(__file__).with_name("toy.py")
 _TOY = runpy.run_path(str(TOY))

@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from selfsight.tuning.plan import Plan, open_study
 from selfsight.tuning.settings import Search
 from selfsight.tuning.space import read_space
-from selfsight.tuning.study import Plan, open_study, work
+from selfsight.tuning.study import work
 
 SPACE = read_space(["x=-1.0..1.0", "y=a,b"], {})
 

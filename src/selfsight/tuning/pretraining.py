@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from selfsight.console import say
 from selfsight.data.imageset import ImageSet, Target
+from selfsight.training import plan as planning
 from selfsight.training import pretrain as training
 from selfsight.training.metrics import NotFiniteError
 from selfsight.training.settings import Pretrain, method_name
@@ -25,10 +24,12 @@ from selfsight.tuning.judge import (
     choose_objective,
     metric_of,
 )
+from selfsight.tuning.plan import Plan
 from selfsight.tuning.pretraining_space import default_space, kinds, value_of, with_changes
 from selfsight.tuning.settings import Search
+from selfsight.tuning.sharing import search
 from selfsight.tuning.space import Space, read_space
-from selfsight.tuning.study import Plan, open_study, original_number, share, work
+from selfsight.tuning.study import original_number
 
 if TYPE_CHECKING:
     import optuna
@@ -67,7 +68,7 @@ class Bench:
         """The pretraining of a trial, in its folder."""
         return with_changes(self.base, changes).updated({"out": str(folder)})
 
-    def judge(self, plan: training.Plan, look: Any = None) -> Judge:
+    def judge(self, plan: planning.Plan, look: Any = None) -> Judge:
         settings = self.settings
         return Judge(
             self.objective,
@@ -97,28 +98,8 @@ def tune_pretraining(settings: TunePretraining, images: ImageSet | None = None) 
     """
     from selfsight.tuning.pretraining_report import conclude
 
-    if images is not None and settings.workers > 1:
-        raise ValueError("workers: several processes open the images themselves; leave them out.")
-    began = time.monotonic()
-    bench = prepare(settings, images)
-    study = open_study(bench.plan)
-    if settings.join:
-        say(f"Left the study: {work(bench.plan, study, objective(bench))}.")
-        return None
-    for note in bench.notes:
-        say(note)
-    if settings.workers > 1:
-        share(settings.workers, _worker, settings)
-        reason = ""
-    else:
-        reason = work(bench.plan, study, objective(bench), 0)
-    return conclude(bench, study, reason, time.monotonic() - began)
-
-
-def _worker(settings: TunePretraining, number: int) -> None:
-    torch.set_num_threads(max(1, torch.get_num_threads() // settings.workers))
-    bench = prepare(settings)
-    work(bench.plan, open_study(bench.plan), objective(bench), number)
+    made = search(settings, images, prepare, objective)
+    return None if made is None else conclude(*made)
 
 
 def prepare(settings: TunePretraining, images: ImageSet | None = None) -> Bench:
@@ -134,7 +115,7 @@ def prepare(settings: TunePretraining, images: ImageSet | None = None) -> Bench:
     if not settings.monitor_images:
         raise ValueError("monitor_images: a study needs them, to compare its trials.")
     given = Pretrain(**{name: getattr(settings, name) for name in Pretrain.model_fields})
-    resolved = training.prepare(given, images)
+    resolved = planning.prepare(given, images)
     # Backbone and network stay as given, since a trial may have others; the preset is applied.
     base = resolved.settings.updated(
         {"backbone": given.backbone, "network": given.network, "preset": "paper", "out": None}
@@ -181,7 +162,7 @@ def objective(bench: Bench) -> Any:
         changes = bench.space.suggest(trial)
         # A trial taken up again goes on in the folder, and from the checkpoint, of the first try.
         folder = bench.plan.folder / "trials" / f"{original_number(trial):04d}"
-        plan = training.prepare(bench.of(changes, folder), bench.images)
+        plan = planning.prepare(bench.of(changes, folder), bench.images)
 
         def look(epoch: int, worth: float) -> None:
             trial.report(worth, epoch)

@@ -5,7 +5,6 @@ Trials see labelled train and validation images alone; test is read once, by the
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,21 +15,20 @@ import torch
 import tyro
 from pydantic import Field
 
-from selfsight.console import say
-from selfsight.data.imageset import ImageSet, Target, choose_target
-from selfsight.data.splits import few_labels
-from selfsight.evaluation.folds import groups_of, held_out
+from selfsight.data.imageset import ImageSet, Target
 from selfsight.evaluation.subjects import Material, Subject, subjects
 from selfsight.evaluation.tasks import TASKS, higher_is_better
 from selfsight.settings import Settings, unknown
-from selfsight.training.pretrain import choose_device
+from selfsight.training.device import choose_device
 from selfsight.training.run import Run, load_run
 from selfsight.training.stopping import Mode, Stopping
 from selfsight.tuning.classifier import Classifier
 from selfsight.tuning.fitting import DivergedError, Fit, Labelled, Rows, fit
+from selfsight.tuning.held_out import cut, labelled_rows, target_of
+from selfsight.tuning.plan import Plan
 from selfsight.tuning.settings import Search
+from selfsight.tuning.sharing import search
 from selfsight.tuning.space import Space, kinds_of, read_space
-from selfsight.tuning.study import Plan, open_study, share, work
 
 if TYPE_CHECKING:
     import optuna
@@ -52,8 +50,6 @@ SPACE = {
 """The default space, for every kind of target."""
 OF_LABELS = {"probe.class_weights": "none,balanced,root", "probe.label_smoothing": "0..0.2"}
 """Its part for classes and several labels."""
-_FOLDS = 5
-_FEW = 2000  # labelled images up to which one split is too small to choose by
 
 
 class TuneProbe(Search):
@@ -125,28 +121,8 @@ def tune_probe(settings: TuneProbe, images: ImageSet | None = None) -> Tuned | N
     """
     from selfsight.tuning.probe_report import conclude
 
-    if images is not None and settings.workers > 1:
-        raise ValueError("workers: several processes open the images themselves; leave them out.")
-    began = time.monotonic()
-    bench = prepare(settings, images)
-    study = open_study(bench.plan)
-    if settings.join:
-        say(f"Left the study: {work(bench.plan, study, objective(bench))}.")
-        return None
-    for note in bench.notes:
-        say(note)
-    if settings.workers > 1:
-        share(settings.workers, _worker, settings)
-        reason = ""
-    else:
-        reason = work(bench.plan, study, objective(bench), 0)
-    return conclude(bench, study, reason, time.monotonic() - began)
-
-
-def _worker(settings: TuneProbe, number: int) -> None:
-    torch.set_num_threads(max(1, torch.get_num_threads() // settings.workers))
-    bench = prepare(settings)
-    work(bench.plan, open_study(bench.plan), objective(bench), number)
+    made = search(settings, images, prepare, objective)
+    return None if made is None else conclude(*made)
 
 
 def prepare(settings: TuneProbe, images: ImageSet | None = None) -> Bench:
@@ -157,7 +133,7 @@ def prepare(settings: TuneProbe, images: ImageSet | None = None) -> Bench:
     """
     run = load_run(settings.run)
     images = run.images() if images is None else images
-    target = _target(run, settings, images)
+    target = target_of(images, settings.target or run.settings.target)
     metric = settings.metric or TASKS[target.kind].headline
     if metric not in (*TASKS[target.kind].metrics, "loss"):
         raise unknown(f"metric of a {target.kind} target", metric, TASKS[target.kind].metrics)
@@ -166,8 +142,8 @@ def prepare(settings: TuneProbe, images: ImageSet | None = None) -> Bench:
     device = choose_device(settings.device)
     material = Material(run, images, rows, images.rows("train"), device, settings.allow_code)
     found, weights, notes = subjects(material, ("untrained", "pixels"), 1)
-    chosen = _labelled_rows(settings, images, target)
-    folds, said = _folds(settings, images, target, chosen)
+    chosen = labelled_rows(images, target, settings.fraction, settings.seed)
+    folds, said = cut(images, target, chosen, settings.folds, settings.seed)
     labelled = Labelled(target, chosen, found[0].at(0).standardised(chosen), folds)
     default = SPACE if target.kind == "number" else {**SPACE, **OF_LABELS}
     space = read_space(settings.search, default).fitted(
@@ -296,59 +272,3 @@ def _kinds(settings: TuneProbe, name: str) -> set[type]:
         return kinds_of(settings, name)
     except ValueError as error:
         raise ValueError(f"search {name}: {error}") from None
-
-
-def _target(run: Run, settings: TuneProbe, images: ImageSet) -> Target:
-    target = choose_target(images, settings.target or run.settings.target)
-    if target is None:
-        raise ValueError(f"{images.name} has no target: there is nothing for a probe to learn.")
-    if target.kind == "identity":
-        raise ValueError(f"target {target.name!r}: identities are retrieved, not predicted.")
-    return target
-
-
-def _labelled_rows(settings: TuneProbe, images: ImageSet, target: Target) -> Rows:
-    rows = images.rows("train", "validation")
-    rows = rows[target.known[rows]]
-    if settings.fraction < 1.0:
-        rows = few_labels(target, rows, settings.fraction, settings.seed, images.groups)
-    if len(rows) < 4:
-        raise ValueError(
-            f"{target.name}: {len(rows)} labelled train and validation images are too few to "
-            "choose by."
-        )
-    return rows
-
-
-def _folds(settings: TuneProbe, images: ImageSet, target: Target, rows: Rows) -> tuple[Rows, str]:
-    """Which fold holds out each labelled row (-1: none), and a sentence on it."""
-    count = settings.folds or (_FOLDS if len(rows) <= _FEW else 1)
-    groups = groups_of(images.groups, rows)
-    by = f", by {images.group_name or 'group'}" if images.groups is not None else ""
-    validation = np.isin(rows, images.rows("validation"))
-    if count == 1 and validation.any() and not validation.all():
-        folds = np.where(validation, 0, -1).astype(np.int64)
-        return folds, (
-            f"Trials are trained on {int((folds < 0).sum()):,} labelled images and compared on "
-            f"the {int(validation.sum()):,} of the validation split."
-        )
-    folds = held_out(
-        target.values[rows],
-        groups,
-        folds=max(count, _FOLDS if count == 1 else 2),
-        seed=settings.seed,
-    )
-    if int(folds.max()) == 0:
-        raise ValueError(
-            f"{target.name}: the labelled images are all of one group; nothing can be held out."
-        )
-    if count == 1:
-        folds = np.where(folds == 0, 0, -1).astype(np.int64)
-        return folds, (
-            f"Trials are trained on {int((folds < 0).sum()):,} labelled images and compared on "
-            f"{int((folds == 0).sum()):,} others{by}."
-        )
-    return folds, (
-        f"Trials are compared by {int(folds.max()) + 1}-fold cross-validation inside "
-        f"{len(rows):,} labelled train and validation images{by}."
-    )

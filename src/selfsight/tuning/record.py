@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from selfsight.run_folder import read_json, write_json, write_text
+from selfsight.tuning.plan import Plan
 from selfsight.tuning.space import Space
-from selfsight.tuning.study import Plan, original_number, was_killed
+from selfsight.tuning.study import original_number, was_killed
 
 if TYPE_CHECKING:
     import optuna

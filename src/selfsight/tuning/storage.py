@@ -103,7 +103,7 @@ class Workers:
     def __enter__(self) -> Workers:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._held = open(self.folder / self.name, "wb")
-        _lock(self._held)
+        _lock(self._held, wait=True)  # another worker may be trying this very file
         return self
 
     def __exit__(self, *exception: object) -> None:

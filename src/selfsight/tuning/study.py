@@ -1,22 +1,18 @@
-"""A study: its trials, the workers that make them, and when it ends."""
+"""The trials of a study: who makes them, what becomes of a killed one, and when it ends."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfsight.console import say
-from selfsight.training.stopping import Mode, StoppingRule
-from selfsight.tuning.settings import Search
-from selfsight.tuning.storage import RETRIES, Workers, database, journal
+from selfsight.training.stopping import StoppingRule
+from selfsight.tuning.plan import Plan, sampler
+from selfsight.tuning.storage import RETRIES, Workers
 
 if TYPE_CHECKING:
     import optuna
@@ -24,120 +20,6 @@ if TYPE_CHECKING:
 Objective = Callable[["optuna.Trial"], float]
 _POLL = 1.0  # seconds between looks at the trials of other workers
 _FAILURES = 3  # failed trials, and none other, after which the study is given up
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A study that has been resolved and not begun.
-
-    Attributes:
-        search: how it searches and when it stops.
-        folder: where it is kept.
-        about: all that a trial's value depends on; another one is another study.
-        mode: whether a better value is higher or lower.
-        first: parameters of the first trial (the defaults), where the space holds them.
-        epochs: of a trial at most.
-        seed: of the sampler.
-        metric: how the value is called.
-    """
-
-    search: Search
-    folder: Path
-    about: Mapping[str, Any]
-    mode: Mode
-    first: Mapping[str, Any] | None
-    epochs: int
-    seed: int
-    metric: str
-
-    @property
-    def name(self) -> str:
-        """Names the study in its storage: a function of `about` alone."""
-        text = json.dumps(self.about, sort_keys=True, default=str)
-        digest = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
-        return f"{self.about['verb']}-{self.about['name']}-{digest}"
-
-    @property
-    def journal(self) -> Path:
-        return self.folder / "study.journal"
-
-
-def open_study(plan: Plan) -> optuna.Study:
-    """The study of a plan, made where there is none.
-
-    Raises:
-        ValueError: the folder holds another study, there is none to join, or the storage cannot
-            be used.
-    """
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    search = plan.search
-    if search.storage is None:
-        if search.join and not plan.journal.is_file():
-            raise ValueError(f"{plan.folder} holds no study to join; start it without --join.")
-        storage = journal(plan.journal)
-        _refuse_another(plan, storage)
-    else:
-        storage = database(search.storage, search.heartbeat)
-    names = optuna.get_all_study_names(storage)
-    if search.join and plan.name not in names:
-        raise ValueError(
-            "join: no study with these very settings has begun; start it without --join, and join "
-            "it with the same settings."
-        )
-    study = optuna.create_study(
-        study_name=plan.name,
-        storage=storage,
-        direction="maximize" if plan.mode == "highest" else "minimize",
-        pruner=_pruner(plan),
-        sampler=_sampler(plan, 0),
-        load_if_exists=True,
-    )
-    if plan.name not in names:
-        study.set_user_attr("about", dict(plan.about))
-        if plan.first is not None:
-            study.enqueue_trial(dict(plan.first))
-    return study
-
-
-def _refuse_another(plan: Plan, storage: optuna.storages.BaseStorage) -> None:
-    """A journal holds one study; other settings belong into another folder."""
-    import optuna
-
-    for name in optuna.get_all_study_names(storage):
-        if name == plan.name:
-            continue
-        before = optuna.load_study(study_name=name, storage=storage).user_attrs.get("about", {})
-        now = json.loads(json.dumps(plan.about, default=str))
-        differing = sorted(k for k in {*before, *now} if before.get(k) != now.get(k))
-        raise ValueError(
-            f"{plan.folder} holds a study with other settings ({', '.join(differing)}); choose "
-            "another --out, or delete the folder."
-        )
-
-
-def _pruner(plan: Plan) -> optuna.pruners.BasePruner:
-    from optuna import pruners
-
-    if plan.search.pruner == "none":
-        return pruners.NopPruner()
-    if plan.search.pruner == "hyperband":
-        return pruners.HyperbandPruner(
-            min_resource=max(1, plan.epochs // 27), max_resource=plan.epochs, reduction_factor=3
-        )
-    warmup = max(1, plan.epochs // 20)
-    return pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=warmup)
-
-
-def _sampler(plan: Plan, salt: int) -> optuna.samplers.BaseSampler:
-    from optuna import samplers
-
-    digest = hashlib.blake2b(f"{plan.seed} {salt}".encode(), digest_size=4).digest()
-    seed = int.from_bytes(digest, "big")
-    if plan.search.sampler == "random":
-        return samplers.RandomSampler(seed=seed)
-    return samplers.TPESampler(seed=seed)
 
 
 def work(plan: Plan, study: optuna.Study, objective: Objective, number: int | None = None) -> str:
@@ -162,7 +44,7 @@ def work(plan: Plan, study: optuna.Study, objective: Objective, number: int | No
     with workers or nullcontext():
         while True:
             _fail_the_dead(study, workers)
-            reason = _over(plan, study, time.monotonic() - began)
+            reason = ending(plan, study, time.monotonic() - began)
             if reason:
                 return reason
             states = _states(study)
@@ -170,7 +52,7 @@ def work(plan: Plan, study: optuna.Study, objective: Objective, number: int | No
                 time.sleep(_POLL)  # another worker may die, and its trial be left to us
                 continue
             # The sampler is made anew, so that a study taken up again goes on as if never left.
-            study.sampler = _sampler(plan, states["all"] + 1_000_003 * number)
+            study.sampler = sampler(plan, states["all"] + 1_000_003 * number)
             before = _best(study)
             one = _one(study, objective, workers)
             try:
@@ -268,7 +150,7 @@ def _states(study: optuna.Study) -> dict[str, int]:
     return counts
 
 
-def _over(plan: Plan, study: optuna.Study, seconds: float) -> str:
+def ending(plan: Plan, study: optuna.Study, seconds: float) -> str:
     """Why no trial may begin any more; empty while one may. A function of the storage and time."""
     trials = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
     done = [t for t in trials if not was_killed(t)]
@@ -316,35 +198,6 @@ def _words(params: Mapping[str, Any]) -> str:
         else f"{name.rpartition('.')[2]}={value}"
         for name, value in params.items()
     )
-
-
-def share(workers: int, target: Callable[..., None], *arguments: Any) -> None:
-    """Runs ``target(*arguments, number)`` in that many processes until all have ended.
-
-    Raises:
-        ValueError: every one of them failed; a worker that was killed is only said.
-    """
-    import multiprocessing
-
-    context = multiprocessing.get_context("spawn")
-    started = [
-        context.Process(target=target, args=(*arguments, number), name=f"worker-{number}")
-        for number in range(workers)
-    ]
-    for process in started:
-        process.start()
-    try:
-        for process in started:
-            process.join()
-    finally:
-        for process in started:
-            if process.is_alive():
-                process.terminate()
-    for process in started:
-        if process.exitcode and process.exitcode < 0:
-            say(f"{process.name} was killed (signal {-process.exitcode}).")
-    if all(process.exitcode for process in started):
-        raise ValueError("every worker of the study failed; what they said is above.")
 
 
 def _host() -> str:
