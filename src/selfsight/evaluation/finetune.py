@@ -170,7 +170,7 @@ def fine_tune(start: Backbone, labelled: Labelled, settings: FineTuning) -> Fine
     thresholds = np.full(len(labelled.target.names), 0.5) if kind == "labels" else None
     if chosen:
         inside, outside = np.flatnonzero(fold != 0), np.flatnonzero(fold == 0)
-        head = _first_head(features, labelled, inside, groups)
+        head = first_head(features, labelled, inside, groups)
         tried = [
             _train(start, head, labelled, settings, pair, inside, outside)
             for pair in settings.rates
@@ -182,7 +182,7 @@ def fine_tune(start: Backbone, labelled: Labelled, settings: FineTuning) -> Fine
             likely = found.predict(labelled.images, rows[outside], labelled.statistics)
             thresholds = best_thresholds(likely.numpy(), values[outside])
     everything = np.arange(len(rows))
-    head = _first_head(features, labelled, everything, groups)
+    head = first_head(features, labelled, everything, groups)
     trained = _train(
         start, head, labelled, settings, rates, everything, everything[:0], stop_at=steps
     )
@@ -212,7 +212,7 @@ def _finished(
 ) -> FineTuned:
     backbone = copy.deepcopy(start)
     backbone.load_state_dict(trained.backbone)
-    centre, scale = _number_scale(labelled)
+    centre, scale = number_scale(labelled)
     head = trained.head
     return FineTuned(
         backbone.eval(),
@@ -225,7 +225,7 @@ def _finished(
     )
 
 
-def _number_scale(labelled: Labelled) -> tuple[Tensor, Tensor]:
+def number_scale(labelled: Labelled) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of the known numbers of the subset; 0 and 1 for other kinds."""
     count = len(labelled.target.names)
     centre, scale = torch.zeros(count), torch.ones(count)
@@ -238,7 +238,7 @@ def _number_scale(labelled: Labelled) -> tuple[Tensor, Tensor]:
     return centre, scale
 
 
-def _first_head(
+def first_head(
     features: Tensor, labelled: Labelled, inside: NDArray[np.int64], groups: NDArray[np.int64]
 ) -> nn.Linear:
     """The linear probe of the starting weights as a layer on their representations."""
@@ -263,7 +263,7 @@ def _first_head(
         weight = torch.cat([torch.zeros_like(weight), weight])
         bias = torch.cat([torch.zeros_like(bias), bias])
     if target.kind == "number":
-        centre, spread = _number_scale(labelled)
+        centre, spread = number_scale(labelled)
         weight, bias = weight / spread[:, None], (bias - centre) / spread
     head = nn.Linear(weight.shape[1], weight.shape[0])
     with torch.no_grad():
@@ -293,12 +293,12 @@ def _train(
     backbone.to(labelled.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     backbone.bf16 = fast_bf16(labelled.device)
     backbone.train()
-    optimizer = _optimizer(backbone, head, rates, settings.weight_decay)
+    optimizer = layered_optimizer(backbone, head, rates, settings.weight_decay)
     total = settings.steps(len(labelled.rows))
     rule = StoppingRule(patience=_PATIENCE)
     best = _Trained(backbone.state_dict(), head, -math.inf, 0)
     batch = min(settings.batch_size, len(inside))
-    views, targets = labelled.views(), _targets(labelled)
+    views, targets = labelled.views(), standardised_targets(labelled)
     order, position, epoch = permutation(labelled.seed, 0, len(inside)), 0, 0
     look = max(1, total // _LOOKS)
     for step in range(total if stop_at is None else stop_at):
@@ -308,7 +308,7 @@ def _train(
         places = inside[order[position : position + batch].numpy()]
         position += batch
         for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * _rate((step + 1) / total)
+            group["lr"] = group["peak"] * share_of_peak((step + 1) / total)
         keys = keys_of(labelled.seed, step, torch.arange(batch)).to(labelled.device)
         images = labelled.batch(labelled.rows[places])
         (view,) = make_views(images, keys, views, labelled.statistics)
@@ -329,7 +329,7 @@ def _train(
     return best
 
 
-def _optimizer(
+def layered_optimizer(
     backbone: Backbone, head: nn.Linear, rates: tuple[float, float], weight_decay: float
 ) -> torch.optim.Optimizer:
     groups = []
@@ -339,18 +339,18 @@ def _optimizer(
     return torch.optim.AdamW(groups)
 
 
-def _rate(progress: float) -> float:
+def share_of_peak(progress: float) -> float:
     """Share of the peak: linear warm-up, then half a cosine to 0."""
     if progress < _WARMUP:
         return progress / _WARMUP
     return 0.5 * (1.0 + math.cos(math.pi * (progress - _WARMUP) / (1.0 - _WARMUP)))
 
 
-def _targets(labelled: Labelled) -> Tensor:
+def standardised_targets(labelled: Labelled) -> Tensor:
     """Of the subset, as the loss takes them."""
     values = torch.from_numpy(labelled.target.values[labelled.rows])
     if labelled.target.kind == "number":
-        centre, scale = _number_scale(labelled)
+        centre, scale = number_scale(labelled)
         values = (values - centre) / scale
     return values.to(labelled.device)
 
