@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _FORM = "1"  # raised when the same inputs would give other representations
 _PIXELS_AT_MOST = 1024  # numbers an image after downsampling; keeps the covariance small
 _COMPONENTS = 256
+_CACHED_PIXELS = 131_072  # of a batch on a CPU: a third faster than 512 images of 32 px
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def represent(
     statistics: Statistics,
     *,
     device: torch.device | str,
-    batch_size: int = 512,
+    batch_size: int | None = None,
     size: int | tuple[int, int] | None = None,
 ) -> Tensor:
     """The representation of each row's whole frame.
@@ -94,7 +95,7 @@ def represent(
         rows: ``(M,)`` rows of `images`.
         statistics: mean and standard deviation the backbone was trained with.
         device: where the backbone runs.
-        batch_size: images at once.
+        batch_size: images at once; None: 512 on a GPU, on a CPU as many as stay in its cache.
         size: side the frames are resized to; None keeps them.
 
     Returns:
@@ -102,6 +103,10 @@ def represent(
     """
     from selfsight.views.apply import whole_frame
 
+    if batch_size is None:
+        pixels = images.height * images.width
+        on_cpu = torch.device(device).type == "cpu"
+        batch_size = min(max(_CACHED_PIXELS // pixels, 8), 512) if on_cpu else 512
     training, bf16 = backbone.training, backbone.bf16
     backbone.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     backbone.bf16 = False
