@@ -16,19 +16,25 @@ if TYPE_CHECKING:
     from selfsight.evaluation.results import Results
     from selfsight.labelling.suggesting import Suggestions
     from selfsight.networks.backbones import Backbone
+    from selfsight.predicting.predictor import Predictor
     from selfsight.training.run import Run
     from selfsight.tuning.record import Tuned
 
 __version__ = "0.1.0"
 __all__ = [
     "METHODS",
+    "embed",
     "evaluate",
+    "finetune",
     "load",
+    "load_model",
     "open_images",
+    "predict",
     "pretrain",
     "report",
     "run",
     "suggest",
+    "tune_finetune",
     "tune_pretrain",
     "tune_probe",
 ]
@@ -106,6 +112,17 @@ def tune_probe(run: str | Path | Run, **changes: Any) -> Tuned | None:
     return probe.tune_probe(probe.TuneProbe(run=str(path)).updated(changes))
 
 
+def tune_finetune(
+    run: str | Path | Run, data: str | Path | None = None, **changes: Any
+) -> Tuned | None:
+    """Searches a fine-tuning of a run: see `selfsight.tuning.finetuning.tune_finetuning`."""
+    from selfsight.tuning import finetuning
+
+    path = run if isinstance(run, str | Path) else run.folder.path
+    base = finetuning.TuneFinetuning(run=str(path), data=None if data is None else str(data))
+    return finetuning.tune_finetuning(base.updated(changes))
+
+
 def tune_pretrain(method: str, data: str | Path | ImageSet, **changes: Any) -> Tuned | None:
     """Searches a pretraining: see `selfsight.tuning.pretraining.tune_pretraining`."""
     from selfsight.data.imageset import ImageSet
@@ -122,6 +139,58 @@ def report(runs: str | Path | Sequence[str | Path], out: str | Path | None = Non
     from selfsight.reporting.page import write_report
 
     return write_report([runs] if isinstance(runs, str | Path) else runs, out)
+
+
+def finetune(
+    run: str | Path | Run,
+    data: str | Path | ImageSet | None = None,
+    *,
+    out: str | Path,
+    **changes: Any,
+) -> Predictor:
+    """Fits a run to labels and writes a model: see `selfsight.predicting.finetuning.finetune`."""
+    from selfsight.data.imageset import ImageSet
+    from selfsight.predicting import finetuning
+
+    path = run if isinstance(run, str | Path) else run.folder.path
+    images = data if isinstance(data, ImageSet) else None
+    name = None if data is None else data.name if isinstance(data, ImageSet) else str(data)
+    base = finetuning.Finetune(run=str(path), data=name, out=str(out))
+    return finetuning.finetune(base.updated(changes), images)
+
+
+def predict(
+    model: str | Path, images: str | Path | ImageSet, *, out: str | Path, **changes: Any
+) -> Path:
+    """Writes a table of predictions: see `selfsight.predicting.prediction.predict`."""
+    from selfsight.data.imageset import ImageSet
+    from selfsight.predicting import prediction
+
+    given = images if isinstance(images, ImageSet) else None
+    name = images.name if isinstance(images, ImageSet) else str(images)
+    base = prediction.Predict(model=str(model), images=name, out=str(out))
+    return prediction.predict(base.updated(changes), given)
+
+
+def embed(
+    run: str | Path | Run, images: str | Path | ImageSet, *, out: str | Path, **changes: Any
+) -> Path:
+    """Writes representations: see `selfsight.predicting.embedding.embed`."""
+    from selfsight.data.imageset import ImageSet
+    from selfsight.predicting import embedding
+
+    path = run if isinstance(run, str | Path) else run.folder.path
+    given = images if isinstance(images, ImageSet) else None
+    name = images.name if isinstance(images, ImageSet) else str(images)
+    base = embedding.Embed(run=str(path), images=name, out=str(out))
+    return embedding.embed(base.updated(changes), given)
+
+
+def load_model(folder: str | Path) -> Predictor:
+    """A model of `finetune`, on the CPU: `selfsight.predicting.predictor.Predictor`."""
+    from selfsight.predicting.predictor import Predictor
+
+    return Predictor.load(folder)
 
 
 def load(run: str | Path) -> Backbone:

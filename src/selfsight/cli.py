@@ -241,10 +241,62 @@ def _tune_pretrain(settings: Any) -> int:
     return _tuned(tune_pretraining(settings))
 
 
+def _tune_finetune_settings() -> type[Settings]:
+    from selfsight.tuning.finetuning import TuneFinetuning
+
+    return TuneFinetuning
+
+
+def _tune_finetune(settings: Any) -> int:
+    from selfsight.tuning.finetuning import tune_finetuning
+
+    return _tuned(tune_finetuning(settings))
+
+
 def _tuned(found: Any) -> int:
     if found is not None:
         print(found.text())
         print(f"The study: {found.folder / 'report.html'}")
+    return 0
+
+
+def _finetune_settings() -> type[Settings]:
+    from selfsight.predicting.finetuning import Finetune
+
+    return Finetune
+
+
+def _finetune(settings: Any) -> int:
+    from selfsight.predicting.finetuning import finetune
+
+    finetune(settings)
+    print(settings.out)
+    return 0
+
+
+def _predict_settings() -> type[Settings]:
+    from selfsight.predicting.prediction import Predict
+
+    return Predict
+
+
+def _predict(settings: Any) -> int:
+    from selfsight.predicting.prediction import predict
+
+    print(predict(settings))
+    return 0
+
+
+def _embed_settings() -> type[Settings]:
+    from selfsight.predicting.embedding import Embed
+
+    return Embed
+
+
+def _embed(settings: Any) -> int:
+    from selfsight.predicting.embedding import embed
+
+    print(embed(settings))
     return 0
 
 
@@ -316,6 +368,30 @@ VERBS: dict[str, Verb] = {
         _tune_pretrain_settings,
         _tune_pretrain,
         "word",
+    ),
+    "tune finetune": Verb(
+        "Search how a run's backbone is fine-tuned; read test once, with the best.",
+        "RUN [DATA]",
+        _tune_finetune_settings,
+        _tune_finetune,
+    ),
+    "finetune": Verb(
+        "Fit a run to labels, all of its weights or a head, and write a model folder.",
+        "RUN [DATA]",
+        _finetune_settings,
+        _finetune,
+    ),
+    "predict": Verb(
+        "Predict classes, labels or numbers of images with a model.",
+        "MODEL IMAGES",
+        _predict_settings,
+        _predict,
+    ),
+    "embed": Verb(
+        "Write the representations of images.",
+        "RUN IMAGES",
+        _embed_settings,
+        _embed,
     ),
     "report": Verb(
         "Write one self-contained page on one run, or on several side by side.",

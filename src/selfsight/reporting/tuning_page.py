@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -10,12 +10,21 @@ from typing import Any
 
 import yaml
 
-from selfsight.reporting.figures import Figure, axis, escaped, figure, rounded, shortened
+from selfsight.reporting.figures import Figure
 from selfsight.reporting.rendering import write_page
+from selfsight.reporting.tuning_figures import (
+    STATES,
+    Row,
+    curves_figure,
+    history_figure,
+    importances_figure,
+    parallel_figure,
+    short,
+    unit_name,
+)
 from selfsight.reporting.wording import (
     difference_text,
     duration,
-    in_percent,
     interval_text,
     metric_name,
     number,
@@ -23,15 +32,6 @@ from selfsight.reporting.wording import (
     value_text,
     weights_name,
 )
-
-Row = Mapping[str, Any]
-STATES = {
-    "complete": ("--run-0", "circle", "complete"),
-    "stopped early": ("--run-2", "circle", "complete, stopped early"),
-    "pruned": ("--untrained", "x-thin-open", "pruned"),
-}
-"""Colour, sign and name of trials by how they ended."""
-MOST_CURVES = 200
 
 
 def write_tuning_page(
@@ -66,205 +66,29 @@ def write_tuning_page(
         figures_of={name: drawn["layout"]["height"] for name, drawn in figures.items()},
         states=[(color, name) for color, _, name in STATES.values()],
         metric=metric_name(metric),
-        table=_table(found),
+        tables=_tables(found),
         settings=yaml.safe_dump(found["best"]["settings"], sort_keys=False),
         space=found["space"],
-        readings=list(found.get("test_readings", [])),
+        readings=_readings(found),
         notes=list(found["notes"]),
         trials=[_trial(row, found) for row in rows],
-        columns=["trial", "ended", metric_name(metric), "epochs", "s", *found["searched"]],
+        columns=[
+            "trial",
+            "ended",
+            metric_name(metric),
+            f"{unit_name(found)}s",
+            "s",
+            *found["searched"],
+        ],
         folder=str(path.parent),
     )
-
-
-def history_figure(found: Mapping[str, Any], rows: Sequence[Row]) -> Figure:
-    """The value of each completed trial, and the best one so far."""
-    scale, unit = _unit(found)
-    best: list[tuple[int, float]] = []
-    sign = 1 if found["mode"] == "highest" else -1
-    for row in rows:
-        if row["value"] is not None and (not best or sign * (row["value"] - best[-1][1]) > 0):
-            best.append((row["number"], row["value"]))
-    last = max((row["number"] for row in rows), default=0)
-    traces: list[dict[str, Any]] = [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "x": [x for x, _ in best] + [last],
-            "y": [rounded(scale * y) for _, y in best] + [rounded(scale * best[-1][1])],
-            "line": {"shape": "hv", "color": "var(--ink)", "width": 1.5},
-            "hovertemplate": "best so far %{y:.4~g}" + unit + "<extra></extra>",
-        }
-        if best
-        else {"type": "scatter", "x": [], "y": []}
-    ]
-    low = min((scale * row["value"] for row in rows if row["value"] is not None), default=0.0)
-    for kind, (color, symbol, name) in STATES.items():
-        here = [row for row in rows if _kind(row) == kind]
-        if not here:
-            continue
-        pruned = kind == "pruned"
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "x": [row["number"] for row in here],
-                "y": [low if pruned else rounded(scale * row["value"]) for row in here],
-                "marker": {
-                    "color": f"var({color})",
-                    "size": 7,
-                    "symbol": symbol,
-                    "line": {"width": 1.5, "color": f"var({color})"},
-                },
-                "customdata": [_hover(row, found) for row in here],
-                "hovertemplate": "%{customdata}<extra></extra>",
-                "name": name,
-            }
-        )
-    return figure(
-        traces,
-        340,
-        xaxis=axis("trial (pruned ones at the lower edge)", showgrid=False),
-        yaxis=axis(ticksuffix=unit),
-    )
-
-
-def importances_figure(importances: Mapping[str, float]) -> Figure:
-    """A bar a setting, the most important on top."""
-    names = list(importances)[:20]
-    return figure(
-        [
-            {
-                "type": "bar",
-                "orientation": "h",
-                "x": [rounded(importances[name]) for name in names],
-                "y": [shortened(name) for name in names],
-                "marker": {"color": "var(--run-0)"},
-                "hovertemplate": "%{y}: %{x:.2f}<extra></extra>",
-            }
-        ],
-        90 + 24 * len(names),
-        xaxis=axis("importance"),
-        yaxis=axis(autorange="reversed", showgrid=False),
-    )
-
-
-def parallel_figure(found: Mapping[str, Any], rows: Sequence[Row]) -> Figure:
-    """A line a completed trial through its settings to its value."""
-    scale, _ = _unit(found)
-    done = [row for row in rows if row["value"] is not None]
-    order = sorted(
-        found["searched"], key=lambda name: found["importances"].get(name, 0.0), reverse=True
-    )
-    dimensions = [_dimension(name, found["space"][name], done) for name in order[:12]]
-    values = [rounded(scale * row["value"]) for row in done]
-    dimensions.append({"label": metric_name(found["metric"]), "values": values})
-    colors = ["var(--line)", "var(--run-0)"]
-    trace = {
-        "type": "parcoords",
-        "dimensions": dimensions,
-        "line": {
-            "color": values,
-            "colorscale": [[0, colors[0]], [1, colors[1]]],
-            "reversescale": found["mode"] == "lowest",
-        },
-        "labelangle": -20,
-        "labelside": "bottom",
-        "labelfont": {"size": 12, "color": "var(--ink)"},
-        "tickfont": {"size": 11, "color": "var(--muted)"},
-        "rangefont": {"size": 1, "color": "rgba(0,0,0,0)"},
-    }
-    return figure([trace], 440, margin={"l": 64, "r": 64, "t": 24, "b": 96})
-
-
-def curves_figure(
-    found: Mapping[str, Any], rows: Sequence[Row], curves: Mapping[int, list[float]]
-) -> Figure:
-    """The value over the epochs of each trial; where it ends, it was stopped or pruned."""
-    scale, unit = _unit(found)
-    traces: list[dict[str, Any]] = []
-    of_number = {row["number"]: row for row in rows}
-    best = found["best"]["number"]
-    shown = sorted(curves, reverse=True)[:MOST_CURVES]
-    for key in sorted(shown, key=lambda key: (key == best, _kind(of_number[key]) != "pruned")):
-        row, curve = of_number[key], curves[key]
-        color, _, name = STATES.get(_kind(row), STATES["pruned"])
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "x": list(range(1, len(curve) + 1)),
-                "y": [rounded(scale * value) for value in curve],
-                "line": {"color": f"var({color})", "width": 3 if key == best else 1},
-                "opacity": 1.0 if key == best else 0.45,
-                "marker": {"size": [0] * (len(curve) - 1) + [6]},
-                "name": f"trial {key}",
-                "hovertemplate": f"trial {key}, {escaped(name)}: %{{y:.4~g}}{unit}"
-                + "<extra></extra>",
-            }
-        )
-    return figure(
-        traces,
-        360,
-        xaxis=axis("epoch", showgrid=False),
-        yaxis=axis(ticksuffix=unit),
-        hovermode="closest",
-    )
-
-
-def _dimension(name: str, text: str, rows: Sequence[Row]) -> dict[str, Any]:
-    values = [row[name] for row in rows]
-    label = shortened(name.rpartition(".")[2], 18)
-    if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
-        if text.startswith("log("):
-            logs = [math.log10(v) for v in values]
-            ticks = list(range(math.ceil(min(logs)), math.floor(max(logs)) + 1))
-            return {
-                "label": label,
-                "values": [rounded(v) for v in logs],
-                "tickvals": ticks,
-                "ticktext": [f"{10.0**tick:g}" for tick in ticks],
-            }
-        return {"label": label, "values": [rounded(float(v)) for v in values]}
-    names = list(dict.fromkeys(str(v) for v in values))
-    return {
-        "label": label,
-        "values": [names.index(str(v)) for v in values],
-        "tickvals": list(range(len(names))),
-        "ticktext": [shortened(n.lower() if n == "None" else n, 14) for n in names],
-    }
-
-
-def _unit(found: Mapping[str, Any]) -> tuple[float, str]:
-    return (100.0, " %") if in_percent(found["metric"]) else (1.0, "")
-
-
-def _kind(row: Row) -> str:
-    if row["state"] == "complete" and row["reason"] == "stopped early":
-        return "stopped early"
-    return str(row["state"])
-
-
-def _hover(row: Row, found: Mapping[str, Any]) -> str:
-    lines = [f"<b>trial {row['number']}</b>, {escaped(row['reason'] or row['state'])}"]
-    if row["value"] is not None:
-        lines.append(f"{metric_name(found['metric'])} {value_text(found['metric'], row['value'])}")
-    lines += [
-        f"{escaped(name.rpartition('.')[2])} {escaped(_short(row[name]))}"
-        for name in found["searched"]
-    ]
-    return "<br>".join(lines)
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    return "none" if value is None else str(value)
 
 
 def _title(found: Mapping[str, Any]) -> str:
     if found["verb"] == "probe":
         return f"the classifier of {found['target']} on {found['data']}"
+    if found["verb"] == "finetune":
+        return f"the fine-tuning to {found['target']} on {found['data']}"
     return f"{found['method']} on {found['data']}"
 
 
@@ -275,7 +99,7 @@ def _facts(found: Mapping[str, Any]) -> dict[str, str]:
         "pruned": number(made["pruned"]),
         "stopped early": number(made["stopped_early"]),
         "failed": number(made["failed"]),
-        "epochs trained": number(made["epochs"]),
+        f"{unit_name(found)}s trained": number(made["epochs"]),
         "time": duration(found["seconds"]),
         "sampler": found["sampler"],
         "pruner": found["pruner"],
@@ -290,8 +114,19 @@ def _facts(found: Mapping[str, Any]) -> dict[str, str]:
     return facts
 
 
-def _table(found: Mapping[str, Any]) -> list[dict[str, str]]:
-    """What was read on test: one row a probe and its weights, the difference to the tuned one."""
+def _tables(found: Mapping[str, Any]) -> list[list[dict[str, str]]]:
+    """What was read on test: the metric of the study, then the others."""
+    rows = _rows(found)
+    shown = metric_name(found["metric"])
+    if shown not in {row["metric"] for row in rows}:  # a study by the loss
+        shown = rows[0]["metric"] if rows else ""
+    first = [row for row in rows if row["metric"] == shown]
+    others = sorted((row for row in rows if row["metric"] != shown), key=lambda row: row["metric"])
+    return [table for table in (first, others) if table]
+
+
+def _rows(found: Mapping[str, Any]) -> list[dict[str, str]]:
+    """One row a metric, a probe and its weights, with the difference to the tuned one."""
     test = found.get("test")
     if not test:
         return []
@@ -311,16 +146,38 @@ def _table(found: Mapping[str, Any]) -> list[dict[str, str]]:
                 "gap_interval": interval_text(metric, gap["low"], gap["high"], signed=True)
                 if gap
                 else "",
-                "verdict": gap["verdict"].replace("the control", "it") if gap else "",
+                "verdict": f"{gap['verdict'].removesuffix(' than the control')} than this"
+                if gap
+                else "",
             }
         )
-    return sorted(rows, key=lambda row: row["metric"])
+    return rows
+
+
+def _readings(found: Mapping[str, Any]) -> list[str]:
+    """A sentence for each time that test was read: every probe, and on which weights how often."""
+    days: dict[str, dict[str, Counter[str]]] = {}
+    for reading in found.get("test_readings", []):
+        probes = days.setdefault(str(reading["when"])[:10], {})
+        times = probes.setdefault(_probe(found, reading["probe"]), Counter())
+        times[_weights(found, reading["weights"])] += 1
+    return [
+        f"Test was read on {day} with {probe} on "
+        + ", ".join(name if n == 1 else f"{name} ({n} times)" for name, n in times.items())
+        + "."
+        for day, probes in days.items()
+        for probe, times in probes.items()
+    ]
 
 
 def _probe(found: Mapping[str, Any], name: str) -> str:
     if found["verb"] == "pretrain":
         return probe_name(name)
-    return "tuned" if name == "tuned" else f"default {probe_name(name)}"
+    if name == "tuned":
+        return "tuned recipe" if found["verb"] == "finetune" else "tuned"
+    if found["verb"] == "finetune":
+        return "default fine-tuning" if name == "finetune" else f"{probe_name(name)}, frozen"
+    return f"default {probe_name(name)}"
 
 
 def _weights(found: Mapping[str, Any], name: str) -> str:
@@ -337,5 +194,5 @@ def _trial(row: Row, found: Mapping[str, Any]) -> list[str]:
         value_text(found["metric"], row["value"]),
         number(row["epochs"]),
         number(row["seconds"]),
-        *(_short(row[name]) for name in found["searched"]),
+        *(short(row[name]) for name in found["searched"]),
     ]

@@ -5,23 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selfsight.console import duration, say
+from selfsight.console import duration
 from selfsight.evaluation.protocol import Evaluate, evaluate
-from selfsight.run_folder import read_json, write_text
+from selfsight.evaluation.representations import weights_key
+from selfsight.evaluation.results import Results
+from selfsight.run_folder import RunFolder, read_json, write_text
 from selfsight.training import plan as planning
 from selfsight.training.pretrain import pretrain
+from selfsight.training.run import load_run
 from selfsight.training.settings import Pretrain, method_name
 from selfsight.tuning.judge import WORTH
+from selfsight.tuning.on_test import same_value, threads
 from selfsight.tuning.pretraining import Bench
-from selfsight.tuning.probe_report import threads
 from selfsight.tuning.record import (
     Tuned,
     counts,
     counts_text,
-    importances,
-    trial_rows,
+    finished,
+    search_facts,
     write_record,
-    write_trials,
 )
 
 if TYPE_CHECKING:
@@ -35,24 +37,12 @@ def conclude(bench: Bench, study: optuna.Study, reason: str, seconds: float) -> 
         ValueError: no trial was completed.
     """
     folder = bench.plan.folder
-    rows = trial_rows(study, bench.space)
-    write_trials(folder / "trials.csv", rows)
-    try:
-        best = study.best_trial
-    except ValueError:
-        raise ValueError(
-            f"no trial of the study in {folder} was completed; {counts_text(counts(rows))}."
-        ) from None
+    rows, best = finished(bench.plan, study, bench.space)
     chosen = bench.of(bench.space.settings_of(best.params), folder / f"best-{best.number:04d}")
     write_text(folder / "best.yaml", chosen.updated({"out": None}).to_yaml())
     with threads(best.user_attrs.get("threads")):
         value = _trained(bench, chosen)
-        equal = value == best.value
-        if not equal:
-            say(
-                f"Warning: trained again, the best trial gives {value!r} and not {best.value!r}; "
-                "another machine or number of threads made it."
-            )
+        equal = same_value(value, best.value)
         default = bench.of({}, folder / "default")
         if best.params == dict(bench.plan.first or {}):
             default = chosen
@@ -62,22 +52,13 @@ def conclude(bench: Bench, study: optuna.Study, reason: str, seconds: float) -> 
     test = kept["test"] if kept else _test(bench, chosen, default)
     settings = bench.space.settings_of(best.params)
     found: dict[str, Any] = {
-        "verb": "pretrain",
+        **search_facts(bench.plan, study, bench.space, rows),
         "method": method_name(bench.base.method),
         "data": bench.images.name,
         "target": bench.target.name if bench.target else None,
         "task": bench.target.kind if bench.target else None,
         "objective": bench.objective,
-        "metric": bench.plan.metric,
-        "mode": "highest",
-        "sampler": bench.settings.sampler,
-        "pruner": bench.settings.pruner,
-        "seed": bench.settings.seed,
-        "space": bench.space.plain(),
-        "searched": bench.space.searched,
-        "trials": counts(rows),
         "epochs_without_pruning": bench.base.epochs * counts(rows)["made"],
-        "importances": importances(study),
         "ended": reason,
         "seconds": round(seconds, 1),
         "best": {
@@ -122,17 +103,15 @@ def _test(bench: Bench, chosen: Pretrain, default: Pretrain) -> dict[str, Any] |
     if default.out != chosen.out:
         controls = (*controls, str(default.out))
     assert chosen.out is not None
-    results = evaluate(
-        Evaluate(
-            run=chosen.out,
-            target=bench.target.name,
-            fractions=bench.settings.fractions,
-            controls=controls,
-            seed=bench.settings.seed,
-            device=bench.settings.device,
-        ),
-        bench.images,
+    wish = Evaluate(
+        run=chosen.out,
+        target=bench.target.name,
+        fractions=bench.settings.fractions,
+        controls=controls,
+        seed=bench.settings.seed,
+        device=bench.settings.device,
     )
+    results = _evaluated(bench, wish) or evaluate(wish, bench.images)
     full = max(bench.settings.fractions)
     keys = ("probe", "metric", "mean", "low", "high")
     return {
@@ -157,10 +136,30 @@ def _test(bench: Bench, chosen: Pretrain, default: Pretrain) -> dict[str, Any] |
                 "probe": row["probe"],
                 "weights": row["weights"],
                 "label_fraction": row["label_fraction"],
+                "label_seed": row["label_seed"],
             }
             for row in results.test_readings
         ],
     }
+
+
+def _evaluated(bench: Bench, wish: Evaluate) -> Results | None:
+    """The evaluation of the best run, where a study that was cut off had already made it."""
+    path = RunFolder(wish.run).results
+    if not path.is_file():
+        return None
+    results = Results.read(path)
+    run = load_run(wish.run)
+    if results.backbone != weights_key(run.backbone(allow_code=True)):
+        return None
+    weights = {Path(name).name for name in ("trained", *wish.controls)}
+    asked = {(name, fraction) for name in weights for fraction in wish.fractions}
+    there = {
+        (row["weights"], row["label_fraction"])
+        for row in results.values
+        if row["target"] == wish.target and row["data"] == bench.images.name
+    }
+    return results if asked <= there else None
 
 
 def _answer(found: dict[str, Any]) -> list[str]:

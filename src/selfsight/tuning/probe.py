@@ -18,7 +18,7 @@ from pydantic import Field
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.evaluation.subjects import Material, Subject, subjects
 from selfsight.evaluation.tasks import TASKS, higher_is_better
-from selfsight.settings import Settings, unknown
+from selfsight.settings import unknown
 from selfsight.training.device import choose_device
 from selfsight.training.run import Run, load_run
 from selfsight.training.stopping import Mode, Stopping
@@ -28,7 +28,7 @@ from selfsight.tuning.held_out import cut, labelled_rows, target_of
 from selfsight.tuning.plan import Plan
 from selfsight.tuning.settings import Search
 from selfsight.tuning.sharing import search
-from selfsight.tuning.space import Space, kinds_of, read_space
+from selfsight.tuning.space import Space, read_space, searched_kinds, value_of
 
 if TYPE_CHECKING:
     import optuna
@@ -147,7 +147,8 @@ def prepare(settings: TuneProbe, images: ImageSet | None = None) -> Bench:
     labelled = Labelled(target, chosen, found[0].at(0).standardised(chosen), folds)
     default = SPACE if target.kind == "number" else {**SPACE, **OF_LABELS}
     space = read_space(settings.search, default).fitted(
-        lambda changes: with_changes(settings, changes), lambda name: _kinds(settings, name)
+        lambda changes: with_changes(settings, changes),
+        lambda name: searched_kinds(settings, name, "probe", "lr"),
     )
     first = space.params_of({name: value_of(settings, name) for name in space})
     about = {
@@ -248,27 +249,4 @@ def with_changes(settings: TuneProbe, changes: Mapping[str, Any]) -> TuneProbe:
     for name in changes:
         if not name.startswith("probe."):
             raise ValueError("a study of probes searches probe.SETTING, as in probe.lr.")
-    return settings.updated({"probe": _inner(changes)}) if changes else settings
-
-
-def value_of(settings: Settings, name: str) -> Any:
-    """The value of a dotted setting."""
-    value: Any = settings
-    for part in name.split("."):
-        value = getattr(value, part)
-    return value
-
-
-def _inner(changes: Mapping[str, Any]) -> dict[str, Any]:
-    return {name.removeprefix("probe."): value for name, value in changes.items()}
-
-
-def _kinds(settings: TuneProbe, name: str) -> set[type]:
-    if not name.startswith("probe."):
-        raise ValueError(
-            f"search {name}: a study of probes searches probe.SETTING, as in probe.lr."
-        )
-    try:
-        return kinds_of(settings, name)
-    except ValueError as error:
-        raise ValueError(f"search {name}: {error}") from None
+    return settings.updated(dict(changes)) if changes else settings

@@ -124,6 +124,42 @@ def write_trials(path: Path, rows: list[dict[str, Any]]) -> None:
     write_text(path, text.getvalue())
 
 
+def finished(
+    plan: Plan, study: optuna.Study, space: Space
+) -> tuple[list[dict[str, Any]], optuna.trial.FrozenTrial]:
+    """The rows of all trials, which ``trials.csv`` then holds, and the best trial.
+
+    Raises:
+        ValueError: no trial was completed.
+    """
+    rows = trial_rows(study, space)
+    write_trials(plan.folder / "trials.csv", rows)
+    try:
+        return rows, study.best_trial
+    except ValueError:
+        raise ValueError(
+            f"no trial of the study in {plan.folder} was completed; {counts_text(counts(rows))}."
+        ) from None
+
+
+def search_facts(
+    plan: Plan, study: optuna.Study, space: Space, rows: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """What ``tuning.json`` says of the search, whatever was searched."""
+    return {
+        "verb": plan.about["verb"],
+        "metric": plan.metric,
+        "mode": plan.mode,
+        "sampler": plan.search.sampler,
+        "pruner": plan.search.pruner,
+        "seed": plan.seed,
+        "space": space.plain(),
+        "searched": space.searched,
+        "trials": counts(rows),
+        "importances": importances(study),
+    }
+
+
 def importances(study: optuna.Study) -> dict[str, float]:
     """How much of what tells good trials from others each setting explains (PED-ANOVA,
     arXiv:2304.10255), the largest first; empty where the completed trials are too few.

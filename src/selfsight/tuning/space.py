@@ -139,6 +139,30 @@ def kinds_of(settings: Settings, name: str) -> set[type]:
     return _kinds(fields[head].annotation)
 
 
+def searched_kinds(settings: Settings, name: str, part: str, example: str) -> set[type]:
+    """`kinds_of` a setting that a study searches, which must be one of ``part``.
+
+    Raises:
+        ValueError: there is no such setting, or it is of another part.
+    """
+    if not name.startswith(f"{part}."):
+        raise ValueError(
+            f"search {name}: this study searches {part}.SETTING, as in {part}.{example}."
+        )
+    try:
+        return kinds_of(settings, name)
+    except ValueError as error:
+        raise ValueError(f"search {name}: {error}") from None
+
+
+def value_of(settings: Settings, name: str) -> Any:
+    """The value of a dotted setting."""
+    value: Any = settings
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
 def _kinds(annotation: Any) -> set[type]:
     if isinstance(annotation, type):
         return {annotation}

@@ -1,0 +1,209 @@
+"""The pictures of a study: history, curves, importances, parallel coordinates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from selfsight.reporting.figures import Figure, axis, escaped, figure, rounded, shortened
+from selfsight.reporting.wording import in_percent, metric_name, value_text
+
+Row = Mapping[str, Any]
+STATES = {
+    "complete": ("--run-0", "circle", "complete"),
+    "stopped early": ("--run-2", "circle", "complete, stopped early"),
+    "pruned": ("--untrained", "x-thin-open", "pruned"),
+}
+"""Colour, sign and name of trials by how they ended."""
+MOST_CURVES = 200
+
+
+def history_figure(found: Mapping[str, Any], rows: Sequence[Row]) -> Figure:
+    """The value of each completed trial, and the best one so far."""
+    scale, unit = _unit(found)
+    best: list[tuple[int, float]] = []
+    sign = 1 if found["mode"] == "highest" else -1
+    for row in rows:
+        if row["value"] is not None and (not best or sign * (row["value"] - best[-1][1]) > 0):
+            best.append((row["number"], row["value"]))
+    last = max((row["number"] for row in rows), default=0)
+    traces: list[dict[str, Any]] = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": [x for x, _ in best] + [last],
+            "y": [rounded(scale * y) for _, y in best] + [rounded(scale * best[-1][1])],
+            "line": {"shape": "hv", "color": "var(--ink)", "width": 1.5},
+            "hovertemplate": "best so far %{y:.4~g}" + unit + "<extra></extra>",
+        }
+        if best
+        else {"type": "scatter", "x": [], "y": []}
+    ]
+    low = min((scale * row["value"] for row in rows if row["value"] is not None), default=0.0)
+    for kind, (color, symbol, name) in STATES.items():
+        here = [row for row in rows if _kind(row) == kind]
+        if not here:
+            continue
+        pruned = kind == "pruned"
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "x": [row["number"] for row in here],
+                "y": [low if pruned else rounded(scale * row["value"]) for row in here],
+                "marker": {
+                    "color": f"var({color})",
+                    "size": 7,
+                    "symbol": symbol,
+                    "line": {"width": 1.5, "color": f"var({color})"},
+                },
+                "customdata": [_hover(row, found) for row in here],
+                "hovertemplate": "%{customdata}<extra></extra>",
+                "name": name,
+            }
+        )
+    return figure(
+        traces,
+        340,
+        xaxis=axis("trial (pruned ones at the lower edge)", showgrid=False),
+        yaxis=axis(ticksuffix=unit),
+    )
+
+
+def importances_figure(importances: Mapping[str, float]) -> Figure:
+    """A bar a setting, the most important on top."""
+    names = list(importances)[:20]
+    return figure(
+        [
+            {
+                "type": "bar",
+                "orientation": "h",
+                "x": [rounded(importances[name]) for name in names],
+                "y": [shortened(name) for name in names],
+                "marker": {"color": "var(--run-0)"},
+                "hovertemplate": "%{y}: %{x:.2f}<extra></extra>",
+            }
+        ],
+        90 + 24 * len(names),
+        xaxis=axis("importance"),
+        yaxis=axis(autorange="reversed", showgrid=False),
+    )
+
+
+def parallel_figure(found: Mapping[str, Any], rows: Sequence[Row]) -> Figure:
+    """A line a completed trial through its settings to its value."""
+    scale, _ = _unit(found)
+    done = [row for row in rows if row["value"] is not None]
+    order = sorted(
+        found["searched"], key=lambda name: found["importances"].get(name, 0.0), reverse=True
+    )
+    dimensions = [_dimension(name, found["space"][name], done) for name in order[:12]]
+    values = [rounded(scale * row["value"]) for row in done]
+    dimensions.append({"label": metric_name(found["metric"]), "values": values})
+    colors = ["var(--line)", "var(--run-0)"]
+    trace = {
+        "type": "parcoords",
+        "dimensions": dimensions,
+        "line": {
+            "color": values,
+            "colorscale": [[0, colors[0]], [1, colors[1]]],
+            "reversescale": found["mode"] == "lowest",
+        },
+        "labelangle": -20,
+        "labelside": "bottom",
+        "labelfont": {"size": 12, "color": "var(--ink)"},
+        "tickfont": {"size": 11, "color": "var(--muted)"},
+        "rangefont": {"size": 1, "color": "rgba(0,0,0,0)"},
+    }
+    return figure([trace], 440, margin={"l": 64, "r": 64, "t": 24, "b": 96})
+
+
+def curves_figure(
+    found: Mapping[str, Any], rows: Sequence[Row], curves: Mapping[int, list[float]]
+) -> Figure:
+    """The value over the epochs of each trial; where it ends, it was stopped or pruned."""
+    scale, unit = _unit(found)
+    traces: list[dict[str, Any]] = []
+    of_number = {row["number"]: row for row in rows}
+    best = found["best"]["number"]
+    shown = sorted(curves, reverse=True)[:MOST_CURVES]
+    for key in sorted(shown, key=lambda key: (key == best, _kind(of_number[key]) != "pruned")):
+        row, curve = of_number[key], curves[key]
+        color, _, name = STATES.get(_kind(row), STATES["pruned"])
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "x": list(range(1, len(curve) + 1)),
+                "y": [rounded(scale * value) for value in curve],
+                "line": {"color": f"var({color})", "width": 3 if key == best else 1},
+                "opacity": 1.0 if key == best else 0.45,
+                "marker": {"size": [0] * (len(curve) - 1) + [6]},
+                "name": f"trial {key}",
+                "hovertemplate": f"trial {key}, {escaped(name)}: %{{y:.4~g}}{unit}"
+                + "<extra></extra>",
+            }
+        )
+    return figure(
+        traces,
+        360,
+        xaxis=axis(unit_name(found), showgrid=False),
+        yaxis=axis(ticksuffix=unit),
+        hovermode="closest",
+    )
+
+
+def _dimension(name: str, text: str, rows: Sequence[Row]) -> dict[str, Any]:
+    values = [row[name] for row in rows]
+    label = shortened(name.rpartition(".")[2], 18)
+    if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+        if text.startswith("log("):
+            logs = [math.log10(v) for v in values]
+            ticks = list(range(math.ceil(min(logs)), math.floor(max(logs)) + 1))
+            return {
+                "label": label,
+                "values": [rounded(v) for v in logs],
+                "tickvals": ticks,
+                "ticktext": [f"{10.0**tick:g}" for tick in ticks],
+            }
+        return {"label": label, "values": [rounded(float(v)) for v in values]}
+    names = list(dict.fromkeys(str(v) for v in values))
+    return {
+        "label": label,
+        "values": [names.index(str(v)) for v in values],
+        "tickvals": list(range(len(names))),
+        "ticktext": [shortened(n.lower() if n == "None" else n, 14) for n in names],
+    }
+
+
+def _unit(found: Mapping[str, Any]) -> tuple[float, str]:
+    return (100.0, " %") if in_percent(found["metric"]) else (1.0, "")
+
+
+def unit_name(found: Mapping[str, Any]) -> str:
+    """What a curve has one value for: an epoch, or a look at the images held out."""
+    return str(found.get("unit", "epoch"))
+
+
+def _kind(row: Row) -> str:
+    if row["state"] == "complete" and row["reason"] == "stopped early":
+        return "stopped early"
+    return str(row["state"])
+
+
+def _hover(row: Row, found: Mapping[str, Any]) -> str:
+    lines = [f"<b>trial {row['number']}</b>, {escaped(row['reason'] or row['state'])}"]
+    if row["value"] is not None:
+        lines.append(f"{metric_name(found['metric'])} {value_text(found['metric'], row['value'])}")
+    lines += [
+        f"{escaped(name.rpartition('.')[2])} {escaped(short(row[name]))}"
+        for name in found["searched"]
+    ]
+    return "<br>".join(lines)
+
+
+def short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return "none" if value is None else str(value)

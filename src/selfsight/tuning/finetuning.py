@@ -1,0 +1,284 @@
+"""The verb `tune finetune`: all weights trained on labels, and how to do that searched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import torch
+import tyro
+from numpy.typing import NDArray
+from pydantic import Field
+
+from selfsight.data.imageset import ImageSet, Target
+from selfsight.data.opening import checked
+from selfsight.data.settings import Data
+from selfsight.data.sources import open_images
+from selfsight.evaluation.finetune import Labelled
+from selfsight.evaluation.representations import cache_key, cached_tensor, represent, weights_key
+from selfsight.evaluation.tasks import TASKS, higher_is_better
+from selfsight.networks.backbones import Backbone
+from selfsight.settings import unknown
+from selfsight.training.device import choose_device
+from selfsight.training.run import Run, load_run
+from selfsight.training.stopping import Mode, Stopping
+from selfsight.tuning.fitting import DivergedError
+from selfsight.tuning.held_out import cut, labelled_rows, target_of
+from selfsight.tuning.plan import Plan
+from selfsight.tuning.recipe import LOOKS, Recipe, Trained, train
+from selfsight.tuning.settings import Search
+from selfsight.tuning.sharing import search
+from selfsight.tuning.space import Space, read_space, searched_kinds, value_of
+
+if TYPE_CHECKING:
+    import optuna
+
+    from selfsight.tuning.record import Tuned
+
+SPACE = {
+    "recipe.backbone_lr": "log(1e-5,1e-2)",
+    "recipe.head_lr": "log(1e-4,1e-1)",
+    "recipe.weight_decay": "log(1e-4,1)",
+    "recipe.frozen": "0..0.5",
+    "recipe.dropout": "0..0.5",
+    "recipe.batch_size": "32,64,128",
+}
+"""The default space, for every kind of target."""
+OF_LABELS = {"recipe.label_smoothing": "0..0.2"}
+"""Its part for classes and several labels."""
+
+
+class TuneFinetuning(Search):
+    """Search how a run's backbone is fine-tuned; read test once, with the best."""
+
+    run: tyro.conf.Positional[str]
+    """The folder of a finished run."""
+    data: tyro.conf.Positional[str | None] = None
+    """Labelled images to fine-tune on; by default those of the run, with the run's splits."""
+    target: str | None = None
+    """The target to predict; by default the run's, or the only one there is."""
+    group: str | None = None
+    """The column that no split may cut; for other data than the run's."""
+    drop_leaks: bool = False
+    """Leave out train images that are in validation or test too, or whose group is."""
+    allow_leaks: bool = False
+    """Go on with such leaks; the report names them."""
+    out: str | None = None
+    """The study's folder; by default RUN/tuning/finetune-TARGET. The same command continues it."""
+    trials: Annotated[int, Field(ge=1)] = 20
+    """Trials of the study, over all workers and all times it was started."""
+    metric: str | None = None
+    """What trials are compared by; by default accuracy, mAP or r2, as in the report."""
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Share of the train and validation labels that may be read."""
+    stopping: Stopping = Stopping(patience=10)
+    """When a trial is ended early, in looks at the images held out: there are 20 at most."""
+    recipe: Recipe = Recipe()
+    """What is not searched, and the first trial."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the held-out images, order, views and the search."""
+    device: str = "auto"
+    """auto, cpu, or cuda."""
+    allow_code: bool = False
+    """Run the file.py:build that a run's backbone may name."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A study of fine-tunings that has been resolved: everything a trial needs."""
+
+    settings: TuneFinetuning
+    run: Run
+    images: ImageSet
+    target: Target
+    labelled: Labelled
+    held: NDArray[np.bool_]
+    start: Backbone
+    space: Space
+    plan: Plan
+    notes: tuple[str, ...]
+
+    @property
+    def metric(self) -> str:
+        return self.plan.metric
+
+    def features(self, backbone: Backbone, name: str) -> torch.Tensor:
+        """``(n, F)`` representations of the labelled rows, computed once for all trials."""
+        labelled = self.labelled
+        data = self.images.fingerprint(labelled.rows)
+        key = cache_key(weights_key(backbone), data, labelled.statistics, backbone.spec.plain())
+        return cached_tensor(
+            self.run.folder.representations,
+            name,
+            key,
+            lambda: represent(
+                backbone, self.images, labelled.rows, labelled.statistics, device=labelled.device
+            ),
+        )
+
+
+def tune_finetuning(settings: TuneFinetuning, images: ImageSet | None = None) -> Tuned | None:
+    """Searches a fine-tuning, trains the best one again and reads test with it once.
+
+    Args:
+        settings: see `TuneFinetuning`.
+        images: an image set already opened, instead of ``settings.data`` or the run's.
+
+    Returns:
+        What was found; None for a worker that joined.
+
+    Raises:
+        ValueError: no such run, data, target, metric or space; the sentence says what to change.
+    """
+    from selfsight.tuning.finetuning_report import conclude
+
+    made = search(settings, images, prepare, objective)
+    return None if made is None else conclude(*made)
+
+
+def prepare(settings: TuneFinetuning, images: ImageSet | None = None) -> Bench:
+    """Opens run and images, holds a part of the labels out, reads the space.
+
+    Raises:
+        ValueError: see `tune_finetuning`.
+    """
+    run = load_run(settings.run)
+    images, leaks = _opened(run, settings) if images is None else (images, ())
+    own = None if settings.data is not None else run.settings.target
+    target = target_of(images, settings.target or own)
+    metric = settings.metric or TASKS[target.kind].headline
+    if metric not in TASKS[target.kind].metrics:
+        raise unknown(f"metric of a {target.kind} target", metric, TASKS[target.kind].metrics)
+    mode: Mode = "highest" if higher_is_better(metric) else "lowest"
+    rows = labelled_rows(images, target, settings.fraction, settings.seed)
+    folds, said = cut(images, target, rows, 1, settings.seed)
+    device = choose_device(settings.device)
+    labelled = Labelled(images, target, rows, run.statistics, device, settings.seed)
+    start = run.backbone(allow_code=settings.allow_code)
+    default = SPACE if target.kind == "number" else {**SPACE, **OF_LABELS}
+    space = read_space(settings.search, default).fitted(
+        lambda changes: with_changes(settings, changes),
+        lambda name: searched_kinds(settings, name, "recipe", "backbone_lr"),
+    )
+    about = {
+        "verb": "finetune",
+        "name": run.name,
+        "weights": weights_key(start),
+        "images": images.fingerprint(rows),
+        "target": target.name,
+        "metric": metric,
+        "fraction": settings.fraction,
+        "stopping": settings.stopping.plain(),
+        "recipe": settings.recipe.plain(),
+        "space": space.plain(),
+        "sampler": settings.sampler,
+        "pruner": settings.pruner,
+        "seed": settings.seed,
+        "device": device.type,
+    }
+    folder = Path(settings.out or run.folder.path / "tuning" / f"finetune-{target.name}")
+    first = space.params_of({name: value_of(settings, name) for name in space})
+    plan = Plan(settings, folder, about, mode, first, LOOKS, settings.seed, metric)
+    notes = (said, *leaks)
+    return Bench(settings, run, images, target, labelled, folds == 0, start, space, plan, notes)
+
+
+def _opened(run: Run, settings: TuneFinetuning) -> tuple[ImageSet, tuple[str, ...]]:
+    """The run's images, or others of the same size and type; sentences on leaks allowed."""
+    if settings.data is None:
+        if settings.group is not None:
+            raise ValueError(
+                "group: the groups of the run's own images are fixed by its training; name the "
+                "data to use others."
+            )
+        return run.images(), ()
+    about = run.environment["data"]
+    shape = (0, int(about["height"]), int(about["width"]), int(about["channels"]))
+    like = ImageSet(
+        run.name, np.zeros(shape, about["dtype"]), np.zeros(0, "<U1"), np.zeros(0, "<U10")
+    )
+    images = open_images(
+        settings.data, target=settings.target, group=settings.group, like=like, seed=settings.seed
+    )
+    wish = Data(
+        data=settings.data, drop_leaks=settings.drop_leaks, allow_leaks=settings.allow_leaks
+    )
+    images, leaks = checked(images, wish)
+    return images, tuple(f"Allowed: {leak}" for leak in leaks)
+
+
+def objective(bench: Bench) -> Any:
+    """A trial: a recipe in, the metric of the images held out."""
+    import optuna
+
+    def value(trial: optuna.Trial) -> float:
+        recipe = with_changes(bench.settings, bench.space.suggest(trial)).recipe
+        curve: list[float] = []
+
+        def look(number: int, best: float) -> None:
+            curve.append(round(best, 6))
+            trial.report(best, number)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        trial.set_user_attr("threads", torch.get_num_threads())
+        try:
+            found = measure(bench, recipe, look)
+        except optuna.TrialPruned:
+            trial.set_user_attr("epochs", len(curve))
+            trial.set_user_attr("curve", curve)
+            trial.set_user_attr("reason", f"pruned ({bench.settings.pruner})")
+            raise
+        except DivergedError as error:
+            trial.set_user_attr("epochs", len(curve) + 1)
+            trial.set_user_attr("reason", f"diverged: {error}")
+            raise optuna.TrialPruned from None
+        trial.set_user_attr("epochs", len(found.curve))
+        trial.set_user_attr("best_epoch", int(np.argmax(np.equal(found.curve, found.value))) + 1)
+        trial.set_user_attr("curve", [round(each, 6) for each in found.curve])
+        if found.stopped:
+            trial.set_user_attr("reason", "stopped early")
+        return found.value
+
+    return value
+
+
+def measure(bench: Bench, recipe: Recipe, look: Any = None) -> Trained:
+    """One fine-tuning with the held-out images left out of it: a function of recipe and seed.
+
+    Raises:
+        ValueError: the metric is not defined on the images held out.
+        DivergedError: the predictions are not finite.
+    """
+    found = train(
+        bench.start,
+        bench.features(bench.start, "finetune-start"),
+        bench.labelled,
+        recipe,
+        bench.held,
+        metric=bench.metric,
+        rule=bench.settings.stopping.rule(bench.plan.mode),
+        look=look,
+    )
+    if not np.isfinite(found.value):
+        raise ValueError(
+            f"{bench.metric} is not defined on the held-out images of {bench.target.name}."
+        )
+    return found
+
+
+def with_changes(settings: TuneFinetuning, changes: Mapping[str, Any]) -> TuneFinetuning:
+    """Settings of a trial.
+
+    Raises:
+        ValueError: something else than the recipe would change, or to what is not allowed.
+    """
+    for name in changes:
+        if not name.startswith("recipe."):
+            raise ValueError(
+                "a study of fine-tunings searches recipe.SETTING, as in recipe.backbone_lr."
+            )
+    return settings.updated(dict(changes)) if changes else settings

@@ -1,0 +1,204 @@
+"""`tune finetune`: nested, leak-free, repeatable."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from selfsight.cli import main
+from selfsight.data.imageset import ImageSet, Target
+from selfsight.evaluation import finetune
+from selfsight.evaluation.folds import groups_of
+from selfsight.training.stopping import StoppingRule
+from selfsight.tuning import finetuning_report
+from selfsight.tuning.finetuning import TuneFinetuning, measure, prepare, tune_finetuning
+from selfsight.tuning.recipe import LOOKS, Recipe, train
+from selfsight.tuning.record import Tuned
+
+SPACE = ("recipe.backbone_lr=log(1e-4,1e-2)", "recipe.dropout=0..0.5", "recipe.batch_size=16,32")
+SHORT = {"least_steps": 40, "epochs": 1, "batch_size": 32}
+
+
+@pytest.fixture(autouse=True)
+def short_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default fine-tuning tries six pairs of rates over 500 steps: one pair, 20 steps here."""
+    one = finetune.FineTuning(backbone_lrs=(1e-3,), head_lrs=(1e-2,), epochs=1, least_steps=20)
+    monkeypatch.setattr(finetuning_report, "FineTuning", lambda: one)
+
+
+def tuned(run: Path, out: Path, images: ImageSet, **options: Any) -> Tuned:
+    settings = {"trials": 3, "search": SPACE, "recipe": SHORT, **options}
+    found = tune_finetuning(TuneFinetuning(run=str(run), out=str(out), **settings), images)
+    assert found is not None
+    return found
+
+
+def choices(out: Path) -> list[dict[str, str]]:
+    with open(out / "trials.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{k: v for k, v in row.items() if k not in ("seconds", "worker")} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def few(digits: ImageSet) -> ImageSet:
+    return digits.take(np.arange(200))
+
+
+@pytest.fixture(scope="module")
+def small(make_run: Any, few: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = make_run(few, tmp_path_factory.mktemp("run") / "run")
+    return folder
+
+
+def test_the_best_is_trained_again_and_reads_test_once_beside_its_controls(
+    small: Path, few: ImageSet, tmp_path: Path
+) -> None:
+    found = tuned(small, tmp_path, few)
+    assert found.found["again"]["equal"]
+    assert found.found["trials"]["made"] == 3
+    pairs = [(r["probe"], r["weights"]) for r in found.found["test_readings"]]
+    assert sorted(pairs) == [
+        ("finetune", "trained"),
+        ("linear", "trained"),
+        ("tuned", "scratch"),
+        ("tuned", "trained"),
+    ]
+    again = tuned(small, tmp_path, few)
+    assert again.found["test_readings"] == found.found["test_readings"]
+    page = (tmp_path / "report.html").read_text()
+    assert "3 trials" in page
+    assert "default fine-tuning" in page
+    best = yaml.safe_load((tmp_path / "best.yaml").read_text())
+    assert best["recipe"] == found.best["settings"]
+    one = tuned(small, tmp_path / "one", few, trials=1, search=("recipe.dropout=0..0.9",), **best)
+    assert one.best["value"] == found.best["value"]
+
+
+def test_no_choice_depends_on_test(
+    small: Path, few: ImageSet, make_run: Any, tmp_path: Path
+) -> None:
+    """Test images and labels are replaced by noise: every trial stays the same."""
+    draw = np.random.default_rng(0)
+    test = few.rows("test")
+    pixels = few.pixels.copy()
+    pixels[test] = draw.integers(0, 255, pixels[test].shape)
+    target = few.targets["digit"]
+    values = target.values.copy()
+    values[test] = draw.integers(0, 10, len(test))
+    planted = replace(few, pixels=pixels, targets={"digit": replace(target, values=values)})
+    whole = tuned(small, tmp_path / "whole", few)
+    spoiled = tuned(make_run(planted, tmp_path / "run"), tmp_path / "spoiled", planted)
+    assert choices(spoiled.folder) == choices(whole.folder)
+    assert spoiled.best["settings"] == whole.best["settings"]
+    assert spoiled.found["test"] != whole.found["test"]
+
+
+@pytest.mark.parametrize("kind", ["labels", "number"])
+def test_labels_and_numbers_by_group(
+    kind: Any, few: ImageSet, make_run: Any, tmp_path: Path
+) -> None:
+    digit = few.targets["digit"].values
+    values = np.stack([digit % 2, digit > 4], 1).astype(np.float32)
+    values[::9, 0] = np.nan
+    groups = np.arange(len(few)) // 4
+    splits = np.where(few.splits == "validation", "train", few.splits)
+    images = replace(
+        few,
+        targets={"t": Target("t", kind, values, ("a", "b"))},
+        groups=groups.astype(np.int64),
+        splits=splits,
+    )
+    run = make_run(images, tmp_path / "run")
+    bench = prepare(TuneFinetuning(run=str(run)), images)
+    rows, held = bench.labelled.rows, bench.held
+    assert 0 < held.sum() < len(rows)
+    assert not np.isin(rows, images.rows("test")).any()
+    numbers = groups_of(images.groups, rows)
+    assert not set(numbers[held]) & set(numbers[~held])
+    found = tuned(run, tmp_path / "study", images, trials=2)
+    assert found.found["metric"] == ("mAP" if kind == "labels" else "r2")
+    assert found.found["again"]["equal"]
+
+
+def test_the_backbone_is_frozen_for_its_share_and_the_start_is_left_alone(
+    small: Path, few: ImageSet
+) -> None:
+    bench = prepare(TuneFinetuning(run=str(small)), few)
+    before = {name: value.clone() for name, value in bench.start.state_dict().items()}
+    nothing = np.zeros(len(bench.labelled.rows), np.bool_)
+    for frozen, same in ((1.0, True), (0.5, False)):
+        recipe = Recipe(frozen=frozen, dropout=0.2, **SHORT)
+        features = bench.features(bench.start, "start")
+        found = train(
+            bench.start, features, bench.labelled, recipe, nothing, metric="accuracy", stop_at=30
+        )
+        assert found.steps == 30
+        after = found.found.backbone.state_dict()
+        assert all(torch.equal(after[name], before[name]) for name in before) is same
+    assert all(torch.equal(bench.start.state_dict()[name], before[name]) for name in before)
+
+
+def test_it_stops_early_and_keeps_its_best_look(small: Path, few: ImageSet) -> None:
+    settings = TuneFinetuning(run=str(small), recipe={"backbone_lr": 0.3, **SHORT})  # too fast
+    bench = prepare(settings.updated({"stopping.patience": 2}), few)
+    found = measure(bench, bench.settings.recipe)
+    assert found.stopped
+    assert len(found.curve) < LOOKS
+    assert found.value == max(found.curve)
+    rule = StoppingRule(patience=2)
+    assert rule.steps(found.curve)
+    assert rule.seen == len(found.curve)
+    rows = bench.labelled.rows[bench.held]
+    output = found.found.predict(few, rows, bench.run.statistics).numpy()
+    truth = few.targets["digit"].values[rows]
+    assert (output.argmax(1) == truth).mean() == pytest.approx(found.value)
+
+
+def test_a_trial_that_will_not_win_is_pruned(small: Path, few: ImageSet, tmp_path: Path) -> None:
+    found = tuned(
+        small,
+        tmp_path,
+        few,
+        trials=10,
+        search=("recipe.backbone_lr=log(1e-4,1.0)",),
+        sampler="random",
+        stopping={"patience": None},
+    )
+    rows = choices(tmp_path)
+    pruned = [row for row in rows if row["state"] == "pruned"]
+    assert pruned
+    assert all(int(row["epochs"]) < LOOKS for row in pruned if "median" in row["reason"])
+    assert found.found["trials"]["epochs"] < LOOKS * 10
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--search", "backbone_lr=0..1"], "recipe.backbone_lr"),
+        (["--search", "recipe.backbone_lrs=0..1"], "did you mean 'backbone_lr'"),
+        (["--metric", "mAP"], "metric of a class target"),
+        (["--group", "coil"], "group: the groups of the run's own images"),
+        (["--target", "digt"], "did you mean 'digit'"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    words: list[str],
+    said: str,
+    small: Path,
+    few: ImageSet,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("selfsight.training.run.Run.images", lambda self: few)
+    assert main(["tune", "finetune", str(small), "--out", str(tmp_path), *words]) == 2
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert "Traceback" not in printed
