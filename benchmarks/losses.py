@@ -1,24 +1,21 @@
 """Losses beside lightly's: the same numbers, the time and the memory of forward and backward.
 
-    .venv-bench/bin/python benchmarks/losses.py [--agree] [--only barlow_twins] [--rounds 7]
+    .venv-bench/bin/python benchmarks/losses.py [--agree] [--only barlow_twins] [--rounds 5]
 
-Times are medians of interleaved rounds in one process, memory the growth of the peak resident set
-in a process of its own. Ratios above 1 are in selfsight's favour.
+lightly's losses run at their defaults, and a second time under bf16 autocast; selfsight's are fp32
+in both lines. Memory is the growth of the peak resident set over forward and backward.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
-import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from measuring import Line, interleaved, keep, peak, peak_growth, restart_peak
 from peers import import_lightly
 from torch import Tensor
 
@@ -35,13 +32,31 @@ Loss = Callable[[list[Tensor]], Tensor]
 
 @dataclass(frozen=True)
 class Case:
-    """One loss at one size: how the tensors look, and both makers."""
+    """One loss at one size.
+
+    Attributes:
+        name: of the loss.
+        shape: batch and width of each view's embeddings.
+        faster: smallest ratio of times wanted.
+        less: smallest ratio of memory wanted.
+        room: GiB that lightly's needs; where less is free, it is not run.
+    """
 
     name: str
     shape: tuple[int, int]
-    views: int
-    ours: Loss
-    theirs: Loss
+    faster: float | None
+    less: float | None
+    room: float = 0.0
+
+    @property
+    def views(self) -> int:
+        return 8 if self.name == "dino" else 2
+
+    @property
+    def said(self) -> str:
+        unit = " pairs" if self.name == "nt_xent" else ""
+        crops = ", 2 + 6 crops" if self.name == "dino" else ""
+        return f"{self.shape[0]:,}{unit} x {self.shape[1]:,}{crops}"
 
 
 def dino_ours(views: list[Tensor]) -> Tensor:
@@ -66,66 +81,51 @@ THEIRS: dict[str, Loss] = {
     "vicreg": lambda v: VICRegLoss()(v[0], v[1]),
     "dino": dino_theirs,
 }
-SIZES = {
-    "barlow_twins": [(256, 8192), (512, 8192), (4096, 2048)],
-    "vicreg": [(256, 8192), (4096, 2048)],
-    "nt_xent": [(1024, 128), (4096, 128), (16384, 128)],
-    "dino": [(64, 65536)],
-}
+CASES = (
+    Case("barlow_twins", (256, 8192), 40, 20),
+    Case("barlow_twins", (512, 8192), 15, 10),
+    Case("barlow_twins", (4096, 2048), 0.95, None),
+    Case("vicreg", (256, 8192), 100, 50),
+    Case("vicreg", (4096, 2048), 1.6, 1.6),
+    Case("nt_xent", (1024, 128), 3.5, 15),
+    Case("nt_xent", (4096, 128), 7, 70),
+    Case("nt_xent", (16384, 128), 12, 100, room=26.0),
+    Case("dino", (64, 65536), 5, 2),
+)
 
 
-def cases(only: str | None) -> list[Case]:
-    return [
-        Case(name, shape, 8 if name == "dino" else 2, OURS[name], THEIRS[name])
-        for name, shapes in SIZES.items()
-        for shape in shapes
-        if only in (None, name)
-    ]
-
-
-def tensors(case: Case, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+def tensors(views: int, shape: tuple[int, int], dtype: torch.dtype = torch.float32) -> list[Tensor]:
     generator = torch.Generator().manual_seed(0)
-    base = torch.randn(*case.shape, generator=generator, dtype=dtype)
+    base = torch.randn(*shape, generator=generator, dtype=dtype)
     return [
-        (0.7 * base + 0.7 * torch.randn(*case.shape, generator=generator, dtype=dtype))
+        (0.7 * base + 0.7 * torch.randn(*shape, generator=generator, dtype=dtype))
         .detach()
         .requires_grad_()
-        for _ in range(case.views)
+        for _ in range(views)
     ]
 
 
-def step(loss: Loss, views: list[Tensor]) -> float:
+def step(loss: Loss, views: list[Tensor], bf16: bool = False) -> None:
     for view in views:
         view.grad = None
-    began = time.perf_counter()
-    loss(views).backward()
-    return time.perf_counter() - began
-
-
-def memory(side: str, number: int) -> float:
-    """Growth of the peak resident set over one step, MiB, in a process of its own."""
-    command = [sys.executable, __file__, "--memory-of", side, str(number)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        value = loss(views)
+    value.backward()
 
 
 def print_memory(side: str, number: int) -> None:
-    case = cases(None)[number]
-    loss = case.ours if side == "ours" else case.theirs
-    small = Case(case.name, (8, 16), case.views, case.ours, case.theirs)
-    loss(tensors(small)).backward()  # what a first call loads is not the loss's
-    views = tensors(case)
+    """Growth of the peak resident set over one step, MiB."""
+    case = CASES[number]
+    loss = (OURS if side == "ours" else THEIRS)[case.name]
+    loss(tensors(case.views, (8, 16))).backward()  # what a first call loads is not the loss's
+    views = tensors(case.views, case.shape)
     for view in views:
         view.grad = torch.zeros_like(view)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
-    before = peak()
-    loss(views).backward()
+    before = restart_peak()
+    with torch.autocast("cpu", torch.bfloat16, enabled=side == "theirs_bf16"):
+        value = loss(views)
+    value.backward()
     print(max(peak() - before, 0.1))
-
-
-def peak() -> float:
-    """Peak resident set of this process, MiB (getrusage would tell its parent's)."""
-    (line,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(line) / 1024
 
 
 def agree() -> None:
@@ -139,9 +139,9 @@ def agree() -> None:
         "dino": "none; lightly moves its centre inside the loss, selfsight in the method",
     }
     for name in OURS:
-        case = Case(name, (48, 96), 5 if name == "dino" else 2, OURS[name], THEIRS[name])
-        ours, theirs = tensors(case, torch.float64), tensors(case, torch.float64)
-        a, b = case.ours(ours), case.theirs(theirs)
+        count = 5 if name == "dino" else 2
+        ours, theirs = (tensors(count, (48, 96), torch.float64) for _ in range(2))
+        a, b = OURS[name](ours), THEIRS[name](theirs)
         a.backward()
         b.backward()
         value = float((a - b).detach().abs() / b.detach().abs())
@@ -151,42 +151,72 @@ def agree() -> None:
         print(f"| {name} | {value:.1e} | {gradient:.1e} | {why[name]} |")
 
 
-def compare(case: Case, rounds: int) -> str:
-    number = [other.shape for other in cases(case.name)].index(case.shape)
-    number += [other.name for other in cases(None)].index(case.name)
-    used = memory("ours", number), memory("theirs", number)
-    views = tensors(case)
-    step(case.ours, views), step(case.theirs, views)
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(rounds):
-        times[0].append(step(case.ours, views))
-        times[1].append(step(case.theirs, views))
-    ours, theirs = (statistics.median(t) for t in times)
-    size = f"{case.shape[0]} x {case.shape[1]}" + f", {case.views} views" * (case.views > 2)
-    return (
-        f"| {case.name} | {size} | {theirs / ours:.1f}x | {used[1] / used[0]:.1f}x | "
-        f"{1000 * ours:.1f} ms, {used[0]:.0f} MiB | {1000 * theirs:.1f} ms, {used[1]:.0f} MiB |"
-    )
+def compare(case: Case, rounds: int) -> list[Line]:
+    number = str(CASES.index(case))
+    views = tensors(case.views, case.shape)
+    jobs = {"ours": lambda: step(OURS[case.name], views)}
+    fits = case.room <= available()
+    if fits:
+        jobs["theirs"] = lambda: step(THEIRS[case.name], views)
+        jobs["theirs_bf16"] = lambda: step(THEIRS[case.name], views, bf16=True)
+    taken = interleaved(jobs, rounds)
+    used = {name: peak_growth(__file__, "--memory-of", name, number) for name in jobs}
+    ours = f"{1000 * taken['ours'].cpu:.1f} ms, {used['ours']:.0f} MiB"
+    what = f"{case.name} loss, forward and backward"
+    if not fits:
+        print(
+            f"{case.name} {case.said}: selfsight {ours}; lightly's needs about {case.room:.0f} GiB,"
+            f" {available():.0f} are free: not run.",
+            flush=True,
+        )
+        return []
+    lines = []
+    for name, peer in (("theirs", "lightly"), ("theirs_bf16", "lightly, bf16 autocast")):
+        wanted = name == "theirs"
+        lines.append(
+            Line(
+                what,
+                case.said,
+                peer,
+                taken[name].cpu / taken["ours"].cpu,
+                "cpu",
+                case.faster if wanted else None,
+                ours,
+                f"{1000 * taken[name].cpu:.1f} ms, {used[name]:.0f} MiB",
+                used[name] / used["ours"],
+                case.less if wanted else None,
+            )
+        )
+        print(lines[-1].row(), flush=True)
+    return lines
+
+
+def available() -> float:
+    """GiB that may be taken without driving others out."""
+    (kilobytes,) = re.findall(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text())
+    return int(kilobytes) / 2**20
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--agree", action="store_true", help="only compare the numbers")
-    parser.add_argument("--only", choices=SIZES)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", nargs="*", choices=OURS)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--memory-of", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    torch.set_num_threads(1)
     if options.memory_of:
         print_memory(options.memory_of[0], int(options.memory_of[1]))
         return
     agree()
     if options.agree:
         return
-    print(f"\ntorch {torch.__version__}, {torch.get_num_threads()} threads\n")
-    print("| loss | batch x width | faster | less memory | selfsight | lightly |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    for case in cases(options.only):
-        print(compare(case, options.rounds), flush=True)
+    lines: list[Line] = []
+    for case in CASES:
+        if not options.only or case.name in options.only:
+            rounds = 1 if case.shape[0] > 10_000 else options.rounds
+            lines += compare(case, rounds)
+    keep("losses", lines)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,23 @@
 """Squared Frobenius norms of products, from the smaller of the two Gram matrices.
 
 ``||A'A||_F^2 = ||AA'||_F^2``: with fewer rows than columns the N x N side is cheaper than the D x D
-side. Rows are summed in the input's precision, then added in
-float64: one fp32 sum over all entries would lose four digits to cancellation in the callers.
+side. A Gram matrix is symmetric: on a CPU only the blocks on and above its diagonal are computed.
+Rows are summed in the input's precision, then added in float64: one fp32 sum over all entries
+would lose four digits to cancellation in the callers.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import cache
+from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+STRIP = 128
+"""Rows of a strip of a Gram matrix on a CPU."""
 
 
 def sum_of_squares_within(a: Tensor) -> Tensor:
@@ -30,15 +37,64 @@ def summed_squares(values: Tensor) -> Tensor:
     return rows.double().square().sum()
 
 
+def gram(a: Tensor) -> Tensor:
+    """``(N, N)`` products of the rows of ``(N, D)``; symmetric to the last bit on a CPU."""
+    n = len(a)
+    if a.device.type != "cpu" or n <= STRIP or torch.compiler.is_compiling():
+        return a @ a.T
+    out = a.new_empty(n, n)
+    for first in range(0, n, STRIP):
+        last = min(first + STRIP, n)
+        strip = times_transposed(a[first:last], a[first:])
+        out[first:last, first:] = strip
+        out[last:, first:last] = strip[:, last - first :].T
+    return out
+
+
+def times_transposed(a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b.T`` by the fastest library there is: oneDNN for fp32 on an AMD CPU, else ATen's.
+
+    Args:
+        a: ``(N, K)``.
+        b: ``(M, K)``.
+    """
+    return product_for(a)(a, b)
+
+
+def product_for(like: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """What `times_transposed` takes for tensors like this one; `F.linear` where in doubt.
+
+    oneDNN against the BLAS behind `F.linear` on one AVX-512 core of an AMD EPYC: 1.1 to 1.2 times
+    as fast on square products, three times where ``a`` has ten rows.
+    """
+    plain = like.device.type != "cpu" or like.dtype != torch.float32
+    if plain or torch.compiler.is_compiling() or not _onednn():
+        return F.linear
+    onednn = torch.ops.mkldnn._linear_pointwise
+    return lambda a, b: cast(Tensor, onednn(a, b, None, "none", [], ""))
+
+
+@cache
+def _onednn() -> bool:
+    """Whether this build of torch has the product."""
+    one = torch.ones(1, 1)
+    try:
+        torch.ops.mkldnn._linear_pointwise(one, one, None, "none", [], "")
+    except (AttributeError, RuntimeError):
+        return False
+    return True
+
+
 class _Within(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor) -> Tensor:
-        small = a @ a.T if a.shape[0] < a.shape[1] else a.T @ a
+        small = gram(a) if a.shape[0] < a.shape[1] else gram(a.T)
         ctx.save_for_backward(a, small)
         return summed_squares(small)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         a, small = ctx.saved_tensors
-        out: Tensor = small @ a if a.shape[0] < a.shape[1] else a @ small
+        # Symmetric: small = small'.
+        out = times_transposed(small, a.T) if a.shape[0] < a.shape[1] else a @ small
         return out.mul_(4.0 * grad.to(a.dtype))

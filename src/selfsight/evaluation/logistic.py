@@ -17,15 +17,17 @@ What makes it fast:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+
+from selfsight.gram import product_for
 
 _CHUNK = 65_536  # rows at once: bounds what is made for them, large enough for oneDNN
 
@@ -185,7 +187,7 @@ class _Loss:
             weights = known if entry_weights is None else known * entry_weights
             self.labels = torch.nan_to_num(targets).T.to(features.dtype).contiguous()
             self.entries = weights.T.to(features.dtype).contiguous()
-        self.multiply = _product(features)
+        self.multiply = product_for(features)
         self.parts = [
             (slice(first, first + _CHUNK), features[first : first + _CHUNK])
             for first in range(0, self.count, _CHUNK)
@@ -222,20 +224,3 @@ class _Loss:
         labels, weight = self.labels[:, rows], used * self.entries[:, rows]
         value = ((F.softplus(logits) - labels * logits) * weight).sum(dtype=torch.float64)
         return float(value), (torch.sigmoid(logits) - labels).mul_(weight)
-
-
-def _product(like: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """``a, b -> a @ b.T`` for a few rows `a` and many `b`.
-
-    On a CPU oneDNN is three times faster than the BLAS behind `F.linear` when `a` has ten rows
-    (AMD, two cores, 10 x 512 by 50,000 x 512 float32: 16 ms against 45 ms); where this build of
-    torch does not have it, `F.linear` it is.
-    """
-    if like.device.type != "cpu" or like.dtype != torch.float32:
-        return F.linear
-    try:
-        onednn = torch.ops.mkldnn._linear_pointwise
-        onednn(like[:1], like[:1], None, "none", [], "")
-    except (AttributeError, RuntimeError):
-        return F.linear
-    return lambda a, b: cast(Tensor, onednn(a, b, None, "none", [], ""))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from selfsight.data.imageset import TargetSpec
 from selfsight.distributed import gather
-from selfsight.gram import summed, summed_squares
+from selfsight.gram import gram, summed, summed_squares, times_transposed
 from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
 from selfsight.networks.backbones import Backbone, each_view
 from selfsight.networks.heads import mlp
@@ -75,7 +75,7 @@ class _Terms(torch.autograd.Function):
     def forward(ctx: Any, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         n, d = a.shape
         if 4 * n < 3 * d:
-            left, right = a @ a.T, b @ b.T
+            left, right = gram(a), gram(b)
             total = summed(left * right)
             diagonal = (a * b).sum(0).div_(n)
             ctx.save_for_backward(a, b, diagonal, left, right)
@@ -95,7 +95,9 @@ class _Terms(torch.autograd.Function):
         on_diagonal = 2.0 * (invariance * (diagonal - 1.0) - redundancy * diagonal) / n
         if len(products) == 2:
             left, right = products
-            to_a, to_b = (right @ a).mul_(scale), (left @ b).mul_(scale)
+            # Symmetric: right = right', left = left'.
+            to_a = times_transposed(right, a.T).mul_(scale)
+            to_b = times_transposed(left, b.T).mul_(scale)
         else:
             (c,) = products
             to_a, to_b = (b @ c.T).mul_(scale), (a @ c).mul_(scale)

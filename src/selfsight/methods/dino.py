@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -29,8 +30,8 @@ def dino_loss(
 
     ``H(P_t, P_s) = -sum_k P_t log P_s`` with ``P_t = softmax((g_t - c) / t_t)`` and ``P_s =
     softmax(g_s / t_s)``, over every teacher view t and every student view s other than t. Since
-    ``H = logsumexp(g_s / t_s) - <P_t, g_s / t_s>`` and the second part is linear in g_s, the sum of
-    the student's logits meets each P_t once.
+    ``H = logsumexp(g_s / t_s) - <P_t, g_s / t_s>`` and the second part is linear in P_t, each
+    student view meets the sum of its teachers once.
 
     Args:
         student: V logits ``(B, K)``; the first ``len(teacher)`` are of the teacher's views.
@@ -42,17 +43,81 @@ def dino_loss(
     Returns:
         The loss, a 0-d tensor.
     """
-    large, pairs = len(teacher), len(teacher) * (len(student) - 1)
-    batch = student[0].shape[0]
-    everything = sum(student[1:], student[0])
-    loss = student[0].new_zeros(())
-    for i, logits in enumerate(student):
-        meets = large - 1 if i < large else large
-        loss = loss + meets * (logits / student_temperature).logsumexp(1).sum()
-    for i, logits in enumerate(teacher):
-        target = ((logits.detach() - centre) / teacher_temperature).softmax(1)
-        loss = loss - (target * (everything - student[i])).sum() / student_temperature
-    return loss / (batch * pairs)
+    pairs = len(teacher) * (len(student) - 1)
+    total: Tensor = _CrossEntropies.apply(  # type: ignore[no-untyped-call]
+        len(student), student_temperature, teacher_temperature, centre, *student, *teacher
+    )
+    return total / (student[0].shape[0] * pairs)
+
+
+class _CrossEntropies(torch.autograd.Function):
+    """``sum_t sum_{s != t} H(P_t, P_s)`` over all rows, and its gradient ``P_s - P_t`` of each.
+
+    A few rows at a time on a CPU, so that what is made of them stays in the cache: of ``(B, K)``
+    only the teacher's probabilities are kept for backward.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        count: int,
+        student_temperature: float,
+        teacher_temperature: float | Tensor,
+        centre: Tensor,
+        *logits: Tensor,
+    ) -> Tensor:
+        student, teacher = logits[:count], logits[count:]
+        inverse = 1.0 / student_temperature
+        targets = [torch.empty_like(taught) for taught in teacher]
+        sums = student[0].new_empty(count, len(student[0]), 1)
+        total = sums.new_zeros(())
+        for rows in _slices(student[0]):
+            for target, given in zip(targets, teacher, strict=True):
+                made = torch.sub(given[rows], centre).div_(teacher_temperature)
+                torch.softmax(made, 1, out=target[rows])
+            for s, (said, meets, wanted) in enumerate(_meetings(student, targets, rows)):
+                top = said.amax(1, keepdim=True) * inverse
+                part = torch.add(-top, said, alpha=inverse).exp_()
+                sums[s, rows] = part.sum(1, keepdim=True).log_() + top
+                spread = meets * sums[s, rows].sum()
+                along = torch.bmm(wanted[:, None], said[:, :, None]).sum()
+                total = total + spread - along * inverse
+        ctx.save_for_backward(sums, *targets, *student)
+        ctx.large, ctx.inverse = len(teacher), inverse
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        sums, *tensors = ctx.saved_tensors
+        targets, student = tensors[: ctx.large], tensors[ctx.large :]
+        out = [torch.empty_like(said) for said in student]
+        scale = grad * ctx.inverse
+        for rows in _slices(student[0]):
+            for s, (said, meets, wanted) in enumerate(_meetings(student, targets, rows)):
+                shift = (math.log(meets) if meets else -math.inf) - sums[s, rows]
+                made = torch.add(shift, said, alpha=ctx.inverse, out=out[s][rows]).exp_()
+                made.sub_(wanted).mul_(scale)
+        return None, None, None, None, *out, *(None for _ in targets)
+
+
+def _meetings(
+    student: Sequence[Tensor], targets: Sequence[Tensor], rows: slice
+) -> Iterator[tuple[Tensor, int, Tensor]]:
+    """Of each student view: its logits, how many teacher views it meets, and their sum."""
+    taught = [target[rows] for target in targets]
+    together = sum(taught[1:], taught[0])
+    for s, said in enumerate(student):
+        own = s < len(taught)
+        yield said[rows], len(taught) - own, together - taught[s] if own else together
+
+
+def _slices(logits: Tensor) -> list[slice]:
+    """Rows that are worked on together: some 0.5 MB on a CPU, all of them on a GPU."""
+    count = len(logits)
+    step = count
+    if logits.device.type == "cpu":
+        step = max(1, min(count, (1 << 17) // logits.shape[1]))
+    return [slice(first, min(first + step, count)) for first in range(0, count, step)]
 
 
 class DINO(Method):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from selfsight.data.imageset import TargetSpec
 from selfsight.distributed import gather
+from selfsight.gram import times_transposed
 from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
 from selfsight.networks.backbones import Backbone, each_view
 from selfsight.networks.heads import mlp
@@ -49,14 +50,20 @@ def _blocks(rows: int) -> list[tuple[int, int]]:
 
 
 class _Spread(torch.autograd.Function):
-    """``sum_i log sum_{k != i} exp(s_ik / t)`` over the upper triangle of blocks."""
+    """``sum_i log sum_{k != i} exp(s_ik / t)`` over the upper triangle of blocks.
+
+    One block is all the memory that is taken, and it is taken once: fresh pages for each block
+    would cost as much as the exponentials in it.
+    """
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, temperature: float) -> Tensor:
         sums = z.new_zeros(z.shape[0])
+        scaled = z / temperature
+        room = z.new_empty(min(BLOCK, len(z)) ** 2)
         for i, (a, b) in enumerate(_blocks(z.shape[0])):
             for c, d in _blocks(z.shape[0])[i:]:
-                block = _exponentials(z[a:b], z[c:d], temperature, diagonal=a == c)
+                block = _exponentials(scaled[a:b], z[c:d], room, diagonal=a == c)
                 sums[a:b] += block.sum(1)
                 if a != c:
                     sums[c:d] += block.sum(0)
@@ -68,19 +75,24 @@ class _Spread(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         z, sums = ctx.saved_tensors
         scale = grad / (sums * ctx.temperature)
+        scaled = z / ctx.temperature
         out = torch.zeros_like(z)
+        room, factors = z.new_empty(2, min(BLOCK, len(z)) ** 2)
         for i, (a, b) in enumerate(_blocks(z.shape[0])):
             for c, d in _blocks(z.shape[0])[i:]:
-                block = _exponentials(z[a:b], z[c:d], ctx.temperature, diagonal=a == c)
-                block *= scale[a:b, None] + scale[None, c:d]
-                out[a:b] += block @ z[c:d]
+                block = _exponentials(scaled[a:b], z[c:d], room, diagonal=a == c)
+                factor = factors[: block.numel()].view(block.shape)
+                block.mul_(torch.add(scale[a:b, None], scale[None, c:d], out=factor))
+                out[a:b] += times_transposed(block, z[c:d].T)
                 if a != c:
-                    out[c:d] += block.T @ z[a:b]
+                    out[c:d] += times_transposed(z[a:b].T, block.T).T
         return out, None
 
 
-def _exponentials(rows: Tensor, columns: Tensor, temperature: float, *, diagonal: bool) -> Tensor:
-    block = ((rows / temperature) @ columns.T).exp_()
+def _exponentials(rows: Tensor, columns: Tensor, room: Tensor, *, diagonal: bool) -> Tensor:
+    """``exp(rows columns')`` in ``room``, its diagonal left out where rows and columns are one."""
+    block = room[: len(rows) * len(columns)].view(len(rows), len(columns))
+    torch.mm(rows, columns.T, out=block).exp_()
     return block.fill_diagonal_(0.0) if diagonal else block
 
 

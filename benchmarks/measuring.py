@@ -1,0 +1,168 @@
+"""How every benchmark here measures: interleaved rounds, medians, peak memory of a fresh process.
+
+A ratio is of medians over rounds in which every contestant ran once, one after the other, in one
+process. On a machine that is shared, wall time says how long a step waited for others; single-
+threaded work is therefore compared by processor time as well, and both are printed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parents[1] / "runs" / "bench"
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Medians over rounds."""
+
+    wall: float
+    cpu: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table: what was measured, and what issue it is held against.
+
+    Attributes:
+        what: the job.
+        case: its size.
+        peer: against what.
+        faster: ratio of times, above 1 in selfsight's favour.
+        clock: which time the ratio is of.
+        target: smallest ratio wanted; None where there is none.
+        less: ratio of peak memory, above 1 in selfsight's favour.
+        less_target: smallest one wanted.
+        ours: what selfsight took, in words.
+        theirs: what the peer took.
+    """
+
+    what: str
+    case: str
+    peer: str
+    faster: float
+    clock: str
+    target: float | None
+    ours: str
+    theirs: str
+    less: float | None = None
+    less_target: float | None = None
+
+    def row(self) -> str:
+        held = [(self.faster, self.target), (self.less, self.less_target)]
+        judged = [value >= wanted for value, wanted in held if value is not None and wanted]
+        verdict = "" if not judged else "yes" if all(judged) else "no"
+        cells = [
+            self.what,
+            self.case,
+            self.peer,
+            f"{_times(self.faster)} ({self.clock})",
+            _times(self.target),
+            _times(self.less),
+            _times(self.less_target),
+            verdict,
+            self.ours,
+            self.theirs,
+        ]
+        return "| " + " | ".join(cells) + " |"
+
+
+HEAD = (
+    "| what | case | peer | faster | at least | less memory | at least | reached | selfsight "
+    "| its own |\n" + "| --- " * 10 + "|"
+)
+
+
+def _times(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}x" if value < 10 else f"{value:.0f}x"
+
+
+def interleaved(jobs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, Seconds]:
+    """Each job once a round, in turn, after one round that is not counted.
+
+    Args:
+        jobs: what is timed, by name; a job that gives a number of seconds back was timed by itself.
+        rounds: that are counted.
+    """
+    wall: dict[str, list[float]] = {name: [] for name in jobs}
+    cpu: dict[str, list[float]] = {name: [] for name in jobs}
+    for number in range(rounds + 1):
+        for name, job in jobs.items():
+            before = time.perf_counter(), time.process_time()
+            job()
+            if number:
+                wall[name].append(time.perf_counter() - before[0])
+                cpu[name].append(time.process_time() - before[1])
+    return {
+        name: Seconds(statistics.median(wall[name]), statistics.median(cpu[name])) for name in jobs
+    }
+
+
+def peak_growth(script: str, *arguments: str) -> float:
+    """MiB that ``script ARGUMENTS`` prints, from a process of its own."""
+    command = [sys.executable, script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout.splitlines()[-1])
+
+
+def restart_peak() -> float:
+    """Peak resident set of this process from now on, MiB at this moment."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak()
+
+
+def peak() -> float:
+    """Peak resident set of this process, MiB (getrusage would tell its parent's)."""
+    (line,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(line) / 1024
+
+
+def machine() -> str:
+    """The processor, its cores and the versions, in one line."""
+    import torch
+
+    found = re.findall(r"model name\s+: (.+)", _read("/proc/cpuinfo"))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    flags = re.findall(r"avx512_bf16|amx_bf16", _read("/proc/cpuinfo"))
+    parts = [
+        f"{found[0] if found else platform.processor() or platform.machine()}, {cores} of "
+        f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
+        + (f", {flags[0]}" if flags else ", no bf16 products"),
+        f"Python {platform.python_version()}",
+    ]
+    if torch.cuda.is_available():
+        parts.append(torch.cuda.get_device_name())
+    for name in ("torch", "torchvision", "lightly", "kornia", "scikit-learn", "selfsight"):
+        try:
+            parts.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(parts)
+
+
+def _read(path: str) -> str:
+    return Path(path).read_text() if Path(path).is_file() else ""
+
+
+def keep(name: str, lines: list[Line]) -> None:
+    """Prints the table and keeps it, with the machine, for `benchmarks/all.py`."""
+    print(f"\n{machine()}\n\n{HEAD}")
+    for line in lines:
+        print(line.row())
+    RESULTS.mkdir(exist_ok=True)
+    facts = {"machine": machine(), "command": f"benchmarks/{Path(sys.argv[0]).name}"}
+    facts["load"] = f"{os.getloadavg()[0]:.1f}"
+    text = json.dumps({**facts, "lines": [asdict(line) for line in lines]}, indent=1)
+    (RESULTS / f"{name}.json").write_text(text + "\n")
