@@ -130,3 +130,13 @@ def test_overview_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--method.redundancy-weight" in text
     assert "--views" not in text
     assert main(["--version"]) == 0
+
+
+def test_a_verb_of_two_words(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["tune"], ["tune", "--help"]):
+        assert main(words) == 0
+        printed = capsys.readouterr().out
+        assert all(f"tune {what} " in printed for what in ("probe", "pretrain", "finetune"))
+        assert "suggest" not in printed
+    assert main(["tune", "finetun", "runs/x"]) == 2
+    assert "did you mean 'tune finetune'?" in capsys.readouterr().err

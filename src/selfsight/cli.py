@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -46,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"selfsight {__version__}")
         return 0
+    if words[1:] in ([], ["-h"], ["--help"]) and (inner := _inner(words[0])):
+        print(_table(inner))
+        return 0
     from pydantic import ValidationError
 
     try:
@@ -65,13 +68,11 @@ def overview() -> str:
     """What ``selfsight --help`` prints; imports no torch."""
     from selfsight.methods import method_names
 
-    width = max(len(f"{name} {verb.words}") for name, verb in VERBS.items())
-    lines = [f"  {f'{name} {verb.words}':<{width}}  {verb.summary}" for name, verb in VERBS.items()]
     return "\n".join(
         [
             "selfsight: image representations from unlabelled images, proved with few labels.",
             "",
-            *lines,
+            _table(VERBS),
             "",
             f"METHOD is {', '.join(method_names())}, or a file of your own (./mine.py).",
             "DATA is a folder of images, a Parquet file or folder, CSV, .npy, .npz, or `digits`.",
@@ -119,7 +120,22 @@ def _verb(words: list[str]) -> tuple[str, list[str]]:
         name = " ".join(words[:length])
         if name in VERBS:
             return name, words[length:]
+    if inner := _inner(words[0]):
+        raise unknown("command", " ".join(words[:2]), inner)
     raise unknown("command", words[0], VERBS)
+
+
+def _inner(word: str) -> list[str]:
+    """The verbs of two words that begin with this one."""
+    return [name for name in VERBS if name.startswith(f"{word} ")]
+
+
+def _table(names: Collection[str]) -> str:
+    """A line a verb."""
+    width = max(len(f"{name} {VERBS[name].words}") for name in names)
+    return "\n".join(
+        f"  {f'{name} {VERBS[name].words}':<{width}}  {VERBS[name].summary}" for name in names
+    )
 
 
 def _taken(words: list[str], flag: str) -> tuple[list[str], str | None]:

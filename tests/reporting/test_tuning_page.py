@@ -117,7 +117,8 @@ def test_one_self_contained_page(tmp_path: Path) -> None:
         assert f'data-figure="{name}"' in page
     assert "4 trials (2 complete)." in page
     assert "All 5 rows" in page
-    assert "no better than it" in page
+    assert "no better than this" in page
+    assert "Test was read on 2026-01-01 with tuned on trained." in page
     assert "Test was read on 2026-01-01" in page
 
 

@@ -117,6 +117,10 @@ def _pruner(plan: Plan) -> optuna.pruners.BasePruner:
         return pruners.HyperbandPruner(
             min_resource=max(1, plan.epochs // 27), max_resource=plan.epochs, reduction_factor=3
         )
+    if plan.search.pruner == "halving":
+        return pruners.SuccessiveHalvingPruner(
+            min_resource=max(1, plan.epochs // 27), reduction_factor=3
+        )
     warmup = max(1, plan.epochs // 20)
     return pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=warmup)
 

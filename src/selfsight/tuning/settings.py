@@ -24,8 +24,8 @@ class Search(Settings):
     """The study stops after this many trials in a row without a better value."""
     sampler: Literal["tpe", "random"] = "tpe"
     """How the next trial is chosen: Optuna's TPE, or at random."""
-    pruner: Literal["median", "hyperband", "none"] = "median"
-    """How a trial that will not win is ended early."""
+    pruner: Literal["median", "hyperband", "halving", "none"] = "median"
+    """How a trial that will not win is ended early; halving is Hyperband's strictest bracket."""
     storage: str | None = None
     """postgresql://USER@HOST/DATABASE for many machines; by default OUT/study.journal."""
     workers: Annotated[int, Field(ge=1)] = 1
