@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from selfsight.run_folder import cached
@@ -164,7 +164,7 @@ def _flat(pixels: NDArray[np.generic]) -> Tensor:
     return batch.flatten(1)
 
 
-def weights_key(backbone: Backbone) -> str:
+def weights_key(backbone: nn.Module) -> str:
     """16 hexadecimal digits over the names, shapes and values of weights and buffers."""
     digest = hashlib.blake2b(digest_size=8)
     for name, value in sorted(backbone.state_dict().items()):

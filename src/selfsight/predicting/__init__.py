@@ -1,0 +1,1 @@
+"""Predictors: a backbone with a head, fitted on labels, kept in a folder and used on images."""
