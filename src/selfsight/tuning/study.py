@@ -53,19 +53,18 @@ def work(plan: Plan, study: optuna.Study, objective: Objective, number: int | No
                 continue
             # The sampler is made anew, so that a study taken up again goes on as if never left.
             study.sampler = sampler(plan, states["all"] + 1_000_003 * number)
-            before = _best(study)
             one = _one(study, objective, workers)
             try:
                 with _no_experiments():
                     study.optimize(one, n_trials=1, catch=(ValueError, RuntimeError))
             except UpdateFinishedTrialError:
                 say("A trial was given up: it showed no sign of life in time.")
-            _say(plan, study, before)
+            _say(plan, study, workers.name if workers else _name())
 
 
 def _one(study: optuna.Study, objective: Objective, workers: Workers | None) -> Objective:
     def one(trial: optuna.Trial) -> float:
-        trial.set_user_attr("worker", workers.name if workers else f"{_host()}-{os.getpid()}")
+        trial.set_user_attr("worker", workers.name if workers else _name())
         began = time.monotonic()
         try:
             value = objective(trial)
@@ -173,21 +172,21 @@ def ending(plan: Plan, study: optuna.Study, seconds: float) -> str:
     return ""
 
 
-def _best(study: optuna.Study) -> float | None:
+def _say(plan: Plan, study: optuna.Study, worker: str) -> None:
+    """A line where this worker's last trial is the best, and at every tenth."""
+    count = _states(study)["finished"]
     try:
-        return study.best_value
+        best = study.best_trial
     except ValueError:
-        return None
-
-
-def _say(plan: Plan, study: optuna.Study, before: float | None) -> None:
-    """A line where a trial was the best, and at every tenth."""
-    best, count = _best(study), _states(study)["finished"]
-    if best == before and count % 10:
+        if count % 10 == 0:
+            say(f"trial {count}/{plan.search.trials}   nothing finished yet")
         return
-    shown = "nothing finished yet" if best is None else f"best {plan.metric} {best:.4g}"
-    if best is not None and best != before:
-        shown += f", new: {_words(study.best_params)}"
+    trials = study.get_trials(deepcopy=False)
+    own = [t.number for t in trials if t.user_attrs.get("worker") == worker]
+    new = best.number == max(own, default=-1)
+    if not new and count % 10:
+        return
+    shown = f"best {plan.metric} {best.value:.4g}" + f", new: {_words(best.params)}" * new
     say(f"trial {count}/{plan.search.trials}   {shown}")
 
 
@@ -200,10 +199,11 @@ def _words(params: Mapping[str, Any]) -> str:
     )
 
 
-def _host() -> str:
+def _name() -> str:
+    """Of this worker among those of all machines."""
     import socket
 
-    return socket.gethostname()
+    return f"{socket.gethostname()}-{os.getpid()}"
 
 
 @contextmanager
