@@ -35,5 +35,22 @@ format: $(STAMP)  ## ruff's formatter and safe fixes
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+# lightly and kornia need torchvision, whose binaries are of one torch build: none of what is
+# measured calls them, so it goes in without its dependencies beside the torch that is pinned.
+BENCH := .venv-bench
+$(BENCH)/.installed: pyproject.toml constraints.txt benchmarks/requirements.txt
+	@test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	@echo "Installing into $(BENCH) ..."
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-r benchmarks/requirements.txt
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		torchvision lightly==1.6.0 lightly-utils
+	@touch $@
+
+bench: $(BENCH)/.installed  ## speed beside lightly, kornia and scikit-learn; about an hour
+	@$(BENCH)/bin/python benchmarks/table.py
+
 clean:  ## remove what a build or a test leaves; runs/ stays
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

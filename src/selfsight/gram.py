@@ -96,5 +96,6 @@ class _Within(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         a, small = ctx.saved_tensors
         # Symmetric: small = small'.
-        out = times_transposed(small, a.T) if a.shape[0] < a.shape[1] else a @ small
+        narrow = a.shape[0] < a.shape[1]
+        out = times_transposed(small, a.T) if narrow else times_transposed(a, small)
         return out.mul_(4.0 * grad.to(a.dtype))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
@@ -14,9 +15,11 @@ from selfsight.gram import gram, summed, summed_squares, times_transposed
 from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
 from selfsight.networks.backbones import Backbone, each_view
 from selfsight.networks.heads import mlp
+from selfsight.precision import full_precision
 from selfsight.views.settings import View
 
 
+@full_precision
 def barlow_twins_loss(
     first: Tensor, second: Tensor, redundancy_weight: float = 5e-3, eps: float = 1e-5
 ) -> dict[str, Tensor]:
@@ -46,26 +49,9 @@ def barlow_twins_loss(
 
 def standardised(z: Tensor, eps: float) -> Tensor:
     """Columns of ``(N, D)`` with mean 0 and (biased) variance 1."""
-    out: Tensor = _Standardised.apply(z, eps)  # type: ignore[no-untyped-call]
-    return out
-
-
-class _Standardised(torch.autograd.Function):
-    """Keeps its output alone for backward, which the loss keeps anyway."""
-
-    @staticmethod
-    def forward(ctx: Any, z: Tensor, eps: float) -> Tensor:
-        out = z - z.mean(0)
-        scale = torch.rsqrt(torch.linalg.vector_norm(out, dim=0).square() / len(z) + eps)
-        out = out.mul_(scale)
-        ctx.save_for_backward(out, scale)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        out, scale = ctx.saved_tensors
-        along = (grad * out).mean(0)
-        return torch.addcmul(grad - grad.mean(0), out, along, value=-1.0).mul_(scale), None
+    # One fused operation forward and one backward, and nothing is kept but z.
+    eps = max(eps, torch.finfo(z.dtype).tiny)
+    return F.batch_norm(z, None, None, training=True, momentum=0.0, eps=eps)
 
 
 class _Terms(torch.autograd.Function):
@@ -100,7 +86,8 @@ class _Terms(torch.autograd.Function):
             to_b = times_transposed(left, b.T).mul_(scale)
         else:
             (c,) = products
-            to_a, to_b = (b @ c.T).mul_(scale), (a @ c).mul_(scale)
+            to_a = times_transposed(b, c).mul_(scale)
+            to_b = times_transposed(a, c.T).mul_(scale)
         return to_a.addcmul_(b, on_diagonal), to_b.addcmul_(a, on_diagonal)
 
 

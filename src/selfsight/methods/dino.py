@@ -16,9 +16,11 @@ from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
 from selfsight.networks.backbones import Backbone, each_view
 from selfsight.networks.heads import PrototypeHead
 from selfsight.networks.teacher import Teacher
+from selfsight.precision import full_precision
 from selfsight.views.settings import View
 
 
+@full_precision
 def dino_loss(
     student: Sequence[Tensor],
     teacher: Sequence[Tensor],

@@ -15,12 +15,14 @@ from selfsight.gram import times_transposed
 from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
 from selfsight.networks.backbones import Backbone, each_view
 from selfsight.networks.heads import mlp
+from selfsight.precision import full_precision
 from selfsight.views.settings import View
 
 BLOCK = 512
 """Rows of one block of the similarity matrix: 1 MB in fp32, which stays in a core's cache."""
 
 
+@full_precision
 def nt_xent_loss(first: Tensor, second: Tensor, temperature: float = 0.5) -> Tensor:
     """NT-Xent (arXiv:2002.05709, eq. 1), averaged over both directions of all pairs.
 

@@ -14,9 +14,11 @@ from selfsight.gram import sum_of_squares_within
 from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
 from selfsight.networks.backbones import Backbone, each_view
 from selfsight.networks.heads import mlp
+from selfsight.precision import full_precision
 from selfsight.views.settings import View
 
 
+@full_precision
 def vicreg_loss(
     first: Tensor,
     second: Tensor,

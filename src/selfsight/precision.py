@@ -1,0 +1,46 @@
+"""Losses are computed in full precision, whatever surrounds them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def full_precision(loss: Callable[P, T]) -> Callable[P, T]:
+    """A loss that leaves any autocast region, and takes bf16 and fp16 embeddings as fp32.
+
+    A product of a batch's embeddings in bf16 keeps three digits; what a loss subtracts from such
+    sums is often smaller than that.
+    """
+
+    @wraps(loss)
+    def run(*args: P.args, **options: P.kwargs) -> T:
+        wide = [_widened(value) for value in args]
+        more = {name: _widened(value) for name, value in options.items()}
+        with torch.autocast(_device(wide, more), enabled=False):
+            return loss(*wide, **more)  # type: ignore[arg-type]
+
+    return run
+
+
+def _widened(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
+    if isinstance(value, list | tuple):
+        return [_widened(each) for each in value]
+    return value
+
+
+def _device(args: list[Any], options: dict[str, Any]) -> str:
+    for value in (*args, *options.values()):
+        for each in value if isinstance(value, list) else (value,):
+            if isinstance(each, Tensor):
+                return each.device.type
+    return "cpu"
