@@ -54,14 +54,8 @@ def plan(headers: Iterable[Header], size: int | tuple[int, int] | None, source: 
     Raises:
         ValueError: the images are too small.
     """
-    kinds: Counter[Kind] = Counter()
-    sizes: Counter[tuple[int, int]] = Counter()
-    bands: Counter[Bands] = Counter()
-    for header in headers:
-        kinds[header.kind] += 1
-        if header.bands is not None:
-            bands[replace(header.bands, height=0, width=0)] += 1
-        sizes[header.height, header.width] += 1
+    headers = list(headers)
+    sizes = Counter((header.height, header.width) for header in headers)
     notes: list[str] = []
     (height, width), _ = sizes.most_common(1)[0]
     if size is not None:
@@ -80,11 +74,24 @@ def plan(headers: Iterable[Header], size: int | tuple[int, int] | None, source: 
         span = f"{min(heights)}x{min(widths)} to {max(heights)}x{max(widths)}"
         what = f"Images of {len(sizes):,} sizes ({span})" if len(sizes) > 1 else f"Images ({span})"
         notes.append(f"{what} were resized and centre-cropped to {height}x{width} pixels.")
+    form = form_of(headers)
+    return replace(form, height=height, width=width, notes=(*notes, *form.notes))
+
+
+def form_of(headers: Iterable[Header]) -> Plan:
+    """Channels and type that all the images are brought to; the sides stay 0."""
+    kinds: Counter[Kind] = Counter()
+    bands: Counter[Bands] = Counter()
+    for header in headers:
+        kinds[header.kind] += 1
+        if header.bands is not None:
+            bands[replace(header.bands, height=0, width=0)] += 1
+    notes: list[str] = []
     if kinds["bands"] > kinds.total() / 2:
         most = bands.most_common(1)[0][0]
         notes.append(f"TIFF images of {most.channels} channels, {most.dtype}.")
         kept = np.dtype(most.dtype)
-        return Plan(height, width, most.channels, kept, tuple(notes), bands=True)
+        return Plan(0, 0, most.channels, kept, tuple(notes), bands=True)
     channels = 1
     dtype: np.dtype[Any] = np.dtype(np.uint8)
     if kinds["color"]:
@@ -98,7 +105,7 @@ def plan(headers: Iterable[Header], size: int | tuple[int, int] | None, source: 
         dtype = np.dtype(np.uint16)
         if kinds["grey"]:
             notes.append(f"{kinds['grey']:,} grey images of 8 bits were widened to 16 bits.")
-    return Plan(height, width, channels, dtype, tuple(notes))
+    return Plan(0, 0, channels, dtype, tuple(notes))
 
 
 def all_grey(batches: Batches, rows: NDArray[np.int64], wanted: Plan) -> bool:

@@ -22,7 +22,8 @@ Kind = Literal["grey", "grey16", "float", "color", "bands"]
 Batches = Callable[[NDArray[np.int64]], Iterable[list["Encoded | str"]]]
 """Row numbers -> the encoded images in that order, some at a time; text says why there is none."""
 
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "MPO")
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+"""MPO (several JPEGs in one) is opened as JPEG, and by no name of its own."""
 SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".tif", ".tiff", ".bmp"}
 SUFFIXES |= {".dib", ".gif", ".pgm", ".ppm", ".pnm"}
 KINDS: dict[str, Kind] = {"1": "grey", "L": "grey", "LA": "grey", "La": "grey", "F": "float"}
@@ -93,7 +94,9 @@ def header_of(encoded: Encoded) -> Header:
         return Header(found.height, found.width, "bands", found)
     with opened(encoded) as image:
         width, height = image.size
-        if image.format in ("JPEG", "MPO", "TIFF", "WEBP", "PNG"):
+        # A PNG's would be sought behind its pixels, by decoding them.
+        asked = image.format in ("JPEG", "MPO", "TIFF", "WEBP")
+        if asked or (image.format == "PNG" and "exif" in image.info):
             turned = image.getexif().get(0x0112, 1) >= 5  # orientations 5 to 8 swap the sides
             width, height = (height, width) if turned else (width, height)
         kind = KINDS.get(image.mode, "grey16" if image.mode.startswith("I") else "color")
@@ -112,13 +115,16 @@ def opened(encoded: Encoded) -> Iterator[Any]:
         yield image
 
 
-def each(
-    task: Callable[[Encoded], Any], batches: Iterable[Sequence[Encoded | str]]
-) -> Iterator[Any]:
-    """The task's result, or why there is none, for each image, in order, from a thread pool."""
+def each(task: Callable[[Any], Any], batches: Iterable[Sequence[Any]]) -> Iterator[Any]:
+    """The task's result, or why there is none, for each image, in order, from a thread pool.
+
+    Args:
+        task: takes an encoded image, or what has one as ``encoded``.
+        batches: of such; text says why there is none.
+    """
     from PIL import Image
 
-    def one(encoded: Encoded | str) -> Any:
+    def one(encoded: Any) -> Any:
         if isinstance(encoded, str):
             return encoded
         try:
@@ -126,11 +132,12 @@ def each(
         except Coloured:
             raise
         except Exception as error:  # a damaged file can raise anything inside a decoder
-            return _reason(error, encoded)
+            return _reason(error, getattr(encoded, "encoded", encoded))
 
-    def some(part: Sequence[Encoded | str]) -> list[Any]:
+    def some(part: Sequence[Any]) -> list[Any]:
         return [one(encoded) for encoded in part]
 
+    Image.init()  # here: two threads that do so at once fail over each other
     with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -89,3 +89,8 @@ class LazyPixels:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self[:], dtype)
+
+
+def waiting(pixels: Any) -> LazyPixels | None:
+    """The pixels, where they are encoded images that nobody has settled yet."""
+    return pixels if isinstance(pixels, LazyPixels) and pixels.settle is not None else None

@@ -47,6 +47,7 @@ class Loader:
         labelled_share: share of each batch that is drawn from these; None, or a share below the
             one that they have anyway: all rows come equally often. An epoch has as many batches
             as without.
+        on_device: all pixels are copied to the device at the start, and a batch is an index.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Loader:
         device: torch.device,
         labelled: Tensor | None = None,
         labelled_share: float | None = None,
+        on_device: bool = False,
     ) -> None:
         self.parts = [(pixels, torch.from_numpy(rows)) for pixels, rows in parts]
         self.starts = torch.tensor(np.cumsum([0, *(len(rows) for _, rows in parts)]))
@@ -77,13 +79,10 @@ class Loader:
             if 0 < len(self.labelled) < wanted / batch_size * self.rows:
                 self.oversampled = wanted
         self.resident: Tensor | None = None
-        if device.type == "cuda" and self._bytes() < 0.5 * torch.cuda.mem_get_info(device)[0]:
+        if on_device and device.type != "cpu":
             self.resident = torch.cat(
                 [torch.from_numpy(pixels[rows.numpy()]) for pixels, rows in self.parts]
             ).to(device)
-
-    def _bytes(self) -> int:
-        return sum(int(pixels[:1].nbytes) * len(rows) for pixels, rows in self.parts)
 
     def __len__(self) -> int:
         return self.rows // self.batch_size
@@ -120,14 +119,14 @@ class Loader:
         progress = torch.tensor(self.step / (self.epochs * len(self)), dtype=torch.float32)
         return RawBatch(
             images=self._images(chosen).permute(0, 3, 1, 2),
-            targets=self.targets[chosen.to(self.device)],
-            keys=keys_of(self.seed, self.step, rows).to(self.device, non_blocking=True),
-            progress=progress.to(self.device, non_blocking=True),
+            targets=self.targets[self._there(chosen)],
+            keys=self._there(keys_of(self.seed, self.step, rows)),
+            progress=self._there(progress),
         )
 
     def _images(self, chosen: Tensor) -> Tensor:
         if self.resident is not None:
-            return self.resident[chosen.to(self.device)]
+            return self.resident[self._there(chosen)]
         if len(self.parts) == 1:
             pixels, rows = self.parts[0]
             taken = torch.from_numpy(np.take(pixels, rows[chosen].numpy(), axis=0))
@@ -139,9 +138,13 @@ class Loader:
                 here = (part == i).nonzero().flatten()
                 inside = rows[chosen[here] - self.starts[i]]
                 taken[here] = torch.from_numpy(np.take(pixels, inside.numpy(), axis=0))
-        if self.device.type == "cuda":
-            return taken.pin_memory().to(self.device, non_blocking=True)
-        return taken
+        return self._there(taken)
+
+    def _there(self, values: Tensor) -> Tensor:
+        """On the device; the host waits for nothing."""
+        if self.device.type != "cuda":
+            return values
+        return values.pin_memory().to(self.device, non_blocking=True)
 
     def state_dict(self) -> dict[str, int]:
         """Only says that it can resume: the training sets `step` when it starts."""

@@ -28,6 +28,8 @@ def open_data(data: Data) -> ImageSet:
         target=data.target,
         labels=data.labels,
         group=data.group,
+        split=data.split_column,
+        tile=data.tile,
         image_size=data.image_size,
         limit=data.limit,
         seed=data.seed,

@@ -14,13 +14,17 @@ class Data(Settings):
     """Where images come from and what is read of them."""
 
     data: tyro.conf.Positional[str]
-    """Images: a folder, a Parquet file or folder, .npy or .npz, or `digits`."""
+    """Images: a folder, Parquet, CSV, .npy, .npz, HDF5, .tar shards, hf:owner/name or `digits`."""
     target: str | None = None
     """The column that says what is on an image; pretraining itself does not read it."""
     labels: str | None = None
     """A table of targets (CSV, Parquet) that is joined to the images by row id."""
     group: str | None = None
     """The column that no split may cut: a coil, a patient, a board."""
+    split_column: str | None = None
+    """The column that says train, validation or test; by default guessed, or the files' names."""
+    tile: Annotated[int, Field(ge=8)] | None = None
+    """Side in pixels of tiles that large images are cut into; predictions are pooled by image."""
     drop_leaks: bool = False
     """Leave out train images that are in validation or test too, or whose group is."""
     allow_leaks: bool = False

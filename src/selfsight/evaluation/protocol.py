@@ -30,6 +30,7 @@ from selfsight.evaluation.finetune import FineTuning
 from selfsight.evaluation.finetuned import Wanted, finetuned
 from selfsight.evaluation.folds import groups_of
 from selfsight.evaluation.intervals import bootstrap_weights
+from selfsight.evaluation.pooling import Pooling, by_image
 from selfsight.evaluation.predictions import Predictions
 from selfsight.evaluation.probes import PROBES, Fitted, Subset
 from selfsight.evaluation.representations import Representations
@@ -120,7 +121,15 @@ def evaluate(settings: Evaluate, images: ImageSet | None = None) -> Results:
         results.notes.append(
             f"{run.labels_read} The probes' num_labels counts only those that they read themselves."
         )
-    predictions = Predictions(images)
+    predictions = Predictions(by_image(images))
+    if images.tile_of is not None:
+        results.notes.append(
+            "Images were cut into tiles: each result is of whole images, the mean over their "
+            "tiles of probabilities of a class, numbers and representations, the maximum of "
+            "probabilities of several labels."
+        )
+        if settings.finetune:
+            raise ValueError("finetune: images cut into tiles are only probed; leave it out.")
     scored = images.rows(split) if split else rows[:0]
     for target in targets:
         _evaluate_target(settings, results, material, target, found, split, predictions)
@@ -217,14 +226,17 @@ def _evaluate_target(
     images = material.images
     results.shown.append((images.name, target.name))
     rows = images.rows(split) if split else np.zeros(0, np.int64)
-    rows = rows[target.known[rows]]
+    tiles = rows[target.known[rows]]
+    pooling = Pooling.of(images)
+    rows = pooling.heads(tiles)
     if not len(rows) or split is None:
         results.notes.append(f"{target.name}: no test or validation image has a known value.")
         return
     groups = groups_of(images.groups, rows)
     place = {"data": images.name, "task": target.kind, "target": target.name, "split": split}
+    whole = [Subject(s.name, tuple(map(pooling.represented, s.of_draw))) for s in found]
     if target.kind == "identity":
-        retrieved(results, place, target, found, rows, seed=settings.seed)
+        retrieved(results, place, target, whole, rows, seed=settings.seed)
         return
     weights = bootstrap_weights(groups, seed=settings.seed)
     scores: list[Scores] = []
@@ -237,24 +249,26 @@ def _evaluate_target(
             here = {s.name: Scores(probe, s.name, fraction) for s in found}
             for draw in range(draws):
                 seed = settings.seed + draw
-                labelled = few_labels(target, train, fraction, seed, images.groups)
+                heads = few_labels(target, pooling.heads(train), fraction, seed, images.groups)
+                labelled = pooling.all_of(heads, train)
                 for subject in found:
                     representations = subject.at(draw)
                     fitted = PROBES[probe](_subset(representations, images, target, labelled, seed))
-                    output = fitted.predict(representations.at(rows)).float().cpu().numpy()
+                    output = fitted.predict(representations.at(tiles)).float().cpu().numpy()
+                    output = pooling.pooled(tiles, output, target.kind)
                     about = {
                         **place,
                         "probe": probe,
                         "weights": subject.name,
                         "label_fraction": fraction,
-                        "num_labels": len(labelled),
+                        "num_labels": len(heads),
                         "label_seed": seed,
                     }
                     values = score(target, output, rows, weights, fitted.thresholds)
                     record(results, about, values)
                     results.choices.append({**about, "choice": _choice(fitted)})
                     predictions.add(about, rows, output, keep=draw == 0)
-                    here[subject.name].num_labels = len(labelled)
+                    here[subject.name].num_labels = len(heads)
                     here[subject.name].of_draw.append(values)
                     if target.kind == "class" and fraction == max(settings.fractions):
                         _confusion(results, about, target, output, rows, draw)
@@ -278,8 +292,8 @@ def _evaluate_target(
             results,
             place,
             target,
-            found,
-            train,
+            whole,
+            pooling.heads(train),
             rows,
             groups,
             draws=settings.draws,

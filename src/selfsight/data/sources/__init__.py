@@ -10,7 +10,7 @@ import numpy as np
 from selfsight.data.copies import copies_together
 from selfsight.data.encoded import SUFFIXES
 from selfsight.data.imageset import ImageSet
-from selfsight.data.lazy import LazyPixels
+from selfsight.data.lazy import waiting
 from selfsight.data.sources.conform import list_set, made_like
 from selfsight.data.sources.listing import MAX_SCANNED, Listing
 from selfsight.data.splits import assign_splits, draw_pool
@@ -71,6 +71,8 @@ def open_images(
         raise ValueError(f"limit: must be at least 1 image (got {limit}).")
     if image_size is not None and image_size < 4:
         raise ValueError(f"image_size: must be at least 4 pixels (got {image_size}).")
+    if tile is not None and tile < 8:
+        raise ValueError(f"tile: must be at least 8 pixels (got {tile}).")
     if isinstance(source, ImageSet):
         listing = list_set(settled(source))
     else:
@@ -81,6 +83,11 @@ def open_images(
         from selfsight.data.labels import join_labels
 
         listing = join_labels(listing, labels, target, group, split)
+    if tile is not None:
+        # Here, since that module reads listings with this package.
+        from selfsight.data.tiles import tiled
+
+        listing = tiled(listing, tile, max_unreadable)
     if target is not None and target not in listing.targets:
         if not listing.targets:
             raise ValueError(f"target {target!r}: {listing.name} has no targets.")
@@ -115,8 +122,9 @@ def open_images(
         notes=tuple(notes),
         tile_of=kept.tile_of,
     )
-    if isinstance(loaded.pixels, LazyPixels) and loaded.pixels.settle is not None:
-        loaded.pixels.given = listing.splits
+    unsettled = waiting(images.pixels)
+    if unsettled is not None:
+        unsettled.given = listing.splits
         return images
     images = copies_together(images, listing.splits[loaded.rows])
     return images if like is None else made_like(images, like)
@@ -130,8 +138,8 @@ def settled(images: ImageSet) -> ImageSet:
     Raises:
         ValueError: more images are unreadable than were allowed when the set was opened.
     """
-    pixels = images.pixels
-    if not isinstance(pixels, LazyPixels) or pixels.settle is None:
+    pixels = waiting(images.pixels)
+    if pixels is None or pixels.settle is None:
         return images
     loaded = pixels.settle(pixels.rows)
     kept = images.take(np.flatnonzero(np.isin(pixels.rows, loaded.rows)))

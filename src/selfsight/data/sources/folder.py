@@ -110,10 +110,17 @@ def _files_below(root: Path) -> Iterator[str]:
             if entry.name.startswith((".", "__MACOSX")):
                 continue
             path = f"{inner}/{entry.name}" if inner else entry.name
-            if entry.is_dir():
+            if _leads_on(entry):
                 stack.append(path)
             else:
                 yield path
+
+
+def _leads_on(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself; as a file it is named among the unreadable ones
+        return False
 
 
 def _batches(

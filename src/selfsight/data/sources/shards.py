@@ -170,6 +170,10 @@ def _samples(file: Path, shard: int, notes: list[str]) -> Iterator[dict[str, Any
                 elif suffix in FIELDS and _unusable(member, path, size, MAX_TEXT) is None:
                     raw.seek(member.offset_data)
                     fields.setdefault(key, {}).update(_fields(suffix, raw.read(member.size)))
+            # tarfile takes a file that ends between two members for whole.
+            raw.seek(archive.offset)
+            if raw.read(512).count(0) < 512:
+                raise tarfile.ReadError("it has no end mark")
     except tarfile.ReadError as error:
         if not images:
             raise ValueError(

@@ -1,0 +1,240 @@
+"""Large images cut into tiles, for small things in them: a defect on a coil.
+
+Each image is cut at its own resolution into squares that cover it, evenly spaced (they overlap
+where the side is no multiple). A tile has the targets and the split of its image; all tiles of an
+image are one group, so that no split, fold or label draw parts them. Images smaller than a tile
+are scaled up to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfsight.console import progress
+from selfsight.data.decode import Plan, all_grey, decode, form_of
+from selfsight.data.encoded import Coloured, Encoded, Unreadable, each, scan
+from selfsight.data.resize import resized
+from selfsight.data.sources.listing import Files, Listing, Loaded, Size
+from selfsight.data.store import decoded, fingerprint
+
+CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """Where the tiles of a listing lie.
+
+    Attributes:
+        image: ``(T,)`` row of the source of each tile, ascending.
+        corners: ``(T, 2)`` top and left in the image as it is cut, pixels.
+        sides: ``(N, 2)`` height and width that each image is cut at.
+        tile: side, pixels.
+    """
+
+    image: NDArray[np.int64]
+    corners: NDArray[np.int64]
+    sides: NDArray[np.int64]
+    tile: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """An encoded image and the tiles that are wanted of it."""
+
+    encoded: Encoded
+    sides: tuple[int, int]
+    corners: NDArray[np.int64]
+
+
+def tiled(listing: Listing, tile: int, max_unreadable: float) -> Listing:
+    """The listing with a row for each tile of ``tile`` x ``tile`` pixels.
+
+    Looks at the header of every image.
+
+    Raises:
+        ValueError: more than the share ``max_unreadable`` cannot be read.
+    """
+    count = len(listing.row_ids)
+    rows = np.arange(count, dtype=np.int64)
+    form, bad = None, Unreadable()
+    sides = np.full((count, 2), tile, np.int64)
+    whole: Loaded | None = None
+    if listing.files is None:
+        whole = listing.load(rows, None, max_unreadable)
+        sides[:] = whole.pixels.shape[1:3]
+    else:
+        headers, bad = scan(listing.files.batches, rows)
+        bad.check(rows, listing.row_ids, max_unreadable, listing.name)
+        for row, header in headers.items():
+            sides[row] = header.height, header.width
+        form = form_of(headers.values())
+        looked = replace(form, height=tile, width=tile)
+        if form.channels == 3 and all_grey(
+            listing.files.batches, np.array(sorted(headers)), looked
+        ):
+            form = replace(form, channels=1, grey=True)
+    small = sides.min(axis=1) < tile
+    scale = tile / sides.min(axis=1, keepdims=True)
+    sides = np.where(small[:, None], np.maximum(np.round(sides * scale), tile), sides).astype(int)
+    corners = [_corners(height, width, tile) for height, width in sides.tolist()]
+    image = np.repeat(rows, [len(places) for places in corners])
+    cuts = Cuts(image, np.concatenate(corners), sides, tile)
+    ids = listing.row_ids[image]
+    row_ids = np.array([f"{name}@{top},{left}" for name, (top, left)
+                        in zip(ids.tolist(), cuts.corners.tolist(), strict=True)])  # fmt: skip
+    notes = [f"{count:,} images are cut into {len(image):,} tiles of {tile}x{tile} pixels."]
+    if small.any():
+        notes.append(f"{int(small.sum()):,} images smaller than a tile are scaled up to it.")
+    load: Callable[[NDArray[np.int64], Size, float], Loaded]
+    if whole is None:
+        assert listing.files is not None and form is not None
+        load = partial(_load_encoded, listing.files, cuts, form)
+    else:
+        load = partial(_load_array, listing, whole, cuts)
+    groups = _groups(listing.groups, count)
+    return replace(
+        listing.take(image),
+        row_ids=row_ids,
+        load=load,
+        groups=groups[image],
+        group_name=listing.group_name or "image",
+        notes=(*listing.notes, *notes),
+        files=None,
+        tile_of=ids,
+    )
+
+
+def _corners(height: int, width: int, tile: int) -> NDArray[np.int64]:
+    """Top and left of as few tiles as cover the image, evenly spaced."""
+    axes = []
+    for side in (height, width):
+        count = -(-side // tile)
+        axes.append(np.round(np.linspace(0, side - tile, count)).astype(np.int64))
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
+
+
+def _groups(given: NDArray[np.int64] | None, count: int) -> NDArray[np.int64]:
+    """The groups of the images; an image in no group is one of its own."""
+    own = np.arange(count, dtype=np.int64)
+    if given is None:
+        return own
+    return np.where(given < 0, given.max(initial=-1) + 1 + own, given)
+
+
+def _load_array(
+    listing: Listing,
+    whole: Loaded,
+    cuts: Cuts,
+    rows: NDArray[np.int64],
+    size: Size,
+    max_unreadable: float,
+) -> Loaded:
+    height, width = _working(size, cuts.tile)
+    source = whole.pixels
+
+    def fill(out: NDArray[Any]) -> dict[str, Any]:
+        for first in range(0, len(rows), CHUNK):
+            part = rows[first : first + CHUNK]
+            values = np.stack([
+                _cut(source[image], cuts.sides[image], corner, cuts.tile)
+                for image, corner in zip(cuts.image[part], cuts.corners[part], strict=True)
+            ])  # fmt: skip
+            out[first : first + len(part)] = resized(values, (height, width))
+        return {"rows": len(rows)}
+
+    shape = (len(rows), height, width, source.shape[3])
+    made_of = ["tiles", repr((shape, source.dtype.name, cuts.tile)), rows.tobytes().hex()]
+
+    def named() -> str:
+        # An array has no file for each image: its pixels tell that they changed.
+        digests = (hashlib.blake2b(image.tobytes(), digest_size=8) for image in source)
+        return fingerprint([*made_of, *(digest.hexdigest() for digest in digests)])
+
+    pixels, _ = decoded(shape, source.dtype, named, fill)
+    return Loaded(pixels, rows, whole.notes)
+
+
+def _cut(
+    image: NDArray[Any], sides: NDArray[np.int64], corner: NDArray[np.int64], tile: int
+) -> NDArray[Any]:
+    if image.shape[:2] != tuple(sides.tolist()):
+        image = resized(image[None], (int(sides[0]), int(sides[1])))[0]
+    top, left = corner.tolist()
+    return image[top : top + tile, left : left + tile]
+
+
+def _load_encoded(
+    files: Files,
+    cuts: Cuts,
+    form: Plan,
+    rows: NDArray[np.int64],
+    size: Size,
+    max_unreadable: float,
+) -> Loaded:
+    height, width = _working(size, cuts.tile)
+    wanted = replace(form, height=height, width=width)
+    images, first = np.unique(cuts.image[rows], return_index=True)
+    ends = [*first[1:].tolist(), len(rows)]
+
+    def pieces() -> Iterable[list[Any]]:
+        place = 0
+        for batch in files.batches(images):
+            found: list[Any] = []
+            for encoded in batch:
+                chosen = rows[first[place] : ends[place]]
+                sides = cuts.sides[images[place]]
+                place += 1
+                if isinstance(encoded, str):
+                    found.append(encoded)
+                else:
+                    corners = cuts.corners[chosen]
+                    found.append(Piece(encoded, (int(sides[0]), int(sides[1])), corners))
+            yield found
+
+    def fill(out: NDArray[Any]) -> dict[str, Any]:
+        broken: dict[str, str] = {}
+        place = 0
+        results = each(partial(_tiles_of, wanted=wanted, tile=cuts.tile), pieces())
+        with progress("cutting tiles", len(images)) as bar:
+            for image, found in zip(images.tolist(), results, strict=True):
+                bar.update()
+                if isinstance(found, str):
+                    broken[str(image)] = found
+                else:
+                    out[place : place + len(found)] = found
+                    place += len(found)
+        return {"rows": place, "broken": broken}
+
+    def named() -> str:
+        made_of = ["tiles", repr((wanted.shape, wanted.dtype.name, cuts.tile))]
+        return fingerprint([*made_of, rows.tobytes().hex(), *files.identity(images)])
+
+    try:
+        pixels, said = decoded((len(rows), *wanted.shape), wanted.dtype, named, fill)
+    except Coloured:
+        coloured = replace(form, channels=3, grey=False)
+        return _load_encoded(files, cuts, coloured, rows, size, max_unreadable)
+    bad = Unreadable({int(image): why for image, why in said["broken"].items()})
+    bad.check(images, files.row_ids, max_unreadable, files.name)
+    kept = rows[~np.isin(cuts.image[rows], list(bad.reasons))]
+    return Loaded(pixels, kept, (*form.notes, *bad.notes(files.row_ids)))
+
+
+def _tiles_of(piece: Any, *, wanted: Plan, tile: int) -> NDArray[Any]:
+    """Tiles ``(k, H, W, C)`` of one image, which is decoded once."""
+    whole = decode(piece.encoded, replace(wanted, height=piece.sides[0], width=piece.sides[1]))
+    cut = [whole[top : top + tile, left : left + tile] for top, left in piece.corners.tolist()]
+    return resized(np.stack(cut), (wanted.height, wanted.width))
+
+
+def _working(size: Size, tile: int) -> tuple[int, int]:
+    if size is None:
+        return tile, tile
+    return (size, size) if isinstance(size, int) else size
