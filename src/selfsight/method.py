@@ -93,6 +93,8 @@ class Method(nn.Module):
     """The recipe of its paper."""
     small: ClassVar[Mapping[str, Any]] = {}
     """The preset for small images: changes to ``optimizer``, ``method`` and ``views``."""
+    tiny: ClassVar[Mapping[str, Any]] = {}
+    """Changes to ``optimizer`` and ``method`` on top of `small` for images up to 16 px."""
     search: ClassVar[Mapping[str, str]] = {}
     """What `tune pretrain` searches of its own settings: ``temperature`` -> ``log(0.05,0.5)``."""
     needs_labels: ClassVar[bool] = False
