@@ -1,7 +1,7 @@
 """What tuning is worth: the table of `tune probe` and the table of pruning in `tune pretrain`.
 
     python benchmarks/tuning.py probe RUN [RUN ...] --trials 100
-    python benchmarks/tuning.py pruning cifar10-folder --epochs 9 --trials 20
+    python benchmarks/tuning.py pruning cifar10-folder --epochs 9 --trials 20 --limit 1500
 
 `probe`: TPE and random search at an equal number of trials, beside the default probes, on test.
 `pruning`: the same study with each pruner and without: best value, epochs trained.
@@ -18,6 +18,9 @@ from selfsight.evaluation.results import aligned
 from selfsight.training.stopping import Stopping
 from selfsight.tuning.pretraining import TunePretraining, tune_pretraining
 from selfsight.tuning.probe import TuneProbe, tune_probe
+
+
+PRUNERS = ("none", "median", "hyperband", "halving")
 
 
 def probe(runs: list[str], trials: int, seed: int) -> list[list[str]]:
@@ -53,20 +56,21 @@ def _probe_line(run: str, found: dict[str, Any]) -> list[str]:
 
 def pruning(data: str, epochs: int, trials: int, limit: int, seed: int) -> list[list[str]]:
     lines = [["pruner", "trials", "pruned", "epochs", "saved", "best value", "s"]]
-    for pruner in ("none", "median", "hyperband"):
+    for pruner in PRUNERS:
         settings = {
             "method": "simclr",
             "data": data,
             "epochs": epochs,
             "limit": limit,
             "backbone": "resnet20",
+            "network": {"widths": (16, 32, 64), "depths": (1, 1, 1)},
             "trials": trials,
             "pruner": pruner,
             "sampler": "random",  # so that each study makes the same trials
             "seed": seed,
             "fractions": (),
             "stopping": Stopping(patience=None),
-            "out": tempfile.mkdtemp(prefix="tune-"),
+            "out": tempfile.mkdtemp(prefix=f"tune-{pruner}-"),
         }
         found = tune_pretraining(TunePretraining(**settings))  # type: ignore[arg-type]
         assert found is not None
@@ -92,7 +96,7 @@ def main() -> None:
     parser.add_argument("on", nargs="+")
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--epochs", type=int, default=9)
-    parser.add_argument("--limit", type=int, default=4000)
+    parser.add_argument("--limit", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=0)
     words = parser.parse_args()
     if words.what == "probe":

@@ -149,3 +149,25 @@ def test_a_page_on_few_trials(rows: list[dict[str, Any]], tmp_path: Path) -> Non
     found = study(importances={}, test=None)
     page = write_tuning_page(tmp_path / "report.html", found, rows, {}).read_text()
     assert set(figures(page)) == {"history"}
+
+
+def test_axes_have_a_tick_where_a_value_may_be(tmp_path: Path) -> None:
+    rows = [
+        {**trial(n, "complete", 0.5 + n / 10), "probe.depth": n, "probe.batch_size": 32 * 2**n}
+        for n in range(3)
+    ]
+    space = {
+        "probe.depth": "0..3",
+        "probe.batch_size": "32,64,128",
+        "probe.lr": "log(0.001,0.1)",
+        "probe.normalisation": "none,layer",
+    }
+    found = study(space=space, searched=list(space), importances={})
+    page = write_tuning_page(tmp_path / "report.html", found, rows, {}).read_text()
+    axes = {axis["label"]: axis for axis in figures(page)["parallel"]["data"][0]["dimensions"]}
+    assert axes["depth"]["tickvals"] == [0, 1, 2]
+    assert axes["batch_size"]["ticktext"] == ["32", "64", "128"]
+    assert axes["batch_size"]["values"] == [0, 1, 2]
+    assert axes["normalisation"]["ticktext"] == ["layer", "none"]
+    assert axes["lr"]["ticktext"] == ["0.01", "0.02"]
+    assert "accuracy, %" in axes

@@ -93,14 +93,15 @@ def importances_figure(importances: Mapping[str, float]) -> Figure:
 
 def parallel_figure(found: Mapping[str, Any], rows: Sequence[Row]) -> Figure:
     """A line a completed trial through its settings to its value."""
-    scale, _ = _unit(found)
+    scale, unit = _unit(found)
     done = [row for row in rows if row["value"] is not None]
     order = sorted(
         found["searched"], key=lambda name: found["importances"].get(name, 0.0), reverse=True
     )
     dimensions = [_dimension(name, found["space"][name], done) for name in order[:12]]
     values = [rounded(scale * row["value"]) for row in done]
-    dimensions.append({"label": metric_name(found["metric"]), "values": values})
+    label = metric_name(found["metric"]) + ("," + unit if unit else "")
+    dimensions.append({"label": label, "values": values})
     colors = ["var(--line)", "var(--run-0)"]
     trace = {
         "type": "parcoords",
@@ -155,26 +156,42 @@ def curves_figure(
 
 
 def _dimension(name: str, text: str, rows: Sequence[Row]) -> dict[str, Any]:
+    """An axis: numbers to scale, whole ones and choices with a tick for each."""
     values = [row[name] for row in rows]
     label = shortened(name.rpartition(".")[2], 18)
-    if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
-        if text.startswith("log("):
-            logs = [math.log10(v) for v in values]
-            ticks = list(range(math.ceil(min(logs)), math.floor(max(logs)) + 1))
-            return {
-                "label": label,
-                "values": [rounded(v) for v in logs],
-                "tickvals": ticks,
-                "ticktext": [f"{10.0**tick:g}" for tick in ticks],
-            }
-        return {"label": label, "values": [rounded(float(v)) for v in values]}
-    names = list(dict.fromkeys(str(v) for v in values))
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+    if numbers and text.startswith("log("):
+        logs = [math.log10(v) for v in values]
+        ticks = _log_ticks(min(logs), max(logs))
+        return {
+            "label": label,
+            "values": [rounded(v) for v in logs],
+            "tickvals": [rounded(math.log10(tick)) for tick in ticks],
+            "ticktext": [f"{tick:g}" for tick in ticks],
+        }
+    if numbers and ".." in text:
+        axis = {"label": label, "values": [rounded(float(v)) for v in values]}
+        if all(isinstance(v, int) for v in values) and len(set(values)) <= 10:
+            return {**axis, "tickvals": sorted(set(values))}
+        return axis
+    names = sorted(set(values)) if numbers else list(dict.fromkeys(values))
     return {
         "label": label,
-        "values": [names.index(str(v)) for v in values],
+        "values": [names.index(v) for v in values],
         "tickvals": list(range(len(names))),
-        "ticktext": [shortened(n.lower() if n == "None" else n, 14) for n in names],
+        "ticktext": [shortened(short(n), 14) for n in names],
     }
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Powers of ten between two logarithms; also twice and five times them where these are few."""
+    between = range(math.floor(low), math.ceil(high) + 1)
+    for steps in ((1,), (1, 3), (1, 2, 5)):
+        found = [m * 10.0**e for e in between for m in steps]
+        found = [tick for tick in found if low <= math.log10(tick) <= high]
+        if len(found) >= 3:
+            break
+    return found
 
 
 def _unit(found: Mapping[str, Any]) -> tuple[float, str]:

@@ -121,7 +121,7 @@ def _pruner(plan: Plan) -> optuna.pruners.BasePruner:
         return pruners.SuccessiveHalvingPruner(
             min_resource=max(1, plan.epochs // 27), reduction_factor=3
         )
-    warmup = max(1, plan.epochs // 20)
+    warmup = max(1, plan.epochs // 10)
     return pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=warmup)
 
 

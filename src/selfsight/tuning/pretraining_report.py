@@ -41,13 +41,13 @@ def conclude(bench: Bench, study: optuna.Study, reason: str, seconds: float) -> 
     chosen = bench.of(bench.space.settings_of(best.params), folder / f"best-{best.number:04d}")
     write_text(folder / "best.yaml", chosen.updated({"out": None}).to_yaml())
     with threads(best.user_attrs.get("threads")):
-        value = _trained(bench, chosen)
+        value = trained(bench, chosen)
         equal = same_value(value, best.value)
         default = bench.of({}, folder / "default")
         if best.params == dict(bench.plan.first or {}):
             default = chosen
         else:
-            _trained(bench, default)
+            trained(bench, default)
     kept = _kept(folder, best.number)
     test = kept["test"] if kept else _test(bench, chosen, default)
     settings = bench.space.settings_of(best.params)
@@ -77,7 +77,7 @@ def conclude(bench: Bench, study: optuna.Study, reason: str, seconds: float) -> 
     return write_record(bench.plan, found, study, rows)
 
 
-def _trained(bench: Bench, settings: Pretrain) -> float:
+def trained(bench: Bench, settings: Pretrain) -> float:
     """The pretraining as a whole run; what it is worth after its last epoch."""
     plan = planning.prepare(settings, bench.images)
     judge = bench.judge(plan)
