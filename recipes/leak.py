@@ -157,10 +157,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path, nargs="?", default=Path("../shared/data/deeppcb"))
     parser.add_argument("--out", type=Path, default=Path("runs/leak"))
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--side", type=int, default=64)
-    parser.add_argument("--limit", type=int, default=3000)
+    parser.add_argument("--limit", type=int, default=2000)
     given = parser.parse_args()
     out = given.out / f"{given.epochs}-epochs-{given.side}-px-{given.limit}"
     measure(given.data, out, given.seeds, given.epochs, given.side, given.limit)

@@ -14,6 +14,7 @@ from selfsight.methods import METHODS
 if TYPE_CHECKING:
     from selfsight.data.imageset import ImageSet
     from selfsight.evaluation.results import Results
+    from selfsight.exporting.writing import Exported
     from selfsight.labelling.suggesting import Suggestions
     from selfsight.networks.backbones import Backbone
     from selfsight.predicting.predictor import Predictor
@@ -25,6 +26,7 @@ __all__ = [
     "METHODS",
     "embed",
     "evaluate",
+    "export",
     "finetune",
     "load",
     "load_model",
@@ -41,10 +43,14 @@ __all__ = [
 
 
 def open_images(source: str | Path, **options: Any) -> ImageSet:
-    """Opens images: see `selfsight.data.sources.open_images`."""
+    """Opens images: see `selfsight.data.sources.open_images`.
+
+    More than 20,000 encoded images stay undecoded until they are read or trained on, unless
+    ``decode=True``.
+    """
     from selfsight.data import sources
 
-    return sources.open_images(source, **options)
+    return sources.open_images(source, **{"decode": None, **options})
 
 
 def pretrain(
@@ -184,6 +190,14 @@ def embed(
     name = images.name if isinstance(images, ImageSet) else str(images)
     base = embedding.Embed(run=str(path), images=name, out=str(out))
     return embedding.embed(base.updated(changes), given)
+
+
+def export(run: str | Path | Run, *, out: str | Path, **changes: Any) -> Exported:
+    """Writes ONNX or a state dict: see `selfsight.exporting.writing.export`."""
+    from selfsight.exporting import writing
+
+    path = run if isinstance(run, str | Path) else run.folder.path
+    return writing.export(writing.Export(run=str(path), out=str(out)).updated(changes))
 
 
 def load_model(folder: str | Path) -> Predictor:

@@ -75,7 +75,7 @@ def overview() -> str:
             _table(VERBS),
             "",
             f"METHOD is {', '.join(method_names())}, or a file of your own (./mine.py).",
-            "DATA is a folder of images, a Parquet file or folder, CSV, .npy, .npz, or `digits`.",
+            "DATA is images: a folder, Parquet, CSV, .npy, .npz, HDF5, .tar, hf:owner/name, `digits`.",
             "`selfsight VERB --help` lists the settings, `selfsight pretrain METHOD --help` also",
             "those of the method.",
         ]
@@ -316,6 +316,20 @@ def _embed(settings: Any) -> int:
     return 0
 
 
+def _export_settings() -> type[Settings]:
+    from selfsight.exporting.writing import Export
+
+    return Export
+
+
+def _export(settings: Any) -> int:
+    from selfsight.exporting.writing import export
+
+    found = export(settings)
+    print(f"{found.path}\n{found.said}")
+    return 0
+
+
 def _report_settings() -> type[Settings]:
     from selfsight.reporting.settings import Report
 
@@ -408,6 +422,12 @@ VERBS: dict[str, Verb] = {
         "RUN IMAGES",
         _embed_settings,
         _embed,
+    ),
+    "export": Verb(
+        "Write a run or a model as ONNX, or as a state dict of torchvision, timm, transformers.",
+        "RUN",
+        _export_settings,
+        _export,
     ),
     "report": Verb(
         "Write one self-contained page on one run, or on several side by side.",

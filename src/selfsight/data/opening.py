@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from selfsight.data.audit import leaks, without_leaks
 from selfsight.data.imageset import ImageSet
 from selfsight.data.settings import Data
-from selfsight.data.sources import open_images
+from selfsight.data.sources import open_images, settled
 
 SHOWN = 3
 """Leaks that a sentence names; it counts the others."""
@@ -50,6 +50,7 @@ def checked(images: ImageSet, data: Data) -> tuple[ImageSet, tuple[str, ...]]:
     Raises:
         ValueError: identical images or one group on two sides, and neither was asked for.
     """
+    images = settled(images)
     found = leaks(images)
     if not found:
         return images, ()

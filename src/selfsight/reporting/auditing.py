@@ -7,6 +7,7 @@ from pathlib import Path
 from selfsight.console import say
 from selfsight.data import audit as audits
 from selfsight.data.audit import Audit
+from selfsight.data.describe import describe
 from selfsight.data.opening import open_data
 from selfsight.data.settings import Data
 from selfsight.reporting.audit_page import write_audit_page
@@ -32,7 +33,7 @@ def audit(settings: AuditData) -> tuple[Path, Audit]:
         ValueError: images that cannot be opened.
     """
     images = open_data(settings)
-    for note in images.notes:
+    for note in describe(images):
         say(note)
     found = audits.audit(images, near=settings.near)
     folder = Path(settings.out or f"runs/{Path(settings.data).stem}-audit")
