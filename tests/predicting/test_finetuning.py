@@ -55,7 +55,7 @@ def test_labels_joined_by_row_id(digits_run: Path, digits: ImageSet, tmp_path: P
     assert found.card.num_labels == 60
     test = digits.rows("test")
     right = found.output(bare, test).argmax(1) == digits.targets["digit"].values[test] % 2
-    assert right.mean() > 0.7
+    assert right.mean() > 0.6
 
 
 @pytest.mark.parametrize(

@@ -57,10 +57,10 @@ def check_target(target: Target, rows: NDArray[np.int64]) -> None:
             f"target {name}: identities are told apart by their representations; use `embed`."
         )
     known = target.values[rows]
-    if target.kind == "class" and len(np.unique(known)) < 2:
-        raise ValueError(f"target {name}: the labelled images are all of one class.")
     if len(rows) < 2:
         raise ValueError(f"target {name}: there is one labelled image; it takes two.")
+    if target.kind == "class" and len(np.unique(known)) < 2:
+        raise ValueError(f"target {name}: the labelled images are all of one class.")
     if target.kind == "number":
         for k, number in enumerate(target.names):
             if np.isnan(known[:, k]).all():

@@ -1,0 +1,1 @@
+"""Networks for other programs: ONNX, and state dicts of torchvision, timm and transformers."""
