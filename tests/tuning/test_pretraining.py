@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from selfsight.training.plan import prepare as resolved
 from selfsight.training.settings import Pretrain
 from selfsight.tuning.plan import open_study
 from selfsight.tuning.pretraining import TunePretraining, objective, prepare, tune_pretraining
+from selfsight.tuning.pretraining_report import trained
 from selfsight.tuning.pretraining_space import default_space, kinds, value_of, with_changes
 from selfsight.tuning.space import read_space
 
@@ -70,6 +72,22 @@ def test_the_best_is_trained_again_to_the_same_value_and_evaluated_once(
     assert "3 trials" in page
     again = Pretrain(**yaml.safe_load((tmp_path / "best.yaml").read_text()))
     assert again.optimizer.lr == found.best["settings"]["optimizer.lr"]
+    fresh = again.updated({"out": str(tmp_path / "fresh")})
+    assert trained(prepare(settings(tmp_path, trials=3), few), fresh) == found.best["value"]
+
+
+def test_an_end_that_was_cut_off_reads_test_no_second_time(few: ImageSet, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"trials": 2, "epochs": 1}
+    found = tune_pretraining(settings(tmp_path, **options), few)
+    assert found is not None
+    (tmp_path / "tuning.json").unlink()
+    again = tune_pretraining(settings(tmp_path, **options), few)
+    assert again is not None
+    assert again.found["test"] == found.found["test"]
+    readings = again.found["test_readings"]
+    assert len({tuple(r.values()) for r in readings}) == len(readings)
+    kept = json.loads((Path(found.best["run"]) / "results.json").read_text())
+    assert len(kept["test_readings"]) == len(readings)
 
 
 def test_a_collapsed_trial_is_pruned_at_once(
