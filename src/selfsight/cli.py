@@ -75,7 +75,8 @@ def overview() -> str:
             _table(VERBS),
             "",
             f"METHOD is {', '.join(method_names())}, or a file of your own (./mine.py).",
-            "DATA is images: a folder, Parquet, CSV, .npy, .npz, HDF5, .tar, hf:owner/name, `digits`.",
+            "DATA is a folder of images, Parquet, CSV, .npy, .npz, HDF5, .tar, hf:owner/name,",
+            "or `digits` (docs/data.md).",
             "`selfsight VERB --help` lists the settings, `selfsight pretrain METHOD --help` also",
             "those of the method.",
         ]
