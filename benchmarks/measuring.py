@@ -161,7 +161,7 @@ def keep(name: str, lines: list[Line]) -> None:
     print(f"\n{machine()}\n\n{HEAD}")
     for line in lines:
         print(line.row())
-    RESULTS.mkdir(exist_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     facts = {"machine": machine(), "command": f"benchmarks/{Path(sys.argv[0]).name}"}
     facts["load"] = f"{os.getloadavg()[0]:.1f}"
     text = json.dumps({**facts, "lines": [asdict(line) for line in lines]}, indent=1)

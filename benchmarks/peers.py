@@ -8,17 +8,23 @@ _library: torch.library.Library | None = None
 SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 
-def import_lightly() -> object:
-    """The ``lightly`` package; declares two operators that torchvision's Python side asks for.
+def declare_operators() -> None:
+    """Declares two operators that torchvision's Python side asks for; before it is imported.
 
-    torchvision's binaries are of one torch build. The losses need none of its compiled operators,
-    but importing it registers fake kernels for two, whose schemas have to exist.
+    torchvision's binaries are of one torch build. Nothing here needs its compiled operators, but
+    importing it (lightly does, torchmetrics too) registers fake kernels for two, whose schemas
+    have to exist.
     """
     global _library
     if _library is None:
         _library = torch.library.Library("torchvision", "DEF")
         for name in ("nms", "qnms"):
             _library.define(name + SCHEMA)
+
+
+def import_lightly() -> object:
+    """The ``lightly`` package."""
+    declare_operators()
     import lightly
 
     return lightly

@@ -12,20 +12,23 @@ from typing import Any
 
 import numpy as np
 import torch
+from peers import declare_operators
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from selfsight.data.imageset import ImageSet
-from selfsight.data.loader import Loader, RawBatch
-from selfsight.method import Batch
-from selfsight.methods import METHODS
-from selfsight.networks.backbones import build_backbone, choose_backbone
-from selfsight.networks.specs import Network
-from selfsight.training.optimizers import build_optimizer, set_schedule
-from selfsight.training.pretrain import build, prepare
-from selfsight.training.settings import Pretrain
-from selfsight.views.apply import make_views
+declare_operators()  # torchmetrics imports torchvision where it is installed
+from selfsight.data.imageset import ImageSet  # noqa: E402
+from selfsight.data.loader import Loader, RawBatch  # noqa: E402
+from selfsight.method import Batch  # noqa: E402
+from selfsight.methods import METHODS  # noqa: E402
+from selfsight.networks.backbones import build_backbone, choose_backbone  # noqa: E402
+from selfsight.networks.specs import Network  # noqa: E402
+from selfsight.training.optimizers import build_optimizer, set_schedule  # noqa: E402
+from selfsight.training.plan import prepare  # noqa: E402
+from selfsight.training.pretrain import build  # noqa: E402
+from selfsight.training.settings import Pretrain  # noqa: E402
+from selfsight.views.apply import make_views  # noqa: E402
 
 
 def noise_images(count: int, side: int) -> ImageSet:
@@ -64,6 +67,7 @@ class OurStep:
             epochs=1_000_000,
             seed=0,
             device=plan.device,
+            on_device=plan.on_device,
         )
         self.optimizer = build_optimizer(
             plan.settings.optimizer, self.method, plan.settings.batch_size

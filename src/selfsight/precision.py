@@ -25,7 +25,7 @@ def full_precision(loss: Callable[P, T]) -> Callable[P, T]:
         wide = [_widened(value) for value in args]
         more = {name: _widened(value) for name, value in options.items()}
         with torch.autocast(_device(wide, more), enabled=False):
-            return loss(*wide, **more)  # type: ignore[arg-type]
+            return loss(*wide, **more)
 
     return run
 

@@ -170,7 +170,8 @@ class FreeMatch(Method):
     def _followed(self, weak: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Updates the running means with a batch over all processes (eq. 5, 6 and 10)."""
         q = weak.softmax(2)
-        guesses = F.one_hot(q.argmax(2), q.shape[2]).to(q.dtype)
+        # Not F.one_hot: it looks at the values.
+        guesses = torch.zeros_like(q).scatter_(2, q.argmax(2, keepdim=True), 1.0)
         means = torch.stack(
             [q.mean(0), guesses.mean(0), q.amax(2, keepdim=True).expand_as(q).mean(0)]
         )

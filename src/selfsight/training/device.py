@@ -1,6 +1,13 @@
-"""Which device to train on, and what it is good at."""
+"""Which device to train on, what it is good at, and what "auto" picks on it."""
 
 from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal
 
 import torch
 
@@ -26,3 +33,85 @@ def fast_bf16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     found: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How a training runs on its device; changes how fast it is, and precision how exact.
+
+    Attributes:
+        precision: of the backbone.
+        memory_format: of images and convolutions.
+        compile: whether the method is compiled.
+        placement: where the pixels lie during the training.
+        said: one sentence: what was picked, and why.
+    """
+
+    precision: Literal["fp32", "bf16"]
+    memory_format: Literal["channels_last", "contiguous"]
+    compile: Literal["on", "off"]
+    placement: Literal["device", "host"]
+    said: str
+
+
+def choose_speed(
+    device: torch.device,
+    *,
+    precision: Literal["auto", "fp32", "bf16"] = "auto",
+    memory_format: Literal["auto", "channels_last", "contiguous"] = "auto",
+    compiled: Literal["auto", "on", "off"] = "auto",
+    placement: Literal["auto", "device", "host"] = "auto",
+    convolutions: bool = True,
+    pixel_bytes: int = 0,
+) -> Speed:
+    """What wins on this machine, by rules whose measurements are in docs/performance.md.
+
+    A rule and not a measurement: a training that is resumed has to choose again what it chose.
+
+    Args:
+        device: of the training.
+        precision: as asked for; auto: bf16 where the device multiplies it in hardware.
+        memory_format: auto: channels_last for convolutions.
+        compiled: auto: on a GPU with a compiler for its kernels; on a CPU it gains little.
+        placement: auto: all pixels on a GPU where they take less than half of its free memory.
+        convolutions: whether the backbone has them.
+        pixel_bytes: of all images of the training.
+    """
+    fast = fast_bf16(device)
+    chosen = precision if precision != "auto" else "bf16" if fast else "fp32"
+    why = "asked for" if precision != "auto" else "" if fast else "no bf16 products in hardware"
+    said = [f"backbone in {chosen}" + f" ({why})" * bool(why)]
+    form = memory_format
+    if form == "auto":
+        form = "channels_last" if convolutions else "contiguous"
+    if convolutions or memory_format != "auto":
+        said.append(form)
+    missing = missing_compiler(device)
+    if compiled == "auto":
+        compiled = "on" if device.type == "cuda" and not missing else "off"
+        reason = missing if device.type == "cuda" and missing else "on a CPU it gains little"
+        said.append("compiled" if compiled == "on" else f"not compiled ({reason})")
+    elif compiled == "on" and missing:
+        compiled = "off"
+        said.append(f"not compiled although asked for ({missing})")
+    else:
+        said.append("compiled" if compiled == "on" else "not compiled (asked for)")
+    if device.type == "cpu":
+        placed: Literal["device", "host"] = "host"
+    elif placement == "auto":
+        fits = pixel_bytes < 0.5 * torch.cuda.mem_get_info(device)[0]
+        placed = "device" if fits else "host"
+        said.append("images on the GPU" if fits else "images in host memory (too many for the GPU)")
+    else:
+        placed = placement
+        said.append("images on the GPU" if placed == "device" else "images in host memory")
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    return Speed(chosen, form, compiled, placed, f"On {where}: {', '.join(said)}.")
+
+
+def missing_compiler(device: torch.device) -> str:
+    """What torch.compile would need on this device and does not find; empty where nothing is."""
+    if device.type == "cuda":
+        return "" if find_spec("triton") else "triton is not installed"
+    named = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    return "" if shutil.which(named) else f"no C++ compiler {named} is installed"

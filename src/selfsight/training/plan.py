@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from selfsight.data.describe import describe
 from selfsight.data.imageset import ImageSet, Target, choose_target
 from selfsight.data.opening import apart, checked, open_data
 from selfsight.data.sources import open_images
@@ -17,7 +18,7 @@ from selfsight.data.statistics import Statistics, channel_statistics
 from selfsight.methods import METHODS, name_of
 from selfsight.networks.backbones import BackboneSpec, choose_backbone
 from selfsight.run_folder import RunFolder
-from selfsight.training.device import choose_device, fast_bf16
+from selfsight.training.device import choose_device, choose_speed
 from selfsight.training.run import LABELS_READ
 from selfsight.training.settings import Pretrain, method_name, with_preset
 from selfsight.training.start import like_the_run
@@ -42,6 +43,8 @@ class Plan:
     device: torch.device
     notes: tuple[str, ...]
     leaks: tuple[str, ...] = ()
+    on_device: bool = False
+    """Whether all pixels lie on the device."""
 
     @property
     def rows(self) -> int:
@@ -57,7 +60,7 @@ def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
     kind = METHODS[method_name(settings.method)]
     opened, leaks = checked(images if images is not None else open_data(settings), settings)
     target = _target(opened, settings.target)
-    notes = list(opened.notes)
+    notes = list(describe(opened))
     settings, labels, said = _labels(settings, opened, target)
     notes += said
     if settings.init is not None:
@@ -97,24 +100,26 @@ def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
         device.type,
     )
     notes.append(spec.said)
-    precision = settings.precision
-    if precision == "auto":
-        precision = "bf16" if fast_bf16(device) else "fp32"
-    compiles = settings.compile
-    if compiles == "auto":
-        compiles = "on" if device.type == "cuda" else "off"
-    notes.append(
-        f"On {device.type}: backbone in {precision}"
-        + ", compiled." * (compiles == "on")
-        + ", not compiled." * (compiles == "off")
+    speed = choose_speed(
+        device,
+        precision=settings.precision,
+        memory_format=settings.memory_format,
+        compiled=settings.compile,
+        placement=settings.placement,
+        convolutions=not spec.name.startswith("vit"),
+        pixel_bytes=sum(
+            len(rows) * int(np.prod(p.shape[1:])) * p.dtype.itemsize for p, rows in parts
+        ),
     )
+    notes.append(speed.said)
     out = settings.out or f"runs/{Path(settings.data).stem}-{Path(name_of(kind.Settings)).stem}"
     resolved = settings.updated(
         {
             "out": out,
             "views": views,
-            "precision": precision,
-            "compile": compiles,
+            "precision": speed.precision,
+            "memory_format": speed.memory_format,
+            "compile": speed.compile,
             "backbone": spec.name,
             "network": spec.network,
             "device": device.type,
@@ -133,6 +138,7 @@ def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
         device,
         tuple(notes),
         leaks,
+        speed.placement == "device",
     )
 
 

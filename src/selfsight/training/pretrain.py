@@ -99,14 +99,16 @@ def build(plan: Plan) -> Method:
     kind = METHODS[method_name(plan.settings.method)]
     backbone = first_backbone(plan.spec, plan.settings)
     backbone.bf16 = plan.settings.precision == "bf16"
-    backbone.channels_last = True
+    last = plan.settings.memory_format == "channels_last"
+    backbone.channels_last = last
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.settings.seed + 1)
         target = None if plan.labels is None else plan.labels.spec
         method = kind(plan.settings.method, backbone, target)
         # After the method, whose weights are then those of a training without labels.
         method = with_labels(method, plan.settings.supervision, plan.labels)
-    return method.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    form = torch.channels_last if last else torch.contiguous_format
+    return method.to(memory_format=form)  # type: ignore[call-overload, no-any-return]
 
 
 def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int]:
@@ -132,6 +134,7 @@ def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int
         device=plan.device,
         labelled=known_rows(targets),
         labelled_share=settings.supervision.labelled_share,
+        on_device=plan.on_device,
     )
     assert settings.views is not None
     views = settings.views

@@ -22,6 +22,7 @@ from selfsight.methods import METHODS, name_of
 from selfsight.networks.backbones import Network, known_backbone
 from selfsight.settings import Settings
 from selfsight.training.supervision import Supervision
+from selfsight.views.presets import SMALL, TINY
 from selfsight.views.settings import View
 
 
@@ -57,8 +58,12 @@ class Pretrain(Data):
     """Changes to the backbone: a ResNet of other widths and depths, another stem or patch."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Of the backbone; heads and losses are always fp32."""
+    memory_format: Suppress[Literal["auto", "channels_last", "contiguous"]] = "auto"
+    """Of images and convolutions; auto: channels_last where there are convolutions."""
     compile: Suppress[Literal["auto", "on", "off"]] = "auto"
-    """Whether torch.compile is used; auto: on a GPU."""
+    """Whether torch.compile is used; auto: on a GPU, where its compiler is installed."""
+    placement: Suppress[Literal["auto", "device", "host"]] = "auto"
+    """Where the pixels lie; auto: on a GPU where they take less than half of its free memory."""
     devices: Suppress[Annotated[int, Field(ge=1)]] = 1
     """Processes (GPUs) on each machine."""
     nodes: Suppress[Annotated[int, Field(ge=1)]] = 1
@@ -132,15 +137,19 @@ def with_preset(settings: Pretrain, side: int) -> tuple[Pretrain, list[str]]:
         The settings and a sentence for each change.
     """
     kind = METHODS[method_name(settings.method)]
-    small = settings.preset == "small" or (settings.preset == "auto" and side <= 64)
+    small = settings.preset == "small" or (settings.preset == "auto" and side <= SMALL)
     if not small or not kind.small:
         return settings, []
+    preset = {part: dict(kind.small.get(part, {})) for part in ("optimizer", "method")}
+    if side <= TINY:
+        for part, values in kind.tiny.items():
+            preset[part] |= values
     changes: dict[str, Any] = {}
     notes = []
     default: dict[str, Settings] = {"optimizer": kind.optimizer, "method": kind.Settings()}
     for part, papers in default.items():
         now = getattr(settings, part)
-        for key, value in kind.small.get(part, {}).items():
+        for key, value in preset[part].items():
             if getattr(now, key) == getattr(papers, key) != value:
                 changes[f"{part}.{key}"] = value
                 notes.append(f"{part}.{key} {value}")

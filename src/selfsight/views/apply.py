@@ -45,7 +45,7 @@ def make_views(
     last = images.shape[1] > 1 and images.is_contiguous(memory_format=torch.channels_last)
     form = torch.channels_last if last else torch.contiguous_format
     wanted = [_wanted(view, images) for view in views]
-    if images.device.type == "cpu" and not torch.compiler.is_compiling():
+    if _may_wait(images):
         return _by_rows(images, keys, wanted, statistics, form)
     source = images.contiguous().to(torch.float32)
     made = []
@@ -85,6 +85,11 @@ def whole_frame(
 def pixels_of(size: float, height: int, width: int) -> int:
     """The side in pixels of a `View.size`: a share of the longer side up to 1.0."""
     return max(1, round(size * max(height, width))) if size <= 1.0 else round(size)
+
+
+def _may_wait(images: Tensor) -> bool:
+    """Whether what is drawn may be looked at: on a CPU that costs nothing."""
+    return images.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def _wanted(view: View, images: Tensor) -> Wanted:
