@@ -13,6 +13,11 @@ from selfsight.methods import METHODS
 
 if TYPE_CHECKING:
     from selfsight.data.imageset import ImageSet
+    from selfsight.estimators import (
+        ImageClassifier,
+        ImageRegressor,
+        SelfSupervisedTransformer,
+    )
     from selfsight.evaluation.results import Results
     from selfsight.exporting.writing import Exported
     from selfsight.labelling.suggesting import Suggestions
@@ -24,6 +29,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "METHODS",
+    "ImageClassifier",
+    "ImageRegressor",
+    "SelfSupervisedTransformer",
     "embed",
     "evaluate",
     "export",
@@ -40,6 +48,15 @@ __all__ = [
     "tune_pretrain",
     "tune_probe",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # The estimators are classes of scikit-learn, which takes a second to import.
+    if name in ("ImageClassifier", "ImageRegressor", "SelfSupervisedTransformer"):
+        from selfsight import estimators
+
+        return getattr(estimators, name)
+    raise AttributeError(f"module 'selfsight' has no attribute {name!r}")
 
 
 def open_images(source: str | Path, **options: Any) -> ImageSet:
