@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selfsight.data.audit import audit, distribution, leaks, without_leaks
+from selfsight.data.audit import audit, distribution
 from selfsight.data.imageset import ImageSet, Target
+from selfsight.data.leaks import leaks, without_leaks
 from selfsight.data.sources import open_images
 
 

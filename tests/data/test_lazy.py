@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selfsight.data.audit import leaks
 from selfsight.data.lazy import LazyPixels
+from selfsight.data.leaks import leaks
 from selfsight.data.sources import open_images, settled
 
 

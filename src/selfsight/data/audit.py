@@ -1,6 +1,6 @@
 """What is wrong with an image set before anyone trains on it: leaks, duplicates, blanks.
 
-`leaks` is quick and is what a training checks first; `audit` looks at everything.
+`selfsight.data.leaks` is quick and is what a training checks first; `audit` looks at everything.
 """
 
 from __future__ import annotations
@@ -13,43 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.data.copies import SIDES, Looked, look, sides_of
+from selfsight.data.copies import SIDES, look
 from selfsight.data.imageset import SPLITS, ImageSet, Target
+from selfsight.data.leaks import Copies, Crossing, copies_of, crossings_of, different_targets
 
 MAX_PAIRS = 1000
 BINS = 20
-
-
-@dataclass(frozen=True)
-class Crossing:
-    """One thing that stands on two sides of the splits.
-
-    Attributes:
-        kind: ``pixels`` (the same image) or ``group``.
-        splits: where it stands.
-        rows: its images.
-        what: one sentence that names them.
-    """
-
-    kind: str
-    splits: tuple[str, ...]
-    rows: tuple[int, ...]
-    what: str
-
-
-@dataclass(frozen=True)
-class Copies:
-    """Images of identical pixels.
-
-    Attributes:
-        rows: two or more.
-        splits: of the rows.
-        different: names of the targets that are known and differ between them.
-    """
-
-    rows: tuple[int, ...]
-    splits: tuple[str, ...]
-    different: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -133,7 +102,7 @@ def audit(images: ImageSet, *, near: bool = True) -> Audit:
 
     start = time.perf_counter()
     looked = look(images)
-    copies = _copies(images, looked)
+    copies = copies_of(images, looked)
     blank = np.flatnonzero(looked.blank)
     notes = list(images.notes)
     pairs: list[NearPair] = []
@@ -147,12 +116,12 @@ def audit(images: ImageSet, *, near: bool = True) -> Audit:
                 (int(a), int(b)),
                 (str(images.splits[a]), str(images.splits[b])),
                 float(similarity),
-                _different(images, np.array([a, b])),
+                different_targets(images, np.array([a, b])),
             )
             for (a, b), similarity in zip(found.rows, found.similarity, strict=True)
         ]
     shown = sorted(pairs, key=lambda pair: (not pair.across, -pair.similarity))[:MAX_PAIRS]
-    crossings = _crossings(images, copies)
+    crossings = crossings_of(images, copies)
     named = {row for group in copies for row in group.rows} | set(blank.tolist())
     named |= {row for pair in shown for row in pair.rows}
     return Audit(
@@ -176,37 +145,6 @@ def audit(images: ImageSet, *, near: bool = True) -> Audit:
         notes=tuple(notes),
         seconds=time.perf_counter() - start,
     )
-
-
-def leaks(images: ImageSet) -> tuple[Crossing, ...]:
-    """Identical images and shared groups across pool, validation and test.
-
-    Blank images are left out: they hold nothing that could leak.
-    """
-    return tuple(_crossings(images, _copies(images, look(images))))
-
-
-def without_leaks(images: ImageSet, found: tuple[Crossing, ...]) -> ImageSet:
-    """The images without the copies that leak: the train side gives way to validation and test.
-
-    Args:
-        images: the audited set.
-        found: from `leaks` or `Audit.crossings`.
-    """
-    dropped = np.zeros(len(images), bool)
-    side = sides_of(images)
-    for crossing in found:
-        rows = np.array(crossing.rows)
-        dropped[rows[side[rows] < side[rows].max()]] = True
-    if not dropped.any():
-        return images
-    counts = ", ".join(
-        f"{int((dropped & (images.splits == split)).sum()):,} of {split}"
-        for split in SPLITS
-        if (dropped & (images.splits == split)).any()
-    )
-    kept = images.take(np.flatnonzero(~dropped).astype(np.int64))
-    return kept.with_notes(f"Images that are in another split too were dropped: {counts}.")
 
 
 def distribution(images: ImageSet, target: Target) -> dict[str, Any]:
@@ -248,64 +186,6 @@ def distribution(images: ImageSet, target: Target) -> dict[str, Any]:
             "counts": counts,
         }
     return found
-
-
-def _copies(images: ImageSet, looked: Looked) -> list[Copies]:
-    codes = looked.codes
-    rows = np.flatnonzero(np.bincount(codes)[codes] > 1)
-    rows = rows[np.argsort(codes[rows], kind="stable")]
-    groups = np.split(rows, np.flatnonzero(np.diff(codes[rows])) + 1) if len(rows) else []
-    return [
-        Copies(
-            tuple(group.tolist()),
-            tuple(images.splits[group].tolist()),
-            _different(images, group),
-        )
-        for group in groups
-    ]
-
-
-def _different(images: ImageSet, rows: NDArray[np.int64]) -> tuple[str, ...]:
-    """Targets that are known for some of the rows with more than one value."""
-    found = []
-    for name, target in images.targets.items():
-        values = target.values[rows][target.known[rows]]
-        if len(values) > 1:
-            spread = np.ptp(values, axis=0) if values.ndim == 1 else _spread(values)
-            if (spread > 0).any():
-                found.append(name)
-    return tuple(found)
-
-
-def _spread(values: NDArray[Any]) -> NDArray[Any]:
-    """Largest minus smallest known value of each column."""
-    low, high = (
-        np.where(np.isnan(values), np.inf, values),
-        np.where(np.isnan(values), -np.inf, values),
-    )
-    return np.asarray(high.max(axis=0) - low.min(axis=0))
-
-
-def _crossings(images: ImageSet, copies: list[Copies]) -> list[Crossing]:
-    found: list[Crossing] = []
-    for group in copies:
-        if len({SIDES[split] for split in group.splits}) > 1:
-            found.append(_crossing(images, "pixels", np.array(group.rows), "The same image"))
-    if images.groups is not None:
-        both = np.stack([images.groups, sides_of(images)])
-        pairs = np.unique(both[:, images.groups >= 0], axis=1)
-        numbers, counts = np.unique(pairs[0], return_counts=True)
-        for number in numbers[counts > 1]:
-            rows = np.flatnonzero(images.groups == number)
-            found.append(_crossing(images, "group", rows, f"A {images.group_name or 'group'}"))
-    return found
-
-
-def _crossing(images: ImageSet, kind: str, rows: NDArray[np.int64], what: str) -> Crossing:
-    splits = [split for split in SPLITS if split in images.splits[rows]]
-    examples = [str(images.row_ids[rows[images.splits[rows] == split][0]]) for split in splits]
-    named = ", ".join(f"{split} ({name})" for split, name in zip(splits, examples, strict=True))
-    return Crossing(kind, tuple(splits), tuple(rows.tolist()), f"{what} is in {named}.")
 
 
 def _groups(images: ImageSet) -> dict[str, Any] | None:

@@ -61,7 +61,7 @@ def copies_together(images: ImageSet, given: NDArray[np.str_]) -> ImageSet:
 
     Whoever was moved to validation or test goes back to the pool when a copy stayed behind, and
     all of its group with it. Splits that were given stay; a copy across them is a leak that
-    `selfsight.data.audit.leaks` finds.
+    `selfsight.data.leaks.leaks` finds.
 
     Args:
         images: with complete splits.

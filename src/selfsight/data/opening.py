@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.data.audit import leaks, without_leaks
 from selfsight.data.imageset import ImageSet
+from selfsight.data.leaks import leaks, without_leaks
 from selfsight.data.settings import Data
 from selfsight.data.sources import open_images, settled
 
