@@ -74,6 +74,11 @@ def finetune(settings: Finetune, images: ImageSet | None = None) -> Predictor:
     device = choose_device(settings.device)
     if images is None:
         images = _images(run, settings)
+    if images.tile_of is not None:
+        raise ValueError(
+            f"{images.name} is cut into tiles, and a model takes whole images; name data without "
+            "tiles, or use `evaluate`, which pools them."
+        )
     target = _target(run, settings, images)
     candidates = _candidates(images, target)
     rows = few_labels(target, candidates, settings.fraction, settings.seed, images.groups)
