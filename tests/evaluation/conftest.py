@@ -17,6 +17,14 @@ from selfsight.run_folder import RunFolder, write_text
 from selfsight.training.record import write_environment, write_splits
 
 MakeRun = Callable[..., Path]
+SETTINGS = """data: digits
+seed: 0
+method:
+  name: simclr
+views:
+- {size: 8.0, flip: 0.0}
+- {size: 8.0, flip: 0.0, rotation: 15.0}
+"""
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +50,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
         extra = {"statistics": {"mean": list(statistics.mean), "std": list(statistics.std)}}
         folder.path.mkdir(parents=True, exist_ok=True)
         save_backbone(folder.backbone, build_backbone(spec, seed=seed), extra)
-        write_text(folder.settings, "data: digits\nseed: 0\nmethod:\n  name: simclr\n")
+        write_text(folder.settings, SETTINGS)
         write_splits(folder.splits, images, next(iter(images.targets.values()), None))
         write_environment(folder, images, torch.device("cpu"), [])
         return folder.path

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,42 @@ def test_linear_probabilities_equal_scikit_learn(outputs: int) -> None:
     theirs.fit(subset.standardised.numpy(), subset.values)
     expected = theirs.predict_proba(subset.standardised.numpy())
     np.testing.assert_allclose(fitted.predict(subset.features), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("outputs", [2, 3])
+def test_balanced_classes_weigh_as_in_scikit_learn(outputs: int) -> None:
+    subset = replace(_subset("class", outputs=outputs), balanced=True)
+    subset.values[subset.values == 1] *= np.arange((subset.values == 1).sum()) % 5 == 0
+    fitted = PROBES["linear"](subset)
+    theirs = LogisticRegression(
+        C=fitted.choice["C"], tol=1e-8, max_iter=5000, class_weight="balanced"
+    )
+    theirs.fit(subset.standardised.numpy(), subset.values)
+    expected = theirs.predict_proba(subset.standardised.numpy())
+    np.testing.assert_allclose(fitted.predict(subset.features), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("probe", ["linear", "mlp"])
+def test_balanced_labels_find_more_of_the_rare(probe: str) -> None:
+    subset = _subset("labels", n=400)
+    rare = subset.values[:, 0] > 0.5
+    subset.values[rare, 0] = np.arange(rare.sum()) % 8 == 0
+    said = [
+        PROBES[probe](replace(subset, balanced=balanced)).predict(subset.features).numpy()[:, 0]
+        for balanced in (False, True)
+    ]
+    assert said[1][rare].mean() > said[0][rare].mean() + 0.1
+
+
+def test_weights_of_labels_balance_them_and_numbers_have_none() -> None:
+    subset = replace(_subset("labels"), balanced=True)
+    subset.values[:30, 2] = np.nan
+    weights = subset.weights()
+    assert weights is not None
+    positive = subset.values > 0.5
+    both = (weights.numpy() * positive).sum(0), (subset.values < 0.5).sum(0)
+    np.testing.assert_allclose(*both, rtol=1e-5)
+    assert replace(_subset("number"), balanced=True).weights() is None
 
 
 def test_ridge_predictions_equal_scikit_learn_with_unknown_values() -> None:

@@ -205,7 +205,12 @@ def test_without_labels_only_what_needs_none(digits: ImageSet, make_run: MakeRun
     bare = replace(digits, targets={}, splits=splits)
     found = evaluate(Evaluate(run=str(make_run(bare))), bare)
     assert {r["task"] for r in found.records} == {"none"}
-    assert {r["metric"] for r in found.records} == {"rankme", "alpha_req", "uniformity"}
+    assert {r["metric"] for r in found.records} == {
+        "rankme",
+        "alpha_req",
+        "uniformity",
+        "alignment",
+    }
     assert any("no labels" in note for note in found.notes)
     assert found.path.with_name("representations").joinpath("map.npz").exists()
     assert "rankme" in found.table()

@@ -9,15 +9,18 @@ import torch
 
 from selfsight.data.imageset import ImageSet
 from selfsight.data.statistics import channel_statistics
+from selfsight.draws import keys_of
 from selfsight.evaluation.representations import (
     Representations,
     cached_tensor,
     raw_pixels,
     represent,
+    represent_views,
     weights_key,
 )
 from selfsight.networks.backbones import Backbone, Network, build_backbone, choose_backbone
-from selfsight.views.apply import whole_frame
+from selfsight.views.apply import make_views, whole_frame
+from selfsight.views.settings import View
 
 
 @pytest.fixture
@@ -39,6 +42,19 @@ def test_represent_is_the_backbone_on_whole_frames(digits: ImageSet, backbone: B
     batch = torch.from_numpy(digits.pixels[rows]).permute(0, 3, 1, 2)
     expected = backbone(whole_frame(batch, statistics)).detach()
     torch.testing.assert_close(found, expected)
+
+
+def test_views_are_represented_as_they_are_made(digits: ImageSet, backbone: Backbone) -> None:
+    rows = np.array([3, 400, 17])
+    statistics = channel_statistics(digits, digits.pool)
+    views = (View(size=8.0, flip=0.0), View(size=8.0, flip=0.0, rotation=20.0))
+    found = represent_views(backbone, digits, rows, views, statistics, device="cpu", seed=4)
+    backbone.eval()
+    batch = torch.from_numpy(digits.pixels[rows]).permute(0, 3, 1, 2)
+    made = make_views(batch, keys_of(4, 0, torch.arange(3)), views, statistics)
+    assert not torch.equal(found[0], found[1])
+    for view, values in zip(made, found, strict=True):
+        torch.testing.assert_close(values, backbone(view).detach())
 
 
 def test_the_key_of_weights_sees_every_value(backbone: Backbone) -> None:

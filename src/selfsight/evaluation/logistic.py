@@ -70,7 +70,8 @@ def fit_path(
         targets: ``(n,)`` int64 classes for the multinomial form, or ``(n, K)`` float 0 / 1 with
             NaN for unknown for sigmoids.
         strengths: C, from strong to weak regularisation (rising).
-        used: ``(n, J)``, True where a row belongs to a problem; None: one problem of all rows.
+        used: ``(n, J)``, True where a row belongs to a problem, or its weight in it; None: one
+            problem of all rows.
         outputs: K.
         entry_weights: ``(n, K)`` weight of each entry (sigmoids), None: 1.
         tolerance: largest entry of the gradient of the mean loss in the whitened space.

@@ -16,7 +16,9 @@ Floats = NDArray[np.float64]
 Values = dict[tuple[str, str | None], Floats]
 """``(metric, label)`` to ``(B,)``; label None for the whole target; NaN where undefined."""
 
-LOWER_IS_BETTER = frozenset({"calibration_error", "hamming", "mae", "rmse"})
+LOWER_IS_BETTER = frozenset(
+    {"calibration_error", "hamming", "mae", "rmse", "uniformity", "alignment"}
+)
 _BINS = 15
 
 

@@ -46,7 +46,8 @@ def _fit(subset: Subset) -> Fitted:
     inside = torch.from_numpy(np.flatnonzero(fold != 0 if enough else fold >= 0))
     outside = torch.from_numpy(np.flatnonzero(fold == 0)) if enough else inside[:0]
     inside, outside = inside.to(features.device), outside.to(features.device)
-    steps = _train(network, features, targets, subset.kind, inside, outside)
+    weights = subset.weights()
+    steps = _train(network, features, targets, weights, subset.kind, inside, outside)
     thresholds = None
     if subset.kind == "labels":
         thresholds = np.full(subset.outputs, 0.5)
@@ -88,6 +89,7 @@ def _train(
     network: nn.Module,
     features: Tensor,
     targets: Tensor,
+    weights: Tensor | None,
     kind: TargetKind,
     inside: Tensor,
     outside: Tensor,
@@ -104,12 +106,15 @@ def _train(
         rows = inside[order[position : position + batch].to(inside.device)]
         position += batch
         optimizer.zero_grad(set_to_none=True)
-        _loss(network(features[rows]), targets[rows], kind).backward()  # type: ignore[no-untyped-call]
+        weight = None if weights is None else weights[rows]
+        _loss(network(features[rows]), targets[rows], weight, kind).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if len(outside) and step % _CHECK == 0:
             network.eval()
             with torch.no_grad():
-                loss = float(_loss(network(features[outside]), targets[outside], kind))
+                weight = None if weights is None else weights[outside]
+                raw = network(features[outside])
+                loss = float(_loss(raw, targets[outside], weight, kind))
             network.train()
             worse = 0 if loss < 0.99 * lowest else worse + 1
             if loss < lowest:
@@ -123,6 +128,9 @@ def _train(
     return best_step
 
 
-def _loss(raw: Tensor, targets: Tensor, kind: TargetKind) -> Tensor:
+def _loss(raw: Tensor, targets: Tensor, weights: Tensor | None, kind: TargetKind) -> Tensor:
     """Cross entropy of classes, of each label, or squared error; unknown entries count nowhere."""
-    return mean_over_known(target_losses(raw, targets, kind), known_entries(targets))
+    losses = target_losses(raw, targets, kind)
+    if weights is not None:
+        losses = losses * weights
+    return mean_over_known(losses, known_entries(targets))

@@ -44,6 +44,7 @@ class Subset:
         groups: ``(n,)`` from 0; never cut by a fold.
         outputs: K: classes, labels or numbers.
         seed: of folds and of anything random.
+        balanced: whether rare classes and labels count more, see `weights`.
     """
 
     kind: TargetKind
@@ -54,6 +55,7 @@ class Subset:
     groups: NDArray[np.int64]
     outputs: int
     seed: int
+    balanced: bool = False
 
     @property
     def standardised(self) -> Tensor:
@@ -61,6 +63,24 @@ class Subset:
 
     def targets(self) -> Tensor:
         return torch.from_numpy(self.values).to(self.features.device)
+
+    def weights(self) -> Tensor | None:
+        """The weight of each row ``(n,)`` or entry ``(n, K)`` in the loss; None: all 1.
+
+        Rows of a class by the inverse of its frequency, of mean 1 (scikit-learn's "balanced");
+        positives of a label by its negatives over its positives, at most 100.
+        """
+        if not self.balanced or self.kind not in ("class", "labels"):
+            return None
+        if self.kind == "class":
+            counts = np.bincount(self.values, minlength=self.outputs)
+            of_class = len(self.values) / (max((counts > 0).sum(), 1) * np.maximum(counts, 1))
+            weights = of_class[self.values]
+        else:
+            positive, negative = (self.values > 0.5).sum(0), (self.values < 0.5).sum(0)
+            of_label = np.clip(negative / np.maximum(positive, 1), 0.01, 100.0)
+            weights = np.where(self.values > 0.5, of_label, 1.0)
+        return torch.from_numpy(weights.astype(np.float32)).to(self.features.device)
 
     def enough(self) -> bool:
         """Whether there are two labels a class (or ten images with a label) to choose by."""
@@ -133,16 +153,21 @@ def _logistic(subset: Subset) -> Fitted:
     if enough:
         inside[np.arange(len(fold)), fold] = False  # the last problem is the fit on all rows
     used = torch.from_numpy(inside).to(features.device)
+    weights = subset.weights()
+    of_entries = weights if subset.kind == "labels" else None
+    if weights is not None and of_entries is None:
+        used = used * weights[:, None]
     strengths = STRENGTHS if enough else (DEFAULT_STRENGTH,)
     best: Fit | None = None
     lowest, worse = np.inf, 0
     outside = torch.zeros(len(features), outputs, dtype=features.dtype, device=features.device)
-    for fit in fit_path(features, targets, strengths, used, outputs=outputs):
+    path = fit_path(features, targets, strengths, used, outputs=outputs, entry_weights=of_entries)
+    for fit in path:
         if not enough:
             best = fit
             break
         logits = _held_out_logits(fit, features, fold)
-        loss = _mean_loss(logits, targets)
+        loss = _mean_loss(logits, targets, weights)
         worse = 0 if loss < lowest else worse + 1
         if loss < lowest:
             best, lowest, outside = fit, loss, logits
@@ -180,13 +205,17 @@ def _held_out_logits(fit: Fit, features: Tensor, fold: NDArray[np.int64]) -> Ten
     return logits
 
 
-def _mean_loss(logits: Tensor, targets: Tensor) -> float:
+def _mean_loss(logits: Tensor, targets: Tensor, weights: Tensor | None) -> float:
+    """Over the known entries, each with its weight; the scale of the weights does not matter."""
     if targets.ndim == 1:
-        return float(torch.nn.functional.cross_entropy(logits.double(), targets))
+        each = torch.nn.functional.cross_entropy(logits.double(), targets, reduction="none")
+        return float(each.mean() if weights is None else (each * weights).mean())
     known = torch.isfinite(targets)
     each = torch.nn.functional.binary_cross_entropy_with_logits(
         logits.double(), torch.nan_to_num(targets).double(), reduction="none"
     )
+    if weights is not None:
+        each = each * (weights if weights.ndim == 2 else weights[:, None])
     return float(each[known].mean())
 
 

@@ -60,6 +60,8 @@ class Evaluate(Settings):
     """Draws of labels at each share below 1."""
     probes: tuple[str, ...] = ("knn", "linear")
     """Among knn, linear and mlp; each is used for the targets it can predict."""
+    balanced: bool = False
+    """Rare classes and labels count more in the linear and MLP probes, by inverse frequency."""
     controls: tuple[str, ...] = ("untrained", "pixels")
     """What results stand beside: untrained, pixels, and folders of other runs."""
     clusters: bool = True
@@ -253,7 +255,8 @@ def _evaluate_target(
                 labelled = pooling.all_of(heads, train)
                 for subject in found:
                     representations = subject.at(draw)
-                    fitted = PROBES[probe](_subset(representations, images, target, labelled, seed))
+                    subset = _subset(settings, representations, images, target, labelled, seed)
+                    fitted = PROBES[probe](subset)
                     output = fitted.predict(representations.at(tiles)).float().cpu().numpy()
                     output = pooling.pooled(tiles, output, target.kind)
                     about = {
@@ -302,6 +305,7 @@ def _evaluate_target(
 
 
 def _subset(
+    settings: Evaluate,
     representations: Representations,
     images: ImageSet,
     target: Target,
@@ -317,6 +321,7 @@ def _subset(
         groups=groups_of(images.groups, labelled),
         outputs=len(target.names),
         seed=seed,
+        balanced=settings.balanced,
     )
 
 

@@ -7,7 +7,8 @@ ids, the preprocessing. A changed weight or datum has another name and never rea
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,12 +19,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from selfsight.data.picked import rows_at_once
+from selfsight.draws import keys_of
 from selfsight.run_folder import cached
 
 if TYPE_CHECKING:
     from selfsight.data.imageset import ImageSet
     from selfsight.data.statistics import Statistics
     from selfsight.networks.backbones import Backbone
+    from selfsight.views.settings import View
 
 _FORM = "1"  # raised when the same inputs would give other representations
 _PIXELS_AT_MOST = 1024  # numbers an image after downsampling; keeps the covariance small
@@ -103,24 +107,77 @@ def represent(
     """
     from selfsight.views.apply import whole_frame
 
+    parts = []
+    with _measuring(backbone, device):
+        for batch, _ in _batches(images, rows, device, batch_size):
+            parts.append(backbone(whole_frame(batch, statistics, size)).float().cpu())
+    return torch.cat(parts)
+
+
+def represent_views(
+    backbone: Backbone,
+    images: ImageSet,
+    rows: NDArray[np.int64],
+    views: Sequence[View],
+    statistics: Statistics,
+    *,
+    device: torch.device | str,
+    seed: int = 0,
+) -> tuple[Tensor, ...]:
+    """The representations of augmented views of each row, for measures such as the alignment.
+
+    Args:
+        backbone: as in `represent`.
+        images: where the pixels are.
+        rows: ``(M,)`` rows of `images`.
+        views: how each view is made.
+        statistics: mean and standard deviation the backbone was trained with.
+        device: where the backbone runs.
+        seed: of the views.
+
+    Returns:
+        ``(M, F)`` float32 on the CPU for each view.
+    """
+    from selfsight.views.apply import make_views
+
+    parts: list[list[Tensor]] = [[] for _ in views]
+    with _measuring(backbone, device):
+        for batch, places in _batches(images, rows, device, None):
+            keys = keys_of(seed, 0, places).to(device)
+            for part, view in zip(parts, make_views(batch, keys, views, statistics), strict=True):
+                part.append(backbone(view).float().cpu())
+    return tuple(torch.cat(part) for part in parts)
+
+
+@contextmanager
+def _measuring(backbone: Backbone, device: torch.device | str) -> Iterator[None]:
+    """The backbone on the device, in evaluation mode and float32, without gradients."""
+    training, bf16 = backbone.training, backbone.bf16
+    backbone.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    backbone.bf16 = False
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        backbone.bf16 = bf16
+        backbone.train(training)
+
+
+def _batches(
+    images: ImageSet,
+    rows: NDArray[np.int64],
+    device: torch.device | str,
+    batch_size: int | None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """``(B, C, H, W)`` pixels in the set's own dtype, and ``(B,)`` places in `rows`."""
     if batch_size is None:
         pixels = images.height * images.width
         on_cpu = torch.device(device).type == "cpu"
         batch_size = min(max(_CACHED_PIXELS // pixels, 8), 512) if on_cpu else 512
-    training, bf16 = backbone.training, backbone.bf16
-    backbone.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    backbone.bf16 = False
-    parts = []
-    try:
-        with torch.no_grad():
-            for first in range(0, len(rows), batch_size):
-                part = np.ascontiguousarray(images.pixels[rows[first : first + batch_size]])
-                batch = torch.from_numpy(part).permute(0, 3, 1, 2).to(device)
-                parts.append(backbone(whole_frame(batch, statistics, size)).float().cpu())
-    finally:
-        backbone.bf16 = bf16
-        backbone.train(training)
-    return torch.cat(parts)
+    for first in range(0, len(rows), batch_size):
+        part = np.ascontiguousarray(images.pixels[rows[first : first + batch_size]])
+        places = torch.arange(first, first + len(part))
+        yield torch.from_numpy(part).permute(0, 3, 1, 2).to(device), places
 
 
 def raw_pixels(
@@ -138,8 +195,9 @@ def raw_pixels(
     Returns:
         ``(M, F)`` float32 on the CPU, ``F <= components``.
     """
+    size = rows_at_once(images.pixels)
     flat = torch.cat(
-        [_flat(images.pixels[rows[first : first + 4096]]) for first in range(0, len(rows), 4096)]
+        [_flat(images.pixels[rows[first : first + size]]) for first in range(0, len(rows), size)]
     )
     fitted = flat[torch.from_numpy(np.isin(rows, train))]
     fitted = fitted[torch.isfinite(fitted).all(1)]

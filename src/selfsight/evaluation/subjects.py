@@ -18,11 +18,13 @@ from selfsight.evaluation.representations import (
     cached_tensor,
     raw_pixels,
     represent,
+    represent_views,
     weights_key,
 )
 from selfsight.networks.backbones import Backbone
 from selfsight.training.run import Run, load_run
 
+_PAIRS = 1_000  # images whose views are compared
 _CHEAP = 4_000_000  # pixels that go through the network for one initialisation
 
 
@@ -33,10 +35,12 @@ class Subject:
     Attributes:
         name: ``trained``, ``untrained``, ``pixels``, or the name of another run.
         of_draw: one for all label draws, or one for each (fresh initialisations).
+        views: ``(M, F)`` representations of two views of the same images; None for pixels.
     """
 
     name: str
     of_draw: tuple[Representations, ...]
+    views: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def at(self, draw: int) -> Representations:
         return self.of_draw[draw % len(self.of_draw)]
@@ -84,7 +88,8 @@ def subjects(
     data = material.images.fingerprint(material.rows)
     trained = material.run.backbone(allow_code=material.allow_code)
     hashed = weights_key(trained)
-    found = [Subject("trained", (_represented(material, data, "trained", material.run, trained),))]
+    of_trained = (_represented(material, data, "trained", material.run, trained),)
+    found = [Subject("trained", of_trained, _two_views(material, data, "trained", trained))]
     notes = []
     for name in controls:
         if name == "untrained":
@@ -94,7 +99,8 @@ def subjects(
                     "The untrained control is one initialisation; its spread over others is not "
                     "in the intervals."
                 )
-            found.append(Subject(name, _untrained(material, data, count)))
+            of_first = _two_views(material, data, "untrained-0", material.run.untrained(0))
+            found.append(Subject(name, _untrained(material, data, count), of_first))
         elif name == "pixels":
             found.append(Subject(name, (_pixels(material, data),)))
         else:
@@ -106,7 +112,8 @@ def subjects(
                     f"{material.images.name} has {material.images.channels}."
                 )
             made = _represented(material, data, other.name, other, backbone)
-            found.append(Subject(other.name, (made,)))
+            of_other = _two_views(material, data, other.name, backbone)
+            found.append(Subject(other.name, (made,), of_other))
     damaged = max(r.damaged for subject in found for r in subject.of_draw)
     if damaged:
         notes.append(
@@ -132,6 +139,30 @@ def _represented(
         )
 
     return _kept(material, name, key, make)
+
+
+def _two_views(
+    material: Material, data: str, name: str, backbone: Backbone
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Of at most 1,000 train images, by the first two views of the run's method."""
+    views = material.run.views[:2]
+    rows = material.train
+    if len(views) < 2 or len(rows) < 2:
+        return None
+    if len(rows) > _PAIRS:
+        rows = np.sort(np.random.default_rng(9).choice(rows, _PAIRS, replace=False))
+    statistics = material.run.statistics
+    chosen = material.images.row_ids[rows].tolist()
+    key = cache_key(weights_key(backbone), data, chosen, statistics, [v.plain() for v in views])
+
+    def make() -> torch.Tensor:
+        both = represent_views(
+            backbone, material.images, rows, views, statistics, device=material.device
+        )
+        return torch.stack(both)
+
+    first, second = cached_tensor(material.cache, f"views-{name}", key, make).unbind()
+    return first, second
 
 
 def _untrained(material: Material, data: str, count: int) -> tuple[Representations, ...]:

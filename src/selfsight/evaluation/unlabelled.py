@@ -24,12 +24,12 @@ _CLASSES = 200  # above which clusters are not compared with classes
 def without_labels(
     results: Results, data: str, found: Sequence[Subject], rows: NDArray[np.int64], *, seed: int
 ) -> None:
-    """RankMe, alpha-ReQ and uniformity of the rows that pretraining saw."""
+    """RankMe, alpha-ReQ, uniformity and alignment of the rows that pretraining saw."""
     results.shown.append((data, None))
     about = {"data": data, "task": "none", "target": None, "probe": "none", "split": "train"}
     about |= {**_NO_LABELS, "label": None}
     for subject in found:
-        for metric, value in label_free(subject.at(0), rows, seed).items():
+        for metric, value in label_free(subject.at(0), rows, seed, subject.views).items():
             if not np.isfinite(value):
                 continue
             here = {**about, "weights": subject.name, "metric": metric}

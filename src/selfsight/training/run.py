@@ -14,6 +14,7 @@ from selfsight.data.statistics import Statistics
 from selfsight.networks.backbones import Backbone, BackboneSpec, build_backbone, load_backbone
 from selfsight.networks.weights import read_weights
 from selfsight.run_folder import RunFolder, read_json
+from selfsight.views.settings import View
 
 LABELS_READ = "The training reads"
 """How the note begins that says which labels trained a backbone."""
@@ -44,6 +45,16 @@ class Run:
     @property
     def method(self) -> str:
         return str(self.plain.get("method", {}).get("name", "?"))
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The views of the training, sizes in pixels; none where the settings name none."""
+        try:
+            return tuple(View(**view) for view in self.plain.get("views") or ())
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{self.folder.settings}: its views are not valid ({error})."
+            ) from None
 
     @property
     def labels_read(self) -> str | None:
