@@ -4,8 +4,8 @@
     python benchmarks/tuning.py pruning cifar10-folder --epochs 9 --trials 20 --limit 1000
 
 `probe`: TPE and random search at an equal number of trials, beside the default probes, on test.
-`pruning`: the same study with each pruner and without: best value, epochs trained.
-Times are the processor's, with the one end (the best trained again, and test) included.
+`pruning`: the same trials with each pruner and without: best value, epochs trained.
+Times are the processor's, with the end (the best trained again, and test) included.
 """
 
 from __future__ import annotations
@@ -13,15 +13,22 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
+
 from selfsight.evaluation.results import aligned
 from selfsight.training.stopping import Stopping
+from selfsight.tuning.plan import Plan, pruner
 from selfsight.tuning.pretraining import TunePretraining, tune_pretraining
 from selfsight.tuning.probe import TuneProbe, tune_probe
+from selfsight.tuning.record import Tuned, curves
+from selfsight.tuning.settings import Search
+from selfsight.tuning.storage import journal
 
-PRUNERS = ("none", "median", "hyperband", "halving")
+PRUNERS = ("median", "hyperband", "halving")
 
 
 def probe(runs: list[str], trials: int, seed: int) -> list[list[str]]:
@@ -59,42 +66,83 @@ def _probe_line(run: str, found: dict[str, Any], seconds: float) -> list[str]:
 
 
 def pruning(data: str, epochs: int, trials: int, limit: int, seed: int) -> list[list[str]]:
-    lines = [["pruner", "trials", "pruned", "epochs", "saved", "best value", "processor s"]]
-    for pruner in PRUNERS:
-        settings = {
-            "method": "simclr",
-            "data": data,
-            "epochs": epochs,
-            "limit": limit,
-            "backbone": "resnet20",
-            "network": {"widths": (8, 16, 32), "depths": (1, 1, 1)},
-            "batch_size": 128,
-            "monitor_images": 900,
-            "trials": trials,
-            "pruner": pruner,
-            "sampler": "random",  # so that each study makes the same trials
-            "seed": seed,
-            "fractions": (),
-            "stopping": Stopping(patience=None),
-            "out": tempfile.mkdtemp(prefix=f"tune-{pruner}-"),
-        }
-        began = time.process_time()
-        found = tune_pretraining(TunePretraining(**settings))  # type: ignore[arg-type]
-        assert found is not None
+    """A study without pruning; then each pruner on its trials.
+
+    The sampler is random and a trial is a function of its settings: a pruned study makes the same
+    trials and leaves some early. It is played back from their curves; `--real` trains it.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="tune-none-"))
+    found = study_of(data, epochs, trials, limit, seed, "none", folder)
+    plan = Plan(Search(), folder, {"verb": "p", "name": "p"}, "highest", None, epochs, seed, "knn")
+    storage = journal(folder / "study.journal")
+    (name,) = optuna.get_all_study_names(storage)
+    made = curves(optuna.load_study(study_name=name, storage=storage))
+    lines = [["pruner", "trials", "pruned", "epochs", "saved", "best value"]]
+    whole = found.found["trials"]["epochs"]
+    lines.append(["none", str(trials), "0", str(whole), "0 %", f"{found.best['value']:.4f}"])
+    for kind in PRUNERS:
+        lines.append([kind, *played_back(plan, kind, list(made.values()))])
+    return lines
+
+
+def played_back(plan: Plan, kind: str, made: list[list[float]]) -> list[str]:
+    """Trials, pruned, epochs, saved, best value of a study that sees these curves one by one."""
+    plan = replace(plan, search=Search(pruner=kind))  # type: ignore[arg-type]
+    study = optuna.create_study(direction="maximize", study_name=kind, pruner=pruner(plan))
+    epochs = 0
+
+    def value(trial: optuna.Trial) -> float:
+        nonlocal epochs
+        for epoch, worth in enumerate(made[trial.number], 1):
+            epochs += 1
+            trial.report(worth, epoch)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return made[trial.number][-1]
+
+    study.optimize(value, n_trials=len(made))
+    pruned = sum(trial.state.name == "PRUNED" for trial in study.trials)
+    saved = 1 - epochs / sum(map(len, made))
+    numbers = [str(len(made)), str(pruned), str(epochs), f"{100 * saved:.0f} %"]
+    return [*numbers, f"{study.best_value:.4f}"]
+
+
+def trained(data: str, epochs: int, trials: int, limit: int, seed: int) -> list[list[str]]:
+    """The same table, each study trained."""
+    lines = [["pruner", "trials", "pruned", "epochs", "saved", "best value"]]
+    for kind in ("none", *PRUNERS):
+        folder = Path(tempfile.mkdtemp(prefix=f"tune-{kind}-"))
+        found = study_of(data, epochs, trials, limit, seed, kind, folder)
         made = found.found["trials"]
         saved = 1 - made["epochs"] / found.found["epochs_without_pruning"]
-        lines.append(
-            [
-                pruner,
-                str(made["made"]),
-                str(made["pruned"]),
-                str(made["epochs"]),
-                f"{100 * saved:.0f} %",
-                f"{found.best['value']:.4f}",
-                f"{time.process_time() - began:.0f}",
-            ]
-        )
+        numbers = [str(made["made"]), str(made["pruned"]), str(made["epochs"])]
+        lines.append([kind, *numbers, f"{100 * saved:.0f} %", f"{found.best['value']:.4f}"])
     return lines
+
+
+def study_of(
+    data: str, epochs: int, trials: int, limit: int, seed: int, kind: str, folder: Path
+) -> Tuned:
+    settings = {
+        "method": "simclr",
+        "data": data,
+        "epochs": epochs,
+        "limit": limit,
+        "backbone": "resnet20",
+        "network": {"widths": (8, 16, 32), "depths": (1, 1, 1)},
+        "batch_size": 128,
+        "monitor_images": 900,
+        "trials": trials,
+        "pruner": kind,
+        "sampler": "random",  # so that each study makes the same trials
+        "seed": seed,
+        "fractions": (),
+        "stopping": Stopping(patience=None),
+        "out": str(folder),
+    }
+    found = tune_pretraining(TunePretraining(**settings))  # type: ignore[arg-type]
+    assert found is not None
+    return found
 
 
 def main() -> None:
@@ -105,11 +153,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=9)
     parser.add_argument("--limit", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--real", action="store_true", help="train the pruned studies, too")
     words = parser.parse_args()
     if words.what == "probe":
         lines = probe(words.on, words.trials, words.seed)
     else:
-        lines = pruning(words.on[0], words.epochs, words.trials, words.limit, words.seed)
+        table = trained if words.real else pruning
+        lines = table(words.on[0], words.epochs, words.trials, words.limit, words.seed)
     print("\n".join(aligned(lines)))
 
 

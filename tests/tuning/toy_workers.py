@@ -69,9 +69,7 @@ def ended(bench: Bench) -> None:
 
 
 def run(settings: Any) -> int:
-    found = sharing.search(settings, None, prepare, objective)
-    assert found is not None
-    print(found[2])
+    print(sharing.search(settings, None, prepare, objective, lambda *found: found[2]))
     return 0
 
 

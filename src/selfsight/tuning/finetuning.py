@@ -135,8 +135,7 @@ def tune_finetuning(settings: TuneFinetuning, images: ImageSet | None = None) ->
     """
     from selfsight.tuning.finetuning_report import conclude
 
-    made = search(settings, images, prepare, objective)
-    return None if made is None else conclude(*made)
+    return search(settings, images, prepare, objective, conclude)
 
 
 def prepare(settings: TuneFinetuning, images: ImageSet | None = None) -> Bench:

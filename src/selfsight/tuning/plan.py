@@ -81,7 +81,7 @@ def open_study(plan: Plan) -> optuna.Study:
         study_name=plan.name,
         storage=storage,
         direction="maximize" if plan.mode == "highest" else "minimize",
-        pruner=_pruner(plan),
+        pruner=pruner(plan),
         sampler=sampler(plan, 0),
         load_if_exists=True,
     )
@@ -108,7 +108,8 @@ def _refuse_another(plan: Plan, storage: optuna.storages.BaseStorage) -> None:
         )
 
 
-def _pruner(plan: Plan) -> optuna.pruners.BasePruner:
+def pruner(plan: Plan) -> optuna.pruners.BasePruner:
+    """What ends a trial that will not win."""
     from optuna import pruners
 
     if plan.search.pruner == "none":

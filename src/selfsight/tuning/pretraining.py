@@ -98,8 +98,7 @@ def tune_pretraining(settings: TunePretraining, images: ImageSet | None = None) 
     """
     from selfsight.tuning.pretraining_report import conclude
 
-    made = search(settings, images, prepare, objective)
-    return None if made is None else conclude(*made)
+    return search(settings, images, prepare, objective, conclude)
 
 
 def prepare(settings: TunePretraining, images: ImageSet | None = None) -> Bench:

@@ -121,8 +121,7 @@ def tune_probe(settings: TuneProbe, images: ImageSet | None = None) -> Tuned | N
     """
     from selfsight.tuning.probe_report import conclude
 
-    made = search(settings, images, prepare, objective)
-    return None if made is None else conclude(*made)
+    return search(settings, images, prepare, objective, conclude)
 
 
 def prepare(settings: TuneProbe, images: ImageSet | None = None) -> Bench:

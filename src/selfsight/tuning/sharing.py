@@ -43,6 +43,7 @@ class Bench(Protocol):
 
 
 B = TypeVar("B", bound=Bench)
+T = TypeVar("T")
 
 
 def search(
@@ -50,17 +51,19 @@ def search(
     images: ImageSet | None,
     prepare: Callable[..., B],
     objective: Callable[[B], Objective],
-) -> tuple[B, optuna.Study, str, float] | None:
-    """Makes the trials of a study.
+    conclude: Callable[[B, optuna.Study, str, float], T],
+) -> T | None:
+    """Makes the trials of a study and concludes it.
 
     Args:
         settings: of the verb.
         images: already opened; None: `prepare` opens them.
         prepare: settings and images to a `Bench`; a function of a module, for other processes.
         objective: of a bench, a trial's value.
+        conclude: of bench, study, why it ended and the seconds it took: what was found.
 
     Returns:
-        The bench, its study, why it ended and the seconds it took; None for a worker that joined.
+        What `conclude` does; None for a worker that joined.
 
     Raises:
         ValueError: the settings cannot be used, or no worker could work.
@@ -86,7 +89,7 @@ def search(
                 )
         else:
             reason = work(bench.plan, study, objective(bench), 0)
-    return bench, study, reason, time.monotonic() - began
+        return conclude(bench, study, reason, time.monotonic() - began)
 
 
 def _worker(
