@@ -14,8 +14,8 @@ import selfsight
 PACKAGE = Path(selfsight.__file__).parent
 
 LAYERS = [
-    {"cli"},
-    {"", "__main__"},
+    {"cli", "__main__"},
+    {""},
     {"pipeline"},
     {"reporting", "tuning", "labelling", "index", "exporting", "estimators", "predicting"},
     {"evaluation"},
