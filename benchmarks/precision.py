@@ -77,6 +77,7 @@ def settings(args: argparse.Namespace, precision: str, seed: int, out: Path) -> 
             "seed": seed,
             "epochs": args.epochs,
             "backbone": args.backbone,
+            "batch_size": args.batch_size,
             "precision": "fp32" if precision == "fp32" else "bf16",
             "monitor_images": 0,
             "checkpoint_steps": 10,
@@ -155,6 +156,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="resnet20")
     parser.add_argument("--images", type=int, default=5000, help="train, validation and test")
     parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     args = parser.parse_args()
     images = open_images(args.data, limit=args.images)

@@ -19,6 +19,9 @@ from selfsight.networks.teacher import Teacher
 from selfsight.precision import full_precision
 from selfsight.views.settings import View
 
+LOG2_E = 1.0 / math.log(2.0)
+"""``exp(x) = 2 ** (x LOG2_E)``: `torch.exp` takes three times as long as exp2 on some CPUs."""
+
 
 @full_precision
 def dino_loss(
@@ -79,7 +82,7 @@ class _CrossEntropies(torch.autograd.Function):
                 torch.softmax(made, 1, out=target[rows])
             for s, (said, meets, wanted) in enumerate(_meetings(student, targets, rows)):
                 top = said.amax(1, keepdim=True) * inverse
-                part = torch.add(-top, said, alpha=inverse).exp_()
+                part = torch.add(top * -LOG2_E, said, alpha=inverse * LOG2_E).exp2_()
                 sums[s, rows] = part.sum(1, keepdim=True).log_() + top
                 spread = meets * sums[s, rows].sum()
                 along = torch.bmm(wanted[:, None], said[:, :, None]).sum()
@@ -96,8 +99,9 @@ class _CrossEntropies(torch.autograd.Function):
         scale = grad * ctx.inverse
         for rows in _slices(student[0]):
             for s, (said, meets, wanted) in enumerate(_meetings(student, targets, rows)):
-                shift = (math.log(meets) if meets else -math.inf) - sums[s, rows]
-                made = torch.add(shift, said, alpha=ctx.inverse, out=out[s][rows]).exp_()
+                shift = ((math.log(meets) if meets else -math.inf) - sums[s, rows]) * LOG2_E
+                made = torch.add(shift, said, alpha=ctx.inverse * LOG2_E, out=out[s][rows])
+                made.exp2_()
                 made.sub_(wanted).mul_(scale)
         return None, None, None, None, *out, *(None for _ in targets)
 

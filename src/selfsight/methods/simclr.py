@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -18,6 +19,7 @@ from selfsight.networks.heads import mlp
 from selfsight.precision import full_precision
 from selfsight.views.settings import View
 
+LOG2_E = 1.0 / math.log(2.0)
 BLOCK = 512
 """Rows of one block of the similarity matrix: 1 MB in fp32, which stays in a core's cache."""
 
@@ -61,7 +63,7 @@ class _Spread(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, temperature: float) -> Tensor:
         sums = z.new_zeros(z.shape[0])
-        scaled = z / temperature
+        scaled = z * (LOG2_E / temperature)
         room = z.new_empty(min(BLOCK, len(z)) ** 2)
         for i, (a, b) in enumerate(_blocks(z.shape[0])):
             for c, d in _blocks(z.shape[0])[i:]:
@@ -77,7 +79,7 @@ class _Spread(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         z, sums = ctx.saved_tensors
         scale = grad / (sums * ctx.temperature)
-        scaled = z / ctx.temperature
+        scaled = z * (LOG2_E / ctx.temperature)
         out = torch.zeros_like(z)
         room, factors = z.new_empty(2, min(BLOCK, len(z)) ** 2)
         for i, (a, b) in enumerate(_blocks(z.shape[0])):
@@ -92,9 +94,12 @@ class _Spread(torch.autograd.Function):
 
 
 def _exponentials(rows: Tensor, columns: Tensor, room: Tensor, *, diagonal: bool) -> Tensor:
-    """``exp(rows columns')`` in ``room``, its diagonal left out where rows and columns are one."""
+    """``2 ** (rows columns')`` in ``room``, its diagonal 0 where rows and columns are one.
+
+    `torch.exp` takes three times as long on a CPU without Intel's vector mathematics.
+    """
     block = room[: len(rows) * len(columns)].view(len(rows), len(columns))
-    torch.mm(rows, columns.T, out=block).exp_()
+    torch.mm(rows, columns.T, out=block).exp2_()
     return block.fill_diagonal_(0.0) if diagonal else block
 
 
