@@ -66,7 +66,7 @@ def fairness_loss(
         eps: inside the logarithm.
     """
     said = strong.softmax(2)
-    guesses = F.one_hot(strong.detach().argmax(2), strong.shape[2]).to(said.dtype)
+    guesses = _guesses(said.detach())
     mask = taken[..., None].to(said.dtype)
     sums = all_sum(torch.stack([(said * mask).sum(0), (guesses * mask).sum(0)]))
     mean, counted = sums.unbind()
@@ -74,6 +74,11 @@ def fairness_loss(
     found = _sum_norm(mean * _inverse(counted.detach()), eps)
     exists = (counted.detach().sum(1) > 0).to(said.dtype)
     return ((wanted * (found + eps).log()).sum(1) * exists).mean()
+
+
+def _guesses(p: Tensor) -> Tensor:
+    """1 at the largest entry of each row, else 0; `F.one_hot` would look at the values."""
+    return torch.zeros_like(p).scatter_(2, p.argmax(2, keepdim=True), 1.0)
 
 
 def _inverse(x: Tensor) -> Tensor:
@@ -170,8 +175,7 @@ class FreeMatch(Method):
     def _followed(self, weak: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Updates the running means with a batch over all processes (eq. 5, 6 and 10)."""
         q = weak.softmax(2)
-        # Not F.one_hot: it looks at the values.
-        guesses = torch.zeros_like(q).scatter_(2, q.argmax(2, keepdim=True), 1.0)
+        guesses = _guesses(q)
         means = torch.stack(
             [q.mean(0), guesses.mean(0), q.amax(2, keepdim=True).expand_as(q).mean(0)]
         )
