@@ -141,6 +141,9 @@ def train(method: str, out: Path, watch: Watch, device: str, **changes: Any) -> 
         "network.depths": (1, 1),
         **changes,
     }
+    heads = {"projector": (32, 32), "prototypes": 64, "hidden": 32, "bottleneck": 16}
+    fields = METHODS[method].Settings.model_fields
+    given |= {f"method.{key}": value for key, value in heads.items() if key in fields}
     base = Pretrain.model_validate({"method": method, "data": "made"})
     try:
         pretrain(base.updated(given), images(), watching=[watch])
