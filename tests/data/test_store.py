@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -233,3 +234,28 @@ def test_memory_stays_bounded_for_a_set_larger_than_it(tmp_path: Path, cache: Pa
     assert kind == "memmap"
     assert int(size) >= 4 * 64
     assert int(grown) <= 64
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+def test_a_store_four_times_its_memory_trains_within_it(tmp_path: Path) -> None:
+    """The benchmark's worker: SimCLR, with the page cache dropped after every step."""
+    script = Path(__file__).resolve().parents[2] / "benchmarks" / "memory.py"
+    budget = 64
+    count = -(-4 * budget * 2**20 // (3 * 256 * 256))
+    source = tmp_path / "noise.npy"
+    pixels = np.lib.format.open_memmap(source, "w+", np.uint8, (count, 3, 256, 256))
+    pixels[:] = np.random.default_rng(0).integers(0, 256, (1, 3, 256, 256), dtype=np.uint8)
+    pixels[:, 0, 0, 0] = np.arange(count) % 256
+    pixels[:, 0, 0, 1] = np.arange(count) // 256
+    pixels.flush()
+    words = ["--worker", "from disk", "--source", str(source), "--out", str(tmp_path / "runs")]
+    cache = {"SELFSIGHT_CACHE": str(tmp_path / "cache"), "SELFSIGHT_MEMORY": f"{budget}M"}
+    done = subprocess.run(
+        [sys.executable, str(script), *words], env=os.environ | cache, stdout=subprocess.PIPE,
+        text=True, check=True,
+    )  # fmt: skip
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["mapped"]
+    assert found["MiB"] >= 4 * budget
+    assert found["MiB added"] <= budget

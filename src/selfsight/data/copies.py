@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.data.imageset import ImageSet
+from selfsight.data.picked import rows_at_once
 
 SIDES = {"train": 0, "unlabelled": 0, "validation": 1, "test": 2}
-CHUNK = 1024
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,12 @@ def look(images: ImageSet) -> Looked:
     codes = np.empty(len(images), np.int64)
     blank = np.zeros(len(images), bool)
     low, high = np.inf, -np.inf
-    for first in range(0, len(images), CHUNK):
-        part = np.ascontiguousarray(images.pixels[first : first + CHUNK])
+    size = rows_at_once(images.pixels)
+    for first in range(0, len(images), size):
+        part = np.ascontiguousarray(images.pixels[first : first + size])
         flat = part.reshape(len(part), -1, part.shape[-1])
         least, most = np.fmin.reduce(flat, axis=1), np.fmax.reduce(flat, axis=1)
-        blank[first : first + CHUNK] = (least == most).all(axis=1)
+        blank[first : first + size] = (least == most).all(axis=1)
         low, high = (
             np.fmin(low, np.fmin.reduce(least.ravel())),
             np.fmax(high, np.fmax.reduce(most.ravel())),

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsight.data.picked import picked, rows_at_once
+
 TargetKind = Literal["class", "labels", "number", "identity"]
 SPLITS = ("train", "validation", "test", "unlabelled")
 
@@ -139,11 +141,10 @@ class ImageSet:
         return self.rows("train", "unlabelled")
 
     def take(self, rows: NDArray[np.int64]) -> ImageSet:
-        """The rows given, in that order; pixels are copied out of a memory map."""
-        undecoded = getattr(self.pixels, "subset", None)
+        """The rows given, in that order; what lies in a memory map stays there."""
         return replace(
             self,
-            pixels=self.pixels[rows] if undecoded is None else undecoded(rows),
+            pixels=picked(self.pixels, rows),
             row_ids=self.row_ids[rows],
             splits=self.splits[rows],
             targets={name: target.take(rows) for name, target in self.targets.items()},
@@ -160,8 +161,9 @@ class ImageSet:
         chosen = np.arange(len(self)) if rows is None else rows
         digest.update(repr((self.pixels.shape[1:], self.pixels.dtype.str)).encode())
         digest.update("\n".join(self.row_ids[chosen].tolist()).encode())
-        for first in range(0, len(chosen), 4096):
-            part = chosen[first : first + 4096]
+        size = rows_at_once(self.pixels)
+        for first in range(0, len(chosen), size):
+            part = chosen[first : first + size]
             digest.update(np.ascontiguousarray(self.pixels[part]).data)
         return digest.hexdigest()
 

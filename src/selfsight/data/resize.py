@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-CHUNK = 256
+from selfsight.data.picked import rows_at_once
 
 
 def resized(pixels: NDArray[Any], size: int | tuple[int, int] | None) -> NDArray[Any]:
@@ -27,12 +27,13 @@ def resized(pixels: NDArray[Any], size: int | tuple[int, int] | None) -> NDArray
     inner = max(height, round(pixels.shape[1] * scale)), max(width, round(pixels.shape[2] * scale))
     top, left = (inner[0] - height) // 2, (inner[1] - width) // 2
     out = np.empty((len(pixels), height, width, pixels.shape[3]), pixels.dtype)
-    for first in range(0, len(pixels), CHUNK):
-        part = torch.from_numpy(pixels[first : first + CHUNK].astype(np.float32))
+    step = rows_at_once(pixels)
+    for first in range(0, len(pixels), step):
+        part = torch.from_numpy(pixels[first : first + step].astype(np.float32))
         part = part.permute(0, 3, 1, 2)
         part = interpolate(part, inner, mode="bilinear", antialias=True, align_corners=False)
         values = part[..., top : top + height, left : left + width].permute(0, 2, 3, 1).numpy()
         if pixels.dtype != np.float32:
             values = np.clip(values.round(), 0, np.iinfo(pixels.dtype).max)
-        out[first : first + CHUNK] = values.astype(pixels.dtype)
+        out[first : first + step] = values.astype(pixels.dtype)
     return out

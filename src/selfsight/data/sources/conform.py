@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from selfsight.data.decode import MIN_SIDE
 from selfsight.data.imageset import ImageSet
+from selfsight.data.picked import rows_at_once
 from selfsight.data.resize import resized
 from selfsight.data.sources.listing import Listing, Loaded, Size, file_identity
 from selfsight.data.store import decoded, fingerprint
@@ -46,10 +47,12 @@ class Pixels:
         for part in self.parts:
             inside = rows[(rows >= start) & (rows < start + len(part))] - start
             start += len(part)
-            for first in range(0, len(part), CHUNK):
-                chosen = inside[(inside >= first) & (inside < first + CHUNK)] - first
+            # Whole chunks of an HDF5 file, which are decompressed whole.
+            size = max(rows_at_once(part), (getattr(part, "chunks", None) or (1,))[0])
+            for first in range(0, len(part), size):
+                chosen = inside[(inside >= first) & (inside < first + size)] - first
                 if len(chosen):
-                    yield self._converted(np.asarray(part[first : first + CHUNK])[chosen])
+                    yield self._converted(np.asarray(part[first : first + size])[chosen])
 
     def _converted(self, values: NDArray[Any]) -> NDArray[Any]:
         values = values[..., None] if values.ndim == 3 else values
@@ -111,7 +114,7 @@ def _fitting_type(parts: Sequence[Any], path: Path) -> tuple[np.dtype[Any], int,
         return np.dtype(np.uint8), 255, ["Truth values were made 0 and 255."]
     if given.kind == "f":
         said = [] if given.itemsize == 4 else [f"{given.name} values were made float32."]
-        some = np.asarray(parts[0][:CHUNK])
+        some = np.asarray(parts[0][: min(CHUNK, rows_at_once(parts[0]))])
         low, high = np.nanmin(some), np.nanmax(some)
         said.append(f"Values go from {low:.4g} to {high:.4g} (first {len(some):,} images).")
         return np.dtype(np.float32), 1, said
@@ -127,7 +130,8 @@ def _fitting_type(parts: Sequence[Any], path: Path) -> tuple[np.dtype[Any], int,
 
 
 def _span(parts: Sequence[Any]) -> tuple[int, int]:
-    chunks = (np.asarray(p[i : i + CHUNK]) for p in parts for i in range(0, len(p), CHUNK))
+    size = rows_at_once(parts[0])
+    chunks = (np.asarray(p[i : i + size]) for p in parts for i in range(0, len(p), size))
     spans = [(int(chunk.min()), int(chunk.max())) for chunk in chunks]
     return min(low for low, _ in spans), max(high for _, high in spans)
 
