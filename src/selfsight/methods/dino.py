@@ -156,7 +156,7 @@ class DINO(Method):
         "views": (
             View(crop_scale=(0.3, 1.0), saturation=0.2, grayscale=0.1),
             View(crop_scale=(0.3, 1.0), saturation=0.2, grayscale=0.1, solarize=0.2),
-            *(View(size=0.5, crop_scale=(0.1, 0.4), saturation=0.2, grayscale=0.1),) * 4,
+            *(View(size=0.5, crop_scale=(0.1, 0.4), saturation=0.2, grayscale=0.1),) * 2,
         ),
     }
     search: ClassVar[dict[str, str]] = {
