@@ -34,13 +34,14 @@ from selfsight.training.device import choose_device
 Head = Literal["linear", "mlp", "finetune"]
 
 
-def image_set(X: ArrayLike, name: str = "X") -> ImageSet:
+def image_set(X: ArrayLike, name: str = "X", *, mirrored: bool = True) -> ImageSet:
     """An array of images as an image set, all in train.
 
     Args:
         X: ``(N, H, W)`` or ``(N, H, W, C)``; uint8, uint16, or floats (taken as float32 as they
             are).
         name: how sentences call it.
+        mirrored: whether a mirrored image is as natural as the original.
 
     Raises:
         ValueError: another shape or type.
@@ -59,7 +60,7 @@ def image_set(X: ArrayLike, name: str = "X") -> ImageSet:
     pixels = pixels[..., None] if pixels.ndim == 3 else pixels
     count = len(pixels)
     ids = np.char.add(f"{name}#", np.arange(count).astype(str))
-    return ImageSet(name, pixels, ids, np.full(count, "train", "<U10"))
+    return ImageSet(name, pixels, ids, np.full(count, "train", "<U10"), mirrored=mirrored)
 
 
 class _OfImages(BaseEstimator):  # type: ignore[misc]
@@ -81,6 +82,7 @@ class SelfSupervisedTransformer(TransformerMixin, _OfImages):  # type: ignore[mi
         epochs: passes over the images.
         settings: more settings of `selfsight.pretrain`, dotted or nested.
         random_state: seed of the training.
+        mirrored: whether views may mirror the images; not so for digits.
         device: auto, cpu or cuda.
 
     Attributes:
@@ -102,6 +104,7 @@ class SelfSupervisedTransformer(TransformerMixin, _OfImages):  # type: ignore[mi
         epochs: int = 100,
         settings: Mapping[str, Any] | None = None,
         random_state: int = 0,
+        mirrored: bool = True,
         device: str = "auto",
     ) -> None:
         self.method = method
@@ -109,6 +112,7 @@ class SelfSupervisedTransformer(TransformerMixin, _OfImages):  # type: ignore[mi
         self.epochs = epochs
         self.settings = settings
         self.random_state = random_state
+        self.mirrored = mirrored
         self.device = device
 
     def fit(self, X: ArrayLike, y: object = None) -> Self:
@@ -131,6 +135,7 @@ class SelfSupervisedTransformer(TransformerMixin, _OfImages):  # type: ignore[mi
                 images.pixels,
                 images.row_ids,
                 np.full(len(images), "unlabelled", "<U10"),
+                mirrored=self.mirrored,
             )
         )
         with tempfile.TemporaryDirectory() as folder:
@@ -173,16 +178,18 @@ class _Predicting(_OfImages):
         *,
         finetuning: FineTuning | Mapping[str, Any] | None = None,
         random_state: int = 0,
+        mirrored: bool = True,
         device: str = "auto",
     ) -> None:
         self.run = run
         self.head = head
         self.finetuning = finetuning
         self.random_state = random_state
+        self.mirrored = mirrored
         self.device = device
 
     def _fit(self, X: ArrayLike, target: Target) -> None:
-        images = image_set(X)
+        images = image_set(X, mirrored=self.mirrored)
         if len(target.values) != len(images):
             raise ValueError(f"X has {len(images)} images and y has {len(target.values)} entries.")
         if self.head not in ("linear", "mlp", "finetune"):
@@ -217,6 +224,7 @@ class ImageClassifier(ClassifierMixin, _Predicting):  # type: ignore[misc]
         head: ``linear`` and ``mlp`` leave the backbone as it is, ``finetune`` trains all weights.
         finetuning: of ``finetune``: `selfsight.evaluation.finetune.FineTuning` or its settings.
         random_state: seed of folds, order and views.
+        mirrored: whether ``finetune`` may mirror the images; not so for digits.
         device: auto, cpu or cuda.
 
     Attributes:
