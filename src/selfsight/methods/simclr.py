@@ -64,7 +64,7 @@ class _Spread(torch.autograd.Function):
     def forward(ctx: Any, z: Tensor, temperature: float) -> Tensor:
         sums = z.new_zeros(z.shape[0])
         scaled = z * (LOG2_E / temperature)
-        room = z.new_empty(min(BLOCK, len(z)) ** 2)
+        room = _rooms(z, 1)[0]
         for i, (a, b) in enumerate(_blocks(z.shape[0])):
             for c, d in _blocks(z.shape[0])[i:]:
                 block = _exponentials(scaled[a:b], z[c:d], room, diagonal=a == c)
@@ -81,11 +81,11 @@ class _Spread(torch.autograd.Function):
         scale = grad / (sums * ctx.temperature)
         scaled = z * (LOG2_E / ctx.temperature)
         out = torch.zeros_like(z)
-        room, factors = z.new_empty(2, min(BLOCK, len(z)) ** 2)
+        room, factors = _rooms(z, 2)
         for i, (a, b) in enumerate(_blocks(z.shape[0])):
             for c, d in _blocks(z.shape[0])[i:]:
                 block = _exponentials(scaled[a:b], z[c:d], room, diagonal=a == c)
-                factor = factors[: block.numel()].view(block.shape)
+                factor = _corner(factors, b - a, d - c)
                 block.mul_(torch.add(scale[a:b, None], scale[None, c:d], out=factor))
                 out[a:b] += times_transposed(block, z[c:d].T)
                 if a != c:
@@ -93,13 +93,24 @@ class _Spread(torch.autograd.Function):
         return out, None
 
 
-def _exponentials(rows: Tensor, columns: Tensor, room: Tensor, *, diagonal: bool) -> Tensor:
+def _rooms(z: Tensor, count: int) -> list[Tensor | None]:
+    """Memory for so many blocks; a compiler finds its own."""
+    if torch.compiler.is_compiling():
+        return [None] * count
+    return list(z.new_empty(count, min(BLOCK, len(z)) ** 2).unbind())
+
+
+def _corner(room: Tensor | None, rows: int, columns: int) -> Tensor | None:
+    return None if room is None else room[: rows * columns].view(rows, columns)
+
+
+def _exponentials(rows: Tensor, columns: Tensor, room: Tensor | None, *, diagonal: bool) -> Tensor:
     """``2 ** (rows columns')`` in ``room``, its diagonal 0 where rows and columns are one.
 
     `torch.exp` takes three times as long on a CPU without Intel's vector mathematics.
     """
-    block = room[: len(rows) * len(columns)].view(len(rows), len(columns))
-    torch.mm(rows, columns.T, out=block).exp2_()
+    out = _corner(room, len(rows), len(columns))
+    block = torch.mm(rows, columns.T, out=out).exp2_()
     return block.fill_diagonal_(0.0) if diagonal else block
 
 
