@@ -45,3 +45,11 @@ def test_metrics_have_gaps(tmp_path: Path) -> None:
         "loss": [0.5, 0.25],
         "knn": [None, 0.9],
     }
+
+
+def test_files_get_the_usual_permissions_whoever_writes_them(tmp_path: Path) -> None:
+    (tmp_path / "usual").touch()
+    with replacing(tmp_path / "kept") as temporary:
+        temporary.write_text("kept")
+        temporary.chmod(0o600)
+    assert (tmp_path / "kept").stat().st_mode == (tmp_path / "usual").stat().st_mode
