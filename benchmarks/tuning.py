@@ -1,7 +1,7 @@
 """What tuning is worth: the table of `tune probe` and the table of pruning in `tune pretrain`.
 
     python benchmarks/tuning.py probe RUN [RUN ...] --trials 100
-    python benchmarks/tuning.py pruning cifar10-folder --epochs 9 --trials 20 --limit 1000
+    python benchmarks/tuning.py pruning cifar10-folder --epochs 9 --trials 15
 
 `probe`: TPE and random search at an equal number of trials, beside the default probes, on test.
 `pruning`: the same trials with each pruner and without: best value, epochs trained.
@@ -11,6 +11,7 @@ Times are the processor's, with the end (the best trained again, and test) inclu
 from __future__ import annotations
 
 import argparse
+import random
 import tempfile
 import time
 from dataclasses import replace
@@ -29,6 +30,7 @@ from selfsight.tuning.settings import Search
 from selfsight.tuning.storage import journal
 
 PRUNERS = ("median", "hyperband", "halving")
+ORDERS = 100  # in which the same trials are played back
 
 
 def probe(runs: list[str], trials: int, seed: int) -> list[list[str]]:
@@ -77,11 +79,22 @@ def pruning(data: str, epochs: int, trials: int, limit: int, seed: int) -> list[
     storage = journal(folder / "study.journal")
     (name,) = optuna.get_all_study_names(storage)
     made = curves(optuna.load_study(study_name=name, storage=storage))
-    lines = [["pruner", "trials", "pruned", "epochs", "saved", "best value"]]
+    heads = ["pruner", "trials", "pruned", "epochs", "saved", "best value"]
+    lines = [[*heads, f"saved in {ORDERS} orders", "best value lost in them"]]
     whole = found.found["trials"]["epochs"]
-    lines.append(["none", str(trials), "0", str(whole), "0 %", f"{found.best['value']:.4f}"])
+    best = found.best["value"]
+    lines.append(["none", str(trials), "0", str(whole), "0 %", f"{best:.4f}", "0 %", "0"])
+    shuffled = [
+        random.Random(order).sample(list(made.values()), len(made)) for order in range(ORDERS)
+    ]
     for kind in PRUNERS:
-        lines.append([kind, *played_back(plan, kind, list(made.values()))])
+        others = [played_back(plan, kind, order) for order in shuffled]
+        saved = sum(float(line[3].split()[0]) for line in others) / ORDERS
+        lost = [best - float(line[4]) for line in others]
+        worse = sum(each > 1e-4 for each in lost)
+        text = f"{worse} of {ORDERS}, {sum(lost) / ORDERS:.4f} on average"
+        first = played_back(plan, kind, list(made.values()))
+        lines.append([kind, *first, f"{saved:.0f} %", text])
     return lines
 
 
@@ -155,6 +168,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--real", action="store_true", help="train the pruned studies, too")
     words = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     if words.what == "probe":
         lines = probe(words.on, words.trials, words.seed)
     else:

@@ -42,6 +42,9 @@ class TunePretraining(Pretrain, Search):
 
     out: str | None = None
     """The study's folder; by default runs/tune-DATA-METHOD. The same command continues it."""
+    pruner: Literal["median", "hyperband", "halving", "none"] = "halving"
+    """How a trial that will not win is ended early: of those that came as far, halving lets the
+    best third go on, hyperband lets some be for longer, and median keeps the better half."""
     objective: Literal["auto", "knn", "linear", "rankme", "alpha_req"] = "auto"
     """What a trial is worth: auto is kNN for classes, a linear probe for other labels, both on
     validation, and RankMe without labels."""
