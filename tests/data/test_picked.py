@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from selfsight.data.imageset import ImageSet
-from selfsight.data.picked import AT_ONCE, Picked, picked, rows_at_once
+from selfsight.data.picked import AT_ONCE, Picked, picked, read_ahead, rows_at_once
 
 
 @pytest.fixture
@@ -46,3 +46,11 @@ def test_rows_at_once_are_bounded() -> None:
     large = np.empty((1, 3000, 3000, 13), np.uint16)
     assert rows_at_once(large) == 1
     assert rows_at_once(np.empty((1, 256, 256, 3), np.uint8)) == AT_ONCE // (3 << 16)
+
+
+def test_reading_ahead_changes_nothing(mapped: np.ndarray) -> None:
+    before = np.array(mapped)
+    for pixels in (mapped, mapped[:7], picked(mapped, np.array([9, 4, 6])), before):
+        read_ahead(pixels, np.array([0, 2, 1]))
+    read_ahead(mapped, np.array([19]))
+    assert (mapped == before).all()

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from selfsight.data.picked import read_ahead
 from selfsight.draws import keys_of, permutation, shuffles
 
 
@@ -129,7 +130,7 @@ class Loader:
             return self.resident[self._there(chosen)]
         if len(self.parts) == 1:
             pixels, rows = self.parts[0]
-            taken = torch.from_numpy(np.take(pixels, rows[chosen].numpy(), axis=0))
+            taken = _taken(pixels, rows[chosen].numpy())
         else:
             part = torch.searchsorted(self.starts, chosen, right=True) - 1
             first = self.parts[0][0]
@@ -137,7 +138,7 @@ class Loader:
             for i, (pixels, rows) in enumerate(self.parts):
                 here = (part == i).nonzero().flatten()
                 inside = rows[chosen[here] - self.starts[i]]
-                taken[here] = torch.from_numpy(np.take(pixels, inside.numpy(), axis=0))
+                taken[here] = _taken(pixels, inside.numpy())
         return self._there(taken)
 
     def _there(self, values: Tensor) -> Tensor:
@@ -152,3 +153,8 @@ class Loader:
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """The training decides where to go on."""
+
+
+def _taken(pixels: NDArray[Any], rows: NDArray[np.int64]) -> Tensor:
+    read_ahead(pixels, rows)
+    return torch.from_numpy(np.take(pixels, rows, axis=0))

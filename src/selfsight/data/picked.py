@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,24 @@ def picked(pixels: Any, rows: NDArray[Any]) -> Any:
     if subset is not None:
         return subset(rows)
     return Picked(pixels, rows) if isinstance(pixels, np.memmap) else pixels[rows]
+
+
+def read_ahead(pixels: Any, rows: NDArray[np.int64]) -> None:
+    """Asks the system for rows of a memory map all at once, before they are taken one by one.
+
+    Without it each row waits for the disk in turn. Anything but a memory map is left as it is.
+    """
+    if isinstance(pixels, Picked):
+        pixels, rows = pixels.pixels, pixels.rows[rows]
+    mapped = getattr(pixels, "_mmap", None)
+    if mapped is None or not hasattr(mmap, "MADV_WILLNEED"):
+        return
+    start = pixels.ctypes.data - np.frombuffer(mapped, np.uint8).ctypes.data
+    size = pixels.strides[0]
+    for row in rows.tolist():
+        first = start + row * size
+        page = first // mmap.PAGESIZE * mmap.PAGESIZE
+        mapped.madvise(mmap.MADV_WILLNEED, page, first + size - page)
 
 
 class Picked:
