@@ -47,7 +47,7 @@ class Case:
 
 NETWORK = {"backbone": "resnet20", "batch_size": 128}
 CASES = (
-    Case("cifar10", ("label",), {**NETWORK, "limit": 10_000, "epochs": 10}),
+    Case("cifar10", ("label",), {"backbone": "resnet20", "limit": 10_000, "epochs": 20}),
     Case("xsdd", ("label",), {**NETWORK, "image_size": 32, "epochs": 40, "drop_leaks": True}),
     Case("deeppcb", ("labels", "n_defects"), {**NETWORK, "image_size": 64, "epochs": 5}),
     Case(
