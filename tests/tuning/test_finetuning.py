@@ -100,6 +100,18 @@ def test_no_choice_depends_on_test(
     assert spoiled.found["test"] != whole.found["test"]
 
 
+def test_few_validation_images_are_not_what_trials_are_compared_on(
+    run: Path, digits: ImageSet
+) -> None:
+    whole = prepare(TuneFinetuning(run=str(run)), digits)
+    rows = whole.labelled.rows
+    assert np.array_equal(rows[whole.held], digits.rows("validation"))
+    part = prepare(TuneFinetuning(run=str(run), fraction=0.3), digits)
+    rows = part.labelled.rows
+    assert 0 < np.isin(rows, digits.rows("validation")).sum() < 20
+    assert part.held.sum() == pytest.approx(len(rows) / 5, abs=3)
+
+
 @pytest.mark.parametrize("kind", ["labels", "number"])
 def test_labels_and_numbers_by_group(
     kind: Any, few: ImageSet, make_run: Any, tmp_path: Path

@@ -12,6 +12,7 @@ from selfsight.evaluation.folds import groups_of, held_out
 Rows = NDArray[np.int64]
 _FOLDS = 5
 _FEW = 2000  # labelled images up to which one split is too small to choose by
+_LEAST = 20  # labelled validation images that can tell trials apart at all
 
 
 def target_of(images: ImageSet, name: str | None) -> Target:
@@ -59,8 +60,8 @@ def cut(
         images: with their splits and groups.
         target: of all images.
         rows: ``(n,)`` labelled rows.
-        folds: 1: the validation split, or a fifth where the rows are not of both splits; None:
-            5 up to 2,000 rows, else 1.
+        folds: 1: the validation split, or a fifth of the rows where fewer than 20 of them are of
+            that split; None: 5 up to 2,000 rows, else 1.
         seed: of the cut.
 
     Returns:
@@ -73,7 +74,7 @@ def cut(
     groups = groups_of(images.groups, rows)
     by = f", by {images.group_name or 'group'}" if images.groups is not None else ""
     validation = np.isin(rows, images.rows("validation"))
-    if count == 1 and validation.any() and not validation.all():
+    if count == 1 and validation.sum() >= _LEAST and not validation.all():
         found = np.where(validation, 0, -1).astype(np.int64)
         return found, (
             f"Trials are trained on {int((found < 0).sum()):,} labelled images and compared on "
