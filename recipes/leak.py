@@ -148,7 +148,7 @@ def table(out: Path) -> str:
     lines.append(
         f"\nOn the {rows[0]['shared: images']:,} tiles of {rows[0]['shared: boards']} boards that "
         f"both tests hold, the leak is worth {100 * apart.mean:+.1f} ± {100 * apart.half:.1f} "
-        f"points ({len(rows)} seeds; {apart.verdict()})."
+        f"points ({len(rows)} seed{'s' * (len(rows) > 1)}; {apart.verdict()})."
     )
     return "\n".join(lines)
 
