@@ -37,7 +37,7 @@ class Case:
         """What a user types for this table."""
         flags = " ".join(
             f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
-            for name, value in {"target": target, **self.settings}.items()
+            for name, value in {"target": self.targets[0], **self.settings}.items()
         )
         return (
             f"selfsight pretrain simclr ../shared/data/{self.data} {flags} --out runs/{self.data}\n"
