@@ -67,14 +67,14 @@ open_images(sys.argv[2], decode=None, validation=0)
 def peak():
     lines = open("/proc/self/status").read().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) // 1024
-before, start = peak(), time.perf_counter()
+before, start = peak(), time.process_time()
 images = open_images(sys.argv[1], decode=None)
-print(len(images), time.perf_counter() - start, peak() - before, images.pixels.nbytes >> 20)
+print(len(images), time.process_time() - start, peak() - before, images.pixels.nbytes >> 20)
 """
 
 
 def opened_in_a_process(tmp_path: Path, rows: int) -> tuple[int, float, int, int]:
-    """Rows, seconds, MiB of memory it took at most, and MiB of its pixels."""
+    """Rows, seconds of processor time, MiB of memory it took at most, and MiB of its pixels."""
     folder = tmp_path / "images"
     folder.mkdir()
     for i in range(200):
@@ -113,4 +113,4 @@ def test_a_million_rows_open_in_seconds(tmp_path: Path) -> None:
     assert count == 1_000_000
     assert size > 40_000
     assert grown < 1_500
-    assert seconds < 60
+    assert seconds < 30
