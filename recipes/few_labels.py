@@ -198,16 +198,7 @@ def target_of(images: ImageSet, task: Task) -> Target:
 def probed(
     found: Representations, images: ImageSet, target: Target, labelled: Any, seed: int
 ) -> list[float]:
-    subset = Subset(
-        kind=target.kind,
-        features=found.at(labelled),
-        mean=found.mean,
-        scale=found.scale,
-        values=target.values[labelled],
-        groups=groups_of(images.groups, labelled),
-        outputs=len(target.names),
-        seed=seed,
-    )
+    subset = Subset.of(found, images, target, labelled, seed)
     fitted = PROBES["linear"](subset)
     rows = images.rows("test")
     rows = rows[target.known[rows]]

@@ -71,18 +71,7 @@ def output_on_test(
     found = Representations.of(values, rows, images.rows("train"))
     target = images.targets[TARGET]
     labelled = few_labels(target, images.rows("train"), 1.0, seed, images.groups)
-    fitted = PROBES["linear"](
-        Subset(
-            kind=target.kind,
-            features=found.at(labelled),
-            mean=found.mean,
-            scale=found.scale,
-            values=target.values[labelled],
-            groups=groups_of(images.groups, labelled),
-            outputs=len(target.names),
-            seed=seed,
-        )
-    )
+    fitted = PROBES["linear"](Subset.of(found, images, target, labelled, seed))
     test = images.rows("test")
     return test, fitted.predict(found.at(test)).float().numpy(), fitted.thresholds
 

@@ -14,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from selfsight.data.imageset import TargetKind
+from selfsight.data.imageset import ImageSet, Target, TargetKind
 from selfsight.evaluation import knn as neighbours
-from selfsight.evaluation.folds import held_out
+from selfsight.evaluation.folds import groups_of, held_out
 from selfsight.evaluation.logistic import Fit, fit_path
+from selfsight.evaluation.representations import Representations
 from selfsight.evaluation.ridge import ridge_path
 from selfsight.measures import knn_predict
 
@@ -56,6 +57,30 @@ class Subset:
     outputs: int
     seed: int
     balanced: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        representations: Representations,
+        images: ImageSet,
+        target: Target,
+        rows: NDArray[np.int64],
+        seed: int,
+        *,
+        balanced: bool = False,
+    ) -> Subset:
+        """The labelled ``rows`` of an image set."""
+        return cls(
+            kind=target.kind,
+            features=representations.at(rows),
+            mean=representations.mean,
+            scale=representations.scale,
+            values=target.values[rows],
+            groups=groups_of(images.groups, rows),
+            outputs=len(target.names),
+            seed=seed,
+            balanced=balanced,
+        )
 
     @property
     def standardised(self) -> Tensor:

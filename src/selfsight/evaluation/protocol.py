@@ -23,7 +23,6 @@ from pydantic import Field, field_validator
 
 from selfsight.console import say
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.data.sources import open_images
 from selfsight.data.splits import few_labels
 from selfsight.evaluation.embedding_map import write_map
 from selfsight.evaluation.finetune import FineTuning
@@ -33,7 +32,6 @@ from selfsight.evaluation.intervals import bootstrap_weights
 from selfsight.evaluation.pooling import Pooling, by_image
 from selfsight.evaluation.predictions import Predictions
 from selfsight.evaluation.probes import PROBES, Fitted, Subset
-from selfsight.evaluation.representations import Representations
 from selfsight.evaluation.results import Results, Row
 from selfsight.evaluation.subjects import Material, Subject, subjects
 from selfsight.evaluation.summary import Scores, record, summarise
@@ -110,7 +108,9 @@ def evaluate(settings: Evaluate, images: ImageSet | None = None) -> Results:
     """
     run = load_run(settings.run)
     if images is None:
-        images = _images(run, settings)
+        images = run.images_of(
+            settings.data, target=settings.target, group=settings.group, seed=settings.seed
+        )
     targets = _targets(run, settings, images)
     split = _scored_split(images, settings.split)
     results = Results(run.folder.results)
@@ -153,24 +153,6 @@ def evaluate(settings: Evaluate, images: ImageSet | None = None) -> Results:
     first = targets[0] if targets else None
     write_map(run.folder.representations, images, first, found[0].at(0), shown, results.backbone)
     return results
-
-
-def _images(run: Run, settings: Evaluate) -> ImageSet:
-    if settings.data is None:
-        if settings.group is not None:
-            raise ValueError(
-                "group: the groups of the run's own images are fixed by its training; name the "
-                "data to use others."
-            )
-        return run.images()
-    about = run.environment["data"]
-    shape = (0, int(about["height"]), int(about["width"]), int(about["channels"]))
-    like = ImageSet(
-        run.name, np.zeros(shape, about["dtype"]), np.zeros(0, "<U1"), np.zeros(0, "<U10")
-    )
-    return open_images(
-        settings.data, target=settings.target, group=settings.group, like=like, seed=settings.seed
-    )
 
 
 def _targets(run: Run, settings: Evaluate, images: ImageSet) -> list[Target]:
@@ -255,7 +237,14 @@ def _evaluate_target(
                 labelled = pooling.all_of(heads, train)
                 for subject in found:
                     representations = subject.at(draw)
-                    subset = _subset(settings, representations, images, target, labelled, seed)
+                    subset = Subset.of(
+                        representations,
+                        images,
+                        target,
+                        labelled,
+                        seed,
+                        balanced=settings.balanced,
+                    )
                     fitted = PROBES[probe](subset)
                     output = fitted.predict(representations.at(tiles)).float().cpu().numpy()
                     output = pooling.pooled(tiles, output, target.kind)
@@ -302,27 +291,6 @@ def _evaluate_target(
             draws=settings.draws,
             seed=settings.seed,
         )
-
-
-def _subset(
-    settings: Evaluate,
-    representations: Representations,
-    images: ImageSet,
-    target: Target,
-    labelled: NDArray[np.int64],
-    seed: int,
-) -> Subset:
-    return Subset(
-        kind=target.kind,
-        features=representations.at(labelled),
-        mean=representations.mean,
-        scale=representations.scale,
-        values=target.values[labelled],
-        groups=groups_of(images.groups, labelled),
-        outputs=len(target.names),
-        seed=seed,
-        balanced=settings.balanced,
-    )
 
 
 def _choice(fitted: Fitted) -> Row:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from selfsight.console import say
 from selfsight.data.picked import rows_at_once
 from selfsight.draws import keys_of
 from selfsight.run_folder import cached
@@ -236,6 +237,37 @@ def cache_key(*parts: object) -> str:
     """One name for everything that a cached file depends on."""
     text = repr((_FORM, *parts)).encode()
     return hashlib.blake2b(text, digest_size=8).hexdigest()
+
+
+def kept_representations(
+    folder: Path,
+    name: str,
+    backbone: Backbone,
+    images: ImageSet,
+    rows: NDArray[np.int64],
+    statistics: Statistics,
+    *,
+    device: torch.device | str,
+    said: str | None = None,
+) -> Tensor:
+    """`represent`, kept in a folder under a hash of everything that goes into it.
+
+    Args:
+        folder: of the cache, a run's.
+        name: how the file's name begins.
+        backbone, images, rows, statistics, device: see `represent`.
+        said: what is told while they are made.
+    """
+    key = cache_key(
+        weights_key(backbone), images.fingerprint(rows), statistics, backbone.spec.plain()
+    )
+
+    def make() -> Tensor:
+        if said is not None:
+            say(said)
+        return represent(backbone, images, rows, statistics, device=device)
+
+    return cached_tensor(folder, name, key, make)
 
 
 def cached_tensor(folder: Path, name: str, key: str, make: Callable[[], Tensor]) -> Tensor:

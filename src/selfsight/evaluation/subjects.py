@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,9 @@ _PAIRS = 1_000  # images whose views are compared
 _CHEAP = 4_000_000  # pixels that go through the network for one initialisation
 
 
+Pair = tuple[torch.Tensor, torch.Tensor]
+
+
 @dataclass(frozen=True)
 class Subject:
     """Representations under one name in the results.
@@ -35,12 +39,13 @@ class Subject:
     Attributes:
         name: ``trained``, ``untrained``, ``pixels``, or the name of another run.
         of_draw: one for all label draws, or one for each (fresh initialisations).
-        views: ``(M, F)`` representations of two views of the same images; None for pixels.
+        views: gives the ``(M, F)`` representations of two views of the same images, made when
+            they are asked for; None where there are none, as for pixels.
     """
 
     name: str
     of_draw: tuple[Representations, ...]
-    views: tuple[torch.Tensor, torch.Tensor] | None = None
+    views: Callable[[], Pair | None] = lambda: None
 
     def at(self, draw: int) -> Representations:
         return self.of_draw[draw % len(self.of_draw)]
@@ -88,8 +93,7 @@ def subjects(
     data = material.images.fingerprint(material.rows)
     trained = material.run.backbone(allow_code=material.allow_code)
     hashed = weights_key(trained)
-    of_trained = (_represented(material, data, "trained", material.run, trained),)
-    found = [Subject("trained", of_trained, _two_views(material, data, "trained", trained))]
+    found = [_of_network(material, data, "trained", material.run, trained, hashed)]
     notes = []
     for name in controls:
         if name == "untrained":
@@ -99,8 +103,7 @@ def subjects(
                     "The untrained control is one initialisation; its spread over others is not "
                     "in the intervals."
                 )
-            of_first = _two_views(material, data, "untrained-0", material.run.untrained(0))
-            found.append(Subject(name, _untrained(material, data, count), of_first))
+            found.append(_untrained(material, data, count))
         elif name == "pixels":
             found.append(Subject(name, (_pixels(material, data),)))
         else:
@@ -111,9 +114,8 @@ def subjects(
                     f"control {name}: its backbone takes {backbone.spec.channels} channels and "
                     f"{material.images.name} has {material.images.channels}."
                 )
-            made = _represented(material, data, other.name, other, backbone)
-            of_other = _two_views(material, data, other.name, backbone)
-            found.append(Subject(other.name, (made,), of_other))
+            key = weights_key(backbone)
+            found.append(_of_network(material, data, other.name, other, backbone, key))
     damaged = max(r.damaged for subject in found for r in subject.of_draw)
     if damaged:
         notes.append(
@@ -127,10 +129,18 @@ def _is_cheap(material: Material) -> bool:
     return len(material.rows) * material.images.height * material.images.width <= _CHEAP
 
 
+def _of_network(
+    material: Material, data: str, name: str, run: Run, backbone: Backbone, hashed: str
+) -> Subject:
+    """A network's representations of the whole frames, and of two views of some of them."""
+    made = _represented(material, data, name, run, backbone, hashed)
+    return Subject(name, (made,), partial(_two_views, material, data, name, backbone, hashed))
+
+
 def _represented(
-    material: Material, data: str, name: str, run: Run, backbone: Backbone
+    material: Material, data: str, name: str, run: Run, backbone: Backbone, hashed: str
 ) -> Representations:
-    key = cache_key(weights_key(backbone), data, run.statistics, backbone.spec.plain())
+    key = cache_key(hashed, data, run.statistics, backbone.spec.plain())
 
     def make() -> torch.Tensor:
         say(f"representations of {len(material.rows):,} images: {name}")
@@ -142,8 +152,8 @@ def _represented(
 
 
 def _two_views(
-    material: Material, data: str, name: str, backbone: Backbone
-) -> tuple[torch.Tensor, torch.Tensor] | None:
+    material: Material, data: str, name: str, backbone: Backbone, hashed: str
+) -> Pair | None:
     """Of at most 1,000 train images, by the first two views of the run's method."""
     views = material.run.views[:2]
     rows = material.train
@@ -153,7 +163,7 @@ def _two_views(
         rows = np.sort(np.random.default_rng(9).choice(rows, _PAIRS, replace=False))
     statistics = material.run.statistics
     chosen = material.images.row_ids[rows].tolist()
-    key = cache_key(weights_key(backbone), data, chosen, statistics, [v.plain() for v in views])
+    key = cache_key(hashed, data, chosen, statistics, [v.plain() for v in views])
 
     def make() -> torch.Tensor:
         both = represent_views(
@@ -165,12 +175,16 @@ def _two_views(
     return first, second
 
 
-def _untrained(material: Material, data: str, count: int) -> tuple[Representations, ...]:
-    run = material.run
-    return tuple(
-        _represented(material, data, f"untrained-{seed}", run, run.untrained(seed))
-        for seed in range(count)
-    )
+def _untrained(material: Material, data: str, count: int) -> Subject:
+    """One for each of so many initialisations; the views are those of the first."""
+    made = []
+    for seed in range(count):
+        backbone = material.run.untrained(seed)
+        hashed, name = weights_key(backbone), f"untrained-{seed}"
+        made.append(_represented(material, data, name, material.run, backbone, hashed))
+        if seed == 0:
+            views = partial(_two_views, material, data, name, backbone, hashed)
+    return Subject("untrained", tuple(made), views)
 
 
 def _pixels(material: Material, data: str) -> Representations:

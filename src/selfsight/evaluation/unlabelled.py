@@ -29,7 +29,7 @@ def without_labels(
     about = {"data": data, "task": "none", "target": None, "probe": "none", "split": "train"}
     about |= {**_NO_LABELS, "label": None}
     for subject in found:
-        for metric, value in label_free(subject.at(0), rows, seed, subject.views).items():
+        for metric, value in label_free(subject.at(0), rows, seed, subject.views()).items():
             if not np.isfinite(value):
                 continue
             here = {**about, "weights": subject.name, "metric": metric}

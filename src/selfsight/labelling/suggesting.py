@@ -17,17 +17,9 @@ from torch import Tensor
 
 from selfsight.console import say
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.data.labels import join_labels
-from selfsight.data.sources import open_images
 from selfsight.evaluation.folds import groups_of
 from selfsight.evaluation.probes import PROBES, Subset
-from selfsight.evaluation.representations import (
-    Representations,
-    cache_key,
-    cached_tensor,
-    represent,
-    weights_key,
-)
+from selfsight.evaluation.representations import Representations, kept_representations
 from selfsight.labelling import choosing
 from selfsight.labelling.sheet import displayed, write_page, write_sheet
 from selfsight.run_folder import write_text
@@ -104,7 +96,13 @@ def suggest(settings: Suggest, images: ImageSet | None = None) -> Suggestions:
     if settings.labels is None and settings.data is None and run.settings.labels is not None:
         settings = settings.updated({"labels": run.settings.labels})
     if images is None:
-        images = _images(run, settings)
+        images = run.images_of(
+            settings.data,
+            target=settings.target,
+            group=settings.group if settings.data else None,
+            labels=settings.labels,
+            seed=run.settings.seed,
+        )
     target = _target(run, settings, images)
     rows = images.pool
     labelled = np.zeros(len(rows), np.bool_) if target is None else target.known[rows]
@@ -153,27 +151,6 @@ def _keep_what_was_filled_in(settings: Suggest) -> None:
             )
 
 
-def _images(run: Run, settings: Suggest) -> ImageSet:
-    if settings.data is None:
-        images = run.images()
-        if settings.labels is not None:
-            images = join_labels(images, settings.labels, settings.target)
-        return images
-    about = run.environment["data"]
-    shape = (0, int(about["height"]), int(about["width"]), int(about["channels"]))
-    like = ImageSet(
-        run.name, np.zeros(shape, about["dtype"]), np.zeros(0, "<U1"), np.zeros(0, "<U10")
-    )
-    return open_images(
-        settings.data,
-        target=settings.target,
-        group=settings.group,
-        labels=settings.labels,
-        like=like,
-        seed=run.settings.seed,
-    )
-
-
 def _target(run: Run, settings: Suggest, images: ImageSet) -> Target | None:
     name = settings.target
     if name is None and run.settings.target in images.targets:
@@ -193,16 +170,16 @@ def _target(run: Run, settings: Suggest, images: ImageSet) -> Target | None:
 def _represented(run: Run, settings: Suggest, images: ImageSet, rows: NDArray[np.int64]) -> Tensor:
     """Representations of the rows, kept in the run."""
     backbone = run.backbone(allow_code=settings.allow_code)
-    key = cache_key(
-        weights_key(backbone), images.fingerprint(rows), run.statistics, backbone.spec.plain()
+    values = kept_representations(
+        run.folder.representations,
+        "pool",
+        backbone,
+        images,
+        rows,
+        run.statistics,
+        device=choose_device(settings.device),
+        said=f"representations of {len(rows):,} images",
     )
-
-    def make() -> Tensor:
-        say(f"representations of {len(rows):,} images")
-        device = choose_device(settings.device)
-        return represent(backbone, images, rows, run.statistics, device=device)
-
-    values = cached_tensor(run.folder.representations, "pool", key, make)
     return torch.nan_to_num(values, posinf=0.0, neginf=0.0)
 
 

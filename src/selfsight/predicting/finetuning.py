@@ -12,14 +12,11 @@ from pydantic import Field
 
 from selfsight.console import duration, say
 from selfsight.data.imageset import ImageSet, Target, choose_target
-from selfsight.data.labels import join_labels
-from selfsight.data.sources import open_images
 from selfsight.data.splits import few_labels
 from selfsight.evaluation.finetune import FineTuning, Labelled, seconds_of_a_step
 from selfsight.evaluation.subjects import Material, subjects
 from selfsight.evaluation.tasks import SHARES, TASKS
 from selfsight.predicting.fitting import HeadOnly, Task, check_target, fit_all, fit_head, scored
-from selfsight.predicting.frame import Frame
 from selfsight.predicting.predictor import Predictor, check_free
 from selfsight.settings import Settings
 from selfsight.training.device import choose_device
@@ -73,7 +70,13 @@ def finetune(settings: Finetune, images: ImageSet | None = None) -> Predictor:
     run = load_run(settings.run)
     device = choose_device(settings.device)
     if images is None:
-        images = _images(run, settings)
+        images = run.images_of(
+            settings.data,
+            target=settings.target,
+            group=settings.group,
+            labels=settings.labels,
+            seed=settings.seed,
+        )
     if images.tile_of is not None:
         raise ValueError(
             f"{images.name} is cut into tiles, and a model takes whole images; name data without "
@@ -104,29 +107,6 @@ def finetune(settings: Finetune, images: ImageSet | None = None) -> Predictor:
     predictor.save(settings.out, settings.to_yaml())
     say(_said(predictor))
     return predictor
-
-
-def _images(run: Run, settings: Finetune) -> ImageSet:
-    if settings.data is None:
-        if settings.group is not None:
-            raise ValueError(
-                "group: the groups of the run's own images are fixed by its training; name the "
-                "data to use others."
-            )
-        images = run.images()
-        return (
-            images
-            if settings.labels is None
-            else join_labels(images, settings.labels, settings.target)
-        )
-    return open_images(
-        settings.data,
-        target=settings.target,
-        group=settings.group,
-        labels=settings.labels,
-        like=Frame.of_run(run).empty(run.name),
-        seed=settings.seed,
-    )
 
 
 def _target(run: Run, settings: Finetune, images: ImageSet) -> Target:

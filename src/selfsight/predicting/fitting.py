@@ -14,7 +14,6 @@ import selfsight
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.statistics import Statistics
 from selfsight.evaluation.finetune import FineTuning, Labelled, fine_tune
-from selfsight.evaluation.folds import groups_of
 from selfsight.evaluation.probes import PROBES, Subset
 from selfsight.evaluation.representations import Representations
 from selfsight.evaluation.tasks import score
@@ -79,16 +78,7 @@ def fit_head(
         probe: ``linear`` (logistic regression; ridge for numbers) or ``mlp``.
     """
     target = task.target
-    subset = Subset(
-        kind=target.kind,
-        features=representations.at(task.rows),
-        mean=representations.mean,
-        scale=representations.scale,
-        values=target.values[task.rows],
-        groups=groups_of(task.images.groups, task.rows),
-        outputs=len(target.names),
-        seed=task.seed,
-    )
+    subset = Subset.of(representations, task.images, target, task.rows, task.seed)
     fitted = PROBES[probe](subset)
     head = head_of_probe(fitted, target.kind, len(target.names))
     return _predictor(task, backbone, head, fitted.thresholds, {"probe": probe, **fitted.choice})

@@ -7,9 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from selfsight.data.imageset import ImageSet
+from selfsight.data.labels import join_labels
 from selfsight.data.opening import checked, open_data, with_splits
 from selfsight.data.settings import Data
+from selfsight.data.sources import open_images
 from selfsight.data.statistics import Statistics
 from selfsight.networks.backbones import Backbone, BackboneSpec, build_backbone, load_backbone
 from selfsight.networks.weights import read_weights
@@ -89,6 +93,45 @@ class Run:
                 "restore them, or name the data to evaluate on."
             )
         return with_splits(images, self._splits())
+
+    def images_of(
+        self,
+        data: str | None,
+        *,
+        target: str | None = None,
+        group: str | None = None,
+        labels: str | None = None,
+        seed: int = 0,
+    ) -> ImageSet:
+        """The run's images where ``data`` is None, else others, brought to their form.
+
+        Args:
+            data: what `open_images` takes.
+            target, group, labels: as `open_images` takes them.
+            seed: of splits that have to be cut.
+
+        Raises:
+            ValueError: the images cannot be read or do not fit, or a group is named for the run's
+                own, whose splits are cut already.
+        """
+        if data is None:
+            if group is not None:
+                raise ValueError(
+                    "group: the groups of the run's own images are fixed by its training; name "
+                    "the data to use others."
+                )
+            images = self.images()
+            return images if labels is None else join_labels(images, labels, target)
+        try:
+            about = self.environment["data"]
+            shape = (0, int(about["height"]), int(about["width"]), int(about["channels"]))
+            pixels = np.zeros(shape, about["dtype"])
+        except (KeyError, TypeError, ValueError):
+            raise ValueError(
+                f"{self.folder.environment}: it does not say what images the run was trained on."
+            ) from None
+        like = ImageSet(self.name, pixels, np.zeros(0, "<U1"), np.zeros(0, "<U10"))
+        return open_images(data, target=target, group=group, labels=labels, like=like, seed=seed)
 
     def _splits(self) -> dict[str, str]:
         import pyarrow.parquet as pq

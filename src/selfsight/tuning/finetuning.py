@@ -16,22 +16,21 @@ from pydantic import Field
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.opening import checked
 from selfsight.data.settings import Data
-from selfsight.data.sources import open_images
 from selfsight.evaluation.finetune import Labelled
-from selfsight.evaluation.representations import cache_key, cached_tensor, represent, weights_key
+from selfsight.evaluation.representations import kept_representations, weights_key
 from selfsight.evaluation.tasks import TASKS, higher_is_better
 from selfsight.networks.backbones import Backbone
 from selfsight.settings import unknown
 from selfsight.training.device import choose_device
 from selfsight.training.run import Run, load_run
 from selfsight.training.stopping import Mode, Stopping
-from selfsight.tuning.fitting import DivergedError
 from selfsight.tuning.held_out import cut, labelled_rows, target_of
 from selfsight.tuning.plan import Plan
 from selfsight.tuning.recipe import LOOKS, Recipe, Trained, train
 from selfsight.tuning.settings import Search
 from selfsight.tuning.sharing import search
 from selfsight.tuning.space import Space, read_space, searched_kinds, value_of
+from selfsight.tuning.trials import value_of_trial
 
 if TYPE_CHECKING:
     import optuna
@@ -108,15 +107,14 @@ class Bench:
     def features(self, backbone: Backbone, name: str) -> torch.Tensor:
         """``(n, F)`` representations of the labelled rows, computed once for all trials."""
         labelled = self.labelled
-        data = self.images.fingerprint(labelled.rows)
-        key = cache_key(weights_key(backbone), data, labelled.statistics, backbone.spec.plain())
-        return cached_tensor(
+        return kept_representations(
             self.run.folder.representations,
             name,
-            key,
-            lambda: represent(
-                backbone, self.images, labelled.rows, labelled.statistics, device=labelled.device
-            ),
+            backbone,
+            self.images,
+            labelled.rows,
+            labelled.statistics,
+            device=labelled.device,
         )
 
 
@@ -187,21 +185,11 @@ def prepare(settings: TuneFinetuning, images: ImageSet | None = None) -> Bench:
 
 def _opened(run: Run, settings: TuneFinetuning) -> tuple[ImageSet, tuple[str, ...]]:
     """The run's images, or others of the same size and type; sentences on leaks allowed."""
+    images = run.images_of(
+        settings.data, target=settings.target, group=settings.group, seed=settings.seed
+    )
     if settings.data is None:
-        if settings.group is not None:
-            raise ValueError(
-                "group: the groups of the run's own images are fixed by its training; name the "
-                "data to use others."
-            )
-        return run.images(), ()
-    about = run.environment["data"]
-    shape = (0, int(about["height"]), int(about["width"]), int(about["channels"]))
-    like = ImageSet(
-        run.name, np.zeros(shape, about["dtype"]), np.zeros(0, "<U1"), np.zeros(0, "<U10")
-    )
-    images = open_images(
-        settings.data, target=settings.target, group=settings.group, like=like, seed=settings.seed
-    )
+        return images, ()
     wish = Data(
         data=settings.data, drop_leaks=settings.drop_leaks, allow_leaks=settings.allow_leaks
     )
@@ -211,36 +199,12 @@ def _opened(run: Run, settings: TuneFinetuning) -> tuple[ImageSet, tuple[str, ..
 
 def objective(bench: Bench) -> Any:
     """A trial: a recipe in, the metric of the images held out."""
-    import optuna
 
     def value(trial: optuna.Trial) -> float:
         recipe = with_changes(bench.settings, bench.space.suggest(trial)).recipe
-        curve: list[float] = []
-
-        def look(number: int, best: float) -> None:
-            curve.append(round(best, 6))
-            trial.report(best, number)
-            if trial.should_prune():
-                raise optuna.TrialPruned
-
-        trial.set_user_attr("threads", torch.get_num_threads())
-        try:
-            found = measure(bench, recipe, look)
-        except optuna.TrialPruned:
-            trial.set_user_attr("epochs", len(curve))
-            trial.set_user_attr("curve", curve)
-            trial.set_user_attr("reason", f"pruned ({bench.settings.pruner})")
-            raise
-        except DivergedError as error:
-            trial.set_user_attr("epochs", len(curve) + 1)
-            trial.set_user_attr("reason", f"diverged: {error}")
-            raise optuna.TrialPruned from None
-        trial.set_user_attr("epochs", len(found.curve))
-        trial.set_user_attr("best_epoch", int(np.argmax(np.equal(found.curve, found.value))) + 1)
-        trial.set_user_attr("curve", [round(each, 6) for each in found.curve])
-        if found.stopped:
-            trial.set_user_attr("reason", "stopped early")
-        return found.value
+        return value_of_trial(
+            trial, lambda look: measure(bench, recipe, look), bench.settings.pruner
+        )
 
     return value
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import yaml
 
 from selfsight.console import say
 from selfsight.evaluation.finetune import FineTuning, fine_tune
@@ -17,19 +16,10 @@ from selfsight.evaluation.probes import PROBES, Subset, best_thresholds
 from selfsight.evaluation.representations import represent
 from selfsight.evaluation.tasks import score
 from selfsight.networks.backbones import Backbone
-from selfsight.run_folder import write_text
 from selfsight.tuning.finetuning import Bench, measure, with_changes
-from selfsight.tuning.on_test import (
-    answer,
-    compared,
-    earlier,
-    earlier_of,
-    readings,
-    same_value,
-    threads,
-)
+from selfsight.tuning.on_test import compared, concluded
 from selfsight.tuning.recipe import Recipe, Trained, train
-from selfsight.tuning.record import Tuned, finished, search_facts, write_record
+from selfsight.tuning.record import Tuned
 
 if TYPE_CHECKING:
     import optuna
@@ -41,49 +31,28 @@ def conclude(bench: Bench, study: optuna.Study, reason: str, seconds: float) -> 
     Raises:
         ValueError: no trial was completed.
     """
-    folder = bench.plan.folder
-    rows, best = finished(bench.plan, study, bench.space)
-    changes = bench.space.settings_of(best.params)
-    recipe = with_changes(bench.settings, changes).recipe
-    write_text(folder / "best.yaml", yaml.safe_dump({"recipe": recipe.plain()}, sort_keys=False))
-    before = earlier_of(folder, best.number)
-    with threads(best.user_attrs.get("threads")):
-        again = measure(bench, recipe)
-        equal = same_value(again.value, best.value)
-        test = before.get("test") if before else None
-        test = test or read_test(bench, recipe, again)
-    read = [*(before or earlier(folder)).get("test_readings", [])]
-    if not before or not before.get("test"):
-        read += readings(test, bench.settings.fraction)
-    found: dict[str, Any] = {
-        **search_facts(bench.plan, study, bench.space, rows),
-        "target": bench.target.name,
-        "run": str(bench.run.folder.path),
-        "data": bench.images.name,
-        "task": bench.target.kind,
-        "unit": "look",
-        "num_labels": len(bench.labelled.rows),
-        "ended": reason,
-        "seconds": round(seconds, 1),
-        "best": {
-            "number": best.number,
-            "value": best.value,
-            "steps": again.steps,
-            "settings": recipe.plain(),
-        },
-        "again": {"value": again.value, "equal": equal},
-        "test": test,
-        "test_readings": read,
-        "notes": [
-            *bench.notes,
+
+    def more(again: Trained) -> dict[str, Any]:
+        note = (
             "A look is a twentieth of the longest training of a trial. The best recipe was trained "
             f"on all labelled images for {again.steps:,} steps, as long as its best look says. "
             "The default fine-tuning chooses its two learning rates and steps inside the same "
-            "labels; from fresh weights means the tuned recipe on an untrained backbone.",
-        ],
-    }
-    found["answer"] = answer(found, _other)
-    return write_record(bench.plan, found, study, rows)
+            "labels; from fresh weights means the tuned recipe on an untrained backbone."
+        )
+        return {"unit": "look", "best": {"steps": again.steps}, "notes": [*bench.notes, note]}
+
+    return concluded(
+        bench,
+        study,
+        reason,
+        seconds,
+        part="recipe",
+        chosen=lambda changes: with_changes(bench.settings, changes).recipe,
+        measure=lambda recipe: measure(bench, recipe),
+        read_test=lambda recipe, again: read_test(bench, recipe, again),
+        named=_other,
+        more=more,
+    )
 
 
 def read_test(bench: Bench, recipe: Recipe, again: Trained) -> dict[str, Any] | None:

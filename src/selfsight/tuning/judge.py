@@ -10,7 +10,6 @@ import numpy as np
 
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.statistics import Statistics
-from selfsight.evaluation.folds import groups_of
 from selfsight.evaluation.probes import PROBES, Subset
 from selfsight.evaluation.representations import Representations, represent
 from selfsight.evaluation.tasks import TASKS, score
@@ -112,16 +111,7 @@ class Judge(pl.Callback):
     def _linear(self, representations: Representations) -> float:
         target = self.target
         assert target is not None
-        subset = Subset(
-            kind=target.kind,
-            features=representations.at(self.train),
-            mean=representations.mean,
-            scale=representations.scale,
-            values=target.values[self.train],
-            groups=groups_of(self.images.groups, self.train),
-            outputs=len(target.names),
-            seed=self.seed,
-        )
+        subset = Subset.of(representations, self.images, target, self.train, self.seed)
         fitted = PROBES["linear"](subset)
         output = fitted.predict(representations.at(self.held)).float().cpu().numpy()
         weights = np.ones((1, len(self.held)))

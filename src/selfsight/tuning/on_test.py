@@ -6,18 +6,24 @@ import datetime
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import yaml
 
 from selfsight.console import duration, say
 from selfsight.data.imageset import Target
 from selfsight.evaluation.intervals import interval
 from selfsight.evaluation.metrics import Floats, Values
 from selfsight.evaluation.tasks import TASKS, higher_is_better
-from selfsight.run_folder import read_json
-from selfsight.tuning.record import counts_text
+from selfsight.run_folder import read_json, write_text
+from selfsight.settings import Settings
+from selfsight.tuning.record import Tuned, counts_text, finished, search_facts, write_record
+from selfsight.tuning.trials import Measured
+
+if TYPE_CHECKING:
+    import optuna
 
 
 @contextmanager
@@ -52,6 +58,77 @@ def same_value(again: float, recorded: float | None) -> bool:
         "machine or number of threads made it."
     )
     return False
+
+
+def concluded(
+    bench: Any,
+    study: optuna.Study,
+    reason: str,
+    seconds: float,
+    *,
+    part: str,
+    chosen: Callable[[dict[str, Any]], Settings],
+    measure: Callable[[Any], Measured],
+    read_test: Callable[[Any, Any], dict[str, Any] | None],
+    named: Callable[[str, str], str],
+    more: Callable[[Any], dict[str, Any]],
+) -> Tuned:
+    """Ends a study of trainings on labels: the best one again, its reading of test, the files.
+
+    Test is read unless this best trial has read it before.
+
+    Args:
+        bench: the study, resolved.
+        study: its trials.
+        reason: why it ended.
+        seconds: that it took.
+        part: the settings that were searched, as `best.yaml` calls them.
+        chosen: these settings, from the changes of the best trial.
+        measure: trains with them, the held-out images left out.
+        read_test: reads test with them and what `measure` gave; None without test images.
+        named: how sentences call a probe on some weights.
+        more: what the study adds to ``tuning.json``, from what `measure` gave; its ``best`` is
+            added to that of all studies.
+
+    Raises:
+        ValueError: no trial was completed.
+    """
+    folder = bench.plan.folder
+    rows, best = finished(bench.plan, study, bench.space)
+    settings = chosen(bench.space.settings_of(best.params))
+    write_text(folder / "best.yaml", yaml.safe_dump({part: settings.plain()}, sort_keys=False))
+    before = earlier_of(folder, best.number)
+    with threads(best.user_attrs.get("threads")):
+        again = measure(settings)
+        equal = same_value(again.value, best.value)
+        test = before.get("test") if before else None
+        test = test or read_test(settings, again)
+    read = [*(before or earlier(folder)).get("test_readings", [])]
+    if not before or not before.get("test"):
+        read += readings(test, bench.settings.fraction)
+    added = more(again)
+    found: dict[str, Any] = {
+        **search_facts(bench.plan, study, bench.space, rows),
+        "target": bench.target.name,
+        "run": str(bench.run.folder.path),
+        "data": bench.images.name,
+        "task": bench.target.kind,
+        "num_labels": len(bench.labelled.rows),
+        "ended": reason,
+        "seconds": round(seconds, 1),
+        **added,
+        "best": {
+            "number": best.number,
+            "value": best.value,
+            **added["best"],
+            "settings": settings.plain(),
+        },
+        "again": {"value": again.value, "equal": equal},
+        "test": test,
+        "test_readings": read,
+    }
+    found["answer"] = answer(found, named)
+    return write_record(bench.plan, found, study, rows)
 
 
 def compared(

@@ -23,12 +23,13 @@ from selfsight.training.device import choose_device
 from selfsight.training.run import Run, load_run
 from selfsight.training.stopping import Mode, Stopping
 from selfsight.tuning.classifier import Classifier
-from selfsight.tuning.fitting import DivergedError, Fit, Labelled, Rows, fit
+from selfsight.tuning.fitting import Fit, Labelled, Rows, fit
 from selfsight.tuning.held_out import cut, labelled_rows, target_of
 from selfsight.tuning.plan import Plan
 from selfsight.tuning.settings import Search
 from selfsight.tuning.sharing import search
 from selfsight.tuning.space import Space, read_space, searched_kinds, value_of
+from selfsight.tuning.trials import value_of_trial
 
 if TYPE_CHECKING:
     import optuna
@@ -176,39 +177,16 @@ def prepare(settings: TuneProbe, images: ImageSet | None = None) -> Bench:
 
 def objective(bench: Bench) -> Any:
     """A trial: settings of the classifier in, the metric of the rows held out."""
-    import optuna
-
-    every = max(1, bench.settings.epochs // 25)  # each report is a write to the disk
+    every = max(1, bench.settings.epochs // 25)
 
     def value(trial: optuna.Trial) -> float:
-        settings = with_changes(bench.settings, bench.space.suggest(trial)).probe
-        curve: list[float] = []
-
-        def look(epoch: int, best: float) -> None:
-            curve.append(round(best, 6))
-            if epoch % every == 0:
-                trial.report(best, epoch)
-                if trial.should_prune():
-                    raise optuna.TrialPruned
-
-        trial.set_user_attr("threads", torch.get_num_threads())
-        try:
-            found = measure(bench, settings, look)
-        except optuna.TrialPruned:
-            trial.set_user_attr("epochs", len(curve))
-            trial.set_user_attr("curve", curve)
-            trial.set_user_attr("reason", f"pruned ({bench.settings.pruner})")
-            raise
-        except DivergedError as error:
-            trial.set_user_attr("epochs", len(curve) + 1)
-            trial.set_user_attr("reason", f"diverged: {error}")
-            raise optuna.TrialPruned from None
-        trial.set_user_attr("epochs", found.epochs)
-        trial.set_user_attr("best_epoch", found.best_epoch)
-        trial.set_user_attr("curve", [round(each, 6) for each in found.curve])
-        if found.stopped:
-            trial.set_user_attr("reason", "stopped early")
-        return found.value
+        classifier = with_changes(bench.settings, bench.space.suggest(trial)).probe
+        return value_of_trial(
+            trial,
+            lambda look: measure(bench, classifier, look),
+            bench.settings.pruner,
+            every=every,
+        )
 
     return value
 

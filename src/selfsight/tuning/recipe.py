@@ -93,6 +93,16 @@ class Trained:
     output: NDArray[np.float32] | None = None
     stopped: bool = False
 
+    @property
+    def epochs(self) -> int:
+        """Looks that were made; a study counts them as epochs."""
+        return len(self.curve)
+
+    @property
+    def best_epoch(self) -> int:
+        """The look that counts, from 1."""
+        return int(np.argmax(np.equal(self.curve, self.value))) + 1
+
 
 def train(
     start: Backbone,
