@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from selfsight.cli import VERBS, main, parsed
+from selfsight.cli import main, parsed
 from selfsight.training.settings import Pretrain
+from selfsight.verbs import VERBS
 
 
 def pretraining(*words: str) -> Pretrain:

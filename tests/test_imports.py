@@ -14,7 +14,7 @@ import selfsight
 PACKAGE = Path(selfsight.__file__).parent
 
 LAYERS = [
-    {"cli", "__main__"},
+    {"cli", "__main__", "verbs"},
     {""},
     {"pipeline"},
     {"reporting", "tuning", "labelling", "index", "exporting", "estimators", "predicting"},
@@ -96,7 +96,7 @@ def test_no_module_is_a_drawer() -> None:
 
 
 def test_no_module_hides_a_verb() -> None:
-    from selfsight.cli import VERBS
+    from selfsight.verbs import VERBS
 
     verbs = {name.split()[0] for name in VERBS}
     assert not [path for path in PACKAGE.glob("*.py") if path.stem in verbs]

@@ -74,9 +74,9 @@ def run(settings: Any) -> int:
 
 
 if __name__ == "__main__":
-    from selfsight import cli
+    from selfsight.verbs import VERBS, Verb
 
-    cli.VERBS["toy"] = cli.Verb("", "", lambda: Toy, run)
+    VERBS["toy"] = Verb("", "", lambda: Toy, run)
     folder, how = sys.argv[1:]
     words = ["--folder", folder, "--how", how, "--workers", "2", "--trials", "8"]
     sys.exit(command(["toy", *words]))
