@@ -27,7 +27,8 @@ import numpy as np
 import torch
 
 from selfsight.data.imageset import ImageSet, Target, choose_target
-from selfsight.data.sources import open_images
+from selfsight.data.opening import checked, open_data
+from selfsight.data.settings import Data
 from selfsight.data.splits import few_labels
 from selfsight.evaluation.folds import groups_of
 from selfsight.evaluation.intervals import bootstrap_weights, interval
@@ -136,12 +137,14 @@ class Bench:
     def images(self, task: Task) -> ImageSet:
         key = (task.data, task.side, task.limit)
         if key not in self._images:
-            images = open_images(
-                self.data / task.data,
+            data = Data(
+                data=str(self.data / task.data),
                 target=task.target,
                 image_size=task.side,
                 limit=task.limit,
+                drop_leaks=True,  # xsdd has images that stand on both sides of its split
             )
+            images, _ = checked(open_data(data), data)
             if self.scale.held_out is not None:
                 sides = (images.rows(s)[: self.scale.held_out] for s in ("validation", "test"))
                 images = images.take(np.sort(np.concatenate([images.pool, *sides])))
