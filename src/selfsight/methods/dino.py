@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from selfsight.data.imageset import TargetSpec
 from selfsight.distributed import all_sum, world_size
@@ -48,18 +49,18 @@ def dino_loss(
     Returns:
         The loss, a 0-d tensor.
     """
-    pairs = len(teacher) * (len(student) - 1)
-    total: Tensor = _CrossEntropies.apply(  # type: ignore[no-untyped-call]
+    total: Tensor = _CrossEntropy.apply(  # type: ignore[no-untyped-call]
         len(student), student_temperature, teacher_temperature, centre, *student, *teacher
     )
-    return total / (student[0].shape[0] * pairs)
+    return total
 
 
-class _CrossEntropies(torch.autograd.Function):
-    """``sum_t sum_{s != t} H(P_t, P_s)`` over all rows, and its gradient ``P_s - P_t`` of each.
+class _CrossEntropy(torch.autograd.Function):
+    """The mean of ``H(P_t, P_s)`` over rows and pairs, and its gradient in the same pass.
 
-    A few rows at a time on a CPU, so that what is made of them stays in the cache: of ``(B, K)``
-    only the teacher's probabilities are kept for backward.
+    A few rows at a time on a CPU, so that what is made of them stays in the cache. The gradient
+    ``P_s - P_t`` is made of exponentials that the value needs as well: nothing else is kept, and
+    backward multiplies it by a number, where it stands.
     """
 
     @staticmethod
@@ -72,49 +73,44 @@ class _CrossEntropies(torch.autograd.Function):
         *logits: Tensor,
     ) -> Tensor:
         student, teacher = logits[:count], logits[count:]
-        inverse = 1.0 / student_temperature
-        targets = [torch.empty_like(taught) for taught in teacher]
-        sums = student[0].new_empty(count, len(student[0]), 1)
-        total = sums.new_zeros(())
+        inverse, sharpness = LOG2_E / student_temperature, LOG2_E / teacher_temperature
+        weight = 1.0 / (len(student[0]) * len(teacher) * (count - 1))
+        slope = weight / student_temperature
+        gradients = [torch.empty_like(said) if said.requires_grad else None for said in student]
+        total = student[0].new_zeros(())
         for rows in _slices(student[0]):
-            for target, given in zip(targets, teacher, strict=True):
-                made = torch.sub(given[rows], centre).div_(teacher_temperature)
-                torch.softmax(made, 1, out=target[rows])
-            for s, (said, meets, wanted) in enumerate(_meetings(student, targets, rows)):
-                top = said.amax(1, keepdim=True) * inverse
-                part = torch.add(top * -LOG2_E, said, alpha=inverse * LOG2_E).exp2_()
-                sums[s, rows] = part.sum(1, keepdim=True).log_() + top
-                spread = meets * sums[s, rows].sum()
-                along = torch.bmm(wanted[:, None], said[:, :, None]).sum()
-                total = total + spread - along * inverse
-        ctx.save_for_backward(sums, *targets, *student)
-        ctx.large, ctx.inverse = len(teacher), inverse
+            targets = []
+            for given in teacher:
+                made = torch.sub(given[rows], centre).mul_(sharpness)
+                made.sub_(made.amax(1, keepdim=True)).exp2_()
+                targets.append(made.mul_(-slope / made.sum(1, keepdim=True)))
+            together = sum(targets[1:], targets[0])
+            for s, (whole, gradient) in enumerate(zip(student, gradients, strict=True)):
+                said, own = whole[rows], s < len(targets)
+                meets, wanted = len(targets) - own, together - targets[s] if own else together
+                top = said.amax(1, keepdim=True)
+                room = None if gradient is None else gradient[rows]
+                spread = torch.add(top * -inverse, said, alpha=inverse, out=room).exp2_()
+                sums = spread.sum(1, keepdim=True)
+                logs = (sums.log2() + top * inverse).sum() * (meets * weight / LOG2_E)
+                total += logs + torch.dot(wanted.flatten(), said.flatten())
+                if room is not None:
+                    torch.addcmul(wanted, spread, meets * slope / sums, out=room)
+        ctx.gradients = gradients
         return total
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        sums, *tensors = ctx.saved_tensors
-        targets, student = tensors[: ctx.large], tensors[ctx.large :]
-        out = [torch.empty_like(said) for said in student]
-        scale = grad * ctx.inverse
-        for rows in _slices(student[0]):
-            for s, (said, meets, wanted) in enumerate(_meetings(student, targets, rows)):
-                shift = ((math.log(meets) if meets else -math.inf) - sums[s, rows]) * LOG2_E
-                made = torch.add(shift, said, alpha=ctx.inverse * LOG2_E, out=out[s][rows])
-                made.exp2_()
-                made.sub_(wanted).mul_(scale)
-        return None, None, None, None, *out, *(None for _ in targets)
-
-
-def _meetings(
-    student: Sequence[Tensor], targets: Sequence[Tensor], rows: slice
-) -> Iterator[tuple[Tensor, int, Tensor]]:
-    """Of each student view: its logits, how many teacher views it meets, and their sum."""
-    taught = [target[rows] for target in targets]
-    together = sum(taught[1:], taught[0])
-    for s, said in enumerate(student):
-        own = s < len(taught)
-        yield said[rows], len(taught) - own, together - taught[s] if own else together
+        gradients, ctx.gradients = ctx.gradients, None
+        if gradients is None:
+            raise RuntimeError(
+                "dino_loss gives its gradient away at the first backward; for a second one compute "
+                "the loss again."
+            )
+        slopes = [None if made is None else made.mul_(grad) for made in gradients]
+        others = len(ctx.needs_input_grad) - 4 - len(slopes)
+        return (None,) * 4 + (*slopes, *(None,) * others)
 
 
 def _slices(logits: Tensor) -> list[slice]:
