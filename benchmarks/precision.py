@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.stats import t as student_t
 from torch import Tensor, nn
 
 from selfsight.data.imageset import ImageSet, choose_target
@@ -37,8 +38,6 @@ from selfsight.views.apply import whole_frame
 
 PRECISIONS = ("fp32", "bf16 backbone", "all bf16")
 MARGIN = 1.0
-T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 8: 2.365, 10: 2.262}
-"""Student's t at 97.5 % for that many pairs."""
 
 
 class AllBf16(nn.Module):
@@ -77,6 +76,7 @@ def settings(args: argparse.Namespace, precision: str, seed: int, out: Path) -> 
             "seed": seed,
             "epochs": args.epochs,
             "backbone": args.backbone,
+            "network.depths": tuple(args.depths) if args.depths else None,
             "batch_size": args.batch_size,
             "precision": "fp32" if precision == "fp32" else "bf16",
             "monitor_images": 0,
@@ -126,7 +126,7 @@ def interval(differences: list[float]) -> tuple[float, float, float]:
     if len(differences) < 2:
         return mean, -math.inf, math.inf
     spread = statistics.stdev(differences) / math.sqrt(len(differences))
-    half = T_95.get(len(differences), 2.2) * spread
+    half = float(student_t.ppf(0.975, len(differences) - 1)) * spread
     return mean, mean - half, mean + half
 
 
@@ -154,16 +154,18 @@ def main() -> None:
     parser.add_argument("--out", default="runs/precision")
     parser.add_argument("--method", choices=list(METHODS), default="simclr")
     parser.add_argument("--backbone", default="resnet20")
+    parser.add_argument("--depths", type=int, nargs="+", help="blocks of each stage")
     parser.add_argument("--images", type=int, default=5000, help="train, validation and test")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
     args = parser.parse_args()
     images = open_images(args.data, limit=args.images)
     path = Path(args.out) / "precision.json"
     found: dict[str, dict[str, float]] = json.loads(path.read_text()) if path.is_file() else {}
     for seed in args.seeds:
-        for precision in PRECISIONS:
+        for precision in args.precisions:
             name = f"{precision}-{seed}"
             if name in found:
                 continue

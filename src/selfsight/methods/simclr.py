@@ -53,6 +53,21 @@ def _blocks(rows: int) -> list[tuple[int, int]]:
     return [(first, min(first + BLOCK, rows)) for first in range(0, rows, BLOCK)]
 
 
+def _triangle(rows: int) -> list[tuple[int, int, int, int]]:
+    """Rows and columns of the blocks on and above the diagonal of a square matrix.
+
+    A block on the diagonal is symmetric itself: it is cut in four, and one of them is left out.
+    """
+    blocks, tiles = _blocks(rows), []
+    for i, (a, b) in enumerate(blocks):
+        half = (a + b) // 2
+        if a < half:
+            tiles += [(a, half, a, half), (a, half, half, b)]
+        tiles.append((half, b, half, b))
+        tiles += [(a, b, c, d) for c, d in blocks[i + 1 :]]
+    return tiles
+
+
 class _Spread(torch.autograd.Function):
     """``sum_i log sum_{k != i} exp(s_ik / t)`` over the upper triangle of blocks.
 
@@ -65,12 +80,11 @@ class _Spread(torch.autograd.Function):
         sums = z.new_zeros(z.shape[0])
         scaled = z * (LOG2_E / temperature)
         room = _rooms(z, 1)[0]
-        for i, (a, b) in enumerate(_blocks(z.shape[0])):
-            for c, d in _blocks(z.shape[0])[i:]:
-                block = _exponentials(scaled[a:b], z[c:d], room, diagonal=a == c)
-                sums[a:b] += block.sum(1)
-                if a != c:
-                    sums[c:d] += block.sum(0)
+        for a, b, c, d in _triangle(z.shape[0]):
+            block = _exponentials(scaled[a:b], z[c:d], room, diagonal=a == c)
+            sums[a:b] += block.sum(1)
+            if a != c:
+                sums[c:d] += block.sum(0)
         ctx.save_for_backward(z, sums)
         ctx.temperature = temperature
         return sums.log().sum()
@@ -82,14 +96,13 @@ class _Spread(torch.autograd.Function):
         scaled = z * (LOG2_E / ctx.temperature)
         out = torch.zeros_like(z)
         room, factors = _rooms(z, 2)
-        for i, (a, b) in enumerate(_blocks(z.shape[0])):
-            for c, d in _blocks(z.shape[0])[i:]:
-                block = _exponentials(scaled[a:b], z[c:d], room, diagonal=a == c)
-                factor = _corner(factors, b - a, d - c)
-                block.mul_(torch.add(scale[a:b, None], scale[None, c:d], out=factor))
-                out[a:b] += times_transposed(block, z[c:d].T)
-                if a != c:
-                    out[c:d] += times_transposed(z[a:b].T, block.T).T
+        for a, b, c, d in _triangle(z.shape[0]):
+            block = _exponentials(scaled[a:b], z[c:d], room, diagonal=a == c)
+            factor = _corner(factors, b - a, d - c)
+            block.mul_(torch.add(scale[a:b, None], scale[None, c:d], out=factor))
+            out[a:b] += times_transposed(block, z[c:d].T)
+            if a != c:
+                out[c:d] += block.T @ z[a:b]
         return out, None
 
 
