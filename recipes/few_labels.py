@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,8 @@ class Scale:
     suggest_draws: int
     fixmatch_epochs: int
     fixmatch_draws: int
+    longer: tuple[int | None, int] | None = None
+    """Images and epochs of a second run that suggests, of the whole network; None: no such run."""
     held_out: int | None = None
     """Test and validation images at most; None: all, as any number that is reported must have."""
 
@@ -100,6 +102,7 @@ SCALES = {
         suggest_draws=10,
         fixmatch_epochs=3,
         fixmatch_draws=3,
+        longer=(10_000, 20),
     ),
     "gpu": Scale(
         (
@@ -239,7 +242,19 @@ def joined(bench: Bench) -> Iterator[str]:
 
 def suggest(bench: Bench) -> Iterator[str]:
     """Rows of a linear probe on suggested and on random images, CIFAR-10."""
-    task = next(t for t in bench.scale.tasks if t.data == "cifar10")
+    plain = next(t for t in bench.scale.tasks if t.data == "cifar10")
+    yield from suggested(bench, plain, "", f"{plain.data} plain", {})
+    if bench.scale.longer is not None:
+        limit, epochs = bench.scale.longer
+        longer = replace(plain, limit=limit, epochs=epochs)
+        whole = {"network.widths": None, "network.depths": None, "batch_size": 256}
+        yield from suggested(bench, longer, ", longer run", f"{plain.data} longer", whole)
+
+
+def suggested(
+    bench: Bench, task: Task, which: str, run_name: str, changes: dict[str, Any]
+) -> Iterator[str]:
+    """The rows of one run; ``which`` is what the table calls it."""
     images = bench.images(task)
     target = target_of(images, task)
     pool = images.rows("train")
@@ -247,30 +262,32 @@ def suggest(bench: Bench) -> Iterator[str]:
     for count in (40, 100):
         for draw in range(bench.scale.suggest_draws):
             for arm in ("random", "typical", "coverage"):
-                path = bench.row(f"suggest {count} labels {arm} {draw}")
+                path = bench.row(f"suggest {count} labels{which} {arm} {draw}")
                 if path.is_file():
                     continue
                 if found is None:
-                    run = bench.train(task, f"{task.data} plain", "simclr")
+                    run = bench.train(task, run_name, "simclr", **changes)
                     found = bench.represented(run, images, images.rows("train", "test"))
-                picker = choosing.Picker(
-                    choosing.unit_vectors(found.at(pool)),
-                    np.zeros(len(pool), np.bool_),
-                    np.arange(len(pool)),
-                )
-                if arm == "random":
-                    choosing.at_random(picker, count, seed=draw)
-                elif arm == "typical":
-                    choosing.typical(picker, count, seed=draw)
-                else:
-                    first = int(np.random.default_rng(draw).integers(len(pool)))
-                    picker.pick(first)
-                    choosing.k_centre(picker, count - 1)
-                labelled = np.sort(pool[np.array(picker.chosen)])
+                labelled = np.sort(pool[picked(found.at(pool), arm, count, draw)])
                 scores = probed(found, images, target, labelled, draw)
-                name = f"cifar10, {count} labels"
+                name = f"cifar10, {count} labels{which}"
                 bench.keep(path, task, task=name, arm=arm, draw=draw, scores=scores)
                 yield f"{name}, {arm}, draw {draw}: {scores[0]:.4f}"
+
+
+def picked(representations: torch.Tensor, arm: str, count: int, draw: int) -> list[int]:
+    """Rows that an arm picks for labelling."""
+    rows = len(representations)
+    unit = choosing.unit_vectors(representations)
+    picker = choosing.Picker(unit, np.zeros(rows, np.bool_), np.arange(rows))
+    if arm == "random":
+        choosing.at_random(picker, count, seed=draw)
+    elif arm == "typical":
+        choosing.typical(picker, count, seed=draw)
+    else:
+        picker.pick(int(np.random.default_rng(draw).integers(rows)))
+        choosing.k_centre(picker, count - 1)
+    return picker.chosen
 
 
 def fixmatch(bench: Bench) -> Iterator[str]:
