@@ -25,6 +25,7 @@ from selfsight.methods import METHODS  # noqa: E402
 from selfsight.networks.backbones import build_backbone, choose_backbone  # noqa: E402
 from selfsight.networks.specs import Network  # noqa: E402
 from selfsight.training.optimizers import build_optimizer, set_schedule  # noqa: E402
+from selfsight.training.pages import keep_freed_pages  # noqa: E402
 from selfsight.training.plan import prepare  # noqa: E402
 from selfsight.training.pretrain import build  # noqa: E402
 from selfsight.training.settings import Pretrain  # noqa: E402
@@ -54,6 +55,7 @@ class OurStep:
     ) -> None:
         kind = METHODS[method]
         asked = {"method": kind.Settings(), "optimizer": kind.optimizer, "data": images.name}
+        keep_freed_pages()  # as `train` does; the peer in the same process has it too
         plan = prepare(Pretrain(**(asked | settings)), images)  # type: ignore[arg-type]
         self.plan, self.settings = plan, plan.settings
         self.method = build(plan).to(plan.device)

@@ -65,7 +65,8 @@ class Scale:
     batch_size: int
     draws: int
     suggest_draws: int
-    fixmatch_epochs: int
+    fixmatch: tuple[tuple[Task, int], ...]
+    """Where FixMatch is tried, and its epochs after the run."""
     fixmatch_draws: int
     longer: tuple[int | None, int] | None = None
     """Images and epochs of a second run that suggests, of the whole network; None: no such run."""
@@ -73,6 +74,8 @@ class Scale:
     """Test and validation images at most; None: all, as any number that is reported must have."""
 
 
+CIFAR = Task("cifar10", "cifar10", "label", 1.0, 32, 6000, 10)
+DIGITS = Task("digits", "digits", "digit", 1.0, 8, None, 60)
 SMALL = {"backbone": "resnet20", "network.widths": (16, 32, 64), "network.depths": (1, 1, 1)}
 SCALES = {
     "smoke": Scale(
@@ -85,7 +88,7 @@ SCALES = {
         batch_size=64,
         draws=2,
         suggest_draws=2,
-        fixmatch_epochs=1,
+        fixmatch=((replace(CIFAR, limit=300, epochs=1), 1), (replace(DIGITS, epochs=1), 1)),
         fixmatch_draws=2,
         held_out=200,
     ),
@@ -100,7 +103,7 @@ SCALES = {
         batch_size=128,
         draws=3,
         suggest_draws=10,
-        fixmatch_epochs=3,
+        fixmatch=((CIFAR, 3), (DIGITS, 20)),
         fixmatch_draws=3,
         longer=(10_000, 20),
     ),
@@ -115,7 +118,7 @@ SCALES = {
         batch_size=256,
         draws=5,
         suggest_draws=10,
-        fixmatch_epochs=100,
+        fixmatch=((replace(CIFAR, limit=None, epochs=100), 100), (DIGITS, 60)),
         fixmatch_draws=3,
     ),
 }
@@ -141,7 +144,7 @@ class Bench:
         key = (task.data, task.side, task.limit)
         if key not in self._images:
             data = Data(
-                data=str(self.data / task.data),
+                data=self.source(task),
                 target=task.target,
                 image_size=task.side,
                 limit=task.limit,
@@ -154,6 +157,9 @@ class Bench:
             self._images = {key: images}
         return self._images[key]
 
+    def source(self, task: Task) -> str:
+        return task.data if task.data == "digits" else str(self.data / task.data)
+
     def row(self, name: str) -> Path:
         return self.out / "rows" / f"{plain(name)}.json"
 
@@ -164,7 +170,7 @@ class Bench:
 
     def train(self, task: Task, name: str, method: str, **changes: Any) -> Run:
         """A run in its own folder; the same call resumes it, or takes it as it is."""
-        base = Pretrain.model_validate({"method": method, "data": str(self.data / task.data)})
+        base = Pretrain.model_validate({"method": method, "data": self.source(task)})
         settings = base.updated(
             {
                 "target": task.target,
@@ -291,30 +297,31 @@ def picked(representations: torch.Tensor, arm: str, count: int, draw: int) -> li
 
 
 def fixmatch(bench: Bench) -> Iterator[str]:
-    """Rows of FixMatch from the run and from scratch, after equally many steps in all."""
-    task = next(t for t in bench.scale.tasks if t.data == "cifar10")
-    for count in (40, 250):
-        for seed in range(bench.scale.fixmatch_draws):
-            for arm in ("from scratch", "from the run"):
-                path = bench.row(f"fixmatch {count} labels {arm} {seed}")
-                if path.is_file():
-                    continue
-                fraction = count / len(bench.images(task).rows("train"))
-                changes: dict[str, Any] = {
-                    "supervision.label_fraction": fraction,
-                    "supervision.label_seed": seed,
-                    "epochs": bench.scale.fixmatch_epochs,
-                }
-                if arm == "from scratch":
-                    changes["epochs"] += task.epochs
-                else:
-                    plain = bench.train(task, f"{task.data} plain", "simclr")
-                    changes["init"] = str(plain.folder.path)
-                run = bench.train(task, f"fixmatch {count} {arm} {seed}", "fixmatch", **changes)
-                scores = bench.measure(run, task, fraction, seed)
-                name = f"cifar10, {count} labels"
-                bench.keep(path, task, task=name, arm=arm, draw=seed, scores=scores)
-                yield f"fixmatch, {name}, {arm}, draw {seed}: {scores[0]:.4f}"
+    """Rows of FixMatch from the run and from scratch, after equally many epochs in all."""
+    for task, epochs in bench.scale.fixmatch:
+        for count in (40, 250):
+            for seed in range(bench.scale.fixmatch_draws):
+                for arm in ("from scratch", "from the run"):
+                    path = bench.row(f"fixmatch {task.name} {count} labels {arm} {seed}")
+                    if path.is_file():
+                        continue
+                    fraction = count / len(bench.images(task).rows("train"))
+                    changes: dict[str, Any] = {
+                        "supervision.label_fraction": fraction,
+                        "supervision.label_seed": seed,
+                        "epochs": epochs,
+                    }
+                    if arm == "from scratch":
+                        changes["epochs"] += task.epochs
+                    else:
+                        plain = bench.train(task, f"{task.data} plain", "simclr")
+                        changes["init"] = str(plain.folder.path)
+                    name = f"fixmatch {task.data} {count} {arm} {seed}"
+                    run = bench.train(task, name, "fixmatch", **changes)
+                    scores = bench.measure(run, task, fraction, seed)
+                    said = f"{task.name}, {count} labels"
+                    bench.keep(path, task, task=said, arm=arm, draw=seed, scores=scores)
+                    yield f"fixmatch, {said}, {arm}, draw {seed}: {scores[0]:.4f}"
 
 
 PARTS = {"joined": joined, "suggest": suggest, "fixmatch": fixmatch}

@@ -18,6 +18,7 @@ from selfsight.evaluation.labelled import FineTuning, Labelled
 from selfsight.networks.backbones import Backbone
 from selfsight.networks.labels import known_entries, mean_over_known, target_losses
 from selfsight.training.optimizers import parameter_groups
+from selfsight.training.pages import keep_freed_pages
 from selfsight.training.stopping import StoppingRule
 from selfsight.views.apply import make_views, whole_frame
 
@@ -53,6 +54,7 @@ def train_on(
     """
     from selfsight.training.device import fast_bf16
 
+    keep_freed_pages()
     backbone, head = copy.deepcopy(start), copy.deepcopy(first_head)
     backbone.to(labelled.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     backbone.bf16 = fast_bf16(labelled.device)

@@ -26,6 +26,7 @@ from selfsight.training.checkpoints import AtomicIO, Checkpoints
 from selfsight.training.metrics import Bar, Metrics
 from selfsight.training.module import MethodModule
 from selfsight.training.monitor import Monitor
+from selfsight.training.pages import keep_freed_pages
 from selfsight.training.plan import Plan, prepare
 from selfsight.training.record import write_environment, write_samples, write_splits
 from selfsight.training.run import Run, load_run
@@ -123,6 +124,7 @@ def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int
         The trained method, and how many images this process chain has seen in this call.
     """
     settings, folder = plan.settings, plan.folder
+    keep_freed_pages()
     method = build(plan)
     targets = _targets(plan)
     loader = Loader(

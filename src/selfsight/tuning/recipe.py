@@ -35,6 +35,7 @@ from selfsight.networks.backbones import Backbone
 from selfsight.networks.labels import known_entries, mean_over_known, target_losses
 from selfsight.settings import Settings
 from selfsight.training.device import fast_bf16
+from selfsight.training.pages import keep_freed_pages
 from selfsight.training.stopping import StoppingRule
 from selfsight.tuning.fitting import DivergedError
 from selfsight.views.apply import make_views
@@ -149,6 +150,7 @@ def _train(
     look: Callable[[int, float], None] | None,
     stop_at: int | None,
 ) -> Trained:
+    keep_freed_pages()
     inside, outside = np.flatnonzero(~held), np.flatnonzero(held)
     groups = groups_of(labelled.images.groups, labelled.rows)
     backbone, head = copy.deepcopy(start), first_head(features, labelled, inside, groups)

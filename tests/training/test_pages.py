@@ -1,0 +1,51 @@
+"""A step's freed pages are there for the next one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from selfsight.training.pages import keep_freed_pages
+
+PROGRAM = """
+import resource, sys
+import torch
+from selfsight.training.pages import keep_freed_pages
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+def step():  # what is freed between two blocks that stay
+    kept = [torch.ones(1_500_000) for _ in range(8)]
+    return sum(float(x[0]) for x in kept)
+
+for told in (False, True):
+    if told and not keep_freed_pages():
+        sys.exit("not told")
+    for _ in range(3):
+        step()
+    before = faults()
+    for _ in range(5):
+        step()
+    print(faults() - before)
+"""
+
+
+def test_steps_fault_no_more() -> None:
+    """In a process of its own: the allocator belongs to all of it."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("glibc")
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
+    if done.stderr.strip() == "not told":
+        pytest.skip("another C library")
+    assert done.returncode == 0, done.stderr
+    without, told = map(int, done.stdout.split())
+    assert told < 200
+    assert without > 10 * max(told, 1)
+
+
+def test_elsewhere_it_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not keep_freed_pages()
