@@ -267,7 +267,7 @@ def suggested(
     found: Representations | None = None
     for count in (40, 100):
         for draw in range(bench.scale.suggest_draws):
-            for arm in ("random", "typical", "coverage"):
+            for arm in ("random", "representative", "typical", "coverage"):
                 path = bench.row(f"suggest {count} labels{which} {arm} {draw}")
                 if path.is_file():
                     continue
@@ -288,6 +288,8 @@ def picked(representations: torch.Tensor, arm: str, count: int, draw: int) -> li
     picker = choosing.Picker(unit, np.zeros(rows, np.bool_), np.arange(rows))
     if arm == "random":
         choosing.at_random(picker, count, seed=draw)
+    elif arm == "representative":
+        choosing.representative(picker, count, seed=draw)
     elif arm == "typical":
         choosing.typical(picker, count, seed=draw)
     else:

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from selfsight.labelling import choosing
 from selfsight.labelling.choosing import (
     Picker,
     at_random,
     k_centre,
     margin,
+    representative,
     typical,
     typicality,
     uncertain,
@@ -66,6 +68,34 @@ def test_typicality_is_the_written_out_one() -> None:
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-6)
 
 
+def test_representative_is_the_greedy_choice() -> None:
+    """Each pick raises the sum of the cosines to the nearest pick most, as written out."""
+    unit, which = blobs([200, 100, 50, 400, 30])
+    labelled = int(np.flatnonzero(which == 3)[0])
+    picker = picker_of(unit, [labelled], near=1.0)
+    reasons = representative(picker, 8, seed=0)
+    assert set(which[picker.chosen[:4]]) == {0, 1, 2, 4}  # 3 has a labelled one
+    assert picker.chosen[0] in np.flatnonzero(which == 0)  # the largest that has none
+    share = (unit @ unit[picker.chosen[0]] > unit @ unit[labelled]).float().mean()
+    assert reasons[0] == f"stands for {share:.1%} of the images"
+    cosines = unit.double() @ unit.double().T
+    for step, row in enumerate(picker.chosen):
+        before = cosines[:, [labelled, *picker.chosen[:step]]].amax(1)
+        gains = (cosines - before[:, None]).clamp_min(0.0).sum(0)
+        assert float(gains[row]) == pytest.approx(float(gains.max()), rel=1e-5)
+
+
+def test_representative_draws_more_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a full group takes all candidates away, others are drawn."""
+    monkeypatch.setattr(choosing, "CANDIDATES", 5)
+    monkeypatch.setattr(choosing, "SHORTLIST", 1)
+    unit, _ = blobs([60, 60])
+    groups = np.minimum(np.arange(120), 20)  # a hundred rows are of one group
+    picker = picker_of(unit, near=1.0, groups=groups, per_group=1)
+    assert len(representative(picker, 21, seed=0)) == 21
+    assert sorted(groups[picker.chosen]) == list(range(21))
+
+
 def test_k_centre_covers() -> None:
     """Greedy k-centre is within twice the best radius: here, one row of each far cluster."""
     unit, which = blobs([200, 100, 50, 400, 30])
@@ -91,13 +121,15 @@ def test_margin() -> None:
     assert margin(p, several=True).tolist() == pytest.approx([2 / 3, 0.4 / 3])
 
 
-@pytest.mark.parametrize("how", ["typical", "k_centre", "uncertain", "random"])
+@pytest.mark.parametrize("how", ["representative", "typical", "k_centre", "uncertain", "random"])
 def test_no_duplicates_and_not_too_many_of_a_group(how: str) -> None:
     unit, _ = blobs([40, 40, 40])
     unit = torch.cat([unit, unit, unit])  # everything three times
     groups = np.arange(360) % 6
     picker = picker_of(unit, [0, 41], near=0.999, groups=groups, per_group=3)
-    if how == "typical":
+    if how == "representative":
+        reasons = representative(picker, 30, seed=0)
+    elif how == "typical":
         reasons = typical(picker, 30, seed=0)
     elif how == "k_centre":
         reasons = k_centre(picker, 30)
@@ -116,6 +148,7 @@ def test_no_duplicates_and_not_too_many_of_a_group(how: str) -> None:
 def test_fifty_thousand_images_in_half_a_minute() -> None:
     generator = torch.Generator().manual_seed(0)
     unit = unit_vectors(torch.randn(50_000, 512, generator=generator).relu())
-    began = time.monotonic()
-    typical(picker_of(unit), 50, seed=0)
-    assert time.monotonic() - began < 30
+    for pick in (typical, representative):
+        began = time.monotonic()
+        pick(picker_of(unit), 50, seed=0)
+        assert time.monotonic() - began < 30

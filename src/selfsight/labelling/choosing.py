@@ -24,6 +24,8 @@ CLUSTERED = 128
 """Principal components that are clustered where there are more features."""
 SHORTLIST = 10
 """Uncertain rows, times what is wanted, among which coverage decides."""
+CANDIDATES, REFERENCES = 2000, 10_000
+"""Rows among which `representative` chooses, and rows that they stand for: a draw of each."""
 
 
 def unit_vectors(representations: Tensor) -> Tensor:
@@ -151,6 +153,44 @@ def kmeans(unit: Tensor, clusters: int, seed: int) -> NDArray[np.int64]:
         warnings.filterwarnings("ignore", ".*distinct clusters.*")
         found: NDArray[np.int64] = model.fit_predict(x.numpy()).astype(np.int64)
     return found
+
+
+def representative(picker: Picker, count: int, *, seed: int) -> list[str]:
+    """Greedy facility location (Wei, Iyer and Bilmes, ICML 2015, eq. 1): rows that stand for all.
+
+    Maximises ``sum_i max_{j in S} cos(i, j)`` over the picked and labelled rows S. A row's gain
+    only falls while S grows, so that most need no second look (Minoux, 1978).
+
+    Args:
+        picker: picks.
+        count: rows wanted.
+        seed: of the draws of candidates and references from large sets.
+
+    Returns:
+        A reason for each row that was picked.
+    """
+    unit = picker.unit
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(unit)))
+    references = unit[order[:REFERENCES]]
+    best = torch.full((len(references),), -1.0)
+    for block in torch.split(unit[picker.labelled], 1024) if picker.labelled.any() else ():
+        best = torch.maximum(best, (references @ block.T).amax(1))
+    reasons: list[str] = []
+    while len(reasons) < count and picker.left():
+        candidates = order[picker.allowed[order]][: max(CANDIDATES, SHORTLIST * count)]
+        cosines = unit[candidates] @ references.T
+        gains = (cosines - best).clamp_min_(0.0).sum(1)
+        while len(reasons) < count and bool((here := picker.allowed[candidates]).any()):
+            gains.masked_fill_(~here, -1.0)
+            looked_at = torch.zeros_like(here)
+            while not looked_at[top := int(gains.argmax())]:
+                gains[top] = (cosines[top] - best).clamp_min(0.0).sum()
+                looked_at[top] = True
+            nearest = int((cosines[top] > best).sum()) / len(references)
+            best = torch.maximum(best, cosines[top])
+            picker.pick(int(candidates[top]))
+            reasons.append(f"stands for {nearest:.1%} of the images")
+    return reasons
 
 
 def k_centre(picker: Picker, count: int) -> list[str]:

@@ -28,7 +28,8 @@ from selfsight.training.device import choose_device
 from selfsight.training.run import Run, load_run
 
 FEW = 10
-"""Labels a class below which typical images help more than uncertain ones (arXiv:2202.02794)."""
+"""Labels a class below which images that stand for others help more than uncertain ones
+(arXiv:2202.02794)."""
 
 
 class Suggest(Settings):
@@ -42,9 +43,9 @@ class Suggest(Settings):
     """How many images to suggest."""
     out: str = "suggestions"
     """Folder for labels.csv, sheet.png and index.html."""
-    by: Literal["auto", "typical", "coverage", "uncertainty", "random"] = "auto"
-    """typical: TypiClust; coverage: k-centre; auto: typical, and uncertainty from ten labels a
-    class on."""
+    by: Literal["auto", "representative", "typical", "coverage", "uncertainty", "random"] = "auto"
+    """representative: facility location; typical: TypiClust; coverage: k-centre; auto:
+    representative, and uncertainty from ten labels a class on."""
     target: str | None = None
     """The target to label; by default the run's, or the only one."""
     labels: str | None = None
@@ -57,7 +58,7 @@ class Suggest(Settings):
     near: Annotated[float, Field(gt=0.0, le=1.0)] = 0.95
     """Cosine of two representations above which their images are near-duplicates."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the clusters."""
+    """Seed of clusters and draws."""
     device: str = "auto"
     """auto, cpu, or cuda."""
     allow_code: bool = False
@@ -119,12 +120,15 @@ def suggest(settings: Suggest, images: ImageSet | None = None) -> Suggestions:
     )
     by = settings.by
     if by == "auto":
-        by = "uncertainty" if target and labelled.sum() >= FEW * _outputs(target) else "typical"
+        many = target is not None and labelled.sum() >= FEW * _outputs(target)
+        by = "uncertainty" if many else "representative"
     if by == "uncertainty" and (target is None or target.kind in ("number", "identity")):
         raise ValueError("by uncertainty: it needs a target of classes or of several labels.")
     if by == "uncertainty" and not labelled.any():
         raise ValueError("by uncertainty: there is no label yet; leave --by out.")
-    if by == "typical":
+    if by == "representative":
+        reasons = choosing.representative(picker, settings.count, seed=settings.seed)
+    elif by == "typical":
         reasons = choosing.typical(picker, settings.count, seed=settings.seed)
     elif by == "coverage":
         reasons = choosing.k_centre(picker, settings.count)
