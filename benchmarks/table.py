@@ -4,7 +4,8 @@
     .venv-bench/bin/python benchmarks/table.py --only losses views
     .venv-bench/bin/python benchmarks/table.py --only none    # writes the table of what there is
 
-Each part is a single command as well: `benchmarks/losses.py`, `views.py`, `step.py`, `probes.py`.
+Each part is a single command as well: `benchmarks/losses.py`, `views.py`, `step.py`, `probes.py`,
+`auto.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from measuring import HEAD, RESULTS, Line
 
 HERE = Path(__file__).parent
-PARTS = ("losses", "views", "probes", "step")
+PARTS = ("losses", "views", "probes", "step", "auto")
 
 
 def section(name: str) -> str:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from selfsight.data.imageset import TargetSpec
 from selfsight.distributed import gather
@@ -22,6 +23,8 @@ from selfsight.views.settings import View
 LOG2_E = 1.0 / math.log(2.0)
 BLOCK = 512
 """Rows of one block of the similarity matrix: 1 MB in fp32, which stays in a core's cache."""
+STRIP = 128
+"""Rows of a block whose factors are made at once."""
 
 
 @full_precision
@@ -40,13 +43,14 @@ def nt_xent_loss(first: Tensor, second: Tensor, temperature: float = 0.5) -> Ten
     Returns:
         The loss, a 0-d tensor.
     """
+    # Cosines are bounded, so exp(s / t) needs no shift down to 0.05: it is at most 5e8.
+    if temperature >= 0.05:
+        loss: Tensor = _NTXent.apply(first, second, temperature)  # type: ignore[no-untyped-call]
+        return loss
     z = F.normalize(torch.cat([first, second]), dim=1)
     a, b = z.chunk(2)
-    positive = (a * b).sum() * (2.0 / temperature)
-    # Cosines are bounded, so exp(s / t) needs no shift down to 0.05: it is at most 5e8.
-    spread = _Spread if temperature >= 0.05 else _RowSpread
-    total: Tensor = spread.apply(z, temperature)  # type: ignore[no-untyped-call]
-    return (total - positive) / z.shape[0]
+    total: Tensor = _RowSpread.apply(z, temperature)  # type: ignore[no-untyped-call]
+    return (total - (a * b).sum() * (2.0 / temperature)) / z.shape[0]
 
 
 def _blocks(rows: int) -> list[tuple[int, int]]:
@@ -68,62 +72,80 @@ def _triangle(rows: int) -> list[tuple[int, int, int, int]]:
     return tiles
 
 
-class _Spread(torch.autograd.Function):
-    """``sum_i log sum_{k != i} exp(s_ik / t)`` over the upper triangle of blocks.
+class _NTXent(torch.autograd.Function):
+    """The loss over the upper triangle of blocks, from embeddings of any length.
 
-    One block is all the memory that is taken, and it is taken once: fresh pages for each block
-    would cost as much as the exponentials in it.
+    One block is all the memory that is taken beyond the unit vectors and their gradient, and it is
+    taken once: fresh pages for each block would cost as much as the exponentials in it.
     """
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, temperature: float) -> Tensor:
-        sums = z.new_zeros(z.shape[0])
-        scaled = z * (LOG2_E / temperature)
-        room = _rooms(z, 1)[0]
-        for a, b, c, d in _triangle(z.shape[0]):
-            block = _exponentials(scaled[a:b], z[c:d], room, diagonal=a == c)
+    def forward(ctx: Any, first: Tensor, second: Tensor, temperature: float) -> Tensor:
+        z = torch.cat([first, second])
+        lengths = torch.linalg.vector_norm(z, dim=1, keepdim=True).clamp_min_(1e-12)
+        z.div_(lengths)
+        sums, sharpness = z.new_zeros(len(z)), LOG2_E / temperature
+        room = _room(z, BLOCK)
+        for a, b, c, d in _triangle(len(z)):
+            block = _exponentials(z[a:b], z[c:d], sharpness, room, diagonal=a == c)
             sums[a:b] += block.sum(1)
             if a != c:
                 sums[c:d] += block.sum(0)
-        ctx.save_for_backward(z, sums)
+        ctx.save_for_backward(z, lengths, sums)
         ctx.temperature = temperature
-        return sums.log().sum()
+        positive = torch.dot(*(half.flatten() for half in z.chunk(2)))
+        return (sums.log().sum() - positive * (2.0 / temperature)) / len(z)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        z, sums = ctx.saved_tensors
-        scale = grad / (sums * ctx.temperature)
-        scaled = z * (LOG2_E / ctx.temperature)
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        z, lengths, sums = ctx.saved_tensors
+        grad = grad / (len(z) * ctx.temperature)
+        scale, sharpness = grad / sums, LOG2_E / ctx.temperature
         out = torch.zeros_like(z)
-        room, factors = _rooms(z, 2)
-        for a, b, c, d in _triangle(z.shape[0]):
-            block = _exponentials(scaled[a:b], z[c:d], room, diagonal=a == c)
-            factor = _corner(factors, b - a, d - c)
-            block.mul_(torch.add(scale[a:b, None], scale[None, c:d], out=factor))
+        room, factors = _room(z, BLOCK), _room(z, STRIP)
+        for a, b, c, d in _triangle(len(z)):
+            block = _exponentials(z[a:b], z[c:d], sharpness, room, diagonal=a == c)
+            for rows, part in zip(
+                torch.split(scale[a:b], STRIP), torch.split(block, STRIP), strict=True
+            ):
+                factor = _corner(factors, *part.shape)
+                part.mul_(torch.add(rows[:, None], scale[None, c:d], out=factor))
             out[a:b] += times_transposed(block, z[c:d].T)
             if a != c:
                 out[c:d] += block.T @ z[a:b]
-        return out, None
+        (first, second), (to_first, to_second) = z.chunk(2), out.chunk(2)
+        to_first.addcmul_(second, -2.0 * grad)
+        to_second.addcmul_(first, -2.0 * grad)
+        # What lies along a unit vector does not turn it.
+        out.addcmul_(z, -torch.bmm(out[:, None], z[:, :, None])[:, 0]).div_(lengths)
+        return to_first, to_second, None
 
 
-def _rooms(z: Tensor, count: int) -> list[Tensor | None]:
-    """Memory for so many blocks; a compiler finds its own."""
+def _room(z: Tensor, rows: int) -> Tensor | None:
+    """Memory for so many rows of a block; a compiler finds its own."""
     if torch.compiler.is_compiling():
-        return [None] * count
-    return list(z.new_empty(count, min(BLOCK, len(z)) ** 2).unbind())
+        return None
+    return z.new_empty(min(rows, len(z)) * min(BLOCK, len(z)))
 
 
 def _corner(room: Tensor | None, rows: int, columns: int) -> Tensor | None:
     return None if room is None else room[: rows * columns].view(rows, columns)
 
 
-def _exponentials(rows: Tensor, columns: Tensor, room: Tensor | None, *, diagonal: bool) -> Tensor:
-    """``2 ** (rows columns')`` in ``room``, its diagonal 0 where rows and columns are one.
+def _exponentials(
+    rows: Tensor, columns: Tensor, sharpness: float, room: Tensor | None, *, diagonal: bool
+) -> Tensor:
+    """``2 ** (sharpness rows columns')`` in ``room``, its diagonal 0 where both are one.
 
     `torch.exp` takes three times as long on a CPU without Intel's vector mathematics.
     """
     out = _corner(room, len(rows), len(columns))
-    block = torch.mm(rows, columns.T, out=out).exp2_()
+    if out is None:
+        block = (rows @ columns.T).mul_(sharpness)
+    else:
+        block = torch.addmm(out, rows, columns.T, beta=0.0, alpha=sharpness, out=out)
+    block.exp2_()
     return block.fill_diagonal_(0.0) if diagonal else block
 
 
