@@ -157,12 +157,20 @@ def _read(path: str) -> str:
 
 
 def keep(name: str, lines: list[Line]) -> None:
-    """Prints the table and keeps it, with the machine, for `benchmarks/all.py`."""
+    """Prints the table and keeps it, with the machine, for `benchmarks/table.py`.
+
+    Lines that an earlier command measured on the same machine and this one did not stay.
+    """
     print(f"\n{machine()}\n\n{HEAD}")
     for line in lines:
         print(line.row())
     RESULTS.mkdir(parents=True, exist_ok=True)
     facts = {"machine": machine(), "command": f"benchmarks/{Path(sys.argv[0]).name}"}
     facts["load"] = f"{os.getloadavg()[0]:.1f}"
-    text = json.dumps({**facts, "lines": [asdict(line) for line in lines]}, indent=1)
-    (RESULTS / f"{name}.json").write_text(text + "\n")
+    path = RESULTS / f"{name}.json"
+    before = json.loads(path.read_text()) if path.is_file() else {"machine": None}
+    table = {(line.what, line.case, line.peer): asdict(line) for line in lines}
+    if before["machine"] == facts["machine"]:
+        old = {(line["what"], line["case"], line["peer"]): line for line in before["lines"]}
+        table = {**old, **table}
+    path.write_text(json.dumps({**facts, "lines": list(table.values())}, indent=1) + "\n")
