@@ -65,9 +65,8 @@ class Scale:
     batch_size: int
     draws: int
     suggest_draws: int
-    fixmatch: tuple[tuple[Task, int], ...]
-    """Where FixMatch is tried, and its epochs after the run."""
-    fixmatch_draws: int
+    fixmatch: tuple[tuple[Task, int, int], ...]
+    """Where FixMatch is tried, its epochs after the run, and draws of labels."""
     longer: tuple[int | None, int] | None = None
     """Images and epochs of a second run that suggests, of the whole network; None: no such run."""
     held_out: int | None = None
@@ -76,6 +75,13 @@ class Scale:
 
 CIFAR = Task("cifar10", "cifar10", "label", 1.0, 32, 6000, 10)
 DIGITS = Task("digits", "digits", "digit", 1.0, 8, None, 60)
+
+
+def shorter(epochs: int) -> Task:
+    """Self-supervision on digits for fewer epochs."""
+    return replace(DIGITS, name=f"digits, {epochs} epochs", epochs=epochs)
+
+
 SMALL = {"backbone": "resnet20", "network.widths": (16, 32, 64), "network.depths": (1, 1, 1)}
 SCALES = {
     "smoke": Scale(
@@ -88,8 +94,7 @@ SCALES = {
         batch_size=64,
         draws=2,
         suggest_draws=2,
-        fixmatch=((replace(CIFAR, limit=300, epochs=1), 1), (replace(DIGITS, epochs=1), 1)),
-        fixmatch_draws=2,
+        fixmatch=((replace(CIFAR, limit=300, epochs=1), 1, 2), (replace(DIGITS, epochs=1), 1, 2)),
         held_out=200,
     ),
     "cpu": Scale(
@@ -103,8 +108,7 @@ SCALES = {
         batch_size=128,
         draws=3,
         suggest_draws=10,
-        fixmatch=((CIFAR, 3), (DIGITS, 20)),
-        fixmatch_draws=3,
+        fixmatch=((CIFAR, 3, 3), (DIGITS, 20, 3), *((shorter(e), e // 3, 5) for e in (6, 15, 30))),
         longer=(10_000, 20),
     ),
     "gpu": Scale(
@@ -118,8 +122,7 @@ SCALES = {
         batch_size=256,
         draws=5,
         suggest_draws=10,
-        fixmatch=((replace(CIFAR, limit=None, epochs=100), 100), (DIGITS, 60)),
-        fixmatch_draws=3,
+        fixmatch=((replace(CIFAR, limit=None, epochs=100), 100, 3), (DIGITS, 20, 3)),
     ),
 }
 ARMS: dict[str, dict[str, Any]] = {
@@ -300,9 +303,11 @@ def picked(representations: torch.Tensor, arm: str, count: int, draw: int) -> li
 
 def fixmatch(bench: Bench) -> Iterator[str]:
     """Rows of FixMatch from the run and from scratch, after equally many epochs in all."""
-    for task, epochs in bench.scale.fixmatch:
+    for task, epochs, draws in bench.scale.fixmatch:
+        if bench.only and task.data not in bench.only:
+            continue
         for count in (40, 250):
-            for seed in range(bench.scale.fixmatch_draws):
+            for seed in range(draws):
                 for arm in ("from scratch", "from the run"):
                     path = bench.row(f"fixmatch {task.name} {count} labels {arm} {seed}")
                     if path.is_file():
@@ -316,9 +321,9 @@ def fixmatch(bench: Bench) -> Iterator[str]:
                     if arm == "from scratch":
                         changes["epochs"] += task.epochs
                     else:
-                        plain = bench.train(task, f"{task.data} plain", "simclr")
+                        plain = bench.train(task, f"{task.name} plain", "simclr")
                         changes["init"] = str(plain.folder.path)
-                    name = f"fixmatch {task.data} {count} {arm} {seed}"
+                    name = f"fixmatch {task.name} {count} {arm} {seed}"
                     run = bench.train(task, name, "fixmatch", **changes)
                     scores = bench.measure(run, task, fraction, seed)
                     said = f"{task.name}, {count} labels"
@@ -372,7 +377,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/few-labels"))
     parser.add_argument("--scale", choices=SCALES, default="auto")
     parser.add_argument("--part", choices=PARTS, nargs="*", default=list(PARTS))
-    parser.add_argument("--only", nargs="*", default=[], help="data sets of joined; all by default")
+    parser.add_argument(
+        "--only", nargs="*", default=[], help="data sets of joined and fixmatch; all by default"
+    )
     parser.add_argument("--device", default="auto")
     given = parser.parse_args()
     scale = given.scale
