@@ -171,14 +171,12 @@ def representative(picker: Picker, count: int, *, seed: int) -> list[str]:
     """
     unit = picker.unit
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(unit)))
-    references = unit[order[:REFERENCES]]
-    best = torch.full((len(references),), -1.0)
-    for block in torch.split(unit[picker.labelled], 1024) if picker.labelled.any() else ():
-        best = torch.maximum(best, (references @ block.T).amax(1))
+    references = order[:REFERENCES]
+    best = picker.closest[references]
     reasons: list[str] = []
     while len(reasons) < count and picker.left():
         candidates = order[picker.allowed[order]][: max(CANDIDATES, SHORTLIST * count)]
-        cosines = unit[candidates] @ references.T
+        cosines = unit[candidates] @ unit[references].T
         gains = (cosines - best).clamp_min_(0.0).sum(1)
         while len(reasons) < count and bool((here := picker.allowed[candidates]).any()):
             gains.masked_fill_(~here, -1.0)
@@ -187,8 +185,8 @@ def representative(picker: Picker, count: int, *, seed: int) -> list[str]:
                 gains[top] = (cosines[top] - best).clamp_min(0.0).sum()
                 looked_at[top] = True
             nearest = int((cosines[top] > best).sum()) / len(references)
-            best = torch.maximum(best, cosines[top])
             picker.pick(int(candidates[top]))
+            best = picker.closest[references]
             reasons.append(f"stands for {nearest:.1%} of the images")
     return reasons
 

@@ -92,12 +92,12 @@ class _Terms(torch.autograd.Function):
         first, second, *kept = ctx.saved_tensors
         n, d = first.shape
         apart = invariance * (2.0 / (n * d))
+        along = covariance * (4.0 / ((n - 1) ** 2 * d))
         out = []
         for z, other, (mean, small, variance, deviation) in (
             (first, second, kept[:4]),
             (second, first, kept[4:]),
         ):
-            along = covariance * (4.0 / ((n - 1) ** 2 * d))
             below = (deviation < 1.0) / deviation
             factors = covariance * variance * (4.0 / ((n - 1) * d))
             factors = factors + spread * below * (0.5 / ((n - 1) * d))
