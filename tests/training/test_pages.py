@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -17,7 +18,7 @@ from selfsight.training.pages import keep_freed_pages
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
-def step():  # what is freed between two blocks that stay
+def step():
     kept = [torch.ones(1_500_000) for _ in range(8)]
     return sum(float(x[0]) for x in kept)
 
@@ -33,17 +34,29 @@ for told in (False, True):
 """
 
 
+BLOCKS = 8 * 5
+"""That are allocated while faults are counted."""
+
+
 def test_steps_fault_no_more() -> None:
     """In a process of its own: the allocator belongs to all of it."""
     if not sys.platform.startswith("linux"):
         pytest.skip("glibc")
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
+    # Where glibc adapts its threshold, a small block at the end of the heap may keep the pages by
+    # chance. With the threshold it starts from every large block goes back to the kernel.
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "MALLOC_MMAP_THRESHOLD_": str(2**17)},
+    )
     if done.stderr.strip() == "not told":
         pytest.skip("another C library")
     assert done.returncode == 0, done.stderr
     without, told = map(int, done.stdout.split())
-    assert told < 200
-    assert without > 10 * max(told, 1)
+    assert without >= BLOCKS  # pages may be huge ones, but each block has one of its own
+    assert told < BLOCKS
+    assert without > 10 * told
 
 
 def test_elsewhere_it_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
