@@ -1,8 +1,8 @@
 """How every benchmark here measures: interleaved rounds, medians, peak memory of a fresh process.
 
-A ratio is of medians over rounds in which every contestant ran once, one after the other, in one
-process. On a machine that is shared, wall time says how long a step waited for others; single-
-threaded work is therefore compared by processor time as well, and both are printed.
+A ratio is of medians over rounds in which every contestant ran once, one after the other. On a
+machine that is shared, wall time says how long a step waited for others; single-threaded work is
+therefore compared by processor time, and a line says which.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -93,21 +94,79 @@ def interleaved(jobs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str,
     """Each job once a round, in turn, after one round that is not counted.
 
     Args:
-        jobs: what is timed, by name; a job that gives a number of seconds back was timed by itself.
+        jobs: what is timed, by name; one that gives `Seconds` back has timed itself.
         rounds: that are counted.
     """
     wall: dict[str, list[float]] = {name: [] for name in jobs}
     cpu: dict[str, list[float]] = {name: [] for name in jobs}
     for number in range(rounds + 1):
         for name, job in jobs.items():
-            before = time.perf_counter(), time.process_time()
-            job()
+            taken = timed(job)
             if number:
-                wall[name].append(time.perf_counter() - before[0])
-                cpu[name].append(time.process_time() - before[1])
+                wall[name].append(taken.wall)
+                cpu[name].append(taken.cpu)
     return {
         name: Seconds(statistics.median(wall[name]), statistics.median(cpu[name])) for name in jobs
     }
+
+
+def timed(job: Callable[[], Any]) -> Seconds:
+    """How long a job takes, or says that it took."""
+    before = time.perf_counter(), time.process_time()
+    said = job()
+    if isinstance(said, Seconds):
+        return said
+    return Seconds(time.perf_counter() - before[0], time.process_time() - before[1])
+
+
+class Contestant:
+    """A job in a process of its own, which stands still with all its workers between its turns.
+
+    So none has the other's allocator, and no worker makes batches for its next turn, or takes a
+    core, while another is timed. Call it for one turn.
+    """
+
+    def __init__(self, script: str, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, script, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self._said()  # ready
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def __call__(self) -> Seconds:
+        assert self.process.stdin is not None
+        os.killpg(self.process.pid, signal.SIGCONT)
+        print("turn", file=self.process.stdin, flush=True)
+        wall, cpu = map(float, self._said().split())
+        os.killpg(self.process.pid, signal.SIGSTOP)
+        return Seconds(wall, cpu)
+
+    def _said(self) -> str:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith(SAID):
+                return line.removeprefix(SAID)
+        raise SystemExit(f"{' '.join(map(str, self.process.args))}: it ended.")
+
+    def close(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+SAID = "contestant: "
+
+
+def serve(job: Callable[[], Any]) -> None:
+    """The other end of `Contestant`: runs the job once to warm up, then once for each turn."""
+    job()
+    print(f"{SAID}ready", flush=True)
+    for _ in sys.stdin:
+        taken = timed(job)
+        print(f"{SAID}{taken.wall} {taken.cpu}", flush=True)
 
 
 def peak_growth(script: str, *arguments: str) -> float:

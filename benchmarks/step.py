@@ -3,47 +3,59 @@
     .venv-bench/bin/python benchmarks/step.py [--backbones resnet20 resnet18] [--workers 2]
 
 selfsight as it chooses for itself (`auto`) and in fp32, with its views and on views that were
-ready; lightly's loop as its example has it (fp32) and with bf16 autocast and channels_last.
-`--clock cpu` counts processor time and takes no workers: for a machine that is shared.
+ready; lightly's loop as its example has it (fp32) and with bf16 autocast and channels_last. Each in
+a process of its own, in turn. `--clock cpu` counts processor time and takes no workers: for a
+machine that is shared.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from typing import Any
 
 import torch
-from measuring import Line, interleaved, keep
+from measuring import Contestant, Line, interleaved, keep, serve
 from peers import import_lightly
 from training_step import OurStep, TheirStep, noise_images
 
 import_lightly()
 
 TARGETS = {"resnet20": (2.8, None), "resnet18": (2.0, 0.95)}
+OURS: dict[str, dict[str, Any]] = {
+    "auto": {},
+    "auto, ready views": {"ready": True},
+    "fp32": {"precision": "fp32"},
+    "bf16": {"precision": "bf16"},
+}
+THEIRS = {"lightly": False, "lightly, bf16 and channels_last": True}
+
+
+def contestant(name: str, backbone: str, args: argparse.Namespace) -> Callable[[], Any]:
+    """One training, to be called step by step."""
+    images = noise_images(4 * args.batch_size, args.side)
+    if name in OURS:
+        return OurStep(
+            images, "simclr", backbone=backbone, batch_size=args.batch_size, **OURS[name]
+        )
+    return TheirStep(images, backbone, args.batch_size, args.workers, fair=THEIRS[name])
 
 
 def compare(backbone: str, args: argparse.Namespace) -> list[Line]:
-    images = noise_images(4 * args.batch_size, args.side)
-    shape = {"backbone": backbone, "batch_size": args.batch_size}
-    workers = 0 if args.clock == "cpu" else args.workers
-    asked: dict[str, dict[str, object]] = {
-        "auto": {},
-        "auto, ready views": {"ready": True},
-        "fp32": {"precision": "fp32"},
-        "bf16": {"precision": "bf16"},
-    }
-    jobs: dict[str, OurStep | TheirStep] = {
-        name: OurStep(images, "simclr", **shape, **more) for name, more in asked.items()
-    }
-    picked = jobs["auto"].settings.precision
-    for name, fair in (("lightly", False), ("lightly, bf16 and channels_last", True)):
-        jobs[name] = TheirStep(images, backbone, args.batch_size, workers, fair=fair)
-    taken = interleaved(jobs, args.rounds)
+    asked = [f"--batch-size={args.batch_size}", f"--side={args.side}", f"--workers={args.workers}"]
+    asked += [f"--threads={args.threads}", f"--backbones={backbone}"]
+    jobs = {name: Contestant(__file__, *asked, "--serve", name) for name in (*OURS, *THEIRS)}
+    try:
+        taken = interleaved(jobs, args.rounds)
+    finally:
+        for job in jobs.values():
+            job.close()
     seconds = {name: getattr(each, args.clock) for name, each in taken.items()}
     speed = {name: f"{args.batch_size / each:.0f} images/s" for name, each in seconds.items()}
     shipped, equal = TARGETS.get(backbone, (None, None))
-    with_workers = f", {workers} workers"
+    with_workers = f", {args.workers} workers"
     pairs = [
-        (f"auto ({picked})", "auto", "lightly", shipped),
+        ("auto", "auto", "lightly", shipped),
         ("fp32", "fp32", "lightly", None),
         ("bf16", "bf16", "lightly, bf16 and channels_last", equal),
         ("share of the step on ready views", "auto", "auto, ready views", 0.92),
@@ -68,8 +80,14 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
+    parser.add_argument("--serve", choices=[*OURS, *THEIRS], help=argparse.SUPPRESS)
     args = parser.parse_args()
-    torch.set_num_threads(1 if args.clock == "cpu" else args.threads)
+    if args.clock == "cpu":
+        args.threads, args.workers = 1, 0
+    torch.set_num_threads(args.threads)
+    if args.serve:
+        serve(contestant(args.serve, args.backbones[0], args))
+        return
     keep("step", [line for backbone in args.backbones for line in compare(backbone, args)])
 
 

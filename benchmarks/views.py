@@ -1,11 +1,12 @@
 """How fast views are made: SimCLR's recipe with blur, beside lightly's and kornia's.
 
-    .venv-bench/bin/python benchmarks/views.py [--sides 32 96 224] [--rounds 5]
+    .venv-bench/bin/python benchmarks/views.py [--sides 32 96 224] [--batch-size 256] [--rounds 5]
 
-Two views of each image. lightly's `SimCLRTransform` goes image by image: from Pillow images, as its
-users do, and from uint8 tensors, which its torchvision transforms also take. kornia's
-`AugmentationSequential` goes by the batch: as it comes, and with crops by one warp instead of one
-slice for each image. The images are smoothed noise (no maker's time depends on what they show).
+Two views of each image, each maker in a process of its own, in turn. lightly's `SimCLRTransform`
+goes image by image: from Pillow images, as its users do, and from uint8 tensors, which its
+torchvision transforms also take. kornia's `AugmentationSequential` goes by the batch: as it comes,
+and with crops by one warp instead of one slice for each image. The images are smoothed noise (no
+maker's time depends on what they show).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable
 import kornia.augmentation as K
 import numpy as np
 import torch
-from measuring import Line, interleaved, keep
+from measuring import Contestant, Line, interleaved, keep, serve
 from peers import import_lightly
 from PIL import Image
 from torch import Tensor
@@ -24,6 +25,7 @@ from torch import Tensor
 from selfsight.data.statistics import Statistics
 from selfsight.draws import keys_of
 from selfsight.methods.simclr import SimCLR
+from selfsight.training.pages import keep_freed_pages
 from selfsight.views.apply import make_views
 
 import_lightly()
@@ -45,6 +47,7 @@ def selfsight(pixels: np.ndarray, side: int, device: str = "cpu") -> Make:
     images = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2)
     view = VIEW.updated({"size": float(side)})
     step = 0
+    keep_freed_pages()  # as every training does
 
     def make() -> list[Tensor]:
         nonlocal step
@@ -89,36 +92,33 @@ def kornia(pixels: np.ndarray, side: int, mode: str) -> Make:
     return make
 
 
-def compare(side: int, rounds: int) -> list[Line]:
-    count = 32 if side > 128 else 128
-    pixels = pictures(count, side)
-    makers = {
-        "selfsight": selfsight(pixels, side),
-        "lightly, Pillow": lightly(pixels, side, tensors=False),
-        "lightly, uint8 tensors": lightly(pixels, side, tensors=True),
-        "kornia": kornia(pixels, side, "slice"),
-        "kornia, crops by warping": kornia(pixels, side, "resample"),
-    }
-    taken = interleaved(makers, rounds)
+MAKERS: dict[str, Callable[[np.ndarray, int], Make]] = {
+    "selfsight": selfsight,
+    "lightly, Pillow": lambda pixels, side: lightly(pixels, side, tensors=False),
+    "lightly, uint8 tensors": lambda pixels, side: lightly(pixels, side, tensors=True),
+    "kornia": lambda pixels, side: kornia(pixels, side, "slice"),
+    "kornia, crops by warping": lambda pixels, side: kornia(pixels, side, "resample"),
+}
+
+
+def compare(side: int, count: int, rounds: int) -> list[Line]:
+    asked = [f"--sides={side}", f"--batch-size={count}"]
+    makers = {name: Contestant(__file__, *asked, "--serve", name) for name in MAKERS}
+    try:
+        taken = interleaved(makers, rounds)
+    finally:
+        for maker in makers.values():
+            maker.close()
     by_lightly, by_kornia = TARGETS.get(side, (None, None))
     wanted = {"lightly, Pillow": by_lightly, "kornia": by_kornia}
     views = {name: f"{2 * count / seconds.cpu:,.0f} views/s" for name, seconds in taken.items()}
     lines = []
-    for name in list(makers)[1:]:
+    for name in list(MAKERS)[1:]:
         faster = taken[name].cpu / taken["selfsight"].cpu
         case = f"{side} px, batch {count}"
-        lines.append(
-            Line(
-                "views, SimCLR with blur",
-                case,
-                name,
-                faster,
-                "cpu",
-                wanted.get(name),
-                views["selfsight"],
-                views[name],
-            )
-        )
+        held = wanted.get(name)
+        said = views["selfsight"], views[name]
+        lines.append(Line("views, SimCLR with blur", case, name, faster, "cpu", held, *said))
         print(lines[-1].row(), flush=True)
     return lines
 
@@ -126,10 +126,17 @@ def compare(side: int, rounds: int) -> list[Line]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sides", type=int, nargs="+", default=[32, 96, 224])
+    parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--serve", choices=MAKERS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    keep("views", [line for side in args.sides for line in compare(side, args.rounds)])
+    if args.serve:
+        pixels = pictures(args.batch_size, args.sides[0])
+        serve(MAKERS[args.serve](pixels, args.sides[0]))
+        return
+    lines = [line for side in args.sides for line in compare(side, args.batch_size, args.rounds)]
+    keep("views", lines)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,19 @@ the same on one process or many, on CPU or GPU, eager or compiled, with nothing 
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 
 _MASK = 0xFFFFFFFF
 
 
-def mix(values: Tensor) -> Tensor:
-    """A 32-bit avalanche hash of int64 tensors (non-negative, below 2**32), elementwise.
+Hashed = TypeVar("Hashed", int, Tensor)
+
+
+def mix(values: Hashed) -> Hashed:
+    """A 32-bit avalanche hash of the lowest 32 bits, of a number or elementwise of int64 tensors.
 
     The constants are the "lowbias32" mixer found by Chris Wellons' hash prospector; every product
     of a 32-bit and a 31-bit number fits an int64 after masking.
@@ -34,11 +39,9 @@ def keys_of(seed: int, step: int, rows: Tensor) -> Tensor:
         step: how many steps came before.
         rows: ``(B,)`` int64, positions in the batch over all processes.
     """
-    base = torch.tensor([seed & _MASK, (seed >> 32) & _MASK, step & _MASK], dtype=torch.int64)
-    state = torch.zeros((), dtype=torch.int64)
-    for part in base:
+    state = 0
+    for part in (seed & _MASK, (seed >> 32) & _MASK, step & _MASK):
         state = mix(state ^ part) + 0x9E3779B9
-    state = state.to(rows.device)
     low = mix(mix(rows.long() + state) ^ 0x85EBCA6B)
     high = mix(low ^ mix(rows.long() + 0x27D4EB2F + state))
     return (high >> 2 << 32) | low

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from selfsight.views import ops
-from selfsight.views.resampling import blur_weights, gaussian_kernel
+from selfsight.views.resampling import blur_weights, enlarged_crop, gaussian_kernel
 
 CLOSE = {"atol": 1e-5, "rtol": 0.0}
 FACTORS = torch.tensor([0.0, 0.4, 1.0, 1.5, 3.0])
@@ -138,6 +138,27 @@ def test_crop_is_cut_then_resize(data: st.DataObject) -> None:
     wanted = wanted.flip([3] * across + [2] * down)
     boxes = torch.tensor([[top, left, *box]], dtype=torch.float32)
     found = ops.resized_crop(image, boxes, torch.tensor([[across, down]]), size)
+    torch.testing.assert_close(found, wanted, **CLOSE)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_enlarged_crop_is_the_resized_one(data: st.DataObject) -> None:
+    """Rows by index beside two products: whole and fractional boxes, any order, any grouping."""
+    height, width = data.draw(st.integers(1, 20)), data.draw(st.integers(1, 20))
+    size = data.draw(st.integers(max(height, width), 40))
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 1000)))
+    images = torch.rand(4, 3, height, width, generator=generator)
+    chosen = torch.randint(0, 4, (7,), generator=generator)
+    limits = torch.tensor([height, width])
+    sides = (limits * torch.rand(7, 2, generator=generator)).clamp_min(1.0)
+    corner = (limits - sides) * torch.rand(7, 2, generator=generator)
+    if data.draw(st.booleans()):
+        sides, corner = sides.floor(), corner.floor()
+    boxes, flips = torch.cat([corner, sides], 1), torch.rand(7, 2, generator=generator) < 0.5
+    wanted = ops.resized_crop(images[chosen], boxes, flips, size, scale=0.5)
+    group = data.draw(st.sampled_from([None, 0, 3, 7]))
+    found = enlarged_crop(images, chosen, boxes, flips, size, scale=0.5, group=group)
     torch.testing.assert_close(found, wanted, **CLOSE)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from selfsight.views import branch_free, by_rows
 from selfsight.views.channels import channel_map, check_channels, joined
 from selfsight.views.colors import constant
-from selfsight.views.drawing import Parameters, Wanted, draw
+from selfsight.views.drawing import Wanted, draw
 from selfsight.views.ops import to_unit, unit_scale
 from selfsight.views.settings import View
 
@@ -114,9 +114,9 @@ def _by_rows(
     for each, indices in alike.items():
         shape = (count, channels, each.size, each.size)
         out = [torch.empty(shape, memory_format=form) for _ in indices]
-        drawn = [draw(each.view, keys, index, height, width) for index in indices]
+        drawn = draw(each.view, keys, indices, height, width)
         maps = [channel_map(each.view, keys, index, statistics, out[0]) for index in indices]
-        by_rows.view_of(source, each, Parameters.joined(drawn), joined(maps), out)
+        by_rows.view_of(source, each, drawn, joined(maps), out)
         for index, view in zip(indices, out, strict=True):
             made[index] = view
     return made

@@ -16,7 +16,7 @@ from torch import Tensor
 from selfsight.views import colors
 from selfsight.views.channels import ChannelMap, noise_start, noise_table
 from selfsight.views.drawing import Parameters, Wanted, blur_kernel
-from selfsight.views.resampling import affine, gaussian_blur, resized_crop
+from selfsight.views.resampling import affine, enlarged_crop, gaussian_blur, resized_crop
 from selfsight.views.scratch import scratch
 from selfsight.views.settings import View
 
@@ -57,7 +57,18 @@ def view_of(
         with scratch.level():
             drawn = parameters.take(rows)
             made = _cropped(source, rows % len(source), drawn, size, wanted.scale)
-            _changed(made, drawn, kinds[rows], view, wanted.bounded)
+            _turned(made, drawn, view)
+            if view.color:
+                _jitter(made, view, drawn, kinds[rows], wanted.bounded)
+            if view.blur or (view.grayscale and channels == 3):
+                again, (gray, blurred) = _by_gray_and_blur(drawn, view, channels)
+                made = torch.index_select(made, 0, again, out=scratch.new(*made.shape))
+                rows, drawn = rows[again], drawn.take(again)
+                if channels == 3:
+                    made[gray] = colors.gray(made[gray])
+                _blur(made[blurred], drawn.sigma[blurred])
+            if view.solarize and wanted.bounded:
+                _replace(made, drawn.solarized, colors.solarize)
             each = rows if len(channel_map[0]) > 1 else slice(None)
             factor, offset = (values[each, :, None, None] for values in channel_map)
             made.mul_(factor).add_(offset)
@@ -65,7 +76,7 @@ def view_of(
                 _add_noise(made, drawn)
             if whole:
                 for view_out, place in zip(
-                    out, torch.split(order.argsort(), len(source)), strict=True
+                    out, torch.split(rows.argsort(), len(source)), strict=True
                 ):
                     with scratch.level():
                         sorted_back = scratch.new(*view_out.shape)
@@ -79,28 +90,52 @@ def _write(targets: Sequence[Tensor] | Tensor, rows: Tensor, made: Tensor) -> No
     torch._foreach_copy_([targets[row] for row in rows.tolist()], list(made.unbind(0)))
 
 
-def _changed(made: Tensor, drawn: Parameters, kinds: Tensor, view: View, bounded: bool) -> None:
-    """All that lies between the crop and the normalisation, in place."""
-    rgb = made.shape[1] == 3
+def _turned(made: Tensor, drawn: Parameters, view: View) -> None:
+    """Quarter turns, rotation and shear, in place."""
     if view.quarter_turns:
         _replace(made, drawn.transposed, lambda some: some.mT)
     if view.rotation or view.shear:
         made.copy_(affine(made, drawn.angle, drawn.shear, padding="border"))
-    if view.color:
-        _jitter(made, view, drawn, kinds, bounded)
-    if view.grayscale and rgb:
-        _replace(made, drawn.grayscale, colors.to_grayscale)
-    if view.blur:
-        _blur(made, drawn, blur_kernel(made.shape[2]))
-    if view.solarize and bounded:
-        _replace(made, drawn.solarized, colors.solarize)
+
+
+def _by_gray_and_blur(
+    drawn: Parameters, view: View, channels: int
+) -> tuple[Tensor, tuple[slice, slice]]:
+    """An order in which those that turn grey and those that are blurred are a slice each.
+
+    The blurred ones of like sigma are together: a small one needs fewer taps.
+
+    Returns:
+        The order ``(B,)``, and both slices of it.
+    """
+    gray = drawn.grayscale & bool(view.grayscale and channels == 3)
+    blurred = drawn.blurred & bool(view.blur)
+    # Grey alone 0, both 1, blurred alone 2, neither 3.
+    kind = torch.where(gray, blurred.long(), 3 - blurred.long())
+    order = drawn.sigma.argsort()
+    order = order[kind[order].argsort(stable=True)]
+    only_gray, both, only_blurred, _ = torch.bincount(kind, minlength=4).tolist()
+    until = only_gray + both
+    return order, (slice(0, until), slice(only_gray, until + only_blurred))
 
 
 def _cropped(source: Tensor, rows: Tensor, drawn: Parameters, size: int, scale: float) -> Tensor:
     """Crop, resize and flip of the rows, ``(n, C, size, size)`` float32, unit scale."""
     if max(source.shape[2:]) <= PRODUCT_SIDE:
-        images = scratch.new(len(rows), *source.shape[1:]).copy_(source.index_select(0, rows))
         group = GROUP // (source.shape[1] * size * size)
+        if max(source.shape[2:]) <= size:
+            images = scratch.new(*source.shape).copy_(source)
+            return enlarged_crop(
+                images,
+                rows,
+                drawn.boxes,
+                drawn.flips,
+                size,
+                scale=scale,
+                new=scratch.new,
+                group=group,
+            )
+        images = scratch.new(len(rows), *source.shape[1:]).copy_(source.index_select(0, rows))
         return resized_crop(
             images, drawn.boxes, drawn.flips, size, scale=scale, new=scratch.new, group=group
         )
@@ -183,16 +218,13 @@ def _runs(counts: Sequence[int], place: int, before: bool) -> Iterator[tuple[int
         yield current, start, stop
 
 
-def _blur(made: Tensor, drawn: Parameters, kernel_size: int) -> None:
-    """Blurs the images drawn, those of like sigma together: a small one needs fewer taps."""
-    rows = drawn.blurred.nonzero()[:, 0]
-    rows = rows[drawn.sigma[rows].argsort()]
-    length = max(1, GROUP // made[0].numel())
-    for group in torch.split(rows, length) if len(rows) else ():
+def _blur(made: Tensor, sigma: Tensor) -> None:
+    """Blurs the images in place, a group in the cache at a time."""
+    kernel_size = blur_kernel(made.shape[2])
+    length = max(1, GROUP // made[0].numel()) if len(made) else 1
+    for some, width in zip(torch.split(made, length), torch.split(sigma, length), strict=True):
         with scratch.level():
-            some = torch.index_select(made, 0, group, out=scratch.new(len(group), *made.shape[1:]))
-            blurred = gaussian_blur(some, drawn.sigma[group], kernel_size, new=scratch.new)
-            _write(made, group, blurred)
+            some.copy_(gaussian_blur(some, width, kernel_size, new=scratch.new))
 
 
 def _replace(made: Tensor, chosen: Tensor, operation: Callable[[Tensor], Tensor]) -> None:

@@ -113,14 +113,6 @@ class Parameters:
         taken = {field.name: getattr(self, field.name)[rows] for field in fields(self)}
         return Parameters(**taken)
 
-    @staticmethod
-    def joined(parts: Sequence[Parameters]) -> Parameters:
-        """The parameters of several batches after one another."""
-        if len(parts) == 1:
-            return parts[0]
-        names = [field.name for field in fields(Parameters)]
-        return Parameters(**{n: torch.cat([getattr(part, n) for part in parts]) for n in names})
-
 
 @dataclass(frozen=True)
 class Wanted:
@@ -135,18 +127,25 @@ class Wanted:
     """Whether values are clamped to [0, 1]."""
 
 
-def draw(view: View, keys: Tensor, index: int, height: int, width: int) -> Parameters:
-    """The parameters of view number ``index`` for images with these keys.
+def draw(
+    view: View, keys: Tensor, indices: int | Sequence[int], height: int, width: int
+) -> Parameters:
+    """The parameters of views with these numbers for images with these keys.
 
     Args:
         view: what is asked for.
         keys: ``(B,)`` int64.
-        index: of the view among the views of a step: each has its own draws.
+        indices: numbers among the views of a step: each has its own draws. Of several, the
+            parameters are those of one after another, ``(len(indices) B, ...)``.
         height: of the images, pixels.
         width: of the images, pixels.
     """
-    stream = FIRST_STREAM + STREAMS_PER_VIEW * index
-    draws = uniform(keys, stream, COLUMNS)
+    numbers = [indices] if isinstance(indices, int) else indices
+    streams = [FIRST_STREAM + STREAMS_PER_VIEW * index for index in numbers]
+    draws = torch.cat([uniform(keys, stream, COLUMNS) for stream in streams])
+    table = draws[:, 0]
+    if view.noise:
+        table = torch.cat([uniform(keys, stream + 1, 1)[:, 0] for stream in streams])
     low, high, chance = zip(*_ranges(view), strict=True)
     lowest = constant(low, draws)
     values = torch.addcmul(lowest, draws, constant(high, draws) - lowest)
@@ -161,7 +160,7 @@ def draw(view: View, keys: Tensor, index: int, height: int, width: int) -> Param
         hits=hits,
         order=draws[:, 16:19].argsort(1),
         transposed=transposed,
-        table=uniform(keys, stream + 1, 1)[:, 0] if view.noise else draws[:, 0],
+        table=table,
     )
 
 

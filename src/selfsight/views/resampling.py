@@ -5,7 +5,7 @@ Images are float32 ``(B, C, H, W)``; every image has its own parameters.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -71,6 +71,68 @@ def resized_crop(
             return torch.bmm(copied, across).view(count, channels, size, size)
         torch.bmm(copied, across, out=made[part].view(taken * channels, size, size))
     assert made is not None
+    return made
+
+
+def enlarged_crop(
+    images: Tensor,
+    chosen: Tensor,
+    boxes: Tensor,
+    flips: Tensor,
+    size: int,
+    *,
+    scale: float = 1.0,
+    new: Callable[..., Tensor] = torch.empty,
+    group: int | None = None,
+) -> Tensor:
+    """`resized_crop` of chosen images where no crop shrinks; on a CPU a third faster.
+
+    A row of the result is a mix of two rows of the image, which are taken by index; along the rows
+    there is one matrix product.
+
+    Args:
+        images: ``(N, C, H, W)`` float32, contiguous, no side larger than ``size``.
+        chosen: ``(B,)`` int64, which image each crop is of.
+        boxes: ``(B, 4)``, as in `resized_crop`, like all that follow.
+        flips: ``(B, 2)`` bool.
+        size: side of the square result.
+        scale: the result is multiplied by this.
+        new: where the result and intermediate results are written.
+        group: crops made together.
+
+    Returns:
+        ``(B, C, size, size)`` float32, contiguous.
+    """
+    channels, height, width = images.shape[1:]
+    length = len(chosen) if group is None else max(1, min(group, len(chosen)))
+    (_, down, _), (at, centre, tip) = _axes(
+        boxes, flips.flip(1), (height, width), size, (1.0, scale), True
+    )
+    upper = (down - 0.5).floor()
+    share = (down - 0.5 - upper)[:, None, :, None]
+    first = (chosen[:, None] * channels + torch.arange(channels, device=chosen.device)) * height
+    # Below the last row of the image lies none: its share is 0 there.
+    lower = first[:, :, None] + (upper.long() + 1).clamp_max_(height - 1)[:, None]
+    taken = first[:, :, None] + upper.long()[:, None], lower
+    rows = images.view(-1, width)
+    made = new(len(chosen), channels, size, size)
+    two = [new(length, channels, size, width) for _ in range(2)]
+    tents = new(length, size, width)
+    for start in range(0, len(chosen), length):
+        part = slice(start, min(start + length, len(chosen)))
+        above, below = (
+            torch.index_select(
+                rows, 0, index[part].flatten(), out=room[: len(index[part])].view(-1, width)
+            ).view(-1, channels, size, width)
+            for index, room in zip(taken, two, strict=True)
+        )
+        mixed = above.lerp_(below, share[part])
+        columns = _triangles(at[part], centre[part], tip, True, tents[: len(mixed)]).neg_()
+        torch.bmm(
+            mixed.view(len(mixed), -1, width),
+            columns.mT,
+            out=made[part].view(len(mixed), channels * size, size),
+        )
     return made
 
 
