@@ -32,6 +32,8 @@ class Optimizer(Settings):
     """Peak learning rate, for a batch of `lr_batch_size` images."""
     lr_batch_size: Annotated[int, Field(ge=1)] | None = 256
     """The learning rate is scaled by batch size over this number; None: never scaled."""
+    backbone_lr: Annotated[float, Field(gt=0.0)] = 1.0
+    """Learning rate of the backbone as a share of `lr`: below 1 where it comes from a run."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
     """Weight decay; never on biases and normalisation."""
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9

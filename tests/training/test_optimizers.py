@@ -68,3 +68,27 @@ def test_schedule() -> None:
     set_schedule(optimizer, rising, 1, 1.0)
     assert optimizer.param_groups[0]["weight_decay"] == pytest.approx(0.6)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("name", ["lars", "sgd", "adamw"])
+def test_the_backbone_has_a_rate_of_its_own(name: str) -> None:
+    module = nn.ModuleDict({"backbone": nn.Linear(3, 4), "layer": nn.Linear(4, 2)})
+    settings = Optimizer.model_validate(
+        {"name": name, "lr": 0.1, "lr_batch_size": None, "backbone_lr": 0.25, "warmup": 0.5}
+    )
+    optimizer = build_optimizer(settings, module, 8)
+    for progress, factor in ((None, 1.0), (0.25, 0.5)):
+        if progress is not None:
+            assert set_schedule(optimizer, settings, 8, progress) == pytest.approx(0.05)
+        for part, rate in (("backbone", 0.025), ("layer", 0.1)):
+            found = [
+                group["lr"]
+                for group in optimizer.param_groups
+                for p in group["params"]
+                if any(p is q for q in module[part].parameters())
+            ]
+            assert found == pytest.approx([rate * factor] * 2)
+    everything = [p for group in optimizer.param_groups for p in group["params"]]
+    assert len(everything) == len(list(module.parameters()))
+    plain = build_optimizer(settings.updated({"backbone_lr": 1.0}), module, 8)
+    assert len(plain.param_groups) == 2

@@ -125,6 +125,21 @@ def test_what_cannot_be_used(changes: dict[str, Any], said: str) -> None:
         prepare(settings(**changes), images())
 
 
+def test_a_setting_that_came_later_had_its_default(tmp_path: Path) -> None:
+    out = str(tmp_path / "run")
+    run = selfsight.pretrain("simclr", images(), out=out, **TINY)
+    written = run.folder.settings.read_text()
+    older = "".join(line for line in written.splitlines(keepends=True) if "backbone_lr" not in line)
+    assert older != written
+    run.folder.settings.write_text(older)
+    weights = run.folder.backbone.read_bytes()
+    assert selfsight.pretrain("simclr", images(), out=out, **TINY).folder.path == run.folder.path
+    assert run.folder.backbone.read_bytes() == weights
+    run.folder.settings.write_text(older.replace("\nseed: 0", "\nseed: 1"))
+    with pytest.raises(ValueError, match=r"other settings \(seed\)"):
+        selfsight.pretrain("simclr", images(), out=out, **TINY)
+
+
 def test_another_training_is_not_overwritten(tmp_path: Path) -> None:
     out = str(tmp_path / "run")
     selfsight.pretrain("simclr", images(), out=out, **TINY)

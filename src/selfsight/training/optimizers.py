@@ -75,28 +75,40 @@ class LARS(torch.optim.Optimizer):
         torch._foreach_add_(weights, buffers, alpha=-group["lr"])
 
 
-def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weights, and what neither decays nor is adapted: biases, normalisation, 1-d parameters."""
-    matrices: list[Tensor] = []
-    others: list[Tensor] = []
+def parameter_groups(
+    module: nn.Module, weight_decay: float, backbone_lr: float = 1.0
+) -> list[dict[str, Any]]:
+    """Weights, and what neither decays nor is adapted: biases, normalisation, 1-d parameters.
+
+    Both are cut in two where the backbone (``module.backbone``) has a learning rate of its own.
+    """
+    backbone = getattr(module, "backbone", None)
+    own = set() if backbone is None or backbone_lr == 1.0 else set(backbone.parameters())
+    kinds = ((False, True), (False, False), (True, True), (True, False))
+    groups: dict[tuple[bool, bool], list[Tensor]] = {kind: [] for kind in kinds}
     for parameter in module.parameters():
         if parameter.requires_grad:
-            (others if parameter.ndim <= 1 else matrices).append(parameter)
-    groups = [
-        {"params": matrices, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
+            groups[parameter in own, parameter.ndim > 1].append(parameter)
+    return [
+        {
+            "params": parameters,
+            "weight_decay": weight_decay if decays else 0.0,
+            "share": backbone_lr if is_backbone else 1.0,
+        }
+        for (is_backbone, decays), parameters in groups.items()
+        if parameters
     ]
-    return [group for group in groups if group["params"]]
 
 
 def build_optimizer(
     settings: Optimizer, module: nn.Module, batch_size: int
 ) -> torch.optim.Optimizer:
     """The optimizer of ``settings`` at its peak learning rate for this batch size."""
-    groups = parameter_groups(module, settings.weight_decay)
+    groups = parameter_groups(module, settings.weight_decay, settings.backbone_lr)
+    lr = peak_lr(settings, batch_size)
     for group in groups:
         group["decays"] = group["weight_decay"] > 0
-    lr = peak_lr(settings, batch_size)
+        group["lr"] = lr * group["share"]
     if settings.name == "lars":
         for group in groups:
             group["adapt"] = group["params"][0].ndim > 1
@@ -144,7 +156,7 @@ def set_schedule(
         low = settings.final_weight_decay
         decay = low + (decay - low) * (1.0 + math.cos(math.pi * progress)) / 2.0
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group["share"]
         if group["decays"]:
             group["weight_decay"] = decay
     return lr

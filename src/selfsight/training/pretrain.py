@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from selfsight.console import duration, say
@@ -215,13 +217,16 @@ def _finished(plan: Plan) -> bool:
     folder = plan.folder
     if not folder.settings.is_file():
         return False
-    if folder.settings.read_text(encoding="utf-8") != plan.settings.to_yaml():
-        before, now = folder.read_settings(), plan.settings.plain()
+    before, now = folder.read_settings(), plan.settings.plain()
+    if before != now:
+        with contextlib.suppress(ValidationError):  # a setting that came later had its default
+            before = Pretrain.model_validate(before).plain()
         names = [name for name in now if before.get(name) != now[name]]
-        raise ValueError(
-            f"{folder.path} holds a run with other settings ({', '.join(names)}); choose another "
-            "--out, or delete the folder."
-        )
+        if names:
+            raise ValueError(
+                f"{folder.path} holds a run with other settings ({', '.join(names)}); choose "
+                "another --out, or delete the folder."
+            )
     return folder.backbone.is_file()
 
 
