@@ -69,6 +69,16 @@ def test_nt_xent_over_several_blocks(temperature: float) -> None:
     agree(lambda a, b: nt_xent_loss(a, b, temperature), plain, first, second)
 
 
+@pytest.mark.parametrize("rows", [24, BLOCK + 37])
+def test_nt_xent_backward_twice(rows: int) -> None:
+    """The first backward finds forward's last block in memory, the second one makes it again."""
+    inputs = embeddings(rows, 8)
+    loss = nt_xent_loss(*inputs, 0.2)
+    once = torch.autograd.grad(loss, inputs, retain_graph=True)
+    again = torch.autograd.grad(loss, inputs)
+    assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
+
+
 def test_nt_xent_is_finite_at_tiny_temperatures() -> None:
     first, second = (z.float().detach().requires_grad_() for z in embeddings(64, 8))
     loss = nt_xent_loss(first, second, 0.005)

@@ -13,7 +13,6 @@ from torch.autograd.function import once_differentiable
 
 from selfsight.data.imageset import TargetSpec
 from selfsight.distributed import gather
-from selfsight.gram import times_transposed
 from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
 from selfsight.networks.backbones import Backbone, each_view
 from selfsight.networks.heads import mlp
@@ -25,6 +24,8 @@ BLOCK = 512
 """Rows of one block of the similarity matrix: 1 MB in fp32, which stays in a core's cache."""
 STRIP = 128
 """Rows of a block whose factors are made at once."""
+GAP = 16
+"""Numbers between one row of a block and the next."""
 
 
 @full_precision
@@ -60,15 +61,18 @@ def _blocks(rows: int) -> list[tuple[int, int]]:
 def _triangle(rows: int) -> list[tuple[int, int, int, int]]:
     """Rows and columns of the blocks on and above the diagonal of a square matrix.
 
-    A block on the diagonal is symmetric itself: it is cut in four, and one of them is left out.
+    A block on the diagonal is symmetric itself: it is cut in four, and one of them is left out. One
+    that is all there is stays whole: backward finds it as forward left it.
     """
+    if rows <= BLOCK:
+        return [(0, rows, 0, rows)]
     blocks, tiles = _blocks(rows), []
-    for i, (a, b) in enumerate(blocks):
-        half = (a + b) // 2
-        if a < half:
-            tiles += [(a, half, a, half), (a, half, half, b)]
-        tiles.append((half, b, half, b))
-        tiles += [(a, b, c, d) for c, d in blocks[i + 1 :]]
+    for i, (c, d) in enumerate(blocks):
+        half = (c + d) // 2
+        if c < half:
+            tiles += [(c, half, c, half), (c, half, half, d)]
+        tiles.append((half, d, half, d))
+        tiles += [(a, b, c, d) for a, b in blocks[:i]]
     return tiles
 
 
@@ -76,77 +80,92 @@ class _NTXent(torch.autograd.Function):
     """The loss over the upper triangle of blocks, from embeddings of any length.
 
     One block is all the memory that is taken beyond the unit vectors and their gradient, and it is
-    taken once: fresh pages for each block would cost as much as the exponentials in it.
+    taken once: fresh pages for each block would cost as much as the exponentials in it. Products
+    are added to the gradient where it lies. Backward goes the other way round: the last block of
+    forward is its first, and is still there.
     """
 
     @staticmethod
     def forward(ctx: Any, first: Tensor, second: Tensor, temperature: float) -> Tensor:
         z = torch.cat([first, second])
+        sharpness = LOG2_E / temperature
+        # Vectors of length sqrt(sharpness): their products are exponents of 2 as they come.
         lengths = torch.linalg.vector_norm(z, dim=1, keepdim=True).clamp_min_(1e-12)
+        lengths.div_(math.sqrt(sharpness))
         z.div_(lengths)
-        sums, sharpness = z.new_zeros(len(z)), LOG2_E / temperature
-        room = _room(z, BLOCK)
+        sums, room = z.new_zeros(len(z)), _room(z, BLOCK)
         for a, b, c, d in _triangle(len(z)):
-            block = _exponentials(z[a:b], z[c:d], sharpness, room, diagonal=a == c)
+            block = _exponentials(z, (a, b, c, d), room)
             sums[a:b] += block.sum(1)
             if a != c:
                 sums[c:d] += block.sum(0)
         ctx.save_for_backward(z, lengths, sums)
-        ctx.temperature = temperature
+        ctx.sharpness, ctx.room = sharpness, room
         positive = torch.dot(*(half.flatten() for half in z.chunk(2)))
-        return (sums.log().sum() - positive * (2.0 / temperature)) / len(z)
+        return (sums.log().sum() - positive * (2.0 / LOG2_E)) / len(z)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         z, lengths, sums = ctx.saved_tensors
-        grad = grad / (len(z) * ctx.temperature)
-        scale, sharpness = grad / sums, LOG2_E / ctx.temperature
-        out = torch.zeros_like(z)
-        room, factors = _room(z, BLOCK), _room(z, STRIP)
-        for a, b, c, d in _triangle(len(z)):
-            block = _exponentials(z[a:b], z[c:d], sharpness, room, diagonal=a == c)
-            for rows, part in zip(
-                torch.split(scale[a:b], STRIP), torch.split(block, STRIP), strict=True
-            ):
-                factor = _corner(factors, *part.shape)
-                part.mul_(torch.add(rows[:, None], scale[None, c:d], out=factor))
-            out[a:b] += times_transposed(block, z[c:d].T)
+        grad = grad / (len(z) * LOG2_E)
+        scale, out = grad / sums, torch.zeros_like(z)
+        room, ctx.room = ctx.room, None  # a second backward finds no block there
+        made = room is not None
+        room, factors = room if made else _room(z, BLOCK), _room(z, STRIP)
+        for a, b, c, d in reversed(_triangle(len(z))):
+            block = _exponentials(z, (a, b, c, d), room, made=made)
+            made = False
+            for top in range(a, b, STRIP):
+                part = block[top - a : top - a + STRIP]
+                factor = _corner(factors, len(part), d - c)
+                part.mul_(torch.add(scale[top : top + len(part), None], scale[c:d], out=factor))
+            out[a:b].addmm_(block, z[c:d])
             if a != c:
-                out[c:d] += block.T @ z[a:b]
+                out[c:d].addmm_(block.T, z[a:b])
         (first, second), (to_first, to_second) = z.chunk(2), out.chunk(2)
         to_first.addcmul_(second, -2.0 * grad)
         to_second.addcmul_(first, -2.0 * grad)
         # What lies along a unit vector does not turn it.
-        out.addcmul_(z, -torch.bmm(out[:, None], z[:, :, None])[:, 0]).div_(lengths)
+        along = torch.bmm(out[:, None], z[:, :, None])[:, 0].div_(-ctx.sharpness)
+        out.addcmul_(z, along).div_(lengths)
         return to_first, to_second, None
 
 
 def _room(z: Tensor, rows: int) -> Tensor | None:
-    """Memory for so many rows of a block; a compiler finds its own."""
+    """Memory for so many rows of a block; a compiler finds its own.
+
+    Rows lie a little more than `BLOCK` apart: those a power of two apart share a few lines of the
+    cache, and the product with the transposed block takes an eighth longer.
+    """
     if torch.compiler.is_compiling():
         return None
-    return z.new_empty(min(rows, len(z)) * min(BLOCK, len(z)))
+    return z.new_empty(min(rows, len(z)), min(BLOCK, len(z)) + GAP)
 
 
 def _corner(room: Tensor | None, rows: int, columns: int) -> Tensor | None:
-    return None if room is None else room[: rows * columns].view(rows, columns)
+    return None if room is None else room[:rows, :columns]
 
 
 def _exponentials(
-    rows: Tensor, columns: Tensor, sharpness: float, room: Tensor | None, *, diagonal: bool
+    z: Tensor, tile: tuple[int, int, int, int], room: Tensor | None, *, made: bool = False
 ) -> Tensor:
-    """``2 ** (sharpness rows columns')`` in ``room``, its diagonal 0 where both are one.
+    """``2 ** (z z')`` over a tile, 0 on the diagonal of the whole.
 
     `torch.exp` takes three times as long on a CPU without Intel's vector mathematics.
+
+    Args:
+        z: ``(N, D)``.
+        tile: its rows and columns.
+        room: where they are written.
+        made: they are there already.
     """
-    out = _corner(room, len(rows), len(columns))
-    if out is None:
-        block = (rows @ columns.T).mul_(sharpness)
-    else:
-        block = torch.addmm(out, rows, columns.T, beta=0.0, alpha=sharpness, out=out)
-    block.exp2_()
-    return block.fill_diagonal_(0.0) if diagonal else block
+    a, b, c, d = tile
+    out = _corner(room, b - a, d - c)
+    if made and out is not None:
+        return out
+    block = torch.mm(z[a:b], z[c:d].T, out=out).exp2_()
+    return block.fill_diagonal_(0.0) if a == c else block
 
 
 class _RowSpread(torch.autograd.Function):
