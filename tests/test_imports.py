@@ -24,7 +24,8 @@ LAYERS = [
     {"method"},
     {"views", "networks"},
     {"data"},
-    {"measures", "gram", "precision", "run_folder", "settings", "distributed", "draws", "console"},
+    {"measures", "nearest", "gram", "precision", "run_folder", "settings", "distributed"}
+    | {"draws", "console"},
 ]
 """From the top; a module may import its own layer and those below."""
 

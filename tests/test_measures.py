@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from selfsight import measures
 from selfsight.measures import (
     alignment,
     alpha_req,
@@ -54,19 +53,6 @@ def test_knn_of_a_large_bank_finds_the_same_neighbours() -> None:
         1, labels[expected.indices], (expected.values / 0.1).exp()
     )
     torch.testing.assert_close(scores, votes / votes.sum(1, keepdim=True), rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize("columns", [5, 64, 160, 999, 1024, 8192])
-@pytest.mark.parametrize("k", [1, 5])
-def test_the_largest_are_those_of_topk(columns: int, k: int) -> None:
-    values = drawn(30, columns)
-    values[0] = -1.0
-    values[0, columns // 2] = 1.0
-    values[1, :10] = math.inf
-    found, places = measures._largest(values, k)
-    assert torch.equal(found.sort(1, descending=True).values, values.topk(k, 1).values)
-    assert torch.equal(values.gather(1, places), found)
-    assert all(len(set(row)) == k for row in places.tolist())
 
 
 def test_knn_neighbours_behind_the_query_still_count() -> None:

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from selfsight.nearest import nearest
+
 
 @torch.no_grad()
 def knn_predict(
@@ -32,51 +34,20 @@ def knn_predict(
         num_classes: how many classes there are.
         k: neighbours; all of the bank where it is smaller.
         temperature: of the weights.
-        chunk: queries at a time; None: so many that their cosines fill 64 MiB.
+        chunk: queries at a time; None: so many that their cosines fill 64 MiB at most.
 
     Raises:
         ValueError: sizes that do not match, labels out of range, or no neighbours.
     """
     _check_knn(bank, bank_labels, queries, num_classes, k, temperature)
-    count = len(bank)
-    k = min(k, count)
-    chunk = chunk or max(16, (1 << 24) // count)
-    # Rows of zeros make whole blocks of 32 for `_largest`; their cosines are struck out below.
-    bank = F.pad(F.normalize(bank, dim=1), (0, 0, 0, -count % 32))
-    queries = F.normalize(queries, dim=1)
     scores = queries.new_zeros(len(queries), num_classes)
-    # One buffer: fresh memory of this size costs as much as sorting it.
-    buffer = queries.new_empty(min(chunk, len(queries)), len(bank))
-    for rows, out in zip(torch.split(queries, chunk), torch.split(scores, chunk), strict=True):
-        cosines = torch.mm(rows, bank.T, out=buffer[: len(rows)])
-        cosines[:, count:] = -math.inf
-        largest, nearest = _largest(cosines, k)
+    first = 0
+    for cosines, rows in nearest(queries, bank, min(k, len(bank)), chunk):
         # Against the largest, which keeps exp in range at any temperature.
-        weights = ((largest - largest.amax(1, keepdim=True)) / temperature).exp()
-        out.scatter_add_(1, bank_labels[nearest], weights)
+        weights = ((cosines - cosines.amax(1, keepdim=True)) / temperature).exp()
+        scores[first : first + len(rows)].scatter_add_(1, bank_labels[rows], weights)
+        first += len(rows)
     return scores / scores.sum(1, keepdim=True)
-
-
-def _largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k largest of each row of a contiguous tensor and their columns, unsorted; exact.
-
-    They lie in the k blocks of columns with the largest maxima. A maximum over blocks is much
-    faster than a sort, and leaves few columns to sort, or to thin out again in the same way.
-    """
-    rows, columns = values.shape
-    block = 32
-    while block > 2 and (columns % block or columns // block < 4 * k):
-        block //= 2
-    if block == 2:
-        top = values.topk(k, 1, sorted=False)
-        return top.values, top.indices
-    blocks = values.view(-1, block)
-    maxima = blocks.amax(1).view(rows, -1)
-    best = maxima.topk(k, 1, sorted=False).indices
-    first = torch.arange(rows, device=values.device)[:, None] * maxima.shape[1]
-    kept = blocks.index_select(0, (best + first).flatten()).view(rows, -1)
-    found, place = _largest(kept, k)
-    return found, best.gather(1, place // block) * block + place % block
 
 
 def _check_knn(

@@ -1,4 +1,4 @@
-"""Losses are computed in full precision, whatever surrounds them."""
+"""Which precision: losses in full, whatever surrounds them; bf16 where the hardware has it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ from torch import Tensor
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def fast_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bf16 in hardware."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    found: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
 
 def full_precision(loss: Callable[P, T]) -> Callable[P, T]:

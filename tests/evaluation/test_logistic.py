@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from selfsight.evaluation import logistic
 from selfsight.evaluation.logistic import fit_path
 
 
@@ -85,3 +86,40 @@ def test_float32_is_as_good_for_predictions() -> None:
         atol=2e-3,
         rtol=0,
     )
+
+
+@pytest.mark.parametrize("form", ["classes", "labels"])
+@pytest.mark.parametrize("scale", [0.0, 1.0])
+def test_the_loss_is_the_one_written_out(
+    form: str, scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logistic, "_CACHED", 1)  # several parts
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(600, 7, generator=generator, dtype=torch.float64)
+    targets = torch.randint(3, (600,), generator=generator)
+    used = torch.rand(600, 2, generator=generator, dtype=torch.float64)
+    used[:50, 1] = 0.0
+    entries = torch.rand(600, 3, generator=generator, dtype=torch.float64)
+    theta = scale * torch.randn(6, 8, generator=generator, dtype=torch.float64)
+    theta.requires_grad_()
+    logits = (x @ theta[:, :-1].T + theta[:, -1]).view(600, 2, 3)
+    if form == "classes":
+        right = targets[:, None].expand(600, 2)
+        losses = torch.nn.functional.cross_entropy(logits.mT, right, reduction="none")
+        expected = (losses * used).sum() / 600
+        loss = logistic._Loss(x, targets, used, 3, None)
+    else:
+        labels = torch.nn.functional.one_hot(targets, 3).double()
+        right = labels[:, None].expand(600, 2, 3)
+        losses = torch.nn.functional.binary_cross_entropy_with_logits(
+            logits, right, reduction="none"
+        )
+        expected = (losses * used[:, :, None] * entries[:, None])[100:].sum() / 600
+        unknown = labels.clone()
+        unknown[:100] = torch.nan
+        loss = logistic._Loss(x, unknown, used, 3, entries)
+    (slope,) = torch.autograd.grad(expected, theta)
+    value, gradient = loss(theta.detach())
+    assert len(loss.parts) > 2
+    assert value == pytest.approx(float(expected.detach()), rel=1e-12)
+    torch.testing.assert_close(gradient, slope, rtol=1e-10, atol=1e-14)

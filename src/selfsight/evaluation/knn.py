@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from selfsight.nearest import nearest
+
 TEMPERATURE = 0.1
 NEIGHBOURS = (1, 2, 5, 10, 20, 50, 100, 200)
 
@@ -22,7 +24,7 @@ def neighbours(
     *,
     query_groups: Tensor | None = None,
     bank_groups: Tensor | None = None,
-    chunk: int = 1024,
+    chunk: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The ``k`` most similar rows of the bank by cosine, most similar first.
 
@@ -33,22 +35,35 @@ def neighbours(
         query_groups: ``(M,)``; with `bank_groups`, rows of a query's own group are no neighbours
             (their similarity is ``-inf``): the leave-one-group-out form.
         bank_groups: ``(N,)``.
-        chunk: queries at once.
+        chunk: queries at once; None: 1024, or without groups what is fastest.
 
     Returns:
         Similarities ``(M, k)`` and rows of the bank ``(M, k)``.
     """
-    bank = F.normalize(bank, dim=1)
-    similarity, index = [], []
-    for first in range(0, len(queries), chunk):
-        part = F.linear(F.normalize(queries[first : first + chunk], dim=1), bank)
-        if query_groups is not None and bank_groups is not None:
-            own = query_groups[first : first + chunk, None] == bank_groups[None]
-            part.masked_fill_(own, -torch.inf)
-        top = part.topk(k, dim=1)
-        similarity.append(top.values)
-        index.append(top.indices)
+    if query_groups is None or bank_groups is None:
+        found = [_sorted(*part) for part in nearest(queries, bank, k, chunk)]
+    else:
+        queries, bank = F.normalize(queries, dim=1), F.normalize(bank, dim=1)
+        asked = torch.split(queries, chunk or 1024), torch.split(query_groups, chunk or 1024)
+        found = [
+            _outside(part, own, bank, bank_groups, k) for part, own in zip(*asked, strict=True)
+        ]
+    similarity, index = zip(*found, strict=True)
     return torch.cat(similarity), torch.cat(index)
+
+
+def _sorted(similarity: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    similarity, order = similarity.sort(1, descending=True)
+    return similarity, index.gather(1, order)
+
+
+def _outside(
+    queries: Tensor, groups: Tensor, bank: Tensor, bank_groups: Tensor, k: int
+) -> tuple[Tensor, Tensor]:
+    """As `neighbours`, of rows at unit length, with groups."""
+    similarity = F.linear(queries, bank)
+    top = similarity.masked_fill_(groups[:, None] == bank_groups, -torch.inf).topk(k, dim=1)
+    return top.values, top.indices
 
 
 def vote(similarity: Tensor, labels: Tensor, classes: int, temperature: float) -> Tensor:

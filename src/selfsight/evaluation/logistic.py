@@ -11,12 +11,14 @@ What makes it fast:
   identity and about twenty evaluations are enough. Only ``theta`` is whitened, never the data.
 * Problems that differ only in which rows they hold out share each pass over the data: the folds
   and the fit on all rows are further columns of the same two products.
+* On a CPU the gradient follows the logits part by part, while the features are in the cache.
 * Each C starts from the solution of the one before; with fewer rows than features the fit is made
   in the space the rows span, which holds the solution.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,9 +29,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from selfsight.gram import product_for
+from selfsight.gram import STRIP, product_for
 
-_CHUNK = 65_536  # rows at once: bounds what is made for them, large enough for oneDNN
+_CHUNK = 65_536  # rows at once: bounds what is made for them
+_CACHED = 1 << 22  # bytes of features at once on a CPU: the gradient finds them in the cache
 
 
 @dataclass(frozen=True)
@@ -119,10 +122,14 @@ def _gram(features: Tensor) -> Tensor:
     """
     features = features[:: max(1, len(features) // (32 * features.shape[1]))]
     count = len(features)
-    total = features.sum(0, dtype=torch.float64)
-    gram = torch.zeros(len(total) + 1, len(total) + 1, dtype=torch.float64)
-    gram[:-1, :-1] = (features.T @ features).double().cpu() / count
-    gram[:-1, -1] = gram[-1, :-1] = total.cpu() / count
+    width = features.shape[1]
+    gram = torch.zeros(width + 1, width + 1, dtype=torch.float64)
+    for first in range(0, width, STRIP):
+        last = min(first + STRIP, width)
+        strip = (features[:, first:last].T @ features[:, first:]).double().cpu() / count
+        gram[first:last, first:-1] = strip
+        gram[first:-1, first:last] = strip.T
+    gram[:-1, -1] = gram[-1, :-1] = features.sum(0).double().cpu() / count
     gram[-1, -1] = 1.0
     return gram
 
@@ -166,6 +173,9 @@ def _minimise(
 class _Loss:
     """Sum over problems of the losses of their rows, over the number of rows; with its gradient.
 
+    The logits of the right answers enter the loss as they are: their sum is linear in the
+    coefficients, and so is made once.
+
     Rows of the data are the last dimension of all that is made here: a softmax over ten classes
     is several times faster across rows than along them.
     """
@@ -181,47 +191,75 @@ class _Loss:
         self.features = features
         self.count = len(features)
         self.outputs = outputs
-        self.used = used.T.to(features.dtype).contiguous()
-        self.classes = targets if targets.ndim == 1 else None
-        known = torch.isfinite(targets) if targets.ndim == 2 else None
-        if known is not None:
-            weights = known if entry_weights is None else known * entry_weights
-            self.labels = torch.nan_to_num(targets).T.to(features.dtype).contiguous()
-            self.entries = weights.T.to(features.dtype).contiguous()
+        self.multiclass = targets.ndim == 1
         self.multiply = product_for(features)
+        size = _CHUNK
+        if features.device.type == "cpu":
+            size = max(256, _CACHED // (features.shape[1] * features.element_size()))
         self.parts = [
-            (slice(first, first + _CHUNK), features[first : first + _CHUNK])
-            for first in range(0, self.count, _CHUNK)
+            (slice(first, first + size), features[first : first + size])
+            for first in range(0, self.count, size)
         ]
-        self.columns = [part.T for _, part in self.parts]
-        if self.multiply is not F.linear:
-            self.columns = [part.contiguous() for part in self.columns]
+        self.used = used.T.to(features.dtype)[:, None].contiguous()
+        self.entries: Tensor | None = None
+        if not self.multiclass:
+            known = torch.isfinite(targets)
+            weights = known if entry_weights is None else known * entry_weights
+            self.entries = weights.T.to(features.dtype).contiguous()
+            targets = torch.nan_to_num(targets).T.to(features.dtype).contiguous()
+        width = features.shape[1] + 1
+        self.linear = torch.zeros(used.shape[1] * outputs, width, dtype=torch.float64)
+        for rows, part in self.parts:
+            right = targets[..., rows]
+            if self.multiclass:
+                right = F.one_hot(right, outputs).T.to(features.dtype)
+            self._add(self.linear, right * self._weights(rows), part)
+
+    def _weights(self, rows: slice) -> Tensor:
+        """Of entries, ``(J, K, B)``, or ``(J, 1, B)`` where those of a row are the same."""
+        used = self.used[..., rows]
+        return used if self.entries is None else used * self.entries[:, rows]
 
     def __call__(self, theta: Tensor) -> tuple[float, Tensor]:
         """Value and gradient ``(J * K, F + 1)`` float64 on the CPU, at theta of that shape."""
+        gradient = -self.linear
+        if self.multiclass and not bool(theta.any()):
+            return self._at_zero(gradient)
         point = theta.to(self.features)
         weight, bias = point[:, :-1].contiguous(), point[:, -1:]
-        gradient = torch.zeros_like(theta)
-        value = 0.0
-        for (rows, features), columns in zip(self.parts, self.columns, strict=True):
-            logits = self.multiply(weight, features).add_(bias)
+        value = (point.double().cpu() * gradient).sum()
+        for rows, features in self.parts:
+            logits = self._logits(weight, features).add_(bias)
             part, slope = self._of(logits.view(-1, self.outputs, logits.shape[1]), rows)
-            value += part
-            slope = slope.flatten(0, 1)
-            gradient[:, :-1] += self.multiply(slope, columns).double().cpu()
-            gradient[:, -1] += slope.sum(1, dtype=torch.float64).cpu()
-        return value / self.count, gradient / self.count
+            value += part.cpu()
+            self._add(gradient, slope, features)
+        return float(value) / self.count, gradient / self.count
 
-    def _of(self, logits: Tensor, rows: slice) -> tuple[float, Tensor]:
-        """Loss and its derivative ``(J, K, B)`` at logits of that shape."""
-        used = self.used[:, None, rows]
-        if self.classes is not None:
-            log_probability = logits.log_softmax(1)
-            label = self.classes[rows].expand(len(logits), 1, -1)
-            value = -(log_probability.gather(1, label) * used).sum(dtype=torch.float64)
-            slope = log_probability.exp_()
-            slope.scatter_add_(1, label, torch.full_like(label, -1, dtype=slope.dtype))
-            return float(value), slope.mul_(used)
-        labels, weight = self.labels[:, rows], used * self.entries[:, rows]
-        value = ((F.softplus(logits) - labels * logits) * weight).sum(dtype=torch.float64)
-        return float(value), (torch.sigmoid(logits) - labels).mul_(weight)
+    def _logits(self, weight: Tensor, features: Tensor) -> Tensor:
+        """``(J * K, B)`` products. oneDNN makes ten columns, and turns them, before ten rows."""
+        if self.multiply is F.linear or not 4 <= len(weight) <= 12:
+            return self.multiply(weight, features)
+        return self.multiply(features, weight).T.contiguous()
+
+    def _at_zero(self, gradient: Tensor) -> tuple[float, Tensor]:
+        """Where a path begins: all classes are as likely, and each row belongs to one of them."""
+        of_problem = gradient.view(len(self.used), self.outputs, -1)
+        mean = of_problem - of_problem.mean(1, keepdim=True)
+        value = math.log(self.outputs) * float(self.used.sum(dtype=torch.float64))
+        return value / self.count, mean.flatten(0, 1) / self.count
+
+    def _add(self, total: Tensor, slope: Tensor, features: Tensor) -> None:
+        """Adds to ``(J * K, F + 1)`` the sum of rows ``(B, F)`` and a constant by ``(J, K, B)``."""
+        slope = slope.flatten(0, 1)
+        total[:, :-1] += self.multiply(slope, features.T).cpu()
+        total[:, -1] += slope.sum(1).cpu()
+
+    def _of(self, logits: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        """The part of the loss that is not linear, and its derivative ``(J, K, B)``, at logits."""
+        used = self._weights(rows)
+        if not self.multiclass:
+            value = (F.softplus(logits) * used).sum(dtype=torch.float64)
+            return value, logits.sigmoid_().mul_(used)
+        log_probability = logits.log_softmax(1)
+        value = ((logits[:, :1] - log_probability[:, :1]) * used).sum(dtype=torch.float64)
+        return value, log_probability.exp_().mul_(used)

@@ -17,6 +17,7 @@ from selfsight.draws import keys_of, permutation
 from selfsight.evaluation.labelled import FineTuning, Labelled
 from selfsight.networks.backbones import Backbone
 from selfsight.networks.labels import known_entries, mean_over_known, target_losses
+from selfsight.precision import fast_bf16
 from selfsight.training.optimizers import parameter_groups
 from selfsight.training.pages import keep_freed_pages
 from selfsight.training.stopping import StoppingRule
@@ -52,8 +53,6 @@ def train_on(
 
     The schedule is that of the longest training whatever the step it stops at.
     """
-    from selfsight.training.device import fast_bf16
-
     keep_freed_pages()
     backbone, head = copy.deepcopy(start), copy.deepcopy(first_head)
     backbone.to(labelled.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -162,8 +161,6 @@ def _value(
 
 def seconds_of_a_step(start: Backbone, labelled: Labelled, settings: FineTuning) -> float:
     """Measured on two steps: what an estimate of the whole time is made of."""
-    from selfsight.training.device import fast_bf16
-
     batch = min(settings.batch_size, len(labelled.rows))
     backbone = copy.deepcopy(start).to(labelled.device).train()
     backbone.bf16 = fast_bf16(labelled.device)

@@ -11,6 +11,8 @@ from typing import Literal
 
 import torch
 
+from selfsight.precision import fast_bf16
+
 
 def choose_device(name: str) -> torch.device:
     """``auto`` is a CUDA GPU where there is one.
@@ -25,14 +27,6 @@ def choose_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device 'cuda': torch finds no CUDA GPU here; leave --device out.")
     return torch.device(name)
-
-
-def fast_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bf16 in hardware."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    found: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
 
 @dataclass(frozen=True)

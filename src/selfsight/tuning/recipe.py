@@ -33,8 +33,8 @@ from selfsight.evaluation.folds import groups_of
 from selfsight.evaluation.tasks import score
 from selfsight.networks.backbones import Backbone
 from selfsight.networks.labels import known_entries, mean_over_known, target_losses
+from selfsight.precision import fast_bf16
 from selfsight.settings import Settings
-from selfsight.training.device import fast_bf16
 from selfsight.training.pages import keep_freed_pages
 from selfsight.training.stopping import StoppingRule
 from selfsight.tuning.fitting import DivergedError
