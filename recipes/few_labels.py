@@ -54,6 +54,8 @@ class Task:
     side: int
     limit: int | None
     epochs: int
+    whole: bool = False
+    """The whole ResNet-20 in batches of 256, whatever the scale says."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Scale:
 
 
 CIFAR = Task("cifar10", "cifar10", "label", 1.0, 32, 6000, 10)
+LONGER = replace(CIFAR, name="cifar10, longer", limit=10_000, epochs=16, whole=True)
 DIGITS = Task("digits", "digits", "digit", 1.0, 8, None, 60)
 
 
@@ -108,7 +111,12 @@ SCALES = {
         batch_size=128,
         draws=3,
         suggest_draws=10,
-        fixmatch=((CIFAR, 3, 3), (DIGITS, 20, 3), *((shorter(e), e // 3, 5) for e in (6, 15, 30))),
+        fixmatch=(
+            (CIFAR, 3, 3),
+            (LONGER, 4, 3),
+            (DIGITS, 20, 3),
+            *((shorter(e), e // 3, 5) for e in (6, 15, 30)),
+        ),
         longer=(10_000, 20),
     ),
     "gpu": Scale(
@@ -173,6 +181,7 @@ class Bench:
 
     def train(self, task: Task, name: str, method: str, **changes: Any) -> Run:
         """A run in its own folder; the same call resumes it, or takes it as it is."""
+        network = {"backbone": "resnet20"} if task.whole else self.scale.network
         base = Pretrain.model_validate({"method": method, "data": self.source(task)})
         settings = base.updated(
             {
@@ -180,11 +189,11 @@ class Bench:
                 "image_size": task.side,
                 "limit": task.limit,
                 "epochs": task.epochs,
-                "batch_size": self.scale.batch_size,
+                "batch_size": 256 if task.whole else self.scale.batch_size,
                 "monitor_images": 0,
                 "device": self.device,
                 "out": str(self.out / "runs" / plain(name)),
-                **({} if "init" in changes else self.scale.network),
+                **({} if "init" in changes else network),
                 **changes,
             }
         )
@@ -252,17 +261,14 @@ def joined(bench: Bench) -> Iterator[str]:
 def suggest(bench: Bench) -> Iterator[str]:
     """Rows of a linear probe on suggested and on random images, CIFAR-10."""
     plain = next(t for t in bench.scale.tasks if t.data == "cifar10")
-    yield from suggested(bench, plain, "", f"{plain.data} plain", {})
+    yield from suggested(bench, plain, "", f"{plain.data} plain")
     if bench.scale.longer is not None:
         limit, epochs = bench.scale.longer
-        longer = replace(plain, limit=limit, epochs=epochs)
-        whole = {"network.widths": None, "network.depths": None, "batch_size": 256}
-        yield from suggested(bench, longer, ", longer run", f"{plain.data} longer", whole)
+        longer = replace(plain, limit=limit, epochs=epochs, whole=True)
+        yield from suggested(bench, longer, ", longer run", f"{plain.data} longer")
 
 
-def suggested(
-    bench: Bench, task: Task, which: str, run_name: str, changes: dict[str, Any]
-) -> Iterator[str]:
+def suggested(bench: Bench, task: Task, which: str, run_name: str) -> Iterator[str]:
     """The rows of one run; ``which`` is what the table calls it."""
     images = bench.images(task)
     target = target_of(images, task)
@@ -275,7 +281,7 @@ def suggested(
                 if path.is_file():
                     continue
                 if found is None:
-                    run = bench.train(task, run_name, "simclr", **changes)
+                    run = bench.train(task, run_name, "simclr")
                     found = bench.represented(run, images, images.rows("train", "test"))
                 labelled = np.sort(pool[picked(found.at(pool), arm, count, draw)])
                 scores = probed(found, images, target, labelled, draw)

@@ -97,6 +97,8 @@ class Method(nn.Module):
     """The preset for small images: changes to ``optimizer``, ``method`` and ``views``."""
     tiny: ClassVar[Mapping[str, Any]] = {}
     """Changes to ``optimizer`` and ``method`` on top of `small` for images up to 16 px."""
+    from_run: ClassVar[Mapping[str, Any]] = {}
+    """Changes on top of those where the backbone comes from a run (``init``)."""
     search: ClassVar[Mapping[str, str]] = {}
     """What `tune pretrain` searches of its own settings: ``temperature`` -> ``log(0.05,0.5)``."""
     needs_labels: ClassVar[bool] = False

@@ -456,6 +456,25 @@ def test_starts_from_a_run(digits: ImageSet, tmp_path: Path) -> None:
         prepare(settings.updated({"init": str(tmp_path / "none")}), digits)
 
 
+@pytest.mark.parametrize("method", ["fixmatch", "freematch"])
+def test_a_backbone_from_a_run_learns_more_slowly(
+    digits: ImageSet, tmp_path: Path, method: str
+) -> None:
+    first = pretrain(settings_of(tmp_path / "first", epochs=1), digits)
+    scratch = Pretrain.model_validate(
+        {"method": method, "data": "digits", "target": "digit", "device": "cpu"}
+    ).updated({"batch_size": 32, "out": str(tmp_path / "second")})
+    assert prepare(scratch, digits).settings.optimizer.backbone_lr == 1.0
+    start = scratch.updated({"init": str(first.folder.path)})
+    plan = prepare(start, digits)
+    assert plan.settings.optimizer.backbone_lr == 0.03
+    assert any("optimizer.backbone_lr 0.03" in note for note in plan.notes)
+    asked = prepare(start.updated({"optimizer.lr": 0.002, "optimizer.backbone_lr": 0.5}), digits)
+    assert (asked.settings.optimizer.lr, asked.settings.optimizer.backbone_lr) == (0.002, 0.5)
+    papers = prepare(start.updated({"preset": "paper"}), digits)
+    assert papers.settings.optimizer.backbone_lr == 1.0
+
+
 # Oversampling
 
 

@@ -116,6 +116,8 @@ class FreeMatch(Method):
         "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.05, "lr_batch_size": None},
         "method": {"momentum": 0.99},
     }
+    # A new layer has far to go; a backbone that has learnt already is soon worse than it was.
+    from_run: ClassVar[dict[str, Any]] = {"optimizer": {"lr": 1e-2, "backbone_lr": 0.03}}
     needs_labels: ClassVar[bool] = True
     labelled_share: ClassVar[float | None] = 0.125
     """One labelled image for seven others, the paper's mu."""

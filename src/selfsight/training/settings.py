@@ -144,6 +144,9 @@ def with_preset(settings: Pretrain, side: int) -> tuple[Pretrain, list[str]]:
     if side <= TINY:
         for part, values in kind.tiny.items():
             preset[part] |= values
+    if settings.init is not None:
+        for part, values in kind.from_run.items():
+            preset[part] |= values
     changes: dict[str, Any] = {}
     notes = []
     default: dict[str, Settings] = {"optimizer": kind.optimizer, "method": kind.Settings()}
