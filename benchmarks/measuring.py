@@ -16,7 +16,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -134,8 +135,18 @@ class Contestant:
             text=True,
             start_new_session=True,
         )
-        self._said()  # ready
+        try:
+            self._said()  # ready
+        except BaseException:
+            self.close()
+            raise
         os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def __enter__(self) -> Contestant:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def __call__(self) -> Seconds:
         assert self.process.stdin is not None
@@ -155,6 +166,13 @@ class Contestant:
     def close(self) -> None:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+
+def in_turn(asked: Mapping[str, Sequence[str]], rounds: int) -> dict[str, Seconds]:
+    """`interleaved` contestants, each started with its script and arguments."""
+    with ExitStack() as stack:
+        jobs = {name: stack.enter_context(Contestant(*words)) for name, words in asked.items()}
+        return interleaved(jobs, rounds)
 
 
 SAID = "contestant: "

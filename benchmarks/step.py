@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from measuring import Contestant, Line, interleaved, keep, serve
+from measuring import Line, in_turn, keep, serve
 from peers import import_lightly
 from training_step import OurStep, TheirStep, noise_images
 
@@ -44,12 +44,8 @@ def contestant(name: str, backbone: str, args: argparse.Namespace) -> Callable[[
 def compare(backbone: str, args: argparse.Namespace) -> list[Line]:
     asked = [f"--batch-size={args.batch_size}", f"--side={args.side}", f"--workers={args.workers}"]
     asked += [f"--threads={args.threads}", f"--backbones={backbone}"]
-    jobs = {name: Contestant(__file__, *asked, "--serve", name) for name in (*OURS, *THEIRS)}
-    try:
-        taken = interleaved(jobs, args.rounds)
-    finally:
-        for job in jobs.values():
-            job.close()
+    jobs = {name: [__file__, *asked, "--serve", name] for name in (*OURS, *THEIRS)}
+    taken = in_turn(jobs, args.rounds)
     seconds = {name: getattr(each, args.clock) for name, each in taken.items()}
     speed = {name: f"{args.batch_size / each:.0f} images/s" for name, each in seconds.items()}
     shipped, equal = TARGETS.get(backbone, (None, None))
@@ -76,7 +72,7 @@ def main() -> None:
     parser.add_argument("--backbones", nargs="+", default=["resnet20", "resnet18"])
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--side", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")

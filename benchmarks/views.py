@@ -17,7 +17,7 @@ from collections.abc import Callable
 import kornia.augmentation as K
 import numpy as np
 import torch
-from measuring import Contestant, Line, interleaved, keep, serve
+from measuring import Line, in_turn, keep, serve
 from peers import import_lightly
 from PIL import Image
 from torch import Tensor
@@ -103,12 +103,7 @@ MAKERS: dict[str, Callable[[np.ndarray, int], Make]] = {
 
 def compare(side: int, count: int, rounds: int) -> list[Line]:
     asked = [f"--sides={side}", f"--batch-size={count}"]
-    makers = {name: Contestant(__file__, *asked, "--serve", name) for name in MAKERS}
-    try:
-        taken = interleaved(makers, rounds)
-    finally:
-        for maker in makers.values():
-            maker.close()
+    taken = in_turn({name: [__file__, *asked, "--serve", name] for name in MAKERS}, rounds)
     by_lightly, by_kornia = TARGETS.get(side, (None, None))
     wanted = {"lightly, Pillow": by_lightly, "kornia": by_kornia}
     views = {name: f"{2 * count / seconds.cpu:,.0f} views/s" for name, seconds in taken.items()}

@@ -112,7 +112,6 @@ SCALES = {
         draws=3,
         suggest_draws=10,
         fixmatch=(
-            (CIFAR, 3, 3),
             (LONGER, 4, 3),
             (DIGITS, 20, 3),
             *((shorter(e), e // 3, 5) for e in (6, 15, 30)),

@@ -204,3 +204,12 @@ def test_the_largest_are_those_of_topk(columns: int, k: int) -> None:
     assert torch.equal(found.sort(1, descending=True).values, values.topk(k, 1).values)
     assert torch.equal(values.gather(1, places), found)
     assert all(len(set(row)) == k for row in places.tolist())
+
+
+def test_what_cannot_be_asked() -> None:
+    bank = torch.rand(5, 3)
+    for k in (0, 6):
+        with pytest.raises(ValueError, match=f"from 1 to 5.*got {k}"):
+            list(nearest(bank, bank, k))
+    ((cosines, rows),) = nearest(bank[:0], bank, 2)
+    assert cosines.shape == rows.shape == (0, 2)

@@ -32,8 +32,8 @@ class Optimizer(Settings):
     """Peak learning rate, for a batch of `lr_batch_size` images."""
     lr_batch_size: Annotated[int, Field(ge=1)] | None = 256
     """The learning rate is scaled by batch size over this number; None: never scaled."""
-    backbone_lr: Annotated[float, Field(gt=0.0)] = 1.0
-    """Learning rate of the backbone as a share of `lr`: below 1 where it comes from a run."""
+    backbone_lr: Annotated[float, Field(gt=0.0)] | None = None
+    """Learning rate of the backbone as a share of `lr`; None: 1, or the preset's from a run."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
     """Weight decay; never on biases and normalisation."""
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
@@ -98,7 +98,7 @@ class Method(nn.Module):
     tiny: ClassVar[Mapping[str, Any]] = {}
     """Changes to ``optimizer`` and ``method`` on top of `small` for images up to 16 px."""
     from_run: ClassVar[Mapping[str, Any]] = {}
-    """Changes on top of those where the backbone comes from a run (``init``)."""
+    """Changes on top of `small` where the backbone comes from a run (``init``), all or none."""
     search: ClassVar[Mapping[str, str]] = {}
     """What `tune pretrain` searches of its own settings: ``temperature`` -> ``log(0.05,0.5)``."""
     needs_labels: ClassVar[bool] = False

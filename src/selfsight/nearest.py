@@ -1,4 +1,4 @@
-"""The rows of a bank that are most similar to each query by cosine; exact.
+"""The rows of a bank that are most similar to each query by cosine; exact, in fp32.
 
 On a CPU that multiplies bf16 in hardware the products are made in bf16, which says within a bound
 what each cosine is; only the few columns that may lie among the largest are computed in fp32.
@@ -36,7 +36,15 @@ def nearest(
 
     Yields:
         Cosines ``(m, k)`` and rows of the bank ``(m, k)`` of the next m queries, in no order.
+
+    Raises:
+        ValueError: k is not from 1 to N.
     """
+    if not 1 <= k <= len(bank):
+        raise ValueError(f"k: must be from 1 to {len(bank)}, the rows of the bank (got {k}).")
+    if not len(queries):
+        yield queries.new_zeros(0, k), torch.zeros(0, k, dtype=torch.int64, device=queries.device)
+        return
     queries, bank = F.normalize(queries, dim=1), F.normalize(bank, dim=1)
     rounded = _rounded(queries, bank, k)
     rows = chunk or max(16, (1 << 24) // len(bank))

@@ -90,5 +90,19 @@ def test_the_backbone_has_a_rate_of_its_own(name: str) -> None:
             assert found == pytest.approx([rate * factor] * 2)
     everything = [p for group in optimizer.param_groups for p in group["params"]]
     assert len(everything) == len(list(module.parameters()))
-    plain = build_optimizer(settings.updated({"backbone_lr": 1.0}), module, 8)
-    assert len(plain.param_groups) == 2
+    matrices = {id(module["backbone"].weight), id(module["layer"].weight)}
+    for group in optimizer.param_groups:
+        weights = {id(p) in matrices for p in group["params"]}
+        assert weights == {group["decays"]}
+        assert name != "lars" or weights == {group["adapt"]}
+
+
+def test_a_checkpoint_without_shares_goes_on() -> None:
+    module, settings = nn.Linear(3, 4), Optimizer(lr=0.1, lr_batch_size=None, warmup=0.0)
+    optimizer = build_optimizer(settings, module, 8)
+    state = optimizer.state_dict()
+    for group in state["param_groups"]:
+        del group["share"]
+    optimizer.load_state_dict(state)
+    set_schedule(optimizer, settings, 8, 0.5)
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.05] * 2)

@@ -464,15 +464,18 @@ def test_a_backbone_from_a_run_learns_more_slowly(
     scratch = Pretrain.model_validate(
         {"method": method, "data": "digits", "target": "digit", "device": "cpu"}
     ).updated({"batch_size": 32, "out": str(tmp_path / "second")})
-    assert prepare(scratch, digits).settings.optimizer.backbone_lr == 1.0
+    assert prepare(scratch, digits).settings.optimizer.backbone_lr is None
     start = scratch.updated({"init": str(first.folder.path)})
     plan = prepare(start, digits)
     assert plan.settings.optimizer.backbone_lr == 0.03
     assert any("optimizer.backbone_lr 0.03" in note for note in plan.notes)
-    asked = prepare(start.updated({"optimizer.lr": 0.002, "optimizer.backbone_lr": 0.5}), digits)
-    assert (asked.settings.optimizer.lr, asked.settings.optimizer.backbone_lr) == (0.002, 0.5)
-    papers = prepare(start.updated({"preset": "paper"}), digits)
-    assert papers.settings.optimizer.backbone_lr == 1.0
+    for changes, lr, backbone_lr in (
+        ({"optimizer.lr": 0.002}, 0.002, None),
+        ({"optimizer.backbone_lr": 1.0}, 1e-3, 1.0),
+        ({"preset": "paper"}, 0.03, None),
+    ):
+        found = prepare(start.updated(changes), digits).settings.optimizer
+        assert (found.lr, found.backbone_lr) == (lr, backbone_lr)
 
 
 # Oversampling

@@ -79,10 +79,10 @@ def _triangle(rows: int) -> list[tuple[int, int, int, int]]:
 class _NTXent(torch.autograd.Function):
     """The loss over the upper triangle of blocks, from embeddings of any length.
 
-    One block is all the memory that is taken beyond the unit vectors and their gradient, and it is
-    taken once: fresh pages for each block would cost as much as the exponentials in it. Products
-    are added to the gradient where it lies. Backward goes the other way round: the last block of
-    forward is its first, and is still there.
+    One block, with a strip for its factors, is all the memory that is taken beyond the normalised
+    vectors and their gradient, and it is taken once: fresh pages for each block would cost as much
+    as the exponentials in it. Products are added to the gradient where it lies. Backward goes the
+    other way round: the last block of forward is its first, and is still there.
     """
 
     @staticmethod

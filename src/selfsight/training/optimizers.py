@@ -104,7 +104,7 @@ def build_optimizer(
     settings: Optimizer, module: nn.Module, batch_size: int
 ) -> torch.optim.Optimizer:
     """The optimizer of ``settings`` at its peak learning rate for this batch size."""
-    groups = parameter_groups(module, settings.weight_decay, settings.backbone_lr)
+    groups = parameter_groups(module, settings.weight_decay, settings.backbone_lr or 1.0)
     lr = peak_lr(settings, batch_size)
     for group in groups:
         group["decays"] = group["weight_decay"] > 0
@@ -156,7 +156,7 @@ def set_schedule(
         low = settings.final_weight_decay
         decay = low + (decay - low) * (1.0 + math.cos(math.pi * progress)) / 2.0
     for group in optimizer.param_groups:
-        group["lr"] = lr * group["share"]
+        group["lr"] = lr * group.get("share", 1.0)  # checkpoints before 0.1 have none
         if group["decays"]:
             group["weight_decay"] = decay
     return lr

@@ -221,7 +221,7 @@ def _finished(plan: Plan) -> bool:
     if before != now:
         with contextlib.suppress(ValidationError):  # a setting that came later had its default
             before = Pretrain.model_validate(before).plain()
-        names = [name for name in now if before.get(name) != now[name]]
+        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
         if names:
             raise ValueError(
                 f"{folder.path} holds a run with other settings ({', '.join(names)}); choose "

@@ -144,12 +144,14 @@ def with_preset(settings: Pretrain, side: int) -> tuple[Pretrain, list[str]]:
     if side <= TINY:
         for part, values in kind.tiny.items():
             preset[part] |= values
+    default: dict[str, Settings] = {"optimizer": kind.optimizer, "method": kind.Settings()}
     if settings.init is not None:
         for part, values in kind.from_run.items():
-            preset[part] |= values
+            given, papers = getattr(settings, part), default[part]
+            if all(getattr(given, key) == getattr(papers, key) for key in values):
+                preset[part] |= values
     changes: dict[str, Any] = {}
     notes = []
-    default: dict[str, Settings] = {"optimizer": kind.optimizer, "method": kind.Settings()}
     for part, papers in default.items():
         now = getattr(settings, part)
         for key, value in preset[part].items():

@@ -106,7 +106,9 @@ def _by_rows(
 ) -> list[Tensor]:
     """Views with the same settings are made together, as one larger batch."""
     count, channels, height, width = images.shape
-    source = images.contiguous() if max(height, width) <= by_rows.PRODUCT_SIDE else images
+    source = images
+    if max(height, width) <= by_rows.PRODUCT_SIDE:
+        source = images.contiguous().to(torch.float32)
     alike: dict[Wanted, list[int]] = {}
     for index, each in enumerate(wanted):
         alike.setdefault(each, []).append(index)

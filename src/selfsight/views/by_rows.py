@@ -41,7 +41,8 @@ def view_of(
     """Views of the images, written into ``out``.
 
     Args:
-        source: ``(B, C, H, W)`` raw values, any dtype and memory format.
+        source: ``(B, C, H, W)`` raw values: contiguous float32 up to `PRODUCT_SIDE`, above it any
+            dtype and memory format.
         wanted: the same for all.
         parameters: of ``n B`` views, the images in order n times.
         channel_map: factor and offset ``(n B, C)`` or ``(1, C)``.
@@ -124,9 +125,8 @@ def _cropped(source: Tensor, rows: Tensor, drawn: Parameters, size: int, scale: 
     if max(source.shape[2:]) <= PRODUCT_SIDE:
         group = GROUP // (source.shape[1] * size * size)
         if max(source.shape[2:]) <= size:
-            images = scratch.new(*source.shape).copy_(source)
             return enlarged_crop(
-                images,
+                source,
                 rows,
                 drawn.boxes,
                 drawn.flips,
@@ -135,7 +135,8 @@ def _cropped(source: Tensor, rows: Tensor, drawn: Parameters, size: int, scale: 
                 new=scratch.new,
                 group=group,
             )
-        images = scratch.new(len(rows), *source.shape[1:]).copy_(source.index_select(0, rows))
+        images = scratch.new(len(rows), *source.shape[1:])
+        torch.index_select(source, 0, rows, out=images)
         return resized_crop(
             images, drawn.boxes, drawn.flips, size, scale=scale, new=scratch.new, group=group
         )

@@ -104,7 +104,7 @@ def enlarged_crop(
         ``(B, C, size, size)`` float32, contiguous.
     """
     channels, height, width = images.shape[1:]
-    length = len(chosen) if group is None else max(1, min(group, len(chosen)))
+    length = max(1, min(len(chosen) if group is None else group, len(chosen)))
     (_, down, _), (at, centre, tip) = _axes(
         boxes, flips.flip(1), (height, width), size, (1.0, scale), True
     )
