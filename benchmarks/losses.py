@@ -159,7 +159,7 @@ def compare(case: Case, rounds: int) -> list[Line]:
     if fits:
         jobs["theirs"] = lambda: step(THEIRS[case.name], views)
         jobs["theirs_bf16"] = lambda: step(THEIRS[case.name], views, bf16=True)
-    taken = interleaved(jobs, rounds)
+    taken = interleaved(jobs, rounds, warm=rounds > 1)
     used = {name: peak_growth(__file__, "--memory-of", name, number) for name in jobs}
     ours = f"{1000 * taken['ours'].cpu:.1f} ms, {used['ours']:.0f} MiB"
     what = f"{case.name} loss, forward and backward"

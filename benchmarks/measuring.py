@@ -91,16 +91,20 @@ def _times(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}x" if value < 10 else f"{value:.0f}x"
 
 
-def interleaved(jobs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, Seconds]:
-    """Each job once a round, in turn, after one round that is not counted.
+def interleaved(
+    jobs: Mapping[str, Callable[[], Any]], rounds: int, warm: bool = True
+) -> dict[str, Seconds]:
+    """Each job once a round, in turn.
 
     Args:
         jobs: what is timed, by name; one that gives `Seconds` back has timed itself.
         rounds: that are counted.
+        warm: one more round comes first and is not counted; not worth its time where a job takes
+            minutes.
     """
     wall: dict[str, list[float]] = {name: [] for name in jobs}
     cpu: dict[str, list[float]] = {name: [] for name in jobs}
-    for number in range(rounds + 1):
+    for number in range(0 if warm else 1, rounds + 1):
         for name, job in jobs.items():
             taken = timed(job)
             if number:

@@ -6,7 +6,8 @@
   with both, and training from scratch, on CIFAR-10 (1 % and 10 % of the labels), xsdd (10 a class)
   and deeppcb (5 %).
 * ``suggest``: a linear probe on images that `suggest` picked beside as many drawn at random.
-* ``fixmatch``: FixMatch from the self-supervised run beside FixMatch from scratch, equal steps.
+* ``fixmatch``: FixMatch from the self-supervised run beside FixMatch from scratch, equal steps,
+  and beside the run itself.
 
 Every arm is measured in the same way: a linear probe on its frozen backbone, fitted on the labels
 that its training read, scored on the test split once. Differences are paired by draw of labels and
@@ -313,7 +314,7 @@ def fixmatch(bench: Bench) -> Iterator[str]:
             continue
         for count in (40, 250):
             for seed in range(draws):
-                for arm in ("from scratch", "from the run"):
+                for arm in ("from scratch", "the run itself", "from the run"):
                     path = bench.row(f"fixmatch {task.name} {count} labels {arm} {seed}")
                     if path.is_file():
                         continue
@@ -323,13 +324,15 @@ def fixmatch(bench: Bench) -> Iterator[str]:
                         "supervision.label_seed": seed,
                         "epochs": epochs,
                     }
+                    name = f"fixmatch {task.name} {count} {arm} {seed}"
                     if arm == "from scratch":
                         changes["epochs"] += task.epochs
+                        run = bench.train(task, name, "fixmatch", **changes)
                     else:
-                        plain = bench.train(task, f"{task.name} plain", "simclr")
-                        changes["init"] = str(plain.folder.path)
-                    name = f"fixmatch {task.name} {count} {arm} {seed}"
-                    run = bench.train(task, name, "fixmatch", **changes)
+                        run = bench.train(task, f"{task.name} plain", "simclr")
+                    if arm == "from the run":
+                        changes["init"] = str(run.folder.path)
+                        run = bench.train(task, name, "fixmatch", **changes)
                     scores = bench.measure(run, task, fraction, seed)
                     said = f"{task.name}, {count} labels"
                     bench.keep(path, task, task=said, arm=arm, draw=seed, scores=scores)
