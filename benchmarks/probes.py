@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from measuring import Line, Seconds, interleaved, keep
 from peers import import_lightly
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
@@ -185,6 +186,8 @@ def main() -> None:
     parser.add_argument("--only-short", action="store_true", help="without lightly's epochs")
     settings = parser.parse_args()
     torch.set_num_threads(1)
+    # NumPy's and SciPy's threads too: those that wait for one another would count as work.
+    threadpool_limits(1)
     import_lightly()
     x, y, test_x, test_y = features(settings.data, settings.images, settings.features)
     lines = nearest(x, y, test_x, settings.rounds)
