@@ -8,12 +8,15 @@ import sys
 
 import pytest
 
-from selfsight.training.pages import keep_freed_pages
+from selfsight.training.pages import give_pages_back, keep_freed_pages
 
 PROGRAM = """
 import resource, sys
 import torch
-from selfsight.training.pages import keep_freed_pages
+from selfsight.training.pages import give_pages_back, keep_freed_pages
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -31,6 +34,9 @@ for told in (False, True):
     for _ in range(5):
         step()
     print(faults() - before)
+full = resident()
+give_pages_back()
+print(full - resident())
 """
 
 
@@ -53,12 +59,14 @@ def test_steps_fault_no_more() -> None:
     if done.stderr.strip() == "not told":
         pytest.skip("another C library")
     assert done.returncode == 0, done.stderr
-    without, told = map(int, done.stdout.split())
+    without, told, given_back = map(int, done.stdout.split())
     assert without >= BLOCKS  # pages may be huge ones, but each block has one of its own
     assert told < BLOCKS
     assert without > 10 * told
+    assert given_back > 4 * 1_500_000 * 4  # half of the eight blocks at least
 
 
 def test_elsewhere_it_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not keep_freed_pages()
+    assert not give_pages_back()

@@ -28,7 +28,7 @@ from selfsight.training.checkpoints import AtomicIO, Checkpoints
 from selfsight.training.metrics import Bar, Metrics
 from selfsight.training.module import MethodModule
 from selfsight.training.monitor import Monitor
-from selfsight.training.pages import keep_freed_pages
+from selfsight.training.pages import give_pages_back, keep_freed_pages
 from selfsight.training.plan import Plan, prepare
 from selfsight.training.record import write_environment, write_samples, write_splits
 from selfsight.training.run import Run, load_run
@@ -76,7 +76,10 @@ def pretrain(
         assert plan.settings.views is not None
         write_samples(folder.samples, plan.images, plan.settings.views, plan.statistics)
     began = time.monotonic()
-    method, seen = train(plan, watching)
+    try:
+        method, seen = train(plan, watching)
+    finally:
+        give_pages_back()
     seconds = time.monotonic() - began
     if first_process():
         write_environment(
