@@ -156,7 +156,7 @@ def set_schedule(
         low = settings.final_weight_decay
         decay = low + (decay - low) * (1.0 + math.cos(math.pi * progress)) / 2.0
     for group in optimizer.param_groups:
-        group["lr"] = lr * group.get("share", 1.0)  # checkpoints before 0.1 have none
+        group["lr"] = lr * group.get("share", 1.0)  # older checkpoints have none
         if group["decays"]:
             group["weight_decay"] = decay
     return lr
