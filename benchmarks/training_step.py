@@ -103,17 +103,21 @@ class OurStep:
 
 
 class Images(Dataset[tuple[list[Tensor], int]]):
-    """Pillow images under a transform, as `LightlyDataset` gives them."""
+    """Pillow images under a transform, as `LightlyDataset` gives them.
+
+    An epoch is as long as CIFAR-10's, of the same images again and again: at the end of one the
+    workers have nothing to make, and a step in a short epoch would have its views for nothing.
+    """
 
     def __init__(self, images: ImageSet, transform: Any) -> None:
         self.images = [Image.fromarray(image) for image in images.pixels]
         self.transform = transform
 
     def __len__(self) -> int:
-        return len(self.images)
+        return 50_000
 
     def __getitem__(self, index: int) -> tuple[list[Tensor], int]:
-        return self.transform(self.images[index]), 0
+        return self.transform(self.images[index % len(self.images)]), 0
 
 
 class TheirStep:

@@ -69,21 +69,26 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        out = F.relu(self.bn1(self.conv1(x)))
+        # In place where backward does not need what was there: fewer passes over memory.
+        out = F.relu(self.bn1(self.conv1(x)), inplace=True)
         out = self.bn2(self.conv2(out))
         if self.conv3 is not None and self.bn3 is not None:
-            out = self.bn3(self.conv3(F.relu(out)))
-        return F.relu(out + self._shortcut(x))
+            out = self.bn3(self.conv3(F.relu(out, inplace=True)))
+        return F.relu(out.add_(self._shortcut(x)), inplace=True)
 
     def _shortcut(self, x: Tensor) -> Tensor:
         if self.downsample is not None:
             return self.downsample(x)  # type: ignore[no-any-return]
-        if self.stride != 1:
-            x = x[:, :, :: self.stride, :: self.stride]
-        if self.padding:  # option A: new channels start as zeros, half on each side
-            before = self.padding // 2
-            x = F.pad(x, (0, 0, 0, 0, before, self.padding - before))
-        return x
+        step, before = self.stride, self.padding // 2
+        after = self.padding - before  # option A: new channels are zeros, half on each side
+        if step == 1 and not self.padding:
+            return x
+        # A slice's gradient is contiguous, whatever was sliced: so in the order of memory.
+        if x.is_contiguous(memory_format=torch.channels_last):
+            x = x.permute(0, 2, 3, 1)[:, ::step, ::step]
+            return (F.pad(x, (before, after)) if self.padding else x).permute(0, 3, 1, 2)
+        x = x[:, :, ::step, ::step]
+        return F.pad(x, (0, 0, 0, 0, before, after)) if self.padding else x
 
 
 class ResNet(nn.Module):
@@ -123,12 +128,14 @@ class ResNet(nn.Module):
         self._initialise()
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.maxpool(F.relu(self.bn1(self.conv1(images))))
+        x = self.maxpool(F.relu(self.bn1(self.conv1(images)), inplace=True))
         for name in self.stages:
             x = getattr(self, name)(x)
         # In float32 at least: a mean rounded to bfloat16 would keep only three digits.
-        pooled: Tensor = x.mean((2, 3), dtype=torch.promote_types(x.dtype, torch.float32))
-        return pooled
+        wide = torch.promote_types(x.dtype, torch.float32)
+        if x.is_contiguous(memory_format=torch.channels_last):  # then its gradient is as well
+            return x.permute(0, 2, 3, 1).mean((1, 2), dtype=wide)
+        return x.mean((2, 3), dtype=wide)
 
     def _initialise(self) -> None:
         for part in self.modules():
