@@ -62,6 +62,11 @@ class Line:
     less: float | None = None
     less_target: float | None = None
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What the line is of; behind the semicolon of a case stands what was seen."""
+        return self.what, self.case.partition(";")[0], self.peer
+
     def row(self) -> str:
         held = [(self.faster, self.target), (self.less, self.less_target)]
         judged = [value >= wanted for value, wanted in held if value is not None and wanted]
@@ -191,11 +196,11 @@ def serve(job: Callable[[], Any]) -> None:
         print(f"{SAID}{taken.wall} {taken.cpu}", flush=True)
 
 
-def peak_growth(script: str, *arguments: str) -> float:
-    """MiB that ``script ARGUMENTS`` prints, from a process of its own."""
+def apart(script: str, *arguments: str) -> Any:
+    """What ``script ARGUMENTS`` prints last, as JSON, from a process of its own."""
     command = [sys.executable, script, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(done.stdout.splitlines()[-1])
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def restart_peak() -> float:
@@ -250,8 +255,7 @@ def keep(name: str, lines: list[Line]) -> None:
     facts["load"] = f"{os.getloadavg()[0]:.1f}"
     path = RESULTS / f"{name}.json"
     before = json.loads(path.read_text()) if path.is_file() else {"machine": None}
-    table = {(line.what, line.case, line.peer): asdict(line) for line in lines}
+    table = {line.key: asdict(line) for line in lines}
     if before["machine"] == facts["machine"]:
-        old = {(line["what"], line["case"], line["peer"]): line for line in before["lines"]}
-        table = {**old, **table}
+        table = {**{Line(**line).key: line for line in before["lines"]}, **table}
     path.write_text(json.dumps({**facts, "lines": list(table.values())}, indent=1) + "\n")

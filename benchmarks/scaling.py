@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from losses import OURS, THEIRS, tensors
-from measuring import RESULTS, interleaved, machine, peak, peak_growth, restart_peak
+from measuring import RESULTS, apart, interleaved, machine, peak, restart_peak
 from training_step import OurStep, noise_images
 
 from selfsight.index import Index
@@ -45,7 +45,7 @@ def of_loss(args: argparse.Namespace) -> Series:
         for side, points in found.items():
             if side == "lightly" and pairs > 4096:
                 continue  # its memory grows with the square of the batch
-            points.append((pairs, peak_growth(__file__, "--memory-of", side, str(pairs))))
+            points.append((pairs, apart(__file__, "--memory-of", side, str(pairs))))
             print(f"loss memory, {pairs} pairs, {side}: {points[-1][1]:.1f} MiB", flush=True)
     return found
 
