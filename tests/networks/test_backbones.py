@@ -17,6 +17,7 @@ from selfsight.networks.backbones import (
     choose_backbone,
     each_view,
 )
+from selfsight.networks.resnet import Block
 
 SMALL = {
     "resnet20": Network(widths=(8, 16), depths=(1, 1)),
@@ -92,6 +93,35 @@ def test_channels_last_changes_the_format_and_not_the_numbers() -> None:
     backbone.channels_last = True
     torch.testing.assert_close(backbone(images), exact, rtol=1e-5, atol=1e-5)
     assert seen == [True]
+
+
+@pytest.mark.parametrize("size", [16, 15])
+@pytest.mark.parametrize("shortcut", ["pad", "projection"])
+def test_gradients_keep_the_format(shortcut: str, size: int) -> None:
+    """Where one does not, all that is before it takes several times as long."""
+    network = Network(widths=(8, 16), depths=(1, 2), shortcut=shortcut)
+    spec = choose_backbone("resnet20", network, 3, size)
+    found: dict[bool, list[Tensor]] = {}
+    images = torch.randn(4, 3, size, size)
+    for last in (False, True):
+        form = torch.channels_last if last else torch.contiguous_format
+        backbone = build_backbone(spec, seed=0).to(memory_format=form)
+        backbone.channels_last = last
+        kept: list[bool] = []
+
+        def watch(
+            _: nn.Module, __: object, out: Tensor, kept: list[bool] = kept, form: object = form
+        ) -> None:
+            out.register_hook(lambda grad: kept.append(grad.is_contiguous(memory_format=form)))
+
+        watched = [part for part in backbone.modules() if isinstance(part, Block)]
+        for part in watched:
+            part.register_forward_hook(watch)
+        backbone(images).square().sum().backward()
+        assert kept == [True] * len(watched)
+        found[last] = [p.grad for p in backbone.parameters() if p.grad is not None]
+    for a, b in zip(found[False], found[True], strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-3, atol=1e-4)
 
 
 def test_tokens_of_a_vit_and_of_no_other() -> None:

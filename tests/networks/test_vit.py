@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from selfsight.networks.vit import PLANS, ViT, ViTPlan, heads_for, patch_size_for, sines_and_cosines
+from selfsight.networks.vit import (
+    PLANS,
+    UNFUSED,
+    ViT,
+    ViTPlan,
+    attention,
+    heads_for,
+    patch_size_for,
+    sines_and_cosines,
+)
 
 
 def small(
@@ -132,3 +142,25 @@ def test_patches_and_heads_follow_from_sizes() -> None:
     assert [heads_for(width) for width in (192, 384, 96, 32)] == [3, 6, 3, 1]
     with pytest.raises(ValueError, match="multiple of 32"):
         heads_for(100)
+
+
+@pytest.mark.parametrize("tokens", [1, 17, UNFUSED, UNFUSED + 1])
+def test_attention_in_bf16_is_the_fused_one(tokens: int) -> None:
+    """Both as far from float64 as the eight bits of bf16 are; here the logits have no more, either."""
+    torch.manual_seed(0)
+    start = torch.randn(3, 2, 2, tokens, 16).bfloat16()
+    found = []
+    for run, dtype in (
+        (F.scaled_dot_product_attention, torch.float64),
+        (F.scaled_dot_product_attention, torch.bfloat16),
+        (attention, torch.bfloat16),
+    ):
+        inputs = start.to(dtype).requires_grad_()
+        out = run(*inputs.unbind(0))
+        assert out.dtype == dtype
+        (grad,) = torch.autograd.grad(out.double().square().sum(), inputs)
+        found.append((out.double(), grad.double()))
+    exact, fused, ours = found
+    for truth, theirs, mine in zip(exact, fused, ours, strict=True):
+        assert (theirs - truth).norm() <= 2**-8 * truth.norm()
+        assert (mine - truth).norm() <= 2**-7 * truth.norm()

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from selfsight.training.pages import give_pages_back, keep_freed_pages
+from selfsight.training import pages
+from selfsight.training.pages import freed_pages_kept, give_pages_back, keep_freed_pages
 
 PROGRAM = """
 import resource, sys
@@ -70,3 +71,19 @@ def test_elsewhere_it_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not keep_freed_pages()
     assert not give_pages_back()
+
+
+def test_a_training_that_fails_gives_them_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(pages, "keep_freed_pages", lambda: told.append("keep"))
+    monkeypatch.setattr(pages, "give_pages_back", lambda: told.append("give"))
+
+    @freed_pages_kept()
+    def training() -> None:
+        told.append("step")
+        raise RuntimeError("pruned")
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="pruned"):
+            training()
+    assert told == ["keep", "step", "give"] * 2

@@ -19,7 +19,7 @@ from selfsight.networks.backbones import Backbone
 from selfsight.networks.labels import known_entries, mean_over_known, target_losses
 from selfsight.precision import fast_bf16
 from selfsight.training.optimizers import parameter_groups
-from selfsight.training.pages import keep_freed_pages
+from selfsight.training.pages import freed_pages_kept
 from selfsight.training.stopping import StoppingRule
 from selfsight.views.apply import make_views, whole_frame
 
@@ -38,6 +38,7 @@ class Trained:
     steps: int
 
 
+@freed_pages_kept()
 def train_on(
     start: Backbone,
     first_head: nn.Linear,
@@ -53,7 +54,6 @@ def train_on(
 
     The schedule is that of the longest training whatever the step it stops at.
     """
-    keep_freed_pages()
     backbone, head = copy.deepcopy(start), copy.deepcopy(first_head)
     backbone.to(labelled.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     backbone.bf16 = fast_bf16(labelled.device)

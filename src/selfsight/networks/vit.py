@@ -24,6 +24,10 @@ PLANS: dict[str, ViTPlan] = {
 }
 
 
+UNFUSED = 512
+"""Tokens: their weights are then half a megabyte an image and head."""
+
+
 def patch_size_for(image_size: int) -> int:
     """The patch side, pixels: 2 up to 12 px, 4 up to 40 px, 8 up to 128 px, 16 above."""
     for largest, patch in ((12, 2), (40, 4), (128, 8)):
@@ -55,6 +59,19 @@ class PatchEmbedding(nn.Module):
         return self.proj(images).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
 
 
+def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """``softmax(q k' / sqrt(D)) v`` (arXiv:1706.03762, eq. 1) for ``(B, heads, T, D)``.
+
+    torch's fused form keeps no ``(T, T)`` matrix. In bf16 on a CPU its backward takes six times as
+    long as products and a softmax (in fp32) one after the other; those are taken there up to
+    `UNFUSED` tokens. The logits are then rounded to bf16, as in any attention in parts.
+    """
+    if q.device.type != "cpu" or q.dtype != torch.bfloat16 or q.shape[-2] > UNFUSED:
+        return F.scaled_dot_product_attention(q, k, v)
+    logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    return torch.softmax(logits, -1, dtype=torch.float32).to(v.dtype) @ v
+
+
 class Attention(nn.Module):
     """Self-attention with one projection for queries, keys and values."""
 
@@ -68,7 +85,7 @@ class Attention(nn.Module):
         batch, count, width = x.shape
         qkv = self.qkv(x).view(batch, count, 3, self.heads, width // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = F.scaled_dot_product_attention(q, k, v)
+        mixed = attention(q, k, v)
         return self.proj(mixed.transpose(1, 2).reshape(batch, count, width))  # type: ignore[no-any-return]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _TRIM, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 """M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_MMAP_MAX of mallopt(3)."""
@@ -12,6 +14,16 @@ _KEEP = {_TRIM: 2**31 - 1, _MMAP_MAX: 0}
 threshold alone does not do: blocks above 32 MiB, a large network's activations, ignore it.)"""
 _GIVE = {_TRIM: 2**17, _MMAP_MAX: 65_536, _MMAP_THRESHOLD: 4 * 2**20}
 """Blocks from 4 MiB go back by themselves, and of free memory at the end of the heap 128 KiB stay."""
+
+
+@contextmanager
+def freed_pages_kept() -> Iterator[None]:
+    """For as long as a training lasts: `keep_freed_pages`, then `give_pages_back`."""
+    keep_freed_pages()
+    try:
+        yield
+    finally:
+        give_pages_back()
 
 
 def keep_freed_pages() -> bool:

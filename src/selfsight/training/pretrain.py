@@ -28,7 +28,7 @@ from selfsight.training.checkpoints import AtomicIO, Checkpoints
 from selfsight.training.metrics import Bar, Metrics
 from selfsight.training.module import MethodModule
 from selfsight.training.monitor import Monitor
-from selfsight.training.pages import give_pages_back, keep_freed_pages
+from selfsight.training.pages import freed_pages_kept
 from selfsight.training.plan import Plan, prepare
 from selfsight.training.record import write_environment, write_samples, write_splits
 from selfsight.training.run import Run, load_run
@@ -76,10 +76,7 @@ def pretrain(
         assert plan.settings.views is not None
         write_samples(folder.samples, plan.images, plan.settings.views, plan.statistics)
     began = time.monotonic()
-    try:
-        method, seen = train(plan, watching)
-    finally:
-        give_pages_back()
+    method, seen = train(plan, watching)
     seconds = time.monotonic() - began
     if first_process():
         write_environment(
@@ -117,6 +114,7 @@ def build(plan: Plan) -> Method:
     return method.to(memory_format=form)  # type: ignore[call-overload, no-any-return]
 
 
+@freed_pages_kept()
 def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int]:
     """Runs the training, from its last checkpoint where there is one.
 
@@ -129,7 +127,6 @@ def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int
         The trained method, and how many images this process chain has seen in this call.
     """
     settings, folder = plan.settings, plan.folder
-    keep_freed_pages()
     method = build(plan)
     targets = _targets(plan)
     loader = Loader(

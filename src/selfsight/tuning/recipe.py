@@ -35,7 +35,7 @@ from selfsight.networks.backbones import Backbone
 from selfsight.networks.labels import known_entries, mean_over_known, target_losses
 from selfsight.precision import fast_bf16
 from selfsight.settings import Settings
-from selfsight.training.pages import keep_freed_pages
+from selfsight.training.pages import freed_pages_kept
 from selfsight.training.stopping import StoppingRule
 from selfsight.tuning.fitting import DivergedError
 from selfsight.views.apply import make_views
@@ -105,6 +105,7 @@ class Trained:
         return int(np.argmax(np.equal(self.curve, self.value))) + 1
 
 
+@freed_pages_kept()
 def train(
     start: Backbone,
     features: Tensor,
@@ -150,7 +151,6 @@ def _train(
     look: Callable[[int, float], None] | None,
     stop_at: int | None,
 ) -> Trained:
-    keep_freed_pages()
     inside, outside = np.flatnonzero(~held), np.flatnonzero(held)
     groups = groups_of(labelled.images.groups, labelled.rows)
     backbone, head = copy.deepcopy(start), first_head(features, labelled, inside, groups)
