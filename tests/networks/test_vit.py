@@ -146,7 +146,7 @@ def test_patches_and_heads_follow_from_sizes() -> None:
 
 @pytest.mark.parametrize("tokens", [1, 17, UNFUSED, UNFUSED + 1])
 def test_attention_in_bf16_is_the_fused_one(tokens: int) -> None:
-    """Both as far from float64 as the eight bits of bf16 are; here the logits have no more, either."""
+    """Both as near to float64 as eight bits are; here the logits have no more, either."""
     torch.manual_seed(0)
     start = torch.randn(3, 2, 2, tokens, 16).bfloat16()
     found = []

@@ -13,7 +13,7 @@ _KEEP = {_TRIM: 2**31 - 1, _MMAP_MAX: 0}
 """No end of the heap is given back, and no block lies outside it: those always would be. (The
 threshold alone does not do: blocks above 32 MiB, a large network's activations, ignore it.)"""
 _GIVE = {_TRIM: 2**17, _MMAP_MAX: 65_536, _MMAP_THRESHOLD: 4 * 2**20}
-"""Blocks from 4 MiB go back by themselves, and of free memory at the end of the heap 128 KiB stay."""
+"""Blocks from 4 MiB go back by themselves; free memory at the end of the heap down to 128 KiB."""
 
 
 @contextmanager
@@ -30,8 +30,9 @@ def keep_freed_pages() -> bool:
     """Tells glibc to keep what is freed; without effect on other systems and allocators.
 
     By default it hands large blocks back to the kernel as soon as they are freed, and the next step
-    faults every page of its activations in again: some 50,000 faults a step of a ResNet-20, 400,000 of
-    a ResNet-18. The process then stays as large as its largest step, which it needs again at once.
+    faults every page of its activations in again: some 50,000 faults a step of a ResNet-20,
+    400,000 of a ResNet-18. The process then stays as large as its largest step, which it needs
+    again at once.
 
     Returns:
         Whether it was told.
