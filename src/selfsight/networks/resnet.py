@@ -133,9 +133,12 @@ class ResNet(nn.Module):
             x = getattr(self, name)(x)
         # In float32 at least: a mean rounded to bfloat16 would keep only three digits.
         wide = torch.promote_types(x.dtype, torch.float32)
-        if x.is_contiguous(memory_format=torch.channels_last):  # then its gradient is as well
-            return x.permute(0, 2, 3, 1).mean((1, 2), dtype=wide)
-        return x.mean((2, 3), dtype=wide)
+        # As in the shortcuts, the gradient is to lie as what it is the gradient of.
+        if x.is_contiguous(memory_format=torch.channels_last):
+            pooled: Tensor = x.permute(0, 2, 3, 1).mean((1, 2), dtype=wide)
+        else:
+            pooled = x.mean((2, 3), dtype=wide)
+        return pooled
 
     def _initialise(self) -> None:
         for part in self.modules():
