@@ -55,7 +55,7 @@ class OurStep:
     ) -> None:
         kind = METHODS[method]
         asked = {"method": kind.Settings(), "optimizer": kind.optimizer, "data": images.name}
-        keep_freed_pages()  # as every training does; the peer is in another process
+        keep_freed_pages()  # as every training does
         plan = prepare(Pretrain(**(asked | settings)), images)  # type: ignore[arg-type]
         self.plan, self.settings = plan, plan.settings
         self.method = build(plan).to(plan.device)

@@ -97,9 +97,10 @@ def test_channels_last_changes_the_format_and_not_the_numbers() -> None:
 
 @pytest.mark.parametrize("size", [16, 15])
 @pytest.mark.parametrize("shortcut", ["pad", "projection"])
-def test_gradients_keep_the_format(shortcut: str, size: int) -> None:
+@pytest.mark.parametrize("block", ["basic", "bottleneck"])
+def test_gradients_keep_the_format(block: str, shortcut: str, size: int) -> None:
     """Where one does not, all that is before it takes several times as long."""
-    network = Network(widths=(8, 16), depths=(1, 2), shortcut=shortcut)
+    network = Network(widths=(8, 16), depths=(1, 2), block=block, shortcut=shortcut)
     spec = choose_backbone("resnet20", network, 3, size)
     found: dict[bool, list[Tensor]] = {}
     images = torch.randn(4, 3, size, size)

@@ -144,7 +144,7 @@ def test_patches_and_heads_follow_from_sizes() -> None:
         heads_for(100)
 
 
-@pytest.mark.parametrize("tokens", [1, 17, UNFUSED, UNFUSED + 1])
+@pytest.mark.parametrize("tokens", [1, 17, UNFUSED])
 def test_attention_in_bf16_is_the_fused_one(tokens: int) -> None:
     """Both as near to float64 as eight bits are; here the logits have no more, either."""
     torch.manual_seed(0)
@@ -164,3 +164,29 @@ def test_attention_in_bf16_is_the_fused_one(tokens: int) -> None:
     for truth, theirs, mine in zip(exact, fused, ours, strict=True):
         assert (theirs - truth).norm() <= 2**-8 * truth.norm()
         assert (mine - truth).norm() <= 2**-7 * truth.norm()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tokens", "trained", "fused"),
+    [
+        (torch.bfloat16, UNFUSED, True, False),
+        (torch.bfloat16, UNFUSED + 1, True, True),
+        (torch.bfloat16, UNFUSED, False, True),
+        (torch.float32, UNFUSED, True, True),
+    ],
+)
+def test_which_attention_is_taken(
+    dtype: torch.dtype, tokens: int, trained: bool, fused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called = []
+    whole = F.scaled_dot_product_attention
+
+    def spy(*args: torch.Tensor) -> torch.Tensor:
+        called.append(args)
+        return whole(*args)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", spy)
+    inputs = torch.randn(3, 1, 1, tokens, 8, dtype=dtype, requires_grad=True)
+    with torch.set_grad_enabled(trained):
+        attention(*inputs.unbind(0))
+    assert bool(called) == fused

@@ -54,10 +54,7 @@ def train_on(
 
     The schedule is that of the longest training whatever the step it stops at.
     """
-    backbone, head = copy.deepcopy(start), copy.deepcopy(first_head)
-    backbone.to(labelled.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    backbone.bf16 = fast_bf16(labelled.device)
-    backbone.train()
+    backbone, head = _in_training(start, labelled.device), copy.deepcopy(first_head)
     optimizer = layered_optimizer(backbone, head, rates, settings.weight_decay)
     total = settings.steps(len(labelled.rows))
     rule = StoppingRule(patience=_PATIENCE)
@@ -92,6 +89,13 @@ def train_on(
     if not len(outside):
         best = Trained(backbone.state_dict(), head, math.inf, stop_at or 0)
     return best
+
+
+def _in_training(start: Backbone, device: torch.device) -> Backbone:
+    backbone = copy.deepcopy(start)
+    backbone.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    backbone.bf16 = fast_bf16(device)
+    return backbone.train()
 
 
 def layered_optimizer(
@@ -159,11 +163,11 @@ def _value(
     return float((raw.argmax(1) == here).double().mean()) - 1e-3 * min(loss, 100.0)
 
 
+@freed_pages_kept()
 def seconds_of_a_step(start: Backbone, labelled: Labelled, settings: FineTuning) -> float:
     """Measured on two steps: what an estimate of the whole time is made of."""
     batch = min(settings.batch_size, len(labelled.rows))
-    backbone = copy.deepcopy(start).to(labelled.device).train()
-    backbone.bf16 = fast_bf16(labelled.device)
+    backbone = _in_training(start, labelled.device)
     keys = keys_of(0, 0, torch.arange(batch)).to(labelled.device)
     images = labelled.batch(labelled.rows[:batch])
     passed = math.inf

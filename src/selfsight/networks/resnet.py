@@ -96,7 +96,8 @@ class ResNet(nn.Module):
 
     Each stage after the first halves the sides. Any number of channels, any size from 1 px. All
     normalisations start with a scale of 1: blocks that start as their shortcut (arXiv:1706.02677,
-    section 5.1) cost about a point of accuracy in short trainings. For resnet18, 34 and 50 the
+    section 5.1) cost about a point of accuracy in short trainings. ReLUs and sums are in place: a
+    hook on a normalisation sees what came of its output. For resnet18, 34 and 50 the
     keys of the state are torchvision's, without ``fc``.
 
     Args:

@@ -24,8 +24,8 @@ PLANS: dict[str, ViTPlan] = {
 }
 
 
-UNFUSED = 512
-"""Tokens: their weights are then half a megabyte an image and head."""
+UNFUSED = 257
+"""Tokens of 16 x 16 patches: a layer then keeps 130 kB more for each image and head."""
 
 
 def patch_size_for(image_size: int) -> int:
@@ -63,13 +63,17 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """``softmax(q k' / sqrt(D)) v`` (arXiv:1706.03762, eq. 1) for ``(B, heads, T, D)``.
 
     torch's fused form keeps no ``(T, T)`` matrix. In bf16 on a CPU its backward takes six times as
-    long as products and a softmax (in fp32) one after the other; those are taken there up to
-    `UNFUSED` tokens. The logits are then rounded to bf16, as in any attention in parts.
+    long as that of two products and a softmax, one after the other; a training takes those there,
+    up to `UNFUSED` tokens. Logits and weights are then rounded to bf16, as in any attention in
+    parts.
     """
-    if q.device.type != "cpu" or q.dtype != torch.bfloat16 or q.shape[-2] > UNFUSED:
+    trained = torch.is_grad_enabled() and q.requires_grad
+    slow = trained and q.device.type == "cpu" and q.dtype == torch.bfloat16
+    if not slow or q.shape[-2] > UNFUSED:
         return F.scaled_dot_product_attention(q, k, v)
     logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-    return torch.softmax(logits, -1, dtype=torch.float32).to(v.dtype) @ v
+    mixed: Tensor = logits.softmax(-1) @ v
+    return mixed
 
 
 class Attention(nn.Module):

@@ -3,27 +3,46 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 _TRIM, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 """M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_MMAP_MAX of mallopt(3)."""
 _KEEP = {_TRIM: 2**31 - 1, _MMAP_MAX: 0}
-"""No end of the heap is given back, and no block lies outside it: those always would be. (The
-threshold alone does not do: blocks above 32 MiB, a large network's activations, ignore it.)"""
+"""No end of the heap is given back, and no block of the main thread lies outside it: those always
+would be. (The threshold alone does not do: blocks above 32 MiB, a large network's activations,
+ignore it.)"""
 _GIVE = {_TRIM: 2**17, _MMAP_MAX: 65_536, _MMAP_THRESHOLD: 4 * 2**20}
-"""Blocks from 4 MiB go back by themselves; free memory at the end of the heap down to 128 KiB."""
+"""New blocks from 4 MiB lie outside the heap again, free memory at its end goes down to 128 KiB."""
+_depth, _lock = 0, threading.Lock()
 
 
 @contextmanager
 def freed_pages_kept() -> Iterator[None]:
-    """For as long as a training lasts: `keep_freed_pages`, then `give_pages_back`."""
-    keep_freed_pages()
+    """For as long as a training lasts, and those inside it: `keep_freed_pages`, then back."""
+    global _depth
+    with _lock:
+        _depth += 1
+        if _depth == 1:
+            keep_freed_pages()
     try:
         yield
     finally:
-        give_pages_back()
+        with _lock:
+            _depth -= 1
+            if _depth == 0:
+                give_pages_back()
+
+
+def give_leftovers_back() -> None:
+    """What a training still held when it ended: by a trainer, a cycle, or by its exception."""
+    gc.collect()
+    with _lock:
+        if _depth == 0:
+            give_pages_back()
 
 
 def keep_freed_pages() -> bool:
@@ -41,10 +60,11 @@ def keep_freed_pages() -> bool:
 
 
 def give_pages_back() -> bool:
-    """Tells glibc to hand large blocks back again when they are freed, and those freed before.
+    """Hands what is free back to the kernel, and tells glibc to do so with large blocks again.
 
     What follows a training (an audit, another image set) takes large blocks once, not in every
-    step, and would stand in memory beside what it kept.
+    step, and would stand in memory beside what it kept. Blocks of the training that are freed
+    later stay in the heap, for others, until this is called again.
 
     Returns:
         Whether it was told.
@@ -62,4 +82,5 @@ def _told(values: dict[int, int]) -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):  # musl has no mallopt
         return False
-    return all([bool(mallopt(name, value)) for name, value in values.items()])
+    accepted = [mallopt(name, value) for name, value in values.items()]  # each of them is told
+    return all(accepted)

@@ -28,7 +28,7 @@ from selfsight.training.checkpoints import AtomicIO, Checkpoints
 from selfsight.training.metrics import Bar, Metrics
 from selfsight.training.module import MethodModule
 from selfsight.training.monitor import Monitor
-from selfsight.training.pages import freed_pages_kept
+from selfsight.training.pages import freed_pages_kept, give_leftovers_back
 from selfsight.training.plan import Plan, prepare
 from selfsight.training.record import write_environment, write_samples, write_splits
 from selfsight.training.run import Run, load_run
@@ -93,6 +93,8 @@ def pretrain(
             "method": method_name(plan.settings.method),
         }
         save_backbone(folder.backbone, method.backbone, extra)
+    del method
+    give_leftovers_back()
     say(f"Trained in {duration(seconds)}: {folder.path}")
     return load_run(folder.path)
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from selfsight.console import say
+from selfsight.training.pages import give_leftovers_back
 from selfsight.training.stopping import StoppingRule
 from selfsight.tuning.plan import Plan, sampler
 from selfsight.tuning.storage import RETRIES, Workers
@@ -46,6 +47,7 @@ def work(plan: Plan, study: optuna.Study, objective: Objective, number: int | No
             _fail_the_dead(study, workers)
             reason = ending(plan, study, time.monotonic() - began)
             if reason:
+                give_leftovers_back()  # of trials that ended by an exception
                 return reason
             states = _states(study)
             if states["finished"] + states["RUNNING"] >= plan.search.trials:
