@@ -28,6 +28,7 @@ from selfsight.evaluation.probes import PROBES, Subset, best_thresholds
 from selfsight.evaluation.representations import represent
 from selfsight.evaluation.weight_training import (
     Trained,
+    in_training,
     layered_optimizer,
     number_scale,
     seconds_of_a_step,
@@ -43,6 +44,7 @@ __all__ = [
     "Labelled",
     "fine_tune",
     "first_head",
+    "in_training",
     "layered_optimizer",
     "number_scale",
     "seconds_of_a_step",

@@ -54,7 +54,7 @@ def train_on(
 
     The schedule is that of the longest training whatever the step it stops at.
     """
-    backbone, head = _in_training(start, labelled.device), copy.deepcopy(first_head)
+    backbone, head = in_training(start, labelled.device), copy.deepcopy(first_head)
     optimizer = layered_optimizer(backbone, head, rates, settings.weight_decay)
     total = settings.steps(len(labelled.rows))
     rule = StoppingRule(patience=_PATIENCE)
@@ -91,7 +91,8 @@ def train_on(
     return best
 
 
-def _in_training(start: Backbone, device: torch.device) -> Backbone:
+def in_training(start: Backbone, device: torch.device) -> Backbone:
+    """A copy to be trained on a device: channels_last, in bf16 where the device multiplies it."""
     backbone = copy.deepcopy(start)
     backbone.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     backbone.bf16 = fast_bf16(device)
@@ -167,7 +168,7 @@ def _value(
 def seconds_of_a_step(start: Backbone, labelled: Labelled, settings: FineTuning) -> float:
     """Measured on two steps: what an estimate of the whole time is made of."""
     batch = min(settings.batch_size, len(labelled.rows))
-    backbone = _in_training(start, labelled.device)
+    backbone = in_training(start, labelled.device)
     keys = keys_of(0, 0, torch.arange(batch)).to(labelled.device)
     images = labelled.batch(labelled.rows[:batch])
     passed = math.inf

@@ -24,6 +24,7 @@ from selfsight.evaluation.finetune import (
     FineTuned,
     Labelled,
     first_head,
+    in_training,
     layered_optimizer,
     number_scale,
     share_of_peak,
@@ -33,7 +34,6 @@ from selfsight.evaluation.folds import groups_of
 from selfsight.evaluation.tasks import score
 from selfsight.networks.backbones import Backbone
 from selfsight.networks.labels import known_entries, mean_over_known, target_losses
-from selfsight.precision import fast_bf16
 from selfsight.settings import Settings
 from selfsight.training.pages import freed_pages_kept
 from selfsight.training.stopping import StoppingRule
@@ -153,9 +153,8 @@ def _train(
 ) -> Trained:
     inside, outside = np.flatnonzero(~held), np.flatnonzero(held)
     groups = groups_of(labelled.images.groups, labelled.rows)
-    backbone, head = copy.deepcopy(start), first_head(features, labelled, inside, groups)
-    backbone.to(labelled.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    backbone.bf16 = fast_bf16(labelled.device)
+    backbone = in_training(start, labelled.device)
+    head = first_head(features, labelled, inside, groups)
     rates = (recipe.backbone_lr, recipe.head_lr)
     optimizer = layered_optimizer(backbone, head, rates, recipe.weight_decay)
     total = recipe.steps(len(labelled.rows))
