@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from selfsight import gram
-from selfsight.methods import simclr
+from selfsight import gram, similarities
 from selfsight.methods.barlow_twins import barlow_twins_loss
 from selfsight.methods.dino import dino_loss
 from selfsight.methods.simclr import nt_xent_loss
@@ -90,11 +89,20 @@ def agree(fast: Loss, plain: Loss, inputs: list[Tensor], floor: float = 1e-2) ->
     assert (gradient - slope).norm() <= close * slope.norm().clamp_min(floor)
 
 
-@given(COUNTS, WIDTHS, SEEDS, DTYPES, st.sampled_from([0.5, 0.1, 0.05, 0.049]))
-@settings(deadline=None, max_examples=40)
-def test_nt_xent(n: int, d: int, seed: int, dtype: torch.dtype, temperature: float) -> None:
-    """Blocks of 16 rows, so that small batches have several, and a last one that is not full."""
-    before, simclr.BLOCK = simclr.BLOCK, 16
+@given(
+    COUNTS,
+    WIDTHS,
+    SEEDS,
+    DTYPES,
+    st.sampled_from([0.5, 0.1, 0.05, 0.049]),
+    st.sampled_from([similarities.Tiling(block=8, least=4, strip=3), similarities.ELSEWHERE]),
+)
+@settings(deadline=None, max_examples=60)
+def test_nt_xent(
+    n: int, d: int, seed: int, dtype: torch.dtype, temperature: float, tiling: similarities.Tiling
+) -> None:
+    """Blocks so small that few rows are several groups, the last one not full; and all in one."""
+    before, similarities.ON_CPU = similarities.ON_CPU, tiling
     try:
         agree(
             lambda a, b: nt_xent_loss(a, b, temperature),
@@ -103,7 +111,7 @@ def test_nt_xent(n: int, d: int, seed: int, dtype: torch.dtype, temperature: flo
             floor=0.1,  # differences of numbers as large as 1 / 0.05
         )
     finally:
-        simclr.BLOCK = before
+        similarities.ON_CPU = before
 
 
 @given(COUNTS, WIDTHS, SEEDS, DTYPES)

@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from selfsight import similarities
 from selfsight.methods.barlow_twins import barlow_twins_loss
 from selfsight.methods.dino import dino_loss
-from selfsight.methods.simclr import BLOCK, nt_xent_loss
+from selfsight.methods.simclr import nt_xent_loss
 from selfsight.methods.vicreg import vicreg_loss
+from selfsight.similarities import ON_CPU
 
 SHAPES = [(2, 3), (5, 4), (16, 40), (40, 16), (30, 40), (31, 40)]
 """On both sides of each switch between the two Gram matrices."""
@@ -58,7 +60,7 @@ def test_nt_xent(shape: tuple[int, int], temperature: float) -> None:
 
 @pytest.mark.parametrize("temperature", [0.2, 0.02])
 def test_nt_xent_over_several_blocks(temperature: float) -> None:
-    first, second = embeddings(BLOCK + 37, 8)
+    first, second = embeddings(ON_CPU.block + 37, 8)
 
     def plain(a: Tensor, b: Tensor) -> Tensor:
         z = torch.nn.functional.normalize(torch.cat([a, b]), dim=1)
@@ -69,14 +71,33 @@ def test_nt_xent_over_several_blocks(temperature: float) -> None:
     agree(lambda a, b: nt_xent_loss(a, b, temperature), plain, first, second)
 
 
-@pytest.mark.parametrize("rows", [24, BLOCK + 37])
+@pytest.mark.parametrize("rows", [24, ON_CPU.block + 37])
 def test_nt_xent_backward_twice(rows: int) -> None:
-    """The first backward finds forward's last block in memory, the second one makes it again."""
+    """The first backward goes on with what forward began, the second one begins anew."""
     inputs = embeddings(rows, 8)
     loss = nt_xent_loss(*inputs, 0.2)
     once = torch.autograd.grad(loss, inputs, retain_graph=True)
     again = torch.autograd.grad(loss, inputs)
     assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
+
+
+def test_nt_xent_compiled() -> None:
+    inputs = [z.float().detach().requires_grad_() for z in embeddings(ON_CPU.block + 37, 8)]
+    compiled = torch.compile(nt_xent_loss, backend="aot_eager")
+    wanted, got = nt_xent_loss(*inputs, 0.2), compiled(*inputs, 0.2)
+    torch.testing.assert_close(got, wanted)
+    torch.testing.assert_close(
+        torch.autograd.grad(got, inputs), torch.autograd.grad(wanted, inputs)
+    )
+
+
+def test_nt_xent_takes_no_gradient_where_none_is_wanted() -> None:
+    first, second = (z.detach() for z in embeddings(24, 8))
+    work = similarities._Work(torch.cat([first, second]), gradient=False)
+    work.forward()
+    assert work.gradient is None and work.factors is None
+    with torch.no_grad():
+        assert not nt_xent_loss(first, second).requires_grad
 
 
 def test_nt_xent_is_finite_at_tiny_temperatures() -> None:

@@ -91,7 +91,18 @@ def worker(rank: int, names: list[str], folder: str) -> None:
             found = measured(method, module, batch)
             if rank == 0:
                 torch.save(found, f"{folder}/{os.path.basename(name)}-{control}.pt")
+    part()
+
+
+def part() -> None:
+    """The end of a worker: its files are written.
+
+    Leaving through the interpreter's end aborted now and then ("terminate called without an active
+    exception"): threads of torch that still run when their destructors do.
+    """
+    dist.barrier()
     dist.destroy_process_group()
+    os._exit(0)
 
 
 def difference(one: dict[str, Tensor], two: dict[str, Tensor]) -> dict[str, float]:
