@@ -99,7 +99,7 @@ CASES = (
     Case("nt_xent", (1024, 128), 3.5, 15, rounds=15, processes=7),
     Case("nt_xent", (4096, 128), 7, 70),
     Case("nt_xent", (16384, 128), 12, 100, room=18.0, rounds=1),
-    Case("dino", (64, 65536), 5, 2),
+    Case("dino", (64, 65536), 5, 2, processes=5),
 )
 
 
