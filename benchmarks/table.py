@@ -47,8 +47,8 @@ INTRODUCTION = """# Speed beside peers
 `make bench` writes this file. Ratios are of medians over interleaved rounds of one command; above 1
 they are in selfsight's favour. Contestants share a process, one for each loss and size, one for
 the probes and one for "auto"; makers of views and training steps (`step`) have one each, which
-stands still between its turns. Where chance gives a process its speed (NT-Xent at 1,024 pairs, DINO,
-ResNet-20), the medians are of several processes.
+stands still between its turns. Where chance gives a process its speed (NT-Xent at 1,024 pairs,
+DINO, ResNet-20), the medians are of several processes.
 `(cpu)` is processor time of one thread, which other work on the machine disturbs little; `(wall)`
 is what a clock on the wall says. Memory is the growth of the peak resident set in a process of its
 own. Peers run with their own code at their own defaults, and again with settings that are fair to

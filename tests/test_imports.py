@@ -24,7 +24,16 @@ LAYERS = [
     {"method"},
     {"views", "networks"},
     {"data"},
-    {"measures", "nearest", "gram", "precision", "run_folder", "settings", "distributed"}
+    {
+        "measures",
+        "nearest",
+        "gram",
+        "similarities",
+        "precision",
+        "run_folder",
+        "settings",
+        "distributed",
+    }
     | {"draws", "console"},
 ]
 """From the top; a module may import its own layer and those below."""
