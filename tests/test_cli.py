@@ -63,6 +63,13 @@ def test_settings_survive_yaml() -> None:
         (["pretrain", "simclr", "digits", "--batch-size", "5000"], "batch size 5000"),
         (["pretrain", "simclr", "digits", "--device", "cuda:9"], "device 'cuda:9'"),
         (["pretrain", "simclr", "digits", "--settings", "/no.yaml"], "/no.yaml"),
+        (["pretrain", "simclr", "digits", "--epochs", "0"], "selfsight: epochs: Input should be"),
+        (
+            ["pretrain", "simclr", "digits", "--method.temperature", "0"],
+            "method.temperature: Input",
+        ),
+        (["pretrain", "simclr", "digits", "--backbone", "resnet81"], "did you mean 'resnet18'"),
+        (["evaluate", "runs/x", "--fractions", "2"], "fractions: each must be above 0"),
         (["evaluate", "/no/such/run"], "/no/such/run"),
         (["report", "/no/such/run"], "/no/such/run"),
         (["run", "digits", "--method", "bolo"], "bolo"),
@@ -76,7 +83,7 @@ def test_a_mistake_is_one_sentence(
     assert main([*words, *out]) == 2
     printed = capsys.readouterr().err
     assert said in printed
-    assert "Traceback" not in printed
+    assert "Traceback" not in printed and "input_type" not in printed
     assert not (tmp_path / "run" / "backbone.safetensors").exists()
 
 
@@ -85,8 +92,7 @@ def test_a_mistake_is_one_sentence(
     [
         ["pretrain", "simclr", "digits", "--epoch", "3"],
         ["pretrain", "simclr", "digits", "--method.temprature", "0.3"],
-        ["pretrain", "simclr", "digits", "--epochs", "0"],
-        ["pretrain", "simclr", "digits", "--backbone", "resnet81"],
+        ["pretrain", "simclr", "digits", "--epochs", "three"],
         ["pretrain", "simclr", "digits", "--compile", "on"],
         ["pretrain", "simclr"],
     ],

@@ -6,6 +6,8 @@ file.yaml`` gives other defaults, which flags override.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -87,14 +89,37 @@ def parsed(name: str, words: list[str]) -> Settings:
         program += f" {method}" * (verb.method == "word")
     if changes:
         kind = kind.with_defaults(changes)
-    found = tyro.cli(
-        kind,
-        args=words,
-        prog=program,
-        config=(tyro.conf.PositionalMetavarFromFieldName, tyro.conf.AvoidSubcommands),
-    )
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            found = tyro.cli(
+                kind,
+                args=words,
+                prog=program,
+                config=(tyro.conf.PositionalMetavarFromFieldName, tyro.conf.AvoidSubcommands),
+            )
+    except SystemExit as stop:
+        if refused := _refused(stop):
+            raise ValueError(f"{refused}. `{program} --help` lists all settings.") from None
+        print(said.getvalue(), end="", file=sys.stderr)
+        raise
     # The class made for the command line cannot be pickled; the plain one can.
     return base(**{field: getattr(found, field) for field in base.model_fields})
+
+
+def _refused(stop: SystemExit) -> str:
+    """What pydantic refused when tyro stopped, in a sentence; empty where it was something else.
+
+    tyro prints pydantic's own text, of several lines; the error itself is what stopped it.
+    """
+    from pydantic import ValidationError
+
+    error, prefix = stop.__context__, ""
+    while error is not None and not isinstance(error, ValidationError):
+        place = getattr(error, "arg", None)  # the group of settings that was being made
+        prefix = place if isinstance(place, str) else prefix
+        error = error.__context__
+    return "" if error is None else sentence(error, prefix).removesuffix(".")
 
 
 def _verb(words: list[str]) -> tuple[str, list[str]]:

@@ -38,6 +38,17 @@ def full_precision(loss: Callable[P, T]) -> Callable[P, T]:
     return run
 
 
+def full_precision_backward(backward: Callable[P, T]) -> Callable[P, T]:
+    """``backward(ctx, *gradients)`` of a loss, outside the autocast region that it is called in."""
+
+    @wraps(backward)
+    def run(*args: P.args, **options: P.kwargs) -> T:
+        with torch.autocast(_device(list(args[1:]), {}), enabled=False):
+            return backward(*args, **options)
+
+    return run
+
+
 def _widened(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value

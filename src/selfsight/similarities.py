@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from selfsight.precision import full_precision_backward
+
 LOG2_E = 1.0 / math.log(2.0)
 GAP = 16
 """Numbers between one row of a block and the next."""
@@ -21,9 +23,9 @@ class Tiling(NamedTuple):
     """How the similarity matrix of all embeddings with each other is cut.
 
     Attributes:
-        block: rows and columns of one of its blocks off the diagonal.
-        least: rows of a block on the diagonal that is not cut further.
-        strip: rows of a block whose factors are made at once.
+        block: rows and columns of a block off the diagonal, at most.
+        least: rows of a block on the diagonal that is not cut further, at most.
+        strip: rows of a block whose factors are made at once, at most.
     """
 
     block: int
@@ -35,6 +37,8 @@ ON_CPU = Tiling(block=512, least=256, strip=128)
 """A block is 1 MB in fp32, which stays in a core's cache."""
 ELSEWHERE = Tiling(block=2048, least=2048, strip=2048)
 """A GPU waits for each launch and has room: batches up to 1,024 are one block."""
+ROWS = 512
+"""Whole rows that `SpreadNTXent` makes at once."""
 
 
 def _tiling(z: Tensor) -> Tiling:
@@ -49,14 +53,16 @@ class BoundedNTXent(torch.autograd.Function):
     """The loss from embeddings of any length, for t from 0.05 on: exp(1 / t) is at most 5e8."""
 
     @staticmethod
-    def forward(ctx: Any, first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    def forward(
+        ctx: Any, first: Tensor, second: Tensor, temperature: float, gradient: bool
+    ) -> Tensor:
         z = torch.cat([first, second])
         sharpness = LOG2_E / temperature
         # Vectors of length sqrt(sharpness): their products are exponents of 2 as they come.
         lengths = torch.linalg.vector_norm(z, dim=1, keepdim=True).clamp_min_(1e-12)
         lengths.div_(math.sqrt(sharpness))
         z.div_(lengths)
-        work = _Work(z, gradient=any(ctx.needs_input_grad))
+        work = _Work(z, gradient=gradient)
         work.forward()
         ctx.save_for_backward(z, lengths)
         ctx.sharpness, ctx.work = sharpness, work
@@ -65,20 +71,35 @@ class BoundedNTXent(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    @full_precision_backward
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         z, lengths = ctx.saved_tensors
         work, ctx.work = ctx.work, None
         if work is None:  # a second backward: the first has used it up
             work = _Work(z, gradient=True)
             work.forward()
         out = work.backward()
-        (first, second), (to_first, to_second) = z.chunk(2), out.chunk(2)
-        to_first.sub_(second, alpha=2.0)
-        to_second.sub_(first, alpha=2.0)
-        # What lies along a unit vector does not turn it.
-        along = torch.bmm(out[:, None], z[:, :, None])[:, 0].div_(-ctx.sharpness)
-        out.addcmul_(z, along).mul_(grad / (len(z) * LOG2_E) / lengths)
-        return to_first, to_second, None
+        _finished(out, z, lengths, grad / (len(z) * LOG2_E), ctx.sharpness)
+        to_first, to_second = out.chunk(2)
+        return to_first, to_second, None, None
+
+
+def _finished(out: Tensor, z: Tensor, lengths: Tensor, scale: Tensor, square: float) -> None:
+    """From the gradient of the sums of logarithms to that of the loss by the embeddings, in place.
+
+    Args:
+        out: ``(N, D)``, by the vectors ``z``.
+        z: ``(N, D)``, the embeddings divided by their ``lengths``.
+        lengths: ``(N, 1)``.
+        scale: what all is multiplied by.
+        square: ``|z|^2``, of each row.
+    """
+    (first, second), (to_first, to_second) = z.chunk(2), out.chunk(2)
+    to_first.sub_(second, alpha=2.0)
+    to_second.sub_(first, alpha=2.0)
+    # What lies along a vector does not turn it.
+    along = torch.bmm(out[:, None], z[:, :, None])[:, 0].div_(-square)
+    out.addcmul_(z, along).mul_(scale / lengths)
 
 
 class _Work:
@@ -124,6 +145,9 @@ class _Work:
             self._add_sums(self._exponentials(tile, 0), tile)
         for a, b in self.groups:
             self._within(a, b, 0)
+        # Only what backward needs is kept until then.
+        self.rooms = self.rooms[:1] if self.between else []
+        self.factors = self.factors if self.between else None
 
     def backward(self) -> Tensor:
         """The gradient, ``(N, D)``: only once."""
@@ -182,8 +206,8 @@ class _Work:
 def _room(z: Tensor, rows: int, columns: int) -> Tensor | None:
     """Memory for a block; a compiler finds its own.
 
-    Rows lie a little more than a power of two apart: else they share a few lines of the cache, and
-    the product with the transposed block takes an eighth longer.
+    Rows lie a little further apart than they are long: those a power of two apart share a few lines
+    of the cache, and the product with the transposed block takes an eighth longer.
     """
     return None if torch.compiler.is_compiling() else z.new_empty(rows, columns + GAP)
 
@@ -192,27 +216,34 @@ def _corner(room: Tensor | None, rows: int, columns: int) -> Tensor | None:
     return None if room is None else room[:rows, :columns]
 
 
-class RowSpread(torch.autograd.Function):
-    """Sum over rows of log-sum-exp of unit vectors, each row shifted by its maximum: for any t."""
+class SpreadNTXent(torch.autograd.Function):
+    """The loss for any t, over blocks of whole rows, each row shifted by its own maximum."""
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, temperature: float) -> Tensor:
-        rows = _cut(0, len(z), _tiling(z).block)
+    def forward(ctx: Any, first: Tensor, second: Tensor, temperature: float) -> Tensor:
+        z = torch.cat([first, second])
+        lengths = torch.linalg.vector_norm(z, dim=1, keepdim=True).clamp_min_(1e-12)
+        z.div_(lengths)
+        rows = _cut(0, len(z), ROWS)
         sums = torch.cat([_logits(z, a, b, temperature).logsumexp(1) for a, b in rows])
-        ctx.save_for_backward(z, sums)
+        ctx.save_for_backward(z, lengths, sums)
         ctx.temperature = temperature
-        return sums.sum()
+        positive = torch.dot(*(half.flatten() for half in z.chunk(2)))
+        return (sums.sum() - positive * (2.0 / temperature)) / len(z)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        z, sums = ctx.saved_tensors
+    @once_differentiable
+    @full_precision_backward
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        z, lengths, sums = ctx.saved_tensors
         out = torch.zeros_like(z)
-        for a, b in _cut(0, len(z), _tiling(z).block):
+        for a, b in _cut(0, len(z), ROWS):
             block = (_logits(z, a, b, ctx.temperature) - sums[a:b, None]).exp()
-            block = block * (grad / ctx.temperature)
             out[a:b] += block @ z
             out += block.T @ z[a:b]
-        return out, None
+        _finished(out, z, lengths, grad / (len(z) * ctx.temperature), 1.0)
+        to_first, to_second = out.chunk(2)
+        return to_first, to_second, None
 
 
 def _logits(z: Tensor, first: int, last: int, temperature: float) -> Tensor:

@@ -184,6 +184,9 @@ def test_autocast_changes_nothing(name: str, shape: tuple[int, int]) -> None:
     again, slope = value_and_gradient(inside, inputs)
     assert torch.equal(again, value)
     assert torch.equal(slope, gradient)
+    with torch.autocast("cpu", torch.bfloat16):  # backward as well
+        _, slope = value_and_gradient(LOSSES[name], inputs)
+    assert torch.equal(slope, gradient)
 
 
 @pytest.mark.parametrize("name", LOSSES)

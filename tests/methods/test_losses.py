@@ -83,7 +83,7 @@ def test_nt_xent_backward_twice(rows: int) -> None:
 
 def test_nt_xent_compiled() -> None:
     inputs = [z.float().detach().requires_grad_() for z in embeddings(ON_CPU.block + 37, 8)]
-    compiled = torch.compile(nt_xent_loss, backend="aot_eager")
+    compiled = torch.compile(nt_xent_loss, fullgraph=True, backend="aot_eager")
     wanted, got = nt_xent_loss(*inputs, 0.2), compiled(*inputs, 0.2)
     torch.testing.assert_close(got, wanted)
     torch.testing.assert_close(
@@ -91,13 +91,36 @@ def test_nt_xent_compiled() -> None:
     )
 
 
-def test_nt_xent_takes_no_gradient_where_none_is_wanted() -> None:
-    first, second = (z.detach() for z in embeddings(24, 8))
-    work = similarities._Work(torch.cat([first, second]), gradient=False)
-    work.forward()
-    assert work.gradient is None and work.factors is None
-    with torch.no_grad():
-        assert not nt_xent_loss(first, second).requires_grad
+@pytest.mark.parametrize("wanted", [True, False])
+def test_nt_xent_makes_a_gradient_only_where_one_is_wanted(
+    wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    class Work(similarities._Work):
+        def __init__(self, z: Tensor, *, gradient: bool) -> None:
+            super().__init__(z, gradient=gradient)
+            made.append(self)
+
+    monkeypatch.setattr(similarities, "_Work", Work)
+    with torch.set_grad_enabled(wanted):
+        nt_xent_loss(*embeddings(24, 8))
+    assert [work.gradient is not None for work in made] == [wanted]
+    assert not made[0].rooms and made[0].factors is None  # nothing is left for backward to use
+
+
+def test_nt_xent_has_no_second_derivative() -> None:
+    for temperature in (0.2, 0.02):
+        inputs = embeddings(8, 4)
+        loss = nt_xent_loss(*inputs, temperature)
+        gradient, _ = torch.autograd.grad(loss, inputs, create_graph=True)
+        with pytest.raises(RuntimeError, match="does not require grad"):
+            gradient.square().sum().backward()
+
+
+def test_nt_xent_of_nothing() -> None:
+    with pytest.raises(ValueError, match="at least one pair"):
+        nt_xent_loss(torch.zeros(0, 8), torch.zeros(0, 8))
 
 
 def test_nt_xent_is_finite_at_tiny_temperatures() -> None:

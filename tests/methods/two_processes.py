@@ -91,10 +91,10 @@ def worker(rank: int, names: list[str], folder: str) -> None:
             found = measured(method, module, batch)
             if rank == 0:
                 torch.save(found, f"{folder}/{os.path.basename(name)}-{control}.pt")
-    part()
+    leave()
 
 
-def part() -> None:
+def leave() -> None:
     """The end of a worker: its files are written.
 
     Leaving through the interpreter's end aborted now and then ("terminate called without an active

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "methods"))
-from two_processes import ROWS, SIDE, batch_of, difference, measured, method_of, part
+from two_processes import ROWS, SIDE, batch_of, difference, leave, measured, method_of
 
 sys.path.pop(0)
 
@@ -102,7 +102,7 @@ def worker(rank: int, folder: str) -> None:
             found = measured(method, DistributedDataParallel(method), batch)
             if rank == 0:
                 torch.save(found, f"{folder}/{case}-{control}.pt")
-    part()
+    leave()
 
 
 def main() -> None:

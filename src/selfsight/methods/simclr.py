@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
@@ -15,7 +14,7 @@ from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
 from selfsight.networks.backbones import Backbone, each_view
 from selfsight.networks.heads import mlp
 from selfsight.precision import full_precision
-from selfsight.similarities import BoundedNTXent, RowSpread
+from selfsight.similarities import BoundedNTXent, SpreadNTXent
 from selfsight.views.settings import View
 
 
@@ -34,15 +33,22 @@ def nt_xent_loss(first: Tensor, second: Tensor, temperature: float = 0.5) -> Ten
 
     Returns:
         The loss, a 0-d tensor.
+
+    Raises:
+        ValueError: no pair at all.
     """
+    if not len(first):
+        raise ValueError("nt_xent_loss needs at least one pair of embeddings; there is none.")
     # Cosines are bounded, so exp(s / t) needs no shift down to 0.05: it is at most 5e8.
+    loss: Tensor
     if temperature >= 0.05:
-        loss: Tensor = BoundedNTXent.apply(first, second, temperature)  # type: ignore[no-untyped-call]
+        gradient = torch.is_grad_enabled() and (first.requires_grad or second.requires_grad)
+        loss = BoundedNTXent.apply(  # type: ignore[no-untyped-call]
+            first, second, temperature, gradient
+        )
         return loss
-    z = F.normalize(torch.cat([first, second]), dim=1)
-    a, b = z.chunk(2)
-    total: Tensor = RowSpread.apply(z, temperature)  # type: ignore[no-untyped-call]
-    return (total - (a * b).sum() * (2.0 / temperature)) / z.shape[0]
+    loss = SpreadNTXent.apply(first, second, temperature)  # type: ignore[no-untyped-call]
+    return loss
 
 
 class SimCLR(Method):
