@@ -25,7 +25,8 @@ def full_precision(loss: Callable[P, T]) -> Callable[P, T]:
     """A loss that leaves any autocast region, and takes bf16 and fp16 embeddings as fp32.
 
     A product of a batch's embeddings in bf16 keeps three digits; what a loss subtracts from such
-    sums is often smaller than that.
+    sums is often smaller than that. The ``backward`` of a loss that is an autograd function
+    needs this as well: it may be called inside a region.
     """
 
     @wraps(loss)
@@ -34,17 +35,6 @@ def full_precision(loss: Callable[P, T]) -> Callable[P, T]:
         more = {name: _widened(value) for name, value in options.items()}
         with torch.autocast(_device(wide, more), enabled=False):
             return loss(*wide, **more)
-
-    return run
-
-
-def full_precision_backward(backward: Callable[P, T]) -> Callable[P, T]:
-    """``backward(ctx, *gradients)`` of a loss, outside the autocast region that it is called in."""
-
-    @wraps(backward)
-    def run(*args: P.args, **options: P.kwargs) -> T:
-        with torch.autocast(_device(list(args[1:]), {}), enabled=False):
-            return backward(*args, **options)
 
     return run
 

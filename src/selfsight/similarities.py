@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from selfsight.precision import full_precision_backward
+from selfsight.precision import full_precision
 
 LOG2_E = 1.0 / math.log(2.0)
 GAP = 16
@@ -41,10 +41,6 @@ ROWS = 512
 """Whole rows that `SpreadNTXent` makes at once."""
 
 
-def _tiling(z: Tensor) -> Tiling:
-    return ON_CPU if z.device.type == "cpu" else ELSEWHERE
-
-
 def _cut(first: int, last: int, size: int) -> list[tuple[int, int]]:
     return [(a, min(a + size, last)) for a in range(first, last, size)]
 
@@ -56,22 +52,18 @@ class BoundedNTXent(torch.autograd.Function):
     def forward(
         ctx: Any, first: Tensor, second: Tensor, temperature: float, gradient: bool
     ) -> Tensor:
-        z = torch.cat([first, second])
         sharpness = LOG2_E / temperature
         # Vectors of length sqrt(sharpness): their products are exponents of 2 as they come.
-        lengths = torch.linalg.vector_norm(z, dim=1, keepdim=True).clamp_min_(1e-12)
-        lengths.div_(math.sqrt(sharpness))
-        z.div_(lengths)
+        z, lengths = _at_length(math.sqrt(sharpness), first, second)
         work = _Work(z, gradient=gradient)
         work.forward()
         ctx.save_for_backward(z, lengths)
         ctx.sharpness, ctx.work = sharpness, work
-        positive = torch.dot(*(half.flatten() for half in z.chunk(2)))
-        return (work.sums.log().sum() - positive * (2.0 / LOG2_E)) / len(z)
+        return (work.sums.log().sum() - _of_pairs(z) * (2.0 / LOG2_E)) / len(z)
 
     @staticmethod
     @once_differentiable
-    @full_precision_backward
+    @full_precision
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         z, lengths = ctx.saved_tensors
         work, ctx.work = ctx.work, None
@@ -79,16 +71,30 @@ class BoundedNTXent(torch.autograd.Function):
             work = _Work(z, gradient=True)
             work.forward()
         out = work.backward()
-        _finished(out, z, lengths, grad / (len(z) * LOG2_E), ctx.sharpness)
-        to_first, to_second = out.chunk(2)
-        return to_first, to_second, None, None
+        scale = grad / (len(z) * LOG2_E)
+        return *_to_embeddings(out, z, lengths, scale, ctx.sharpness), None, None
 
 
-def _finished(out: Tensor, z: Tensor, lengths: Tensor, scale: Tensor, square: float) -> None:
-    """From the gradient of the sums of logarithms to that of the loss by the embeddings, in place.
+def _at_length(length: float, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Embeddings of both views, ``(N, D)``, each of one length, and what they were divided by."""
+    z = torch.cat([first, second])
+    lengths = torch.linalg.vector_norm(z, dim=1, keepdim=True).clamp_min_(1e-12).div_(length)
+    return z.div_(lengths), lengths
+
+
+def _of_pairs(z: Tensor) -> Tensor:
+    """The sum of the products of each vector of one view with its partner."""
+    first, second = z.chunk(2)
+    return torch.dot(first.flatten(), second.flatten())
+
+
+def _to_embeddings(
+    out: Tensor, z: Tensor, lengths: Tensor, scale: Tensor, square: float
+) -> tuple[Tensor, Tensor]:
+    """From the gradient of the sums of logarithms to that of the loss by both views' embeddings.
 
     Args:
-        out: ``(N, D)``, by the vectors ``z``.
+        out: ``(N, D)``, by the vectors ``z``; it is written over.
         z: ``(N, D)``, the embeddings divided by their ``lengths``.
         lengths: ``(N, 1)``.
         scale: what all is multiplied by.
@@ -100,6 +106,7 @@ def _finished(out: Tensor, z: Tensor, lengths: Tensor, scale: Tensor, square: fl
     # What lies along a vector does not turn it.
     along = torch.bmm(out[:, None], z[:, :, None])[:, 0].div_(-square)
     out.addcmul_(z, along).mul_(scale / lengths)
+    return to_first, to_second
 
 
 class _Work:
@@ -120,7 +127,8 @@ class _Work:
     """
 
     def __init__(self, z: Tensor, *, gradient: bool) -> None:
-        self.z, self.sums, self.tiling = z, z.new_zeros(len(z)), _tiling(z)
+        self.z, self.sums = z, z.new_zeros(len(z))
+        self.tiling = ON_CPU if z.device.type == "cpu" else ELSEWHERE
         self.gradient = torch.zeros_like(z) if gradient else None
         block, least, strip = self.tiling
         self.groups = _cut(0, len(z), 2 * block)
@@ -158,15 +166,11 @@ class _Work:
 
     def _within(self, a: int, b: int, depth: int) -> None:
         """The square of rows a to b on the diagonal, when all else in these rows is summed."""
-        if b - a <= self.tiling.least:
-            tile = (a, b, a, b)
-            block = self._exponentials(tile, depth)
-            self._add_sums(block, tile)
-        else:
-            half = (a + b) // 2
-            tile = (a, half, half, b)
-            block = self._exponentials(tile, depth)
-            self._add_sums(block, tile)
+        half, whole = (a + b) // 2, b - a <= self.tiling.least
+        tile = (a, b, a, b) if whole else (a, half, half, b)
+        block = self._exponentials(tile, depth)
+        self._add_sums(block, tile)
+        if not whole:
             self._within(a, half, depth + 1)
             self._within(half, b, depth + 1)
         self._add_gradient(block, tile)
@@ -194,8 +198,7 @@ class _Work:
         a, b, c, d = tile
         rows, columns = self.sums[a:b, None].reciprocal(), self.sums[c:d].reciprocal()
         strip = self.tiling.strip
-        parts = zip(torch.split(block, strip), torch.split(rows, strip), strict=True)
-        for part, scale in parts:
+        for part, scale in zip(torch.split(block, strip), torch.split(rows, strip), strict=True):
             room = _corner(self.factors, len(part), d - c)
             part.mul_(torch.add(scale, columns, out=room))
         self.gradient[a:b].addmm_(block, self.z[c:d])
@@ -221,19 +224,16 @@ class SpreadNTXent(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, first: Tensor, second: Tensor, temperature: float) -> Tensor:
-        z = torch.cat([first, second])
-        lengths = torch.linalg.vector_norm(z, dim=1, keepdim=True).clamp_min_(1e-12)
-        z.div_(lengths)
+        z, lengths = _at_length(1.0, first, second)
         rows = _cut(0, len(z), ROWS)
         sums = torch.cat([_logits(z, a, b, temperature).logsumexp(1) for a, b in rows])
         ctx.save_for_backward(z, lengths, sums)
         ctx.temperature = temperature
-        positive = torch.dot(*(half.flatten() for half in z.chunk(2)))
-        return (sums.sum() - positive * (2.0 / temperature)) / len(z)
+        return (sums.sum() - _of_pairs(z) * (2.0 / temperature)) / len(z)
 
     @staticmethod
     @once_differentiable
-    @full_precision_backward
+    @full_precision
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         z, lengths, sums = ctx.saved_tensors
         out = torch.zeros_like(z)
@@ -241,9 +241,8 @@ class SpreadNTXent(torch.autograd.Function):
             block = (_logits(z, a, b, ctx.temperature) - sums[a:b, None]).exp()
             out[a:b] += block @ z
             out += block.T @ z[a:b]
-        _finished(out, z, lengths, grad / (len(z) * ctx.temperature), 1.0)
-        to_first, to_second = out.chunk(2)
-        return to_first, to_second, None
+        scale = grad / (len(z) * ctx.temperature)
+        return *_to_embeddings(out, z, lengths, scale, 1.0), None
 
 
 def _logits(z: Tensor, first: int, last: int, temperature: float) -> Tensor:

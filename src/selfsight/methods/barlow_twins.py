@@ -15,7 +15,7 @@ from selfsight.gram import gram, summed, summed_squares, times_transposed
 from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
 from selfsight.networks.backbones import Backbone, each_view
 from selfsight.networks.heads import mlp
-from selfsight.precision import full_precision, full_precision_backward
+from selfsight.precision import full_precision
 from selfsight.views.settings import View
 
 
@@ -74,7 +74,7 @@ class _Terms(torch.autograd.Function):
         return (1.0 - diagonal).square().sum(), redundancy.to(a.dtype)
 
     @staticmethod
-    @full_precision_backward
+    @full_precision
     def backward(ctx: Any, invariance: Tensor, redundancy: Tensor) -> tuple[Tensor, Tensor]:
         a, b, diagonal, *products = ctx.saved_tensors
         n = a.shape[0]

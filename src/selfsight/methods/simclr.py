@@ -46,8 +46,8 @@ def nt_xent_loss(first: Tensor, second: Tensor, temperature: float = 0.5) -> Ten
         loss = BoundedNTXent.apply(  # type: ignore[no-untyped-call]
             first, second, temperature, gradient
         )
-        return loss
-    loss = SpreadNTXent.apply(first, second, temperature)  # type: ignore[no-untyped-call]
+    else:
+        loss = SpreadNTXent.apply(first, second, temperature)  # type: ignore[no-untyped-call]
     return loss
 
 

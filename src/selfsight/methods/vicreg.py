@@ -15,7 +15,7 @@ from selfsight.gram import smaller_gram, summed_squares, times_transposed
 from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
 from selfsight.networks.backbones import Backbone, each_view
 from selfsight.networks.heads import mlp
-from selfsight.precision import full_precision, full_precision_backward
+from selfsight.precision import full_precision
 from selfsight.views.settings import View
 
 
@@ -86,7 +86,7 @@ class _Terms(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    @full_precision_backward
+    @full_precision
     def backward(
         ctx: Any, invariance: Tensor, spread: Tensor, covariance: Tensor
     ) -> tuple[Tensor, Tensor, None]:
