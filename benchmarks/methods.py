@@ -14,7 +14,7 @@ from pathlib import Path
 
 import selfsight
 from selfsight.evaluation.results import Results
-from selfsight.training.run import load_run
+from selfsight.runs.run import load_run
 
 METHODS = ("simclr", "vicreg", "barlow_twins", "dino")
 
@@ -55,7 +55,7 @@ def main() -> None:
 def row(name: str, results: Results, environment: dict[str, object]) -> str:
     summary = results.summary
     value = {
-        entry["weights"]: entry
+        entry["subject"]: entry
         for entry in summary["values"]
         if entry["probe"] == "knn" and entry["metric"] == "accuracy"
     }

@@ -30,9 +30,9 @@ from selfsight.measures import knn_predict
 from selfsight.method import Batch, Method, Output
 from selfsight.methods import METHODS
 from selfsight.networks.backbones import Backbone
+from selfsight.runs.run import Run
 from selfsight.training import pretrain as verb
 from selfsight.training.plan import Plan
-from selfsight.training.run import Run
 from selfsight.training.settings import Pretrain
 from selfsight.views.apply import whole_frame
 

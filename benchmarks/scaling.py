@@ -21,10 +21,10 @@ from losses import OURS, THEIRS, tensors
 from measuring import RESULTS, apart, interleaved, machine, peak, restart_peak
 from training_step import OurStep, noise_images
 
-from selfsight.index import Index
+from selfsight.kernels.memory_pages import give_pages_back
 from selfsight.measures import knn_predict
+from selfsight.neighbours.index import Index
 from selfsight.networks.specs import Network
-from selfsight.training.pages import give_pages_back
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 Series = dict[str, list[tuple[float, float]]]

@@ -20,12 +20,12 @@ from torch.utils.data import DataLoader, Dataset
 declare_operators()  # torchmetrics imports torchvision where it is installed
 from selfsight.data.imageset import ImageSet  # noqa: E402
 from selfsight.data.loader import Loader, RawBatch  # noqa: E402
+from selfsight.kernels.memory_pages import keep_freed_pages  # noqa: E402
 from selfsight.method import Batch  # noqa: E402
 from selfsight.methods import METHODS  # noqa: E402
 from selfsight.networks.backbones import build_backbone, choose_backbone  # noqa: E402
 from selfsight.networks.specs import Network  # noqa: E402
 from selfsight.training.optimizers import build_optimizer, set_schedule  # noqa: E402
-from selfsight.training.pages import keep_freed_pages  # noqa: E402
 from selfsight.training.plan import prepare  # noqa: E402
 from selfsight.training.pretrain import build  # noqa: E402
 from selfsight.training.settings import Pretrain  # noqa: E402

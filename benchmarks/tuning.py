@@ -21,7 +21,7 @@ from typing import Any
 import optuna
 
 from selfsight.evaluation.results import aligned
-from selfsight.training.stopping import Stopping
+from selfsight.fitting.stopping import Stopping
 from selfsight.tuning.plan import Plan, pruner
 from selfsight.tuning.pretraining import TunePretraining, tune_pretraining
 from selfsight.tuning.probe import TuneProbe, tune_probe
@@ -54,12 +54,12 @@ def _probe_line(run: str, found: dict[str, Any], seconds: float) -> list[str]:
     ours = next(
         v
         for v in test["values"]
-        if (v["probe"], v["weights"], v["metric"]) == ("tuned", "trained", metric)
+        if (v["probe"], v["subject"], v["metric"]) == ("tuned", "trained", metric)
     )
     gaps = [
         f"{d['probe']} {d['mean']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}]"
         for d in test["differences"]
-        if d["weights"] == "trained" and d["metric"] == metric
+        if d["subject"] == "trained" and d["metric"] == metric
     ]
     value = f"{ours['mean']:.3f} [{ours['low']:.3f}, {ours['high']:.3f}]"
     numbers = [str(found["trials"]["made"]), f"{seconds:.0f}", metric]

@@ -24,8 +24,8 @@ from torch import Tensor
 
 from selfsight.data.statistics import Statistics
 from selfsight.draws import keys_of
+from selfsight.kernels.memory_pages import keep_freed_pages
 from selfsight.methods.simclr import SimCLR
-from selfsight.training.pages import keep_freed_pages
 from selfsight.views.apply import make_views
 
 import_lightly()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import selfsight
-from selfsight.run_folder import write_text
+from selfsight.files import write_text
 
 
 @dataclass(frozen=True)

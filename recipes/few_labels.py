@@ -28,19 +28,18 @@ import numpy as np
 import torch
 
 from selfsight.data.imageset import ImageSet, Target, choose_target
-from selfsight.data.opening import checked, open_data
-from selfsight.data.settings import Data
+from selfsight.data.request import Data, checked, open_data
 from selfsight.data.splits import few_labels
-from selfsight.evaluation.folds import groups_of
 from selfsight.evaluation.intervals import bootstrap_weights, interval
-from selfsight.evaluation.probes import PROBES, Subset
-from selfsight.evaluation.representations import Representations, represent
-from selfsight.evaluation.tasks import TASKS, score
-from selfsight.labelling import choosing
-from selfsight.run_folder import read_json, write_json, write_text
+from selfsight.files import read_json, write_json, write_text
+from selfsight.fitting.folds import groups_of
+from selfsight.fitting.probes import PROBES, Subset
+from selfsight.fitting.representations import Representations, represent
+from selfsight.fitting.tasks import TASKS, score
+from selfsight.labelling import strategies
+from selfsight.runs.run import Run
 from selfsight.training.device import choose_device
 from selfsight.training.pretrain import pretrain
-from selfsight.training.run import Run
 from selfsight.training.settings import Pretrain
 
 
@@ -193,7 +192,7 @@ class Bench:
                 "monitor_images": 0,
                 "device": self.device,
                 "out": str(self.out / "runs" / plain(name)),
-                **({} if "init" in changes else network),
+                **({} if "weights" in changes else network),
                 **changes,
             }
         )
@@ -293,17 +292,17 @@ def suggested(bench: Bench, task: Task, which: str, run_name: str) -> Iterator[s
 def picked(representations: torch.Tensor, arm: str, count: int, draw: int) -> list[int]:
     """Rows that an arm picks for labelling."""
     rows = len(representations)
-    unit = choosing.unit_vectors(representations)
-    picker = choosing.Picker(unit, np.zeros(rows, np.bool_), np.arange(rows))
+    unit = strategies.unit_vectors(representations)
+    picker = strategies.Picker(unit, np.zeros(rows, np.bool_), np.arange(rows))
     if arm == "random":
-        choosing.at_random(picker, count, seed=draw)
+        strategies.at_random(picker, count, seed=draw)
     elif arm == "representative":
-        choosing.representative(picker, count, seed=draw)
+        strategies.representative(picker, count, seed=draw)
     elif arm == "typical":
-        choosing.typical(picker, count, seed=draw)
+        strategies.typical(picker, count, seed=draw)
     else:
         picker.pick(int(np.random.default_rng(draw).integers(rows)))
-        choosing.k_centre(picker, count - 1)
+        strategies.k_centre(picker, count - 1)
     return picker.chosen
 
 
@@ -331,7 +330,7 @@ def fixmatch(bench: Bench) -> Iterator[str]:
                     else:
                         run = bench.train(task, f"{task.name} plain", "simclr")
                     if arm == "from the run":
-                        changes["init"] = str(run.folder.path)
+                        changes["weights"] = str(run.folder.path)
                         run = bench.train(task, name, "fixmatch", **changes)
                     scores = bench.measure(run, task, fraction, seed)
                     said = f"{task.name}, {count} labels"

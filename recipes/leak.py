@@ -27,12 +27,12 @@ from numpy.typing import NDArray
 from selfsight.data.imageset import ImageSet
 from selfsight.data.sources import open_images
 from selfsight.data.splits import few_labels
-from selfsight.evaluation.folds import groups_of
 from selfsight.evaluation.intervals import bootstrap_weights, interval
-from selfsight.evaluation.probes import PROBES, Subset
-from selfsight.evaluation.representations import Representations, represent
-from selfsight.evaluation.tasks import TASKS, score
-from selfsight.run_folder import read_json, write_json, write_text
+from selfsight.files import read_json, write_json, write_text
+from selfsight.fitting.folds import groups_of
+from selfsight.fitting.probes import PROBES, Subset
+from selfsight.fitting.representations import Representations, represent
+from selfsight.fitting.tasks import TASKS, score
 from selfsight.training.pretrain import pretrain
 from selfsight.training.settings import Pretrain
 

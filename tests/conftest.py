@@ -37,9 +37,10 @@ def digits_run(digits: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Pa
     import torch
 
     from selfsight.data.statistics import channel_statistics
+    from selfsight.files import write_text
     from selfsight.networks.backbones import Network, build_backbone, choose_backbone, save_backbone
-    from selfsight.run_folder import RunFolder, write_text
-    from selfsight.training.record import write_environment, write_splits
+    from selfsight.runs.folder import RunFolder
+    from selfsight.training.run_files import write_environment, write_splits
 
     folder = RunFolder(tmp_path_factory.mktemp("runs") / "digits-simclr")
     statistics = channel_statistics(digits, digits.pool)

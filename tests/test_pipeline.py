@@ -18,7 +18,7 @@ def test_run_digits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr()
     assert str(out / "report.html") in printed.out
     results = json.loads((out / "results.json").read_text())
-    weights = {record["weights"] for record in results["records"]}
+    weights = {record["subject"] for record in results["records"]}
     assert {"trained", "untrained", "pixels"} <= weights
     probes = {record["probe"] for record in results["records"]}
     assert {"knn", "linear"} <= probes

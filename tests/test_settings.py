@@ -21,8 +21,8 @@ class Outer(Settings):
 
 def test_dotted_and_nested_changes_are_one() -> None:
     outer = Outer(name="a")
-    dotted = outer.updated({"optimizer.lr": 0.1, "optimizer.clip": 1.0, "epochs": 4})
-    nested = outer.updated({"optimizer": {"lr": 0.1, "clip": 1.0}, "epochs": 4})
+    dotted = outer.updated({"optimizer.lr": 0.1, "optimizer.max_grad_norm": 1.0, "epochs": 4})
+    nested = outer.updated({"optimizer": {"lr": 0.1, "max_grad_norm": 1.0}, "epochs": 4})
     assert dotted == nested
     assert dotted.optimizer.lr == 0.1
     assert dotted.optimizer.momentum == outer.optimizer.momentum

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
         SelfSupervisedTransformer,
     )
     from selfsight.evaluation.results import Results
-    from selfsight.exporting.writing import Exported
-    from selfsight.labelling.suggesting import Suggestions
+    from selfsight.exporting.export import Exported
+    from selfsight.labelling.suggest import Suggestions
+    from selfsight.models.predictor import Predictor
     from selfsight.networks.backbones import Backbone
-    from selfsight.predicting.predictor import Predictor
-    from selfsight.training.run import Run
+    from selfsight.runs.run import Run
     from selfsight.tuning.record import Tuned
 
 __version__ = "0.1.0"
@@ -119,8 +119,8 @@ def evaluate(run: str | Path | Run, data: str | Path | None = None, **changes: A
 
 
 def suggest(run: str | Path | Run, data: str | Path | None = None, **changes: Any) -> Suggestions:
-    """Picks images to label next: see `selfsight.labelling.suggesting.suggest`."""
-    from selfsight.labelling import suggesting
+    """Picks images to label next: see `selfsight.labelling.suggest.suggest`."""
+    from selfsight.labelling import suggest as suggesting
 
     path = run if isinstance(run, str | Path) else run.folder.path
     base = suggesting.Suggest(run=str(path), data=None if data is None else str(data))
@@ -171,9 +171,9 @@ def finetune(
     out: str | Path,
     **changes: Any,
 ) -> Predictor:
-    """Fits a run to labels and writes a model: see `selfsight.predicting.finetuning.finetune`."""
+    """Fits a run to labels and writes a model: see `selfsight.models.finetune.finetune`."""
     from selfsight.data.imageset import ImageSet
-    from selfsight.predicting import finetuning
+    from selfsight.models import finetune as finetuning
 
     path = run if isinstance(run, str | Path) else run.folder.path
     images = data if isinstance(data, ImageSet) else None
@@ -185,9 +185,9 @@ def finetune(
 def predict(
     model: str | Path, images: str | Path | ImageSet, *, out: str | Path, **changes: Any
 ) -> Path:
-    """Writes a table of predictions: see `selfsight.predicting.prediction.predict`."""
+    """Writes a table of predictions: see `selfsight.models.predict.predict`."""
     from selfsight.data.imageset import ImageSet
-    from selfsight.predicting import prediction
+    from selfsight.models import predict as prediction
 
     given = images if isinstance(images, ImageSet) else None
     name = images.name if isinstance(images, ImageSet) else str(images)
@@ -198,9 +198,9 @@ def predict(
 def embed(
     run: str | Path | Run, images: str | Path | ImageSet, *, out: str | Path, **changes: Any
 ) -> Path:
-    """Writes representations: see `selfsight.predicting.embedding.embed`."""
+    """Writes representations: see `selfsight.models.embed.embed`."""
     from selfsight.data.imageset import ImageSet
-    from selfsight.predicting import embedding
+    from selfsight.models import embed as embedding
 
     path = run if isinstance(run, str | Path) else run.folder.path
     given = images if isinstance(images, ImageSet) else None
@@ -210,22 +210,22 @@ def embed(
 
 
 def export(run: str | Path | Run, *, out: str | Path, **changes: Any) -> Exported:
-    """Writes ONNX or a state dict: see `selfsight.exporting.writing.export`."""
-    from selfsight.exporting import writing
+    """Writes ONNX or a state dict: see `selfsight.exporting.export.export`."""
+    from selfsight.exporting import export as writing
 
     path = run if isinstance(run, str | Path) else run.folder.path
     return writing.export(writing.Export(run=str(path), out=str(out)).updated(changes))
 
 
 def load_model(folder: str | Path) -> Predictor:
-    """A model of `finetune`, on the CPU: `selfsight.predicting.predictor.Predictor`."""
-    from selfsight.predicting.predictor import Predictor
+    """A model of `finetune`, on the CPU: `selfsight.models.predictor.Predictor`."""
+    from selfsight.models.predictor import Predictor
 
     return Predictor.load(folder)
 
 
 def load(run: str | Path) -> Backbone:
     """The trained backbone of a run, in eval mode: ``(B, C, H, W)`` normalised -> ``(B, F)``."""
-    from selfsight.training.run import load_run
+    from selfsight.runs.run import load_run
 
     return load_run(run).backbone()

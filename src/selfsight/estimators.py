@@ -22,13 +22,13 @@ from sklearn.utils.validation import check_is_fitted
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.sources import open_images
 from selfsight.data.statistics import Statistics
-from selfsight.evaluation.finetune import FineTuning
-from selfsight.evaluation.representations import Representations, represent
+from selfsight.fitting.finetune import FineTuning
+from selfsight.fitting.representations import Representations, represent
+from selfsight.models.embed import backbone_of
+from selfsight.models.fitting import Task, check_target, fit_all, fit_head
+from selfsight.models.predictor import Predictor
 from selfsight.networks.backbones import Backbone
-from selfsight.predicting.embedding import backbone_of
-from selfsight.predicting.fitting import Task, check_target, fit_all, fit_head
-from selfsight.predicting.frame import Frame
-from selfsight.predicting.predictor import Predictor
+from selfsight.runs.frame import Frame
 from selfsight.training.device import choose_device
 
 Head = Literal["linear", "mlp", "finetune"]
@@ -222,7 +222,7 @@ class ImageClassifier(ClassifierMixin, _Predicting):  # type: ignore[misc]
     Args:
         run: folder of a finished run or a model, whose backbone is used.
         head: ``linear`` and ``mlp`` leave the backbone as it is, ``finetune`` trains all weights.
-        finetuning: of ``finetune``: `selfsight.evaluation.finetune.FineTuning` or its settings.
+        finetuning: of ``finetune``: `selfsight.fitting.finetune.FineTuning` or its settings.
         random_state: seed of folds, order and views.
         mirrored: whether ``finetune`` may mirror the images; not so for digits.
         device: auto, cpu or cuda.

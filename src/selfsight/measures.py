@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from selfsight.nearest import nearest
+from selfsight.kernels.nearest import nearest
 
 
 @torch.no_grad()

@@ -29,10 +29,10 @@ class Optimizer(Settings):
     name: Literal["lars", "sgd", "adam", "adamw"] = "adamw"
     """Update rule."""
     lr: Annotated[float, Field(gt=0.0)] = 1e-3
-    """Peak learning rate, for a batch of `lr_batch_size` images."""
-    lr_batch_size: Annotated[int, Field(ge=1)] | None = 256
+    """Peak learning rate, for a batch of `base_batch_size` images."""
+    base_batch_size: Annotated[int, Field(ge=1)] | None = 256
     """The learning rate is scaled by batch size over this number; None: never scaled."""
-    backbone_lr: Annotated[float, Field(gt=0.0)] | None = None
+    backbone_lr_factor: Annotated[float, Field(gt=0.0)] | None = None
     """Learning rate of the backbone as a share of `lr`; None: 1, or the preset's from a run."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
     """Weight decay; never on biases and normalisation."""
@@ -40,7 +40,7 @@ class Optimizer(Settings):
     """Momentum of lars and sgd."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Moments of adam and adamw."""
-    trust: Annotated[float, Field(gt=0.0)] = 1e-3
+    trust_coefficient: Annotated[float, Field(gt=0.0)] = 1e-3
     """Trust coefficient of lars (arXiv:1708.03888)."""
     warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     """Share of the training in which the learning rate rises linearly from 0."""
@@ -48,7 +48,7 @@ class Optimizer(Settings):
     """Last learning rate of the cosine as a share of the peak."""
     final_weight_decay: Annotated[float, Field(ge=0.0)] | None = None
     """Weight decay at the end of a cosine (DINO); None: constant."""
-    clip: Annotated[float, Field(gt=0.0)] | None = None
+    max_grad_norm: Annotated[float, Field(gt=0.0)] | None = None
     """Largest norm of the gradient; None: not clipped."""
 
 
@@ -98,7 +98,7 @@ class Method(nn.Module):
     tiny: ClassVar[Mapping[str, Any]] = {}
     """Changes to ``optimizer`` and ``method`` on top of `small` for images up to 16 px."""
     from_run: ClassVar[Mapping[str, Any]] = {}
-    """Changes on top of `small` where the backbone comes from a run (``init``), all or none."""
+    """Changes on top of `small` where the backbone comes from a run (``weights``), all or none."""
     search: ClassVar[Mapping[str, str]] = {}
     """What `tune pretrain` searches of its own settings: ``temperature`` -> ``log(0.05,0.5)``."""
     needs_labels: ClassVar[bool] = False

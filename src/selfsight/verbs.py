@@ -57,7 +57,7 @@ def _evaluate(settings: Any) -> int:
 
 
 def _suggest(settings: Any) -> int:
-    from selfsight.labelling.suggesting import suggest
+    from selfsight.labelling.suggest import suggest
 
     found = suggest(settings)
     print(f"{len(found.rows)} images to label: {found.folder / 'labels.csv'}")
@@ -90,7 +90,7 @@ def _tuned(found: Any) -> int:
 
 
 def _finetune(settings: Any) -> int:
-    from selfsight.predicting.finetuning import finetune
+    from selfsight.models.finetune import finetune
 
     finetune(settings)
     print(settings.out)
@@ -98,21 +98,21 @@ def _finetune(settings: Any) -> int:
 
 
 def _predict(settings: Any) -> int:
-    from selfsight.predicting.prediction import predict
+    from selfsight.models.predict import predict
 
     print(predict(settings))
     return 0
 
 
 def _embed(settings: Any) -> int:
-    from selfsight.predicting.embedding import embed
+    from selfsight.models.embed import embed
 
     print(embed(settings))
     return 0
 
 
 def _export(settings: Any) -> int:
-    from selfsight.exporting.writing import export
+    from selfsight.exporting.export import export
 
     found = export(settings)
     print(f"{found.path}\n{found.said}")
@@ -166,7 +166,7 @@ VERBS: dict[str, Verb] = {
     "suggest": Verb(
         "Pick the images whose labels will help most, and write a table to fill in.",
         "RUN [DATA]",
-        _class("selfsight.labelling.suggesting", "Suggest"),
+        _class("selfsight.labelling.suggest", "Suggest"),
         _suggest,
     ),
     "tune probe": Verb(
@@ -191,25 +191,25 @@ VERBS: dict[str, Verb] = {
     "finetune": Verb(
         "Fit a run to labels, all of its weights or a head, and write a model folder.",
         "RUN [DATA]",
-        _class("selfsight.predicting.finetuning", "Finetune"),
+        _class("selfsight.models.finetune", "Finetune"),
         _finetune,
     ),
     "predict": Verb(
         "Predict classes, labels or numbers of images with a model.",
         "MODEL IMAGES",
-        _class("selfsight.predicting.prediction", "Predict"),
+        _class("selfsight.models.predict", "Predict"),
         _predict,
     ),
     "embed": Verb(
         "Write the representations of images.",
         "RUN IMAGES",
-        _class("selfsight.predicting.embedding", "Embed"),
+        _class("selfsight.models.embed", "Embed"),
         _embed,
     ),
     "export": Verb(
         "Write a run or a model as ONNX, or as a state dict of torchvision, timm, transformers.",
         "RUN",
-        _class("selfsight.exporting.writing", "Export"),
+        _class("selfsight.exporting.export", "Export"),
         _export,
     ),
     "report": Verb(

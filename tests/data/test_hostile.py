@@ -75,7 +75,7 @@ BAD = ("cut.png", "cut.jpg", "empty.png", "text.png", "program.jpg", "script.png
 
 
 def test_each_is_named_and_none_is_fatal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("selfsight.data.encoded.NAMED", 99)
+    monkeypatch.setattr("selfsight.data.pixels.headers.NAMED", 99)
     before = sorted(folder.parent.rglob("*"))
     images = open_images(folder, max_unreadable=0.1)
     assert len(images) == 93

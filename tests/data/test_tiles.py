@@ -103,7 +103,7 @@ def test_run_with_tiles_reports_whole_images(tmp_path: Path) -> None:
     names = {row["row_id"] for row in predictions}
     assert len(names) == 12
     assert all("@" not in name for name in names)
-    of_one = [row for row in predictions if row["probe"] == "linear" and row["weights"] == "pixels"]
+    of_one = [row for row in predictions if row["probe"] == "linear" and row["subject"] == "pixels"]
     assert len(of_one) == 12
     results = json.loads((out / "results.json").read_text())
     counts = {r["num_labels"] for r in results["records"] if r.get("probe") == "linear"}

@@ -7,7 +7,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn import metrics as sk
 
 from selfsight.evaluation.clusters import cluster_metrics, hdbscan, k_means, silhouette
-from selfsight.evaluation.representations import Representations
+from selfsight.fitting.representations import Representations
 
 
 def test_metrics_equal_scikit_learn() -> None:

@@ -7,7 +7,7 @@ import torch
 
 from selfsight.data.imageset import ImageSet
 from selfsight.evaluation.pooling import Pooling, by_image
-from selfsight.evaluation.representations import Representations
+from selfsight.fitting.representations import Representations
 
 
 def image_set(names: list[str] | None) -> ImageSet:

@@ -12,7 +12,7 @@ import pytest
 
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.splits import few_labels
-from selfsight.evaluation import subjects
+from selfsight.evaluation import controls
 from selfsight.evaluation.protocol import Evaluate, evaluate
 from selfsight.evaluation.results import Results
 
@@ -45,7 +45,7 @@ def evaluated(digits: ImageSet, make_run: MakeRun) -> Results:
 def test_records_summary_and_predictions_agree(evaluated: Results, digits: ImageSet) -> None:
     kept = json.loads(evaluated.path.read_text())
     assert kept["summary"] == evaluated.summary
-    mine = {"probe": "linear", "weights": "trained", "label_fraction": 0.2, "metric": "accuracy"}
+    mine = {"probe": "linear", "subject": "trained", "label_fraction": 0.2, "metric": "accuracy"}
 
     def select(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [row for row in rows if mine.items() <= row.items()]
@@ -56,7 +56,7 @@ def test_records_summary_and_predictions_agree(evaluated: Results, digits: Image
     assert summary["mean"] == pytest.approx(np.mean(values))
     assert summary["low"] < summary["mean"] < summary["high"]
     table = pq.read_table(evaluated.path.with_name("predictions.parquet")).to_pylist()
-    one = {"probe": "linear", "weights": "trained", "label_fraction": 0.2, "label_seed": 1}
+    one = {"probe": "linear", "subject": "trained", "label_fraction": 0.2, "label_seed": 1}
     rows = [row for row in table if one.items() <= row.items()]
     assert len(rows) == len(digits.rows("test"))
     right = [np.argmax(row["output"]) == row["truth"][0] for row in rows]
@@ -84,12 +84,12 @@ def test_every_label_that_was_read_is_counted(evaluated: Results, digits: ImageS
 
 def test_each_reading_of_test_is_noted(evaluated: Results) -> None:
     scored = {
-        (r["probe"], r["weights"], r["label_fraction"], r["label_seed"])
+        (r["probe"], r["subject"], r["label_fraction"], r["label_seed"])
         for r in evaluated.records
         if r["split"] == "test"
     }
     noted = [
-        (r["probe"], r["weights"], r["label_fraction"], r["label_seed"])
+        (r["probe"], r["subject"], r["label_fraction"], r["label_seed"])
         for r in evaluated.test_readings
     ]
     probes, clusters = 2 * 3 * 2 * 2, 3 * (2 + 1)
@@ -147,13 +147,13 @@ def test_a_second_evaluation_makes_no_forward_pass(
     images = _with_targets(digits)
     run = make_run(images)
     forwards = []
-    plain = subjects.represent
+    plain = controls.represent
 
     def counted(*args: Any, **kwargs: Any) -> Any:
         forwards.append(args[0])
         return plain(*args, **kwargs)
 
-    monkeypatch.setattr(subjects, "represent", counted)
+    monkeypatch.setattr(controls, "represent", counted)
     first = evaluate(Evaluate(run=str(run), target="digit", **SMALL), images)
     assert len(forwards) == 1 + 2
     forwards.clear()

@@ -6,10 +6,10 @@ import torch
 
 from selfsight.data.statistics import Statistics
 from selfsight.exporting.graph import Source
+from selfsight.fitting.head import Head
+from selfsight.models.predictor import Card, Predictor
 from selfsight.networks.backbones import Network, build_backbone, choose_backbone
-from selfsight.predicting.frame import Frame
-from selfsight.predicting.head import Head
-from selfsight.predicting.predictor import Card, Predictor
+from selfsight.runs.frame import Frame
 
 NETWORKS: dict[str, tuple[str, Network, int, int]] = {
     "resnet18": ("resnet18", Network(stem="imagenet"), 3, 64),

@@ -19,7 +19,7 @@ from selfsight.evaluation.protocol import Evaluate, evaluate
 from selfsight.exporting import graph
 from selfsight.exporting.graph import Graph, Source, write_onnx
 from selfsight.networks.backbones import Network, build_backbone, choose_backbone
-from selfsight.predicting.frame import Frame
+from selfsight.runs.frame import Frame
 from selfsight.views.apply import whole_frame
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs selfsight[onnx]")
@@ -27,7 +27,7 @@ SHORT: dict[str, Any] = {
     "backbone_lrs": (3e-3,),
     "head_lrs": (1e-2,),
     "epochs": 1,
-    "least_steps": 20,
+    "min_steps": 20,
 }
 
 
@@ -56,7 +56,7 @@ def test_four_ways_to_the_same_numbers(
     evaluated = {
         row["row_id"]: row["output"]
         for row in table
-        if (row["probe"], row["weights"]) == (probe, "trained")
+        if (row["probe"], row["subject"]) == (probe, "trained")
     }
     expected = np.array([evaluated[row_id] for row_id in digits.row_ids[rows].tolist()])
 

@@ -17,8 +17,8 @@ import selfsight
 from selfsight.cli import main
 from selfsight.exporting.graph import Source
 from selfsight.exporting.state_dicts import state_dict_for
+from selfsight.fitting.head import Head
 from selfsight.networks.backbones import Backbone, Network, build_backbone, choose_backbone
-from selfsight.predicting.head import Head
 
 HERE = Path(__file__).parent
 _spec = importlib.util.spec_from_file_location("exported_networks", HERE / "networks.py")

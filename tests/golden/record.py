@@ -1,7 +1,7 @@
 """Golden values: what four short trainings, the demo and the leaks give, as hashes and numbers.
 
-    python tests/golden/record.py trainings leaks        # prints; --write keeps them beside this file
-    python tests/golden/record.py demo --write           # `make demo` on one thread, some minutes
+    python tests/golden/record.py trainings leaks    # prints; --write keeps them beside it
+    python tests/golden/record.py demo --write       # `make demo` on one thread, some minutes
 
 A change that should not change results leaves them as they are: `tests/test_golden.py` compares.
 """
@@ -41,7 +41,9 @@ def machine() -> str:
     """What bit-identical numbers depend on besides the code."""
     try:
         text = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line.partition(":")[2].strip() for line in text if line.startswith("model name"))
+        name = next(
+            line.partition(":")[2].strip() for line in text if line.startswith("model name")
+        )
     except (OSError, StopIteration):
         name = platform.processor()
     return f"{name}, torch {torch.__version__}"

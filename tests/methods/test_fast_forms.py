@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from selfsight import gram, similarities
+from selfsight.kernels import gram
+from selfsight.kernels import nt_xent as similarities
 from selfsight.methods.barlow_twins import barlow_twins_loss
 from selfsight.methods.dino import dino_loss
 from selfsight.methods.simclr import nt_xent_loss

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from selfsight import similarities
+from selfsight.kernels import nt_xent as similarities
+from selfsight.kernels.nt_xent import ON_CPU
 from selfsight.methods.barlow_twins import barlow_twins_loss
 from selfsight.methods.dino import dino_loss
 from selfsight.methods.simclr import nt_xent_loss
 from selfsight.methods.vicreg import vicreg_loss
-from selfsight.similarities import ON_CPU
 
 SHAPES = [(2, 3), (5, 4), (16, 40), (40, 16), (30, 40), (31, 40)]
 """On both sides of each switch between the two Gram matrices."""

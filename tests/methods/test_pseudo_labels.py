@@ -9,12 +9,12 @@ import torch
 
 from selfsight.data.imageset import TargetSpec
 from selfsight.draws import keys_of
+from selfsight.losses.targets import choices
 from selfsight.method import Batch, Method
 from selfsight.methods import METHODS
 from selfsight.methods.fixmatch import fixmatch_loss
 from selfsight.methods.freematch import fairness_loss, freematch_loss, thresholds
 from selfsight.networks.backbones import BackboneSpec, Network, build_backbone
-from selfsight.networks.labels import choices
 
 
 def logits(seed: int, *shape: int) -> torch.Tensor:

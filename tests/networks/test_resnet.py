@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from selfsight.networks.resnet import PLANS, Block, Plan, ResNet, check_plan
+from selfsight.networks.resnet import PLANS, Block, Plan, Projection, ResNet, check_plan
 
 
 def parameters(module: nn.Module) -> int:
@@ -110,3 +110,20 @@ def test_plans_that_make_no_network_are_refused() -> None:
         check_plan(Plan((8, 16), (1,), "basic", "pad"))
     with pytest.raises(ValueError, match="projection"):
         check_plan(Plan((16, 8), (1, 1), "basic", "pad"))
+
+
+@pytest.mark.parametrize("inputs", [2, 4, 7, 8])
+@pytest.mark.parametrize("form", [torch.channels_last, torch.contiguous_format])
+def test_a_strided_projection_of_few_channels_is_the_convolution(
+    inputs: int, form: torch.memory_format
+) -> None:
+    """oneDNN's own gradient of it writes outside its memory on some CPUs."""
+    torch.manual_seed(0)
+    projection = Projection(inputs, 16, 1, 2, bias=False).double().to(memory_format=form)
+    plain = nn.Conv2d(inputs, 16, 1, 2, bias=False).double()
+    plain.load_state_dict(projection.state_dict())
+    x = torch.randn(3, inputs, 7, 8, dtype=torch.float64).to(memory_format=form)
+    projection(x).square().sum().backward()
+    plain(x).square().sum().backward()
+    torch.testing.assert_close(projection(x), plain(x))
+    torch.testing.assert_close(projection.weight.grad, plain.weight.grad)

@@ -182,14 +182,14 @@ def _results(folder: Path, kind: str, gain: float, random: np.random.Generator) 
                     "split": "test", "metric": metric, "label": None,
                 }  # fmt: skip
                 for weights, numbers in drawn.items():
-                    values.append({**place, "weights": weights, "draws": draws, **_about(numbers)})
+                    values.append({**place, "subject": weights, "draws": draws, **_about(numbers)})
                     for draw, number in enumerate(numbers):
-                        one = {"weights": weights, "label_seed": draw, "value": float(number)}
+                        one = {"subject": weights, "label_seed": draw, "value": float(number)}
                         records.append({**place, **one})
                         if metric == metrics[0]:
                             readings.append({
                                 "when": f"2026-05-01T10:00:{draw:02d}+00:00", "probe": probe,
-                                "weights": weights, "label_fraction": fraction,
+                                "subject": weights, "label_fraction": fraction,
                                 "label_seed": draw,
                             })  # fmt: skip
                 for control in ("untrained", "pixels"):

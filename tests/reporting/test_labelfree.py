@@ -25,7 +25,7 @@ def runs(make_run, tmp_path: Path) -> list[RunContents]:
                     "task": "none",
                     "target": None,
                     "probe": "none",
-                    "weights": "trained",
+                    "subject": "trained",
                     "label_fraction": 0.0,
                     "num_labels": 0,
                     "label": None,

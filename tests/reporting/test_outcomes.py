@@ -58,7 +58,7 @@ def numbers(make_run, tmp_path: Path) -> Path:
                     "data": "digits",
                     "target": "digit",
                     "probe": "ridge",
-                    "weights": weights,
+                    "subject": weights,
                     "split": "test",
                     "label_fraction": fraction,
                     "label_seed": seed,

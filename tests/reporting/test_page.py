@@ -111,7 +111,7 @@ def test_numbers_are_those_of_results(make_run, tmp_path: Path) -> None:
     expected = [
         100 * v["mean"]
         for v in summary["values"]
-        if (v["probe"], v["weights"], v["metric"]) == ("linear", "trained", "accuracy")
+        if (v["probe"], v["subject"], v["metric"]) == ("linear", "trained", "accuracy")
     ]
     assert trained["y"] == pytest.approx(expected, rel=1e-4)
 
@@ -126,7 +126,7 @@ def test_headline_takes_the_fewest_labels_and_names_each_control(make_run, tmp_p
         return found
 
     answer = Page(write_report([run])).words
-    value = one(summary["values"], weights="trained")
+    value = one(summary["values"], subject="trained")
     difference = one(summary["differences"], control="pixels")
     assert "of the labels (15 labels), a linear probe on the trained representation" in answer
     assert f"reaches {value_text('accuracy', value['mean'])} accuracy" in answer
@@ -240,7 +240,7 @@ def test_retrieval_needs_no_labels(make_run, tmp_path: Path) -> None:
         "label_fraction": 0.0, "num_labels": 0, "split": "test", "metric": "recall_at_1",
         "label": None, "draws": 1,
     }  # fmt: skip
-    value = {**place, "weights": "trained", "mean": 0.62, "low": 0.6, "high": 0.64}
+    value = {**place, "subject": "trained", "mean": 0.62, "low": 0.6, "high": 0.64}
     gain = {**place, "control": "pixels", "mean": 0.1, "low": 0.08, "high": 0.12}
     gain["verdict"] = "better"
     results = {"summary": {"values": [value], "differences": [gain]}}

@@ -18,10 +18,10 @@ def changed(run: Path, **parts: object) -> Path:
 def test_choices_are_told_over_the_draws(make_run, tmp_path: Path) -> None:
     place = {"data": "digits", "target": "digit", "probe": "knn", "label_fraction": 0.1}
     made = [
-        {**place, "weights": "trained", "choice": {"chosen": True, "k": k, "temperature": 0.1}}
+        {**place, "subject": "trained", "choice": {"chosen": True, "k": k, "temperature": 0.1}}
         for k in (5, 1)
     ]
-    made.append({**place, "weights": "pixels", "choice": {"chosen": False, "k": 1}})
+    made.append({**place, "subject": "pixels", "choice": {"chosen": False, "k": 1}})
     run = changed(make_run(tmp_path / "run"), choices=made)
     trained, pixels = choices(read_run(run))
     assert trained["choice"] == "k 5, 1"

@@ -44,7 +44,7 @@ def study(**changes: Any) -> dict[str, Any]:
             "values": [
                 {
                     "probe": probe,
-                    "weights": "trained",
+                    "subject": "trained",
                     "metric": "accuracy",
                     "mean": mean,
                     "low": mean - 0.02,
@@ -55,7 +55,7 @@ def study(**changes: Any) -> dict[str, Any]:
             "differences": [
                 {
                     "probe": "linear",
-                    "weights": "trained",
+                    "subject": "trained",
                     "metric": "accuracy",
                     "mean": 0.03,
                     "low": -0.01,
@@ -64,7 +64,7 @@ def study(**changes: Any) -> dict[str, Any]:
                 }
             ],
         },
-        "test_readings": [{"when": "2026-01-01", "probe": "tuned", "weights": "trained"}],
+        "test_readings": [{"when": "2026-01-01", "probe": "tuned", "subject": "trained"}],
         "notes": ["Trials are compared by 5-fold cross-validation."],
         "answer": ["4 trials (2 complete).", "On test, read once: accuracy 88.0 %."],
         **changes,

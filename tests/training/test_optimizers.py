@@ -16,7 +16,7 @@ def test_lars_is_algorithm_1() -> None:
     bias = torch.randn(3, dtype=torch.float64, requires_grad=True)
     plain, plain_bias = w.detach().clone(), bias.detach().clone()
     groups = [{"params": [w]}, {"params": [bias], "adapt": False, "weight_decay": 0.0}]
-    optimizer = LARS(groups, lr=0.3, momentum=0.8, weight_decay=0.02, trust=0.01)
+    optimizer = LARS(groups, lr=0.3, momentum=0.8, weight_decay=0.02, trust_coefficient=0.01)
     velocity, bias_velocity = torch.zeros_like(plain), torch.zeros_like(plain_bias)
     for step in range(4):
         gradient = torch.randn(4, 3, dtype=torch.float64)
@@ -54,7 +54,7 @@ def test_biases_and_norms_never_decay(name: str) -> None:
 
 
 def test_schedule() -> None:
-    settings = Optimizer(lr=2.0, lr_batch_size=None, warmup=0.25, final_lr=0.1, weight_decay=0.2)
+    settings = Optimizer(lr=2.0, base_batch_size=None, warmup=0.25, final_lr=0.1, weight_decay=0.2)
     assert peak_lr(settings, 9999) == 2.0
     assert lr_factor(settings, 0.125) == pytest.approx(0.5)
     assert lr_factor(settings, 0.25) == pytest.approx(1.0)
@@ -74,7 +74,13 @@ def test_schedule() -> None:
 def test_the_backbone_has_a_rate_of_its_own(name: str) -> None:
     module = nn.ModuleDict({"backbone": nn.Linear(3, 4), "layer": nn.Linear(4, 2)})
     settings = Optimizer.model_validate(
-        {"name": name, "lr": 0.1, "lr_batch_size": None, "backbone_lr": 0.25, "warmup": 0.5}
+        {
+            "name": name,
+            "lr": 0.1,
+            "base_batch_size": None,
+            "backbone_lr_factor": 0.25,
+            "warmup": 0.5,
+        }
     )
     optimizer = build_optimizer(settings, module, 8)
     for progress, factor in ((None, 1.0), (0.25, 0.5)):
@@ -98,7 +104,7 @@ def test_the_backbone_has_a_rate_of_its_own(name: str) -> None:
 
 
 def test_a_checkpoint_without_shares_goes_on() -> None:
-    module, settings = nn.Linear(3, 4), Optimizer(lr=0.1, lr_batch_size=None, warmup=0.0)
+    module, settings = nn.Linear(3, 4), Optimizer(lr=0.1, base_batch_size=None, warmup=0.0)
     optimizer = build_optimizer(settings, module, 8)
     state = optimizer.state_dict()
     for group in state["param_groups"]:

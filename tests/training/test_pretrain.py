@@ -13,9 +13,9 @@ import torch
 import selfsight
 from selfsight.data.imageset import ImageSet, class_target
 from selfsight.methods import METHODS
+from selfsight.runs.run import load_run
 from selfsight.training.monitor import collapsed
 from selfsight.training.plan import prepare
-from selfsight.training.run import load_run
 from selfsight.training.settings import Pretrain
 
 TINY: dict[str, Any] = {"batch_size": 16, "epochs": 1, "monitor_images": 30, "device": "cpu"}
@@ -129,7 +129,9 @@ def test_a_setting_that_came_later_had_its_default(tmp_path: Path) -> None:
     out = str(tmp_path / "run")
     run = selfsight.pretrain("simclr", images(), out=out, **TINY)
     written = run.folder.settings.read_text()
-    older = "".join(line for line in written.splitlines(keepends=True) if "backbone_lr" not in line)
+    older = "".join(
+        line for line in written.splitlines(keepends=True) if "backbone_lr_factor" not in line
+    )
     assert older != written
     run.folder.settings.write_text(older)
     weights = run.folder.backbone.read_bytes()

@@ -19,7 +19,7 @@ SETTINGS = """
 log_every: 1
 monitor_images: 60
 checkpoint_steps: 2
-optimizer: {clip: 1.0}
+optimizer: {max_grad_norm: 1.0}
 network: {widths: [4, 8], depths: [1, 1]}
 """
 

@@ -22,8 +22,8 @@ from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.loader import Loader
 from selfsight.data.sources import open_images
 from selfsight.data.splits import few_labels
+from selfsight.losses.targets import known_entries, mean_over_known, target_losses
 from selfsight.method import Batch
-from selfsight.networks.labels import known_entries, mean_over_known, target_losses
 from selfsight.training.plan import prepare
 from selfsight.training.pretrain import _targets, build, pretrain
 from selfsight.training.settings import Pretrain
@@ -231,7 +231,7 @@ def test_the_method_is_left_as_it_is(case: str, joined: ModuleType) -> None:
 def test_the_stage_ends(joined: ModuleType) -> None:
     batch: Batch = joined.joined_batch("class", 0, joined.ROWS)
     method: WithLabels = joined.joined_of("class")
-    method.settings = method.settings.updated({"until": 0.4})
+    method.settings = method.settings.updated({"end": 0.4})
     losses = method(batch).losses
     assert torch.equal(losses["loss"], losses["method_loss"])
     layer = gradients(method, losses["loss"])["layer.weight"]
@@ -420,7 +420,7 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
         "log_every: 1\nmonitor_images: 0\nprecision: fp32\ncheckpoint_steps: 2\n"
         "network: {widths: [4, 8], depths: [1, 1]}\nmethod: {name: simclr, projector: [16, 8]}\n"
         "supervision: {weight: 1.0, correlation: 1.0, labelled_share: 0.3, label_fraction: 0.1, "
-        "until: 0.7}\n"
+        "end: 0.7}\n"
     )
     words = ["pretrain", "simclr", "digits", "--settings", str(yaml), "--limit", "128"]
     words += ["--epochs", "3", "--batch-size", "32", "--backbone", "resnet18", "--device", "cpu"]
@@ -443,7 +443,7 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
 def test_starts_from_a_run(digits: ImageSet, tmp_path: Path) -> None:
     first = pretrain(settings_of(tmp_path / "first", epochs=1), digits)
     settings = Pretrain.model_validate(
-        {"method": "vicreg", "data": "digits", "init": str(first.folder.path), "device": "cpu"}
+        {"method": "vicreg", "data": "digits", "weights": str(first.folder.path), "device": "cpu"}
     ).updated({"batch_size": 32, "out": str(tmp_path / "second")})
     plan = prepare(settings, digits)
     assert plan.spec.network == first.spec.network
@@ -453,7 +453,7 @@ def test_starts_from_a_run(digits: ImageSet, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="leave --backbone and --network out"):
         prepare(settings.updated({"backbone": "resnet20"}), digits)
     with pytest.raises(ValueError, match="there is no such folder"):
-        prepare(settings.updated({"init": str(tmp_path / "none")}), digits)
+        prepare(settings.updated({"weights": str(tmp_path / "none")}), digits)
 
 
 @pytest.mark.parametrize("method", ["fixmatch", "freematch"])
@@ -464,18 +464,18 @@ def test_a_backbone_from_a_run_learns_more_slowly(
     scratch = Pretrain.model_validate(
         {"method": method, "data": "digits", "target": "digit", "device": "cpu"}
     ).updated({"batch_size": 32, "out": str(tmp_path / "second")})
-    assert prepare(scratch, digits).settings.optimizer.backbone_lr is None
-    start = scratch.updated({"init": str(first.folder.path)})
+    assert prepare(scratch, digits).settings.optimizer.backbone_lr_factor is None
+    start = scratch.updated({"weights": str(first.folder.path)})
     plan = prepare(start, digits)
-    assert plan.settings.optimizer.backbone_lr == 0.03
-    assert any("optimizer.backbone_lr 0.03" in note for note in plan.notes)
-    for changes, lr, backbone_lr in (
+    assert plan.settings.optimizer.backbone_lr_factor == 0.03
+    assert any("optimizer.backbone_lr_factor 0.03" in note for note in plan.notes)
+    for changes, lr, factor in (
         ({"optimizer.lr": 0.002}, 0.002, None),
-        ({"optimizer.backbone_lr": 1.0}, 1e-3, 1.0),
+        ({"optimizer.backbone_lr_factor": 1.0}, 1e-3, 1.0),
         ({"preset": "paper"}, 0.03, None),
     ):
         found = prepare(start.updated(changes), digits).settings.optimizer
-        assert (found.lr, found.backbone_lr) == (lr, backbone_lr)
+        assert (found.lr, found.backbone_lr_factor) == (lr, factor)
 
 
 # Oversampling

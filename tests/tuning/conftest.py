@@ -12,9 +12,10 @@ import torch
 from selfsight.data.imageset import ImageSet
 from selfsight.data.sources import open_images
 from selfsight.data.statistics import channel_statistics
+from selfsight.files import write_text
 from selfsight.networks.backbones import Network, build_backbone, choose_backbone, save_backbone
-from selfsight.run_folder import RunFolder, write_text
-from selfsight.training.record import write_environment, write_splits
+from selfsight.runs.folder import RunFolder
+from selfsight.training.run_files import write_environment, write_splits
 
 MakeRun = Callable[[ImageSet, Path], Path]
 

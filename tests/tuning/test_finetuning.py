@@ -14,22 +14,22 @@ import yaml
 
 from selfsight.cli import main
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.evaluation import finetune
-from selfsight.evaluation.folds import groups_of
-from selfsight.training.stopping import StoppingRule
+from selfsight.fitting import finetune
+from selfsight.fitting.folds import groups_of
+from selfsight.fitting.stopping import StoppingRule
 from selfsight.tuning import finetuning_report
 from selfsight.tuning.finetuning import TuneFinetuning, measure, prepare, tune_finetuning
 from selfsight.tuning.recipe import LOOKS, Recipe, train
 from selfsight.tuning.record import Tuned
 
 SPACE = ("recipe.backbone_lr=log(1e-4,1e-2)", "recipe.dropout=0..0.5", "recipe.batch_size=16,32")
-SHORT = {"least_steps": 40, "epochs": 1, "batch_size": 32}
+SHORT = {"min_steps": 40, "epochs": 1, "batch_size": 32}
 
 
 @pytest.fixture(autouse=True)
 def short_control(monkeypatch: pytest.MonkeyPatch) -> None:
     """The default fine-tuning tries six pairs of rates over 500 steps: one pair, 20 steps here."""
-    one = finetune.FineTuning(backbone_lrs=(1e-3,), head_lrs=(1e-2,), epochs=1, least_steps=20)
+    one = finetune.FineTuning(backbone_lrs=(1e-3,), head_lrs=(1e-2,), epochs=1, min_steps=20)
     monkeypatch.setattr(finetuning_report, "FineTuning", lambda: one)
 
 
@@ -63,7 +63,7 @@ def test_the_best_is_trained_again_and_reads_test_once_beside_its_controls(
     found = tuned(small, tmp_path, few)
     assert found.found["again"]["equal"]
     assert found.found["trials"]["made"] == 3
-    pairs = [(r["probe"], r["weights"]) for r in found.found["test_readings"]]
+    pairs = [(r["probe"], r["subject"]) for r in found.found["test_readings"]]
     assert sorted(pairs) == [
         ("finetune", "trained"),
         ("linear", "trained"),
@@ -209,7 +209,7 @@ def test_a_mistake_is_one_sentence(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("selfsight.training.run.Run.images", lambda self: few)
+    monkeypatch.setattr("selfsight.runs.run.Run.images", lambda self: few)
     assert main(["tune", "finetune", str(small), "--out", str(tmp_path), *words]) == 2
     printed = capsys.readouterr().err
     assert said in printed

@@ -62,7 +62,7 @@ def test_the_best_is_trained_again_to_the_same_value_and_evaluated_once(
     assert (best / "backbone.safetensors").is_file()
     assert (best / "results.json").is_file()
     readings = found.found["test_readings"]
-    assert ("trained", "linear") in {(r["weights"], r["probe"]) for r in readings}
+    assert ("trained", "linear") in {(r["subject"], r["probe"]) for r in readings}
     again_given = tune_pretraining(settings(tmp_path, trials=3), few)
     assert again_given is not None
     assert again_given.found["test_readings"] == readings

@@ -13,7 +13,7 @@ import yaml
 
 from selfsight.cli import main
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.evaluation.folds import groups_of
+from selfsight.fitting.folds import groups_of
 from selfsight.tuning.probe import TuneProbe, measure, prepare, tune_probe
 from selfsight.tuning.record import Tuned, read_tuned
 
@@ -125,7 +125,7 @@ def test_test_is_read_once_however_often_the_command_is_given(
 ) -> None:
     one = tuned(run, tmp_path, digits, trials=2)
     readings = one.found["test_readings"]
-    pairs = [(r["probe"], r["weights"]) for r in readings]
+    pairs = [(r["probe"], r["subject"]) for r in readings]
     assert len(set(pairs)) == len(pairs)
     assert ("tuned", "trained") in pairs
     assert {("tuned", "untrained"), ("tuned", "pixels"), ("linear", "trained")} <= set(pairs)
@@ -200,7 +200,7 @@ def test_a_mistake_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
     digits: ImageSet,
 ) -> None:
-    monkeypatch.setattr("selfsight.training.run.Run.images", lambda self: digits)
+    monkeypatch.setattr("selfsight.runs.run.Run.images", lambda self: digits)
     assert main(["tune", "probe", str(run), "--out", str(tmp_path), *words]) == 2
     printed = capsys.readouterr().err
     assert said in printed

@@ -60,7 +60,7 @@ def test_a_study_is_a_function_of_its_seed_even_when_it_was_left(
 
 def test_it_stops_when_nothing_was_better(tmp_path: Path) -> None:
     values = iter([1.0, 2.0, *[1.5] * 50])
-    here = plan(tmp_path, trials=100, no_better=7)
+    here = plan(tmp_path, trials=100, patience_trials=7)
     study = open_study(here)
     reason = work(here, study, lambda trial: next(values), 0)
     assert len(study.trials) == 9

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from selfsight.cli import main as command
-from selfsight.tuning import sharing
+from selfsight.tuning import workers
 from selfsight.tuning.plan import Plan
 from selfsight.tuning.settings import Search
 from selfsight.tuning.space import read_space
@@ -69,7 +69,7 @@ def ended(bench: Bench) -> None:
 
 
 def run(settings: Any) -> int:
-    print(sharing.search(settings, None, prepare, objective, lambda *found: found[2]))
+    print(workers.search(settings, None, prepare, objective, lambda *found: found[2]))
     return 0
 
 

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from selfsight.data.statistics import Statistics
 from selfsight.draws import keys_of
-from selfsight.views import branch_free
+from selfsight.views import gpu
 from selfsight.views.apply import make_views, pixels_of, whole_frame
 from selfsight.views.channels import channel_map
-from selfsight.views.drawing import Wanted, draw
 from selfsight.views.ops import unit_scale
+from selfsight.views.parameters import Wanted, draw
 from selfsight.views.presets import PRESETS
 from selfsight.views.settings import View
 
@@ -47,7 +47,7 @@ def without_a_branch(images: Tensor, keys: Tensor, view: View, known: Statistics
     wanted = Wanted(view, size, unit_scale(images.dtype), images.dtype != torch.float32)
     source = images.contiguous().to(torch.float32)
     drawn = draw(view, keys, 0, *images.shape[2:])
-    return branch_free.view_of(source, wanted, drawn, channel_map(view, keys, 0, known, source))
+    return gpu.view_of(source, wanted, drawn, channel_map(view, keys, 0, known, source))
 
 
 KINDS = [
@@ -92,8 +92,8 @@ def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     images, known = batch(40, 32, 3, torch.uint8), statistics(3)
     keys = keys_of(5, 2, torch.arange(40))
     whole = make_views(images, keys, [EVERYTHING], known)[0]
-    monkeypatch.setattr("selfsight.views.by_rows.CHUNK", 7 * 3 * 20 * 20)
-    monkeypatch.setattr("selfsight.views.by_rows.GROUP", 2 * 3 * 20 * 20)
+    monkeypatch.setattr("selfsight.views.cpu.CHUNK", 7 * 3 * 20 * 20)
+    monkeypatch.setattr("selfsight.views.cpu.GROUP", 2 * 3 * 20 * 20)
     torch.testing.assert_close(make_views(images, keys, [EVERYTHING], known)[0], whole)
 
 
@@ -123,9 +123,7 @@ def test_views_made_together_are_those_made_alone() -> None:
     drawn = draw(EVERYTHING, keys, 2, 32, 32)
     wanted = Wanted(EVERYTHING, 20, 1 / 255, True)
     source = images.contiguous().to(torch.float32)
-    alone = branch_free.view_of(
-        source, wanted, drawn, channel_map(EVERYTHING, keys, 2, known, source)
-    )
+    alone = gpu.view_of(source, wanted, drawn, channel_map(EVERYTHING, keys, 2, known, source))
     torch.testing.assert_close(together[2], alone, atol=1e-4, rtol=1e-4)
     first = make_views(images, keys, [EVERYTHING], known)[0]
     torch.testing.assert_close(together[0], first, atol=1e-5, rtol=1e-5)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.data.copies import SIDES, look
+from selfsight.data.duplicates import SIDES, look
 from selfsight.data.imageset import SPLITS, ImageSet, Target
 from selfsight.data.leaks import Copies, Crossing, copies_of, crossings_of, different_targets
 
@@ -98,7 +98,7 @@ def audit(images: ImageSet, *, near: bool = True) -> Audit:
         images: with complete splits.
         near: whether to look for near-duplicates too (two minutes for 60,000 images of 32 px).
     """
-    from selfsight.data.near import near_duplicates
+    from selfsight.data.near_duplicates import near_duplicates
 
     start = time.perf_counter()
     looked = look(images)

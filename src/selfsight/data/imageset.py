@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.data.picked import picked, rows_at_once
+from selfsight.data.pixels.memmap import picked, rows_at_once
 
 TargetKind = Literal["class", "labels", "number", "identity"]
 SPLITS = ("train", "validation", "test", "unlabelled")
@@ -84,7 +84,7 @@ class ImageSet:
         name: how reports call it.
         pixels: ``(N, H, W, C)`` uint8, uint16 or float32, in memory or memory-mapped (a permuted
             batch of it is ``channels_last`` without a copy), or decoded at each reading
-            (`selfsight.data.lazy.LazyPixels`).
+            (`selfsight.data.pixels.lazy.LazyPixels`).
         row_ids: ``(N,)`` text: the path inside the source, or ``file#row``.
         splits: ``(N,)`` text, each one of `SPLITS`. ``unlabelled`` rows are for pretraining only.
         targets: by name.

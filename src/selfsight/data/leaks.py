@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.data.copies import SIDES, Looked, look, sides_of
+from selfsight.data.duplicates import SIDES, Looked, look, sides_of
 from selfsight.data.imageset import SPLITS, ImageSet
 
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from selfsight.data.picked import read_ahead
+from selfsight.data.pixels.memmap import read_ahead
 from selfsight.draws import keys_of, permutation, shuffles
 
 

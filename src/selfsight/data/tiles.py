@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.console import progress
-from selfsight.data.decode import Plan, all_grey, decode, form_of
-from selfsight.data.encoded import Coloured, Encoded, Unreadable, each, scan
-from selfsight.data.resize import resized
+from selfsight.data.pixels.decode import Plan, all_grey, decode, form_of
+from selfsight.data.pixels.headers import Coloured, Encoded, Unreadable, each, scan
+from selfsight.data.pixels.resize import resized
+from selfsight.data.pixels.store import decoded, fingerprint
 from selfsight.data.sources.listing import Files, Listing, Loaded, Size
-from selfsight.data.store import decoded, fingerprint
 
 CHUNK = 256
 

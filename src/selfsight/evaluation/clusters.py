@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from selfsight.evaluation.metrics import Floats, Values
-from selfsight.evaluation.representations import Representations
+from selfsight.fitting.metrics import Floats, Values
+from selfsight.fitting.representations import Representations
 
 _ROWS = 10_000  # that k-means is fitted on, at most
 _DENSE = 2_000  # that HDBSCAN and the silhouette look at, at most

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.evaluation.representations import Representations, cache_key
-from selfsight.run_folder import cached, replacing
+from selfsight.files import cached, replacing
+from selfsight.fitting.representations import Representations, cache_key
 
 POINTS = 1500
 _SIDE = 48

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from selfsight.data.imageset import ImageSet, TargetKind
-from selfsight.evaluation.representations import Representations
+from selfsight.fitting.representations import Representations
 
 Rows = NDArray[np.int64]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.data.imageset import ImageSet
-from selfsight.run_folder import replacing
+from selfsight.files import replacing
 
 _ALL = 20_000_000  # numbers of a target above which only the first label draw is kept
 
@@ -47,7 +47,7 @@ class Predictions:
         truth = target[:, None].astype(np.float32) if target.ndim == 1 else target
         count = len(rows)
         columns: dict[str, Any] = {"row_id": _repeated(self.images.row_ids[rows].tolist())}
-        for name in ("data", "target", "probe", "weights", "split"):
+        for name in ("data", "target", "probe", "subject", "split"):
             index = pa.array(np.zeros(count, np.int32))
             columns[name] = pa.DictionaryArray.from_arrays(index, [about[name]])
         columns["label_fraction"] = pa.array(np.full(count, about["label_fraction"]))

@@ -24,21 +24,21 @@ from pydantic import Field, field_validator
 from selfsight.console import say
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.splits import few_labels
+from selfsight.evaluation.controls import Material, Subject, subjects
 from selfsight.evaluation.embedding_map import write_map
-from selfsight.evaluation.finetune import FineTuning
-from selfsight.evaluation.finetuned import Wanted, finetuned
-from selfsight.evaluation.folds import groups_of
 from selfsight.evaluation.intervals import bootstrap_weights
 from selfsight.evaluation.pooling import Pooling, by_image
 from selfsight.evaluation.predictions import Predictions
-from selfsight.evaluation.probes import PROBES, Fitted, Subset
 from selfsight.evaluation.results import Results, Row
-from selfsight.evaluation.subjects import Material, Subject, subjects
+from selfsight.evaluation.scratch_comparison import Wanted, finetuned
 from selfsight.evaluation.summary import Scores, record, summarise
-from selfsight.evaluation.tasks import TASKS, score
-from selfsight.evaluation.unlabelled import clustered, retrieved, without_labels
+from selfsight.evaluation.without_labels import clustered, retrieved, without_labels
+from selfsight.fitting.finetune import FineTuning
+from selfsight.fitting.folds import groups_of
+from selfsight.fitting.probes import PROBES, Fitted, Subset
+from selfsight.fitting.tasks import TASKS, score
+from selfsight.runs.run import Run, load_run
 from selfsight.settings import Settings, unknown
-from selfsight.training.run import Run, load_run
 
 
 class Evaluate(Settings):
@@ -251,7 +251,7 @@ def _evaluate_target(
                     about = {
                         **place,
                         "probe": probe,
-                        "weights": subject.name,
+                        "subject": subject.name,
                         "label_fraction": fraction,
                         "num_labels": len(heads),
                         "label_seed": seed,
@@ -309,7 +309,7 @@ def _confusion(
     draw: int,
 ) -> None:
     count = len(target.names)
-    if about["weights"] != "trained" or draw or count > 100:
+    if about["subject"] != "trained" or draw or count > 100:
         return
     matrix = np.zeros((count, count), np.int64)
     np.add.at(matrix, (target.values[rows], output.argmax(1)), 1)

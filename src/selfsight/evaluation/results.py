@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from selfsight.evaluation.tasks import SHARES, TASKS
-from selfsight.run_folder import read_json, write_json
+from selfsight.files import read_json, write_json
+from selfsight.fitting.tasks import SHARES, TASKS
 
 Row = dict[str, Any]
 
@@ -133,11 +133,11 @@ def _main_lines(
     head = [f"{100 * f:g} % ({counts[f]} labels)" if f else "no labels" for f in columns]
     rows: list[list[str]] = []
     for probe in dict.fromkeys(v["probe"] for v in values):
-        for weights in dict.fromkeys(v["weights"] for v in values if v["probe"] == probe):
+        for weights in dict.fromkeys(v["subject"] for v in values if v["probe"] == probe):
             found = {
                 v["label_fraction"]: _number(v, scale)
                 for v in values
-                if (v["probe"], v["weights"]) == (probe, weights)
+                if (v["probe"], v["subject"]) == (probe, weights)
             }
             rows.append([probe, weights, *(found.get(f, "") for f in columns)])
         for control in dict.fromkeys(d["control"] for d in differences if d["probe"] == probe):
@@ -151,17 +151,17 @@ def _main_lines(
         f"{data}, {target} ({task.kind}), {metric}{unit} on {values[0]['split']}: "
         "mean ± half of the 95 % interval"
     )
-    return [title, *aligned([["probe", "weights", *head], *rows])]
+    return [title, *aligned([["probe", "subject", *head], *rows])]
 
 
 def _free_lines(values: list[Row]) -> list[str]:
     """Measures that no label was read to compute (scores against labels among them)."""
     names = list(dict.fromkeys((v["probe"], v["metric"]) for v in values))
-    kinds = list(dict.fromkeys(v["weights"] for v in values))
+    kinds = list(dict.fromkeys(v["subject"] for v in values))
     rows = []
     for probe, metric in names:
         found = {
-            v["weights"]: f"{v['mean']:.3g}" if v["low"] is None else _number(v, 1.0)
+            v["subject"]: f"{v['mean']:.3g}" if v["low"] is None else _number(v, 1.0)
             for v in values
             if (v["probe"], v["metric"]) == (probe, metric)
         }

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from selfsight.evaluation.knn import neighbours
-from selfsight.evaluation.metrics import Floats
+from selfsight.fitting.metrics import Floats
+from selfsight.fitting.probes.knn import neighbours
 
 
 def retrieval_scores(

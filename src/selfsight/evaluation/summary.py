@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from selfsight.evaluation.intervals import Interval, interval
-from selfsight.evaluation.metrics import Floats, Values
 from selfsight.evaluation.results import Results, Row
-from selfsight.evaluation.tasks import higher_is_better
+from selfsight.fitting.metrics import Floats, Values
+from selfsight.fitting.tasks import higher_is_better
 
 
 @dataclass
@@ -20,14 +20,14 @@ class Scores:
 
     Attributes:
         probe: its name.
-        weights: the subject's name.
+        subject: its name.
         label_fraction: of the labels of train; 0 where none is read.
         num_labels: how many that were.
         of_draw: ``(1 + B,)`` values by metric and label, for each draw.
     """
 
     probe: str
-    weights: str
+    subject: str
     label_fraction: float = 0.0
     num_labels: int = 0
     of_draw: list[Values] = field(default_factory=list)
@@ -63,7 +63,7 @@ def summarise(results: Results, place: Row, scores: Sequence[Scores], groups: in
         scores: of every probe, subject and fraction; those of one have the same draws.
         groups: how many test groups the bootstrap draws from.
     """
-    trained = {(s.probe, s.label_fraction): s for s in scores if s.weights == "trained"}
+    trained = {(s.probe, s.label_fraction): s for s in scores if s.subject == "trained"}
     for found in scores:
         about = {
             **place,
@@ -79,14 +79,14 @@ def summarise(results: Results, place: Row, scores: Sequence[Scores], groups: in
                 continue
             here = {**about, "metric": key[0], "label": key[1]}
             results.values.append(
-                {**here, "weights": found.weights, **_ends(interval(stacked, groups))}
+                {**here, "subject": found.subject, **_ends(interval(stacked, groups))}
             )
             if found is ours or not np.isfinite(ours.stacked(key)[:, 0]).all():
                 continue
             difference = interval(ours.stacked(key) - stacked, groups)
             verdict = difference.verdict(higher_is_better=higher_is_better(key[0]))
             results.differences.append(
-                {**here, "control": found.weights, **_ends(difference), "verdict": verdict}
+                {**here, "control": found.subject, **_ends(difference), "verdict": verdict}
             )
 
 

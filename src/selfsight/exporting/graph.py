@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from selfsight.data.statistics import Statistics
+from selfsight.files import replacing
+from selfsight.models.predictor import Predictor
 from selfsight.networks.backbones import Backbone
 from selfsight.networks.vit import ViT
-from selfsight.predicting.frame import Frame
-from selfsight.predicting.predictor import Predictor
-from selfsight.run_folder import replacing
+from selfsight.runs.frame import Frame
 
 TOLERANCE = 1e-4
 """Largest difference to torch that a file may have, relative to the largest number of an output."""

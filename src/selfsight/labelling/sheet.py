@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.run_folder import replacing, write_text
+from selfsight.files import replacing, write_text
 
 CELL, COLUMNS, CAPTION = 128, 8, 16
 

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from selfsight.data.imageset import TargetSpec
 from selfsight.distributed import gather
-from selfsight.gram import gram, summed, summed_squares, times_transposed
+from selfsight.kernels.gram import gram, summed, summed_squares, times_transposed
+from selfsight.kernels.precision import full_precision
 from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
 from selfsight.networks.backbones import Backbone, each_view
 from selfsight.networks.heads import mlp
-from selfsight.precision import full_precision
 from selfsight.views.settings import View
 
 
@@ -102,7 +102,7 @@ class BarlowTwins(Method):
     )
     optimizer: ClassVar[Optimizer] = Optimizer(name="lars", lr=0.2, weight_decay=1.5e-6)
     small: ClassVar[dict[str, Any]] = {
-        "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "lr_batch_size": None},
+        "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "base_batch_size": None},
         "method": {"projector": (1024, 1024, 1024), "redundancy_weight": 5e-3},
     }
     search: ClassVar[dict[str, str]] = {

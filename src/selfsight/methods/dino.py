@@ -13,11 +13,11 @@ from torch.autograd.function import once_differentiable
 
 from selfsight.data.imageset import TargetSpec
 from selfsight.distributed import all_sum, world_size
+from selfsight.kernels.precision import full_precision
 from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
 from selfsight.networks.backbones import Backbone, each_view
 from selfsight.networks.heads import PrototypeHead
 from selfsight.networks.teacher import Teacher
-from selfsight.precision import full_precision
 from selfsight.views.settings import View
 
 LOG2_E = 1.0 / math.log(2.0)
@@ -132,14 +132,19 @@ class DINO(Method):
         *(View(size=96 / 224, crop_scale=(0.05, 0.4), saturation=0.2, blur=0.5),) * 8,
     )
     optimizer: ClassVar[Optimizer] = Optimizer(
-        name="adamw", lr=5e-4, weight_decay=0.04, final_weight_decay=0.4, clip=3.0, final_lr=2e-3
+        name="adamw",
+        lr=5e-4,
+        weight_decay=0.04,
+        final_weight_decay=0.4,
+        max_grad_norm=3.0,
+        final_lr=2e-3,
     )
     small: ClassVar[dict[str, Any]] = {
         "optimizer": {
             "lr": 2e-3,
             "weight_decay": 1e-4,
             "final_weight_decay": None,
-            "lr_batch_size": None,
+            "base_batch_size": None,
         },
         "method": {
             "prototypes": 2048,

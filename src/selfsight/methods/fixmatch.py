@@ -10,9 +10,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from selfsight.data.imageset import TargetSpec
+from selfsight.losses.targets import choices, known_entries, mean_over_known, target_losses
 from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
 from selfsight.networks.backbones import Backbone, each_view
-from selfsight.networks.labels import choices, known_entries, mean_over_known, target_losses
 from selfsight.views.settings import View
 
 
@@ -63,13 +63,13 @@ class FixMatch(Method):
         ),
     )
     optimizer: ClassVar[Optimizer] = Optimizer(
-        name="sgd", lr=0.03, lr_batch_size=512, weight_decay=5e-4
+        name="sgd", lr=0.03, base_batch_size=512, weight_decay=5e-4
     )
     small: ClassVar[dict[str, Any]] = {
-        "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.05, "lr_batch_size": None},
+        "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.05, "base_batch_size": None},
     }
     # A new layer has far to go; a backbone that has learnt already is soon worse than it was.
-    from_run: ClassVar[dict[str, Any]] = {"optimizer": {"lr": 1e-2, "backbone_lr": 0.03}}
+    from_run: ClassVar[dict[str, Any]] = {"optimizer": {"lr": 1e-2, "backbone_lr_factor": 0.03}}
     needs_labels: ClassVar[bool] = True
     labelled_share: ClassVar[float | None] = 0.125
     """One labelled image for seven others, the paper's mu."""

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from selfsight.data.imageset import TargetSpec
 from selfsight.distributed import gather
+from selfsight.kernels.nt_xent import BoundedNTXent, SpreadNTXent
+from selfsight.kernels.precision import full_precision
 from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
 from selfsight.networks.backbones import Backbone, each_view
 from selfsight.networks.heads import mlp
-from selfsight.precision import full_precision
-from selfsight.similarities import BoundedNTXent, SpreadNTXent
 from selfsight.views.settings import View
 
 
@@ -23,7 +23,7 @@ def nt_xent_loss(first: Tensor, second: Tensor, temperature: float = 0.5) -> Ten
     """NT-Xent (arXiv:2002.05709, eq. 1), averaged over both directions of all pairs.
 
     ``l(i, j) = -log exp(s_ij / t) / sum_{k != i} exp(s_ik / t)`` with cosines ``s`` over the 2N
-    embeddings of the batch. The log-sum-exp is streamed over tiles (`selfsight.similarities`):
+    embeddings of the batch. The log-sum-exp is streamed over tiles (`selfsight.kernels.nt_xent`):
     memory grows with N, not with its square.
 
     Args:
@@ -67,7 +67,7 @@ class SimCLR(Method):
     ) * 2
     optimizer: ClassVar[Optimizer] = Optimizer(name="lars", lr=0.3, weight_decay=1e-6)
     small: ClassVar[dict[str, Any]] = {
-        "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "lr_batch_size": None},
+        "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "base_batch_size": None},
         "method": {"temperature": 0.2, "projector": (512, 128)},
     }
     # Of a few pixels many images are alike: a softer contrast costs them less.

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 from torch import nn
 
 from selfsight.data.imageset import TargetSpec
+from selfsight.losses.targets import known_entries, mean_over_known, target_losses
 from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
 from selfsight.networks.backbones import Backbone, each_view
-from selfsight.networks.labels import known_entries, mean_over_known, target_losses
 from selfsight.views.settings import View
 
 
@@ -20,7 +20,7 @@ class Supervised(Method):
     views: ClassVar[tuple[View, ...]] = (View(crop_scale=(0.2, 1.0), grayscale=0.0),)
     optimizer: ClassVar[Optimizer] = Optimizer(name="sgd", lr=0.1, weight_decay=1e-4)
     small: ClassVar[dict[str, Any]] = {
-        "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.05, "lr_batch_size": None},
+        "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.05, "base_batch_size": None},
     }
     needs_labels: ClassVar[bool] = True
 

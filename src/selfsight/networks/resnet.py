@@ -37,6 +37,23 @@ PLANS: dict[str, Plan] = {
 }
 
 
+class Projection(nn.Conv2d):
+    """The 1x1 convolution of a shortcut, with a stride.
+
+    Below eight input channels it takes every ``stride``-th pixel first: there oneDNN's gradient of
+    the weight of a strided 1x1 convolution writes outside its memory (torch 2.13, channels_last, a
+    CPU without AVX-512).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        step = self.stride[0]
+        if step > 1 and self.in_channels < 8:
+            last = x.is_contiguous(memory_format=torch.channels_last)
+            form = torch.channels_last if last else torch.contiguous_format
+            return F.conv2d(x[:, :, ::step, ::step].contiguous(memory_format=form), self.weight)
+        return super().forward(x)
+
+
 class Block(nn.Module):
     """Two 3x3 convolutions (basic), or 1x1, 3x3, 1x1 with four times as many outputs (bottleneck).
 
@@ -62,7 +79,7 @@ class Block(nn.Module):
         changes = stride != 1 or inputs != outputs
         self.downsample = (
             nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+                Projection(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
             )
             if changes and shortcut == "projection"
             else None

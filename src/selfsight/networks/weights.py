@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from selfsight.run_folder import replacing
+from selfsight.files import replacing
 
 HEADER = "selfsight"
 

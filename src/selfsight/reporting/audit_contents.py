@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from selfsight.data.copies import SIDES
+from selfsight.data.duplicates import SIDES
 from selfsight.reporting.distributions import bins_figure, distribution_figure
 from selfsight.reporting.figures import Figure
 from selfsight.reporting.reading import Splits

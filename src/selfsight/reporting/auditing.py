@@ -8,10 +8,9 @@ from selfsight.console import say
 from selfsight.data import audit as audits
 from selfsight.data.audit import Audit
 from selfsight.data.describe import describe
-from selfsight.data.opening import open_data
-from selfsight.data.settings import Data
+from selfsight.data.request import Data, open_data
+from selfsight.files import write_text
 from selfsight.reporting.audit_page import write_audit_page
-from selfsight.run_folder import write_text
 
 
 class AuditData(Data):

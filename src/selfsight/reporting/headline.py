@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from selfsight.evaluation.tasks import TASKS
+from selfsight.fitting.tasks import TASKS
 from selfsight.reporting.questions import Question, Series
 from selfsight.reporting.reading import Difference, Value
 from selfsight.reporting.wording import (
@@ -19,9 +19,9 @@ from selfsight.reporting.wording import (
     listed,
     metric_name,
     number,
+    subject_name,
     unit_of_difference,
     value_text,
-    weights_name,
 )
 
 PRIMARY = tuple(task.headline for task in TASKS.values())
@@ -187,7 +187,7 @@ def _against(
         difference = question.difference(run, control, probe, fraction)
         if difference is None:
             continue
-        name = f"the {weights_name(control)}" if control == "untrained" else weights_name(control)
+        name = f"the {subject_name(control)}" if control == "untrained" else subject_name(control)
         if difference.verdict == "no better than the control":
             between = interval_text(question.metric, difference.low, difference.high, signed=True)
             shown = difference_text(question.metric, difference.mean)

@@ -14,8 +14,8 @@ from selfsight.reporting.wording import (
     metric_name,
     number,
     probe_name,
+    subject_name,
     value_text,
-    weights_name,
 )
 
 
@@ -50,8 +50,8 @@ def measure_tables(runs: Sequence[RunContents]) -> list[MeasureTable]:
         values = _values(run)
         for data in dict.fromkeys(value.data for value in values):
             here = [value for value in values if value.data == data]
-            weights = list(dict.fromkeys(value.weights for value in here))
-            found = {(v.probe, v.target, v.metric, v.weights): v for v in here}
+            weights = list(dict.fromkeys(value.subject for value in here))
+            found = {(v.probe, v.target, v.metric, v.subject): v for v in here}
             rows = []
             for probe, target, metric in dict.fromkeys((v.probe, v.target, v.metric) for v in here):
                 name = metric_name(metric)
@@ -64,7 +64,7 @@ def measure_tables(runs: Sequence[RunContents]) -> list[MeasureTable]:
             split = here[0].split
             on = f" on {data}" if data else ""
             title = f"{start}Without labels{on}{', ' + split if split else ''}"
-            tables.append(MeasureTable(title, [weights_name(w) for w in weights], rows))
+            tables.append(MeasureTable(title, [subject_name(w) for w in weights], rows))
     return tables
 
 
@@ -86,7 +86,7 @@ def ranking(runs: Sequence[RunContents], questions: Sequence[Question]) -> Ranki
     measured: dict[str, dict[int, float]] = {}
     for index in labelled:
         for value in _values(runs[index]):
-            if value.weights == "trained" and value.task == "none" and value.mean is not None:
+            if value.subject == "trained" and value.task == "none" and value.mean is not None:
                 measured.setdefault(value.metric, {})[index] = value.mean
     measured = {metric: of for metric, of in measured.items() if of.keys() == labelled.keys()}
     if len(labelled) < 3 or not measured:
@@ -125,7 +125,7 @@ def _shown(value: Value | None) -> str:
 
 
 def _meaning(metric: str) -> str:
-    from selfsight.evaluation.labelfree import MEANING
+    from selfsight.evaluation.representation_measures import MEANING
 
     return MEANING.get(metric, "")
 

@@ -20,7 +20,7 @@ from selfsight.reporting.figures import (
 from selfsight.reporting.questions import PROBE_ORDER
 from selfsight.reporting.reading import Confusion, RunContents
 from selfsight.reporting.wording import number, probe_name, share_text
-from selfsight.run_folder import RunFolder
+from selfsight.runs.folder import RunFolder
 
 Section = dict[str, Any]
 MOST_POINTS = 800
@@ -59,7 +59,7 @@ def number_sections(runs: Sequence[RunContents], figures: dict[str, Figure]) -> 
         path = RunFolder(run.path).predictions
         values = run.results.summary.values if run.results else []
         places = dict.fromkeys(
-            (v.data, v.target) for v in values if v.task == "number" and v.weights == "trained"
+            (v.data, v.target) for v in values if v.task == "number" and v.subject == "trained"
         )
         if not places or not path.is_file():
             continue
@@ -67,7 +67,7 @@ def number_sections(runs: Sequence[RunContents], figures: dict[str, Figure]) -> 
             mine = [
                 (v.probe, v.label_fraction)
                 for v in values
-                if (v.data, v.target, v.weights) == (data, target, "trained") and v.label_fraction
+                if (v.data, v.target, v.subject) == (data, target, "trained") and v.label_fraction
             ]
             if not mine:
                 continue
@@ -116,7 +116,7 @@ def _predicted(
     """Truth and output of the first number and the first label draw, at most `MOST_POINTS`."""
     import pyarrow.parquet as pq
 
-    wanted = {"data": data, "target": target, "probe": probe, "weights": "trained"}
+    wanted = {"data": data, "target": target, "probe": probe, "subject": "trained"}
     try:
         table = pq.read_table(
             path,

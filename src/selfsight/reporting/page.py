@@ -35,7 +35,7 @@ from selfsight.reporting.sections import (
 )
 from selfsight.reporting.tables import label_tables, results_table
 from selfsight.reporting.wording import listed, method_name, metric_name, probe_name, value_text
-from selfsight.run_folder import RunFolder
+from selfsight.runs.folder import RunFolder
 
 MAP_POINTS = 1500
 SECTIONS = (

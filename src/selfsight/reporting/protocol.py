@@ -7,7 +7,7 @@ from typing import Any
 
 from selfsight.reporting.headline import SINGLE_SEED
 from selfsight.reporting.reading import RunContents
-from selfsight.reporting.wording import fraction_text, listed, number, probe_name, weights_name
+from selfsight.reporting.wording import fraction_text, listed, number, probe_name, subject_name
 
 
 def protocol_sentences(runs: Sequence[RunContents]) -> list[str]:
@@ -57,12 +57,12 @@ def readings(run: RunContents) -> list[dict[str, str]]:
         return []
     together: dict[tuple[Any, ...], list[str]] = {}
     for entry in run.results.test_readings:
-        key = tuple(entry.get(name) for name in ("probe", "weights", "label_fraction"))
+        key = tuple(entry.get(name) for name in ("probe", "subject", "label_fraction"))
         together.setdefault(key, []).append(str(entry.get("when", "")))
     return [
         {
             "probe": probe_name(None if probe is None else str(probe)),
-            "weights": weights_name(str(weights)),
+            "subject": subject_name(str(weights)),
             "fraction": fraction_text(fraction) if isinstance(fraction, int | float) else "–",
             "times": number(len(times)),
             "first": _moment(min(times)),
@@ -81,7 +81,7 @@ def choices(run: RunContents) -> list[dict[str, str]]:
     together: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for entry in run.results.choices if run.results else []:
         key = tuple(
-            entry.get(name) for name in ("data", "target", "probe", "weights", "label_fraction")
+            entry.get(name) for name in ("data", "target", "probe", "subject", "label_fraction")
         )
         chosen = entry.get("choice")
         if isinstance(chosen, dict):
@@ -96,7 +96,7 @@ def choices(run: RunContents) -> list[dict[str, str]]:
             {
                 "of": " · ".join(str(part) for part in (target, data) if part),
                 "probe": probe_name(probe),
-                "weights": weights_name(str(weights)),
+                "subject": subject_name(str(weights)),
                 "fraction": fraction_text(share),
                 "choice": " ".join(texts),
             }

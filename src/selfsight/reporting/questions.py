@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from selfsight.reporting.reading import Difference, RunContents, Value
-from selfsight.reporting.wording import weights_name
+from selfsight.reporting.wording import subject_name
 
 Item = TypeVar("Item")
 CONTROLS = ("untrained", "pixels", "scratch")
@@ -26,7 +26,7 @@ class Series:
         color: a custom property of the style sheet.
     """
 
-    weights: str
+    subject: str
     runs: tuple[int, ...]
     name: str
     color: str
@@ -35,7 +35,7 @@ class Series:
 
     @property
     def trained(self) -> bool:
-        return self.weights == "trained"
+        return self.subject == "trained"
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Question:
     )
 
     def value(self, series: Series, probe: str | None, fraction: float | None) -> Value | None:
-        return self.values.get((series.runs[0], series.weights, probe, fraction))
+        return self.values.get((series.runs[0], series.subject, probe, fraction))
 
     def difference(
         self, run: int, control: str, probe: str | None, fraction: float | None
@@ -90,7 +90,7 @@ def questions_of(runs: Sequence[RunContents], names: Sequence[str]) -> list[Ques
         for value in summary.values if summary else []:
             if value.label is None and value.task not in WITHOUT_LABELS:
                 question = _question(found, value)
-                key = (index, value.weights, value.probe, value.label_fraction)
+                key = (index, value.subject, value.probe, value.label_fraction)
                 question.values[key] = value
         for difference in summary.differences if summary else []:
             if difference.label is None and difference.task not in WITHOUT_LABELS:
@@ -130,7 +130,7 @@ def _series(question: Question, names: Sequence[str]) -> list[Series]:
         color = f"--{weight}" if weight in CONTROLS else f"--other-{others.index(weight) % 3}"
         shared = _shared_by(question, weight)
         for runs in shared:
-            name = weights_name(weight)
+            name = subject_name(weight)
             if len(shared) > 1:
                 name += f" ({', '.join(names[run] for run in runs)})"
             series.append(Series(weight, runs, name, color, symbol, dash))

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from selfsight.run_folder import RunFolder, read_json
+from selfsight.files import read_json
+from selfsight.runs.folder import RunFolder
 from selfsight.settings import sentence
 
 Read = TypeVar("Read")
@@ -45,7 +46,7 @@ class Place(BaseModel):
 class Value(Place):
     """The mean of a metric over label draws, with its 95 % interval."""
 
-    weights: str
+    subject: str
 
 
 class Difference(Place):

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from selfsight import __version__
-from selfsight.run_folder import write_text
+from selfsight.files import write_text
 
 
 def write_page(

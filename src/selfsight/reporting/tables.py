@@ -14,9 +14,9 @@ from selfsight.reporting.wording import (
     number,
     probe_name,
     share_text,
+    subject_name,
     unit_of_difference,
     value_text,
-    weights_name,
 )
 
 
@@ -57,7 +57,7 @@ def results_table(question: Question) -> Table:
     apart = len(runs) == 1
     columns = [(series.name, series.color) for series in question.series]
     if apart:
-        columns += [(f"trained − {weights_name(control)}", "") for control in question.controls]
+        columns += [(f"trained − {subject_name(control)}", "") for control in question.controls]
     blocks = []
     for probe in question.probes:
         rows = []
@@ -130,7 +130,7 @@ def _tone(difference: Difference) -> str:
 
 
 def _against(difference: Difference) -> tuple[str, str]:
-    name = weights_name(difference.control)
+    name = subject_name(difference.control)
     if _tone(difference) == "neither":
         return f"no better than {name}", "neither"
     return f"{difference_text(difference.metric, difference.mean)} vs {name}", _tone(difference)
@@ -156,8 +156,8 @@ def label_tables(run: RunContents, named: bool) -> list[LabelTable]:
     for (data, target, probe, metric, split), group in together.items():
         most = max(value.label_fraction or 0.0 for value in group)
         group = [value for value in group if (value.label_fraction or 0.0) == most]
-        weights = list(dict.fromkeys(value.weights for value in group))
-        cells = {(value.label, value.weights): value for value in group}
+        weights = list(dict.fromkeys(value.subject for value in group))
+        cells = {(value.label, value.subject): value for value in group}
         rows = [
             (str(label), [_label_cell(cells.get((label, weight))) for weight in weights])
             for label in dict.fromkeys(value.label for value in group)
@@ -166,13 +166,13 @@ def label_tables(run: RunContents, named: bool) -> list[LabelTable]:
         parts = [target, data, split, probe_name(probe), share_text(most)]
         title = f"{title[:1].upper()}{title[1:]}: {', '.join(part for part in parts if part)}"
         title = f"{run.name}: {title}" if named else title
-        tables.append(LabelTable(title, [weights_name(weight) for weight in weights], rows))
+        tables.append(LabelTable(title, [subject_name(weight) for weight in weights], rows))
     return tables
 
 
 def _label_cell(value: Value | None) -> Cell:
     if value is None:
         return Cell("–")
-    tone = "trained" if value.weights == "trained" else ""
+    tone = "trained" if value.subject == "trained" else ""
     between = interval_text(value.metric, value.low, value.high)
     return Cell(value_text(value.metric, value.mean), between, tone=tone)

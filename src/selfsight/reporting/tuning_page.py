@@ -29,8 +29,8 @@ from selfsight.reporting.wording import (
     metric_name,
     number,
     probe_name,
+    subject_name,
     value_text,
-    weights_name,
 )
 
 
@@ -130,16 +130,16 @@ def _rows(found: Mapping[str, Any]) -> list[dict[str, str]]:
     test = found.get("test")
     if not test:
         return []
-    gaps = {(d["probe"], d["weights"], d["metric"]): d for d in test["differences"]}
+    gaps = {(d["probe"], d["subject"], d["metric"]): d for d in test["differences"]}
     rows = []
     for value in test["values"]:
         metric = value["metric"]
-        gap = gaps.get((value["probe"], value["weights"], metric))
+        gap = gaps.get((value["probe"], value["subject"], metric))
         rows.append(
             {
                 "metric": metric_name(metric),
                 "probe": _probe(found, value["probe"]),
-                "weights": _weights(found, value["weights"]),
+                "subject": _weights(found, value["subject"]),
                 "value": value_text(metric, value["mean"]),
                 "interval": interval_text(metric, value["low"], value["high"]),
                 "gap": difference_text(metric, gap["mean"]) if gap else "",
@@ -160,7 +160,7 @@ def _readings(found: Mapping[str, Any]) -> list[str]:
     for reading in found.get("test_readings", []):
         probes = days.setdefault(str(reading["when"])[:10], {})
         times = probes.setdefault(_probe(found, reading["probe"]), Counter())
-        times[_weights(found, reading["weights"])] += 1
+        times[_weights(found, reading["subject"])] += 1
     return [
         f"Test was read on {day} with {probe} on "
         + ", ".join(name if n == 1 else f"{name} ({n} times)" for name, n in times.items())
@@ -183,8 +183,8 @@ def _probe(found: Mapping[str, Any], name: str) -> str:
 def _weights(found: Mapping[str, Any], name: str) -> str:
     if found["verb"] == "pretrain":
         own = {"trained": "tuned settings", "default": "settings of the beginning"}
-        return own.get(name, weights_name(name))
-    return weights_name(name)
+        return own.get(name, subject_name(name))
+    return subject_name(name)
 
 
 def _trial(row: Row, found: Mapping[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from selfsight.evaluation.tasks import SHARES
+from selfsight.fitting.tasks import SHARES
 
 TITLES = {
     "macro_f1": "macro F1",
@@ -33,7 +33,7 @@ PROBES = {
     "kmeans": "k-means",
     "hdbscan": "HDBSCAN",
 }
-WEIGHTS = {
+SUBJECTS = {
     "trained": "trained",
     "untrained": "untrained backbone",
     "pixels": "raw pixels",
@@ -70,8 +70,8 @@ def probe_name(probe: str | None) -> str:
     return PROBES.get(probe or "", probe or "no probe")
 
 
-def weights_name(weights: str) -> str:
-    return WEIGHTS.get(weights, weights)
+def subject_name(weights: str) -> str:
+    return SUBJECTS.get(weights, weights)
 
 
 def method_name(method: object) -> str:

@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from selfsight.run_folder import replacing
+from selfsight.files import replacing
 
 
 class AtomicIO(TorchCheckpointIO):

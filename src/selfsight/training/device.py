@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 
-from selfsight.precision import fast_bf16
+from selfsight.kernels.precision import fast_bf16
 
 
 def choose_device(name: str) -> torch.device:

@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
-from selfsight.run_folder import replacing, write_text
+from selfsight.files import replacing, write_text
 
 
 class NotFiniteError(ValueError):

@@ -30,7 +30,7 @@ class MethodModule(pl.LightningModule):
         statistics: of the channels.
         optimizer: its settings.
         seed: of dropout.
-        accumulate: batches whose gradients are added up before a step.
+        accumulate_batches: batches whose gradients are added up before a step.
     """
 
     def __init__(
@@ -42,12 +42,12 @@ class MethodModule(pl.LightningModule):
         optimizer: Optimizer,
         *,
         seed: int,
-        accumulate: int = 1,
+        accumulate_batches: int = 1,
     ) -> None:
         super().__init__()
         self.method, self.loader, self.views = method, loader, views
         self.statistics, self.settings, self.seed = statistics, optimizer, seed
-        self.accumulate = accumulate
+        self.accumulate_batches = accumulate_batches
         self.epochs = loader.epochs
         self.losses: dict[str, Tensor] = {}
         self.step, self.lr = 0, 0.0
@@ -63,7 +63,7 @@ class MethodModule(pl.LightningModule):
             with_global_statistics(self.method)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        size = self.loader.batch_size * self.accumulate
+        size = self.loader.batch_size * self.accumulate_batches
         return build_optimizer(self.settings, self.method, size)
 
     def train_dataloader(self) -> Loader:
@@ -100,7 +100,7 @@ class MethodModule(pl.LightningModule):
     def optimizer_step(self, *args: Any, **options: Any) -> None:
         optimizer = options.get("optimizer", args[2] if len(args) > 2 else None)
         assert optimizer is not None
-        size = self.loader.batch_size * self.accumulate
+        size = self.loader.batch_size * self.accumulate_batches
         # The step's forward pass runs inside the call below.
         progress = (self.step + 1) / self.total_steps
         self.lr = set_schedule(optimizer, self.settings, size, progress)

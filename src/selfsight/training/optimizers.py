@@ -15,7 +15,7 @@ from selfsight.method import Optimizer
 class LARS(torch.optim.Optimizer):
     """Layer-wise adaptive rate scaling over SGD with momentum (arXiv:1708.03888, algorithm 1).
 
-    For each weight the step is scaled by ``trust |w| / |g + weight_decay w|``; groups with
+    For each weight the step is scaled by ``eta |w| / |g + weight_decay w|``; groups with
     ``adapt=False`` (biases, normalisation) take the plain step. Runs on foreach kernels, and
     decides on zero norms on the device.
 
@@ -24,7 +24,7 @@ class LARS(torch.optim.Optimizer):
         lr: learning rate.
         momentum: of the buffer.
         weight_decay: added to the gradient.
-        trust: the coefficient eta.
+        trust_coefficient: the coefficient eta.
     """
 
     def __init__(
@@ -33,9 +33,14 @@ class LARS(torch.optim.Optimizer):
         lr: float,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
-        trust: float = 1e-3,
+        trust_coefficient: float = 1e-3,
     ) -> None:
-        values = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust}
+        values = {
+            "lr": lr,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+            "trust_coefficient": trust_coefficient,
+        }
         super().__init__(params, {**values, "adapt": True})
 
     @overload
@@ -62,7 +67,9 @@ class LARS(torch.optim.Optimizer):
             sizes, steps = torch._foreach_norm(weights), torch._foreach_norm(updates)
             size, step = torch.stack(sizes), torch.stack(steps)
             usable = (size > 0) & (step > 0)
-            rates = torch.where(usable, group["trust"] * size / step.clamp_min(1e-30), 1.0)
+            rates = torch.where(
+                usable, group["trust_coefficient"] * size / step.clamp_min(1e-30), 1.0
+            )
             torch._foreach_mul_(updates, list(rates.unbind()))
         buffers = []
         for w, update in zip(weights, updates, strict=True):
@@ -76,14 +83,14 @@ class LARS(torch.optim.Optimizer):
 
 
 def parameter_groups(
-    module: nn.Module, weight_decay: float, backbone_lr: float = 1.0
+    module: nn.Module, weight_decay: float, backbone_lr_factor: float = 1.0
 ) -> list[dict[str, Any]]:
     """Weights, and what neither decays nor is adapted: biases, normalisation, 1-d parameters.
 
     Both are cut in two where the backbone (``module.backbone``) has a learning rate of its own.
     """
     backbone = getattr(module, "backbone", None)
-    own = set() if backbone is None or backbone_lr == 1.0 else set(backbone.parameters())
+    own = set() if backbone is None or backbone_lr_factor == 1.0 else set(backbone.parameters())
     kinds = ((False, True), (False, False), (True, True), (True, False))
     groups: dict[tuple[bool, bool], list[Tensor]] = {kind: [] for kind in kinds}
     for parameter in module.parameters():
@@ -93,7 +100,7 @@ def parameter_groups(
         {
             "params": parameters,
             "weight_decay": weight_decay if decays else 0.0,
-            "share": backbone_lr if is_backbone else 1.0,
+            "share": backbone_lr_factor if is_backbone else 1.0,
         }
         for (is_backbone, decays), parameters in groups.items()
         if parameters
@@ -104,7 +111,7 @@ def build_optimizer(
     settings: Optimizer, module: nn.Module, batch_size: int
 ) -> torch.optim.Optimizer:
     """The optimizer of ``settings`` at its peak learning rate for this batch size."""
-    groups = parameter_groups(module, settings.weight_decay, settings.backbone_lr or 1.0)
+    groups = parameter_groups(module, settings.weight_decay, settings.backbone_lr_factor or 1.0)
     lr = peak_lr(settings, batch_size)
     for group in groups:
         group["decays"] = group["weight_decay"] > 0
@@ -112,7 +119,9 @@ def build_optimizer(
     if settings.name == "lars":
         for group in groups:
             group["adapt"] = group["params"][0].ndim > 1
-        return LARS(groups, lr, settings.momentum, settings.weight_decay, settings.trust)
+        return LARS(
+            groups, lr, settings.momentum, settings.weight_decay, settings.trust_coefficient
+        )
     if settings.name == "sgd":
         return torch.optim.SGD(groups, lr, momentum=settings.momentum)
     kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
@@ -123,7 +132,9 @@ def build_optimizer(
 def peak_lr(settings: Optimizer, batch_size: int) -> float:
     """The learning rate, scaled linearly with the batch size where the recipe says so."""
     return (
-        settings.lr * batch_size / settings.lr_batch_size if settings.lr_batch_size else settings.lr
+        settings.lr * batch_size / settings.base_batch_size
+        if settings.base_batch_size
+        else settings.lr
     )
 
 

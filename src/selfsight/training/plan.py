@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from selfsight.data.describe import describe
 from selfsight.data.imageset import ImageSet, Target, choose_target
-from selfsight.data.opening import apart, checked, open_data
+from selfsight.data.request import apart, checked, open_data
 from selfsight.data.sources import open_images
 from selfsight.data.statistics import Statistics, channel_statistics
 from selfsight.methods import METHODS, name_of
 from selfsight.networks.backbones import BackboneSpec, choose_backbone
-from selfsight.run_folder import RunFolder
+from selfsight.runs.folder import RunFolder
+from selfsight.runs.run import LABELS_READ
 from selfsight.training.device import choose_device, choose_speed
-from selfsight.training.run import LABELS_READ
 from selfsight.training.settings import Pretrain, method_name, with_preset
 from selfsight.training.start import like_the_run
 from selfsight.training.supervision import labels_to_read
@@ -63,7 +63,7 @@ def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
     notes = list(describe(opened))
     settings, labels, said = _labels(settings, opened, target)
     notes += said
-    if settings.init is not None:
+    if settings.weights != "none":
         settings, sentence = like_the_run(settings, opened)
         notes.append(sentence)
     parts = [(opened.pixels, opened.pool)]

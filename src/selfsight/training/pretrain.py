@@ -19,19 +19,19 @@ from torch import Tensor
 from selfsight.console import duration, say
 from selfsight.data.imageset import ImageSet
 from selfsight.data.loader import Loader
+from selfsight.files import write_text
+from selfsight.kernels.memory_pages import freed_pages_kept, give_leftovers_back
+from selfsight.losses.targets import known_rows
 from selfsight.method import Method
 from selfsight.methods import METHODS
 from selfsight.networks.backbones import save_backbone
-from selfsight.networks.labels import known_rows
-from selfsight.run_folder import write_text
+from selfsight.runs.run import Run, load_run
 from selfsight.training.checkpoints import AtomicIO, Checkpoints
 from selfsight.training.metrics import Bar, Metrics
 from selfsight.training.module import MethodModule
 from selfsight.training.monitor import Monitor
-from selfsight.training.pages import freed_pages_kept, give_leftovers_back
 from selfsight.training.plan import Plan, prepare
-from selfsight.training.record import write_environment, write_samples, write_splits
-from selfsight.training.run import Run, load_run
+from selfsight.training.run_files import write_environment, write_samples, write_splits
 from selfsight.training.settings import Pretrain, method_name
 from selfsight.training.start import first_backbone
 from selfsight.training.supervision import (
@@ -153,7 +153,7 @@ def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int
         plan.statistics,
         settings.optimizer,
         seed=settings.seed,
-        accumulate=settings.accumulate,
+        accumulate_batches=settings.accumulate_batches,
     )
     if settings.compile == "on":
         method.compile(fullgraph=True)
@@ -182,8 +182,8 @@ def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int
             num_nodes=settings.nodes,
             strategy="ddp" if settings.devices * settings.nodes > 1 else "auto",
             max_epochs=settings.epochs,
-            accumulate_grad_batches=settings.accumulate,
-            gradient_clip_val=settings.optimizer.clip,
+            accumulate_grad_batches=settings.accumulate_batches,
+            gradient_clip_val=settings.optimizer.max_grad_norm,
             precision="32-true",
             logger=False,
             use_distributed_sampler=False,

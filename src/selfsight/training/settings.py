@@ -16,7 +16,7 @@ from pydantic import (
 )
 from tyro.conf import Suppress
 
-from selfsight.data.settings import Data
+from selfsight.data.request import Data
 from selfsight.method import MethodSettings, Optimizer
 from selfsight.methods import METHODS, name_of
 from selfsight.networks.backbones import Network, known_backbone
@@ -36,8 +36,8 @@ class Pretrain(Data):
     """The method's own settings."""
     out: str | None = None
     """The run's folder; by default runs/DATA-METHOD. The same command again resumes it."""
-    init: str | None = None
-    """A finished run whose backbone the training starts from."""
+    weights: str = "none"
+    """What the backbone starts from: a finished run, or none for random weights."""
     backbone: Annotated[str, AfterValidator(known_backbone)] = "auto"
     """resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto."""
     epochs: Annotated[int, Field(ge=1)] = 100
@@ -68,7 +68,7 @@ class Pretrain(Data):
     """Processes (GPUs) on each machine."""
     nodes: Suppress[Annotated[int, Field(ge=1)]] = 1
     """Machines."""
-    accumulate: Suppress[Annotated[int, Field(ge=1)]] = 1
+    accumulate_batches: Suppress[Annotated[int, Field(ge=1)]] = 1
     """Batches whose gradients are added up before a step."""
     log_every: Suppress[Annotated[int, Field(ge=1)]] = 50
     """Steps between two rows of metrics.csv."""
@@ -145,7 +145,7 @@ def with_preset(settings: Pretrain, side: int) -> tuple[Pretrain, list[str]]:
         for part, values in kind.tiny.items():
             preset[part] |= values
     default: dict[str, Settings] = {"optimizer": kind.optimizer, "method": kind.Settings()}
-    if settings.init is not None:
+    if settings.weights != "none":
         for part, values in kind.from_run.items():
             given, papers = getattr(settings, part), default[part]
             if all(getattr(given, key) == getattr(papers, key) for key in values):

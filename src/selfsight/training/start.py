@@ -6,8 +6,8 @@ from selfsight.data.imageset import ImageSet
 from selfsight.networks.backbones import Backbone, BackboneSpec, build_backbone
 from selfsight.networks.specs import Network
 from selfsight.networks.weights import put_weights, read_weights
-from selfsight.run_folder import RunFolder
-from selfsight.training.run import load_run
+from selfsight.runs.folder import RunFolder
+from selfsight.runs.run import load_run
 from selfsight.training.settings import Pretrain
 
 
@@ -18,12 +18,12 @@ def like_the_run(settings: Pretrain, images: ImageSet) -> tuple[Pretrain, str]:
         ValueError: there is no such run, or its network is not the one that was asked for or
             takes other images.
     """
-    assert settings.init is not None
-    run = load_run(settings.init)
+    assert settings.weights != "none"
+    run = load_run(settings.weights)
     spec = run.spec
     if spec.channels != images.channels:
         raise ValueError(
-            f"init {settings.init}: its backbone takes {spec.channels} channels and "
+            f"weights {settings.weights}: its backbone takes {spec.channels} channels and "
             f"{images.name} has {images.channels}."
         )
     if settings.backbone not in ("auto", spec.name) or settings.network not in (
@@ -31,11 +31,11 @@ def like_the_run(settings: Pretrain, images: ImageSet) -> tuple[Pretrain, str]:
         spec.network,
     ):
         raise ValueError(
-            f"init {settings.init}: its backbone is {spec.name!r}; leave --backbone and --network "
-            "out, or leave --init out."
+            f"weights {settings.weights}: its backbone is {spec.name!r}; leave --backbone "
+            "and --network out, or leave --weights out."
         )
     changed = settings.updated({"backbone": spec.name, "network": spec.network})
-    return changed, f"The backbone starts from the weights of {settings.init} ({run.method})."
+    return changed, f"The backbone starts from the weights of {settings.weights} ({run.method})."
 
 
 def first_backbone(spec: BackboneSpec, settings: Pretrain) -> Backbone:
@@ -45,8 +45,8 @@ def first_backbone(spec: BackboneSpec, settings: Pretrain) -> Backbone:
         ValueError: the run's weights do not fit, for example a ViT of another image size.
     """
     backbone = build_backbone(spec, seed=settings.seed)
-    if settings.init is not None:
-        path = RunFolder.existing(settings.init).backbone
+    if settings.weights != "none":
+        path = RunFolder.existing(settings.weights).backbone
         tensors, _ = read_weights(path)
         put_weights(path, backbone.network, tensors)
     return backbone

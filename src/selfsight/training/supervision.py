@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from selfsight.data.imageset import ImageSet, Target, TargetKind, TargetSpec
 from selfsight.data.splits import few_labels
 from selfsight.distributed import gather
-from selfsight.method import Batch, Method, Output
-from selfsight.networks.backbones import Backbone
-from selfsight.networks.labels import (
+from selfsight.losses.targets import (
     known_entries,
     known_rows,
     mean_over_known,
     target_losses,
 )
+from selfsight.method import Batch, Method, Output
+from selfsight.networks.backbones import Backbone
 from selfsight.settings import Settings
 from selfsight.views.settings import View
 
@@ -30,7 +30,7 @@ class Supervision(Settings):
 
     weight: Annotated[float, Field(ge=0.0)] = 0.0
     """Weight of the supervised loss of a linear layer on the representations; 0: no layer."""
-    until: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    end: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Share of the training in which labels count, from its start; 1.0: throughout."""
     correlation: Annotated[float, Field(ge=0.0)] = 0.0
     """Weight of the term that correlates representations of the same class; 0: off."""
@@ -202,7 +202,7 @@ class WithLabels(Method):
         own = losses.pop("loss")
         representations = torch.cat(read)
         targets = torch.cat([batch.targets] * len(read))
-        stage = (batch.progress < self.settings.until).to(own.dtype)
+        stage = (batch.progress < self.settings.end).to(own.dtype)
         total = own
         added: dict[str, Tensor] = {}
         if self.layer is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lightning.pytorch.loggers import Logger
 
-from selfsight.run_folder import RunFolder
+from selfsight.runs.folder import RunFolder
 from selfsight.training.settings import Pretrain
 
 

@@ -14,23 +14,22 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.data.opening import checked
-from selfsight.data.settings import Data
-from selfsight.evaluation.finetune import Labelled
-from selfsight.evaluation.representations import kept_representations, weights_key
-from selfsight.evaluation.tasks import TASKS, higher_is_better
+from selfsight.data.request import Data, checked
+from selfsight.fitting.finetune import Labelled
+from selfsight.fitting.representations import kept_representations, weights_key
+from selfsight.fitting.stopping import Mode, Stopping
+from selfsight.fitting.tasks import TASKS, higher_is_better
 from selfsight.networks.backbones import Backbone
+from selfsight.runs.run import Run, load_run
 from selfsight.settings import unknown
 from selfsight.training.device import choose_device
-from selfsight.training.run import Run, load_run
-from selfsight.training.stopping import Mode, Stopping
 from selfsight.tuning.held_out import cut, labelled_rows, target_of
 from selfsight.tuning.plan import Plan
 from selfsight.tuning.recipe import LOOKS, Recipe, Trained, train
 from selfsight.tuning.settings import Search
-from selfsight.tuning.sharing import search
 from selfsight.tuning.space import Space, read_space, searched_kinds, value_of
 from selfsight.tuning.trials import value_of_trial
+from selfsight.tuning.workers import search
 
 if TYPE_CHECKING:
     import optuna

@@ -8,18 +8,18 @@ import numpy as np
 import torch
 
 from selfsight.console import say
-from selfsight.evaluation.finetune import FineTuning, fine_tune
-from selfsight.evaluation.folds import groups_of
 from selfsight.evaluation.intervals import bootstrap_weights
-from selfsight.evaluation.metrics import Values
-from selfsight.evaluation.probes import PROBES, Subset, best_thresholds
-from selfsight.evaluation.representations import represent
-from selfsight.evaluation.tasks import score
+from selfsight.fitting.finetune import FineTuning, fine_tune
+from selfsight.fitting.folds import groups_of
+from selfsight.fitting.metrics import Values
+from selfsight.fitting.probes import PROBES, Subset, best_thresholds
+from selfsight.fitting.representations import represent
+from selfsight.fitting.tasks import score
 from selfsight.networks.backbones import Backbone
 from selfsight.tuning.finetuning import Bench, measure, with_changes
-from selfsight.tuning.on_test import compared, concluded
 from selfsight.tuning.recipe import Recipe, Trained, train
 from selfsight.tuning.record import Tuned
+from selfsight.tuning.verdict import compared, concluded
 
 if TYPE_CHECKING:
     import optuna

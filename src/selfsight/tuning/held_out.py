@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from selfsight.data.imageset import ImageSet, Target, choose_target
 from selfsight.data.splits import few_labels
-from selfsight.evaluation.folds import groups_of, held_out
+from selfsight.fitting.folds import groups_of, held_out
 
 Rows = NDArray[np.int64]
 _FOLDS = 5

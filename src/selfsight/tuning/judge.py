@@ -10,13 +10,13 @@ import numpy as np
 
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.statistics import Statistics
-from selfsight.evaluation.probes import PROBES, Subset
-from selfsight.evaluation.representations import Representations, represent
-from selfsight.evaluation.tasks import TASKS, score
+from selfsight.files import read_json, write_json
+from selfsight.fitting.probes import PROBES, Subset
+from selfsight.fitting.representations import Representations, represent
+from selfsight.fitting.stopping import StoppingRule
+from selfsight.fitting.tasks import TASKS, score
 from selfsight.measures import alpha_req
-from selfsight.run_folder import read_json, write_json
 from selfsight.training.monitor import Monitor, collapsed
-from selfsight.training.stopping import StoppingRule
 
 Objective = Literal["knn", "linear", "rankme", "alpha_req"]
 WORTH: dict[str, str] = {

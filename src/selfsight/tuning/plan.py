@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selfsight.training.stopping import Mode
+from selfsight.fitting.stopping import Mode
 from selfsight.tuning.settings import Search
 from selfsight.tuning.storage import database, journal
 

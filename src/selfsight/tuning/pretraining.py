@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from selfsight.data.imageset import ImageSet, Target
+from selfsight.fitting.stopping import Stopping
 from selfsight.training import plan as planning
 from selfsight.training import pretrain as training
 from selfsight.training.metrics import NotFiniteError
 from selfsight.training.settings import Pretrain, method_name
-from selfsight.training.stopping import Stopping
 from selfsight.tuning.judge import (
     WORTH,
     CollapsedError,
@@ -27,9 +27,9 @@ from selfsight.tuning.judge import (
 from selfsight.tuning.plan import Plan
 from selfsight.tuning.pretraining_space import default_space, kinds, value_of, with_changes
 from selfsight.tuning.settings import Search
-from selfsight.tuning.sharing import search
 from selfsight.tuning.space import Space, read_space
 from selfsight.tuning.study import original_number
+from selfsight.tuning.workers import search
 
 if TYPE_CHECKING:
     import optuna

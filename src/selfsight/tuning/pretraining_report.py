@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from selfsight.console import duration
 from selfsight.evaluation.protocol import Evaluate, evaluate
-from selfsight.evaluation.representations import weights_key
 from selfsight.evaluation.results import Results
-from selfsight.run_folder import RunFolder, read_json, write_text
+from selfsight.files import read_json, write_text
+from selfsight.fitting.representations import weights_key
+from selfsight.runs.folder import RunFolder
+from selfsight.runs.run import load_run
 from selfsight.training import plan as planning
 from selfsight.training.pretrain import pretrain
-from selfsight.training.run import load_run
 from selfsight.training.settings import Pretrain, method_name
 from selfsight.tuning.judge import WORTH
-from selfsight.tuning.on_test import same_value, threads
 from selfsight.tuning.pretraining import Bench
 from selfsight.tuning.record import (
     Tuned,
@@ -25,6 +25,7 @@ from selfsight.tuning.record import (
     search_facts,
     write_record,
 )
+from selfsight.tuning.verdict import same_value, threads
 
 if TYPE_CHECKING:
     import optuna
@@ -117,14 +118,14 @@ def _test(bench: Bench, chosen: Pretrain, default: Pretrain) -> dict[str, Any] |
     return {
         "split": results.values[0]["split"] if results.values else "test",
         "values": [
-            {**{key: row[key] for key in keys}, "weights": row["weights"]}
+            {**{key: row[key] for key in keys}, "subject": row["subject"]}
             for row in results.values
             if row["label"] is None and row["label_fraction"] == full
         ],
         "differences": [
             {
                 **{key: row[key] for key in keys},
-                "weights": row["control"],
+                "subject": row["control"],
                 "verdict": row["verdict"],
             }
             for row in results.differences
@@ -134,7 +135,7 @@ def _test(bench: Bench, chosen: Pretrain, default: Pretrain) -> dict[str, Any] |
             {
                 "when": row["when"],
                 "probe": row["probe"],
-                "weights": row["weights"],
+                "subject": row["subject"],
                 "label_fraction": row["label_fraction"],
                 "label_seed": row["label_seed"],
             }
@@ -155,7 +156,7 @@ def _evaluated(bench: Bench, wish: Evaluate) -> Results | None:
     weights = {Path(name).name for name in ("trained", *wish.controls)}
     asked = {(name, fraction) for name in weights for fraction in wish.fractions}
     there = {
-        (row["weights"], row["label_fraction"])
+        (row["subject"], row["label_fraction"])
         for row in results.values
         if row["target"] == wish.target and row["data"] == bench.images.name
     }
@@ -164,13 +165,13 @@ def _evaluated(bench: Bench, wish: Evaluate) -> Results | None:
 
 def _answer(found: dict[str, Any]) -> list[str]:
     """The sentences that the command prints and the page begins with."""
-    from selfsight.evaluation.tasks import TASKS
+    from selfsight.fitting.tasks import TASKS
     from selfsight.reporting.wording import (
         difference_text,
         interval_text,
         probe_name,
+        subject_name,
         value_text,
-        weights_name,
     )
 
     made, metric = found["trials"], found["metric"]
@@ -185,7 +186,7 @@ def _answer(found: dict[str, Any]) -> list[str]:
         return [*lines, "It was not evaluated on test."]
     shown = TASKS[found["task"]].headline
     for row in test["values"]:
-        if (row["weights"], row["metric"]) == ("trained", shown):
+        if (row["subject"], row["metric"]) == ("trained", shown):
             lines.append(
                 f"On {test['split']}: {shown} {value_text(shown, row['mean'])} "
                 f"({interval_text(shown, row['low'], row['high'])}), {probe_name(row['probe'])}."
@@ -196,7 +197,7 @@ def _answer(found: dict[str, Any]) -> list[str]:
                 row["verdict"], "no better than"
             )
             other = {"default": "the settings it began with"}.get(
-                row["weights"], weights_name(row["weights"])
+                row["subject"], subject_name(row["subject"])
             )
             lines.append(
                 f"Tuned is {verdict} {other}, {probe_name(row['probe'])}: "

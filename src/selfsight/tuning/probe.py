@@ -16,20 +16,20 @@ import tyro
 from pydantic import Field
 
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.evaluation.subjects import Material, Subject, subjects
-from selfsight.evaluation.tasks import TASKS, higher_is_better
+from selfsight.evaluation.controls import Material, Subject, subjects
+from selfsight.fitting.stopping import Mode, Stopping
+from selfsight.fitting.tasks import TASKS, higher_is_better
+from selfsight.runs.run import Run, load_run
 from selfsight.settings import unknown
 from selfsight.training.device import choose_device
-from selfsight.training.run import Run, load_run
-from selfsight.training.stopping import Mode, Stopping
 from selfsight.tuning.classifier import Classifier
 from selfsight.tuning.fitting import Fit, Labelled, Rows, fit
 from selfsight.tuning.held_out import cut, labelled_rows, target_of
 from selfsight.tuning.plan import Plan
 from selfsight.tuning.settings import Search
-from selfsight.tuning.sharing import search
 from selfsight.tuning.space import Space, read_space, searched_kinds, value_of
 from selfsight.tuning.trials import value_of_trial
+from selfsight.tuning.workers import search
 
 if TYPE_CHECKING:
     import optuna

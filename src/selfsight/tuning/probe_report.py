@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from selfsight.evaluation.folds import groups_of
+from selfsight.evaluation.controls import Subject
 from selfsight.evaluation.intervals import bootstrap_weights
-from selfsight.evaluation.metrics import Values
-from selfsight.evaluation.probes import PROBES, Subset, best_thresholds
-from selfsight.evaluation.subjects import Subject
-from selfsight.evaluation.tasks import TASKS, score
+from selfsight.fitting.folds import groups_of
+from selfsight.fitting.metrics import Values
+from selfsight.fitting.probes import PROBES, Subset, best_thresholds
+from selfsight.fitting.tasks import TASKS, score
 from selfsight.tuning.classifier import Classifier
 from selfsight.tuning.fitting import Fit, Labelled, Rows, fit
-from selfsight.tuning.on_test import compared, concluded
 from selfsight.tuning.probe import Bench, measure, with_changes
 from selfsight.tuning.record import Tuned
+from selfsight.tuning.verdict import compared, concluded
 
 if TYPE_CHECKING:
     import optuna
@@ -97,9 +97,9 @@ def _predicted(
 
 
 def _other(probe: str, weights: str) -> str:
-    from selfsight.reporting.wording import probe_name, weights_name
+    from selfsight.reporting.wording import probe_name, subject_name
 
     if probe == "tuned":
         article = "an " if weights == "untrained" else ""
-        return f"the same classifier on {article}{weights_name(weights)}"
+        return f"the same classifier on {article}{subject_name(weights)}"
     return f"the default {probe_name(probe)}"

@@ -1,7 +1,7 @@
 """The fine-tuning that `tune finetune` searches, and one training with it.
 
 Start, views, schedule and the head's first weights are those of
-`selfsight.evaluation.finetune`; here every other setting is one value that a search may choose.
+`selfsight.fitting.finetune`; here every other setting is one value that a search may choose.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from selfsight.draws import keys_of, permutation
-from selfsight.evaluation.finetune import (
+from selfsight.fitting.finetune import (
     FineTuned,
     Labelled,
     first_head,
@@ -30,13 +30,13 @@ from selfsight.evaluation.finetune import (
     share_of_peak,
     standardised_targets,
 )
-from selfsight.evaluation.folds import groups_of
-from selfsight.evaluation.tasks import score
+from selfsight.fitting.folds import groups_of
+from selfsight.fitting.stopping import StoppingRule
+from selfsight.fitting.tasks import score
+from selfsight.kernels.memory_pages import freed_pages_kept
+from selfsight.losses.targets import known_entries, mean_over_known, target_losses
 from selfsight.networks.backbones import Backbone
-from selfsight.networks.labels import known_entries, mean_over_known, target_losses
 from selfsight.settings import Settings
-from selfsight.training.pages import freed_pages_kept
-from selfsight.training.stopping import StoppingRule
 from selfsight.tuning.fitting import DivergedError
 from selfsight.views.apply import make_views
 
@@ -65,13 +65,13 @@ class Recipe(Settings):
     """Images of a step; all of them where they are fewer."""
     epochs: Annotated[int, Field(ge=1)] = 30
     """Passes over the labelled images, at most ..."""
-    least_steps: Annotated[int, Field(ge=1)] = 500
+    min_steps: Annotated[int, Field(ge=1)] = 500
     """... but with few images so many steps."""
 
     def steps(self, images: int) -> int:
         """The longest training on so many images."""
         batch = min(self.batch_size, images)
-        return max(self.epochs * math.ceil(images / batch), self.least_steps)
+        return max(self.epochs * math.ceil(images / batch), self.min_steps)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from selfsight.run_folder import read_json, write_json, write_text
+from selfsight.files import read_json, write_json, write_text
 from selfsight.tuning.plan import Plan
 from selfsight.tuning.space import Space
 from selfsight.tuning.study import original_number, was_killed

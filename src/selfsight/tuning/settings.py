@@ -20,7 +20,7 @@ class Search(Settings):
     """Trials of the study, over all workers and all times it was started."""
     minutes: Annotated[float, Field(gt=0.0)] | None = None
     """No trial begins later than this after the command was started."""
-    no_better: Annotated[int, Field(ge=1)] | None = None
+    patience_trials: Annotated[int, Field(ge=1)] | None = None
     """The study stops after this many trials in a row without a better value."""
     sampler: Literal["tpe", "random"] = "tpe"
     """How the next trial is chosen: Optuna's TPE, or at random."""

@@ -10,8 +10,8 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from selfsight.console import say
-from selfsight.training.pages import give_leftovers_back
-from selfsight.training.stopping import StoppingRule
+from selfsight.fitting.stopping import StoppingRule
+from selfsight.kernels.memory_pages import give_leftovers_back
 from selfsight.tuning.plan import Plan, sampler
 from selfsight.tuning.storage import RETRIES, Workers
 
@@ -163,12 +163,12 @@ def ending(plan: Plan, study: optuna.Study, seconds: float) -> str:
         )
     if len(done) >= plan.search.trials:
         return f"{plan.search.trials} trials were made"
-    if plan.search.no_better is not None:
+    if plan.search.patience_trials is not None:
         done.sort(key=lambda t: t.datetime_complete.timestamp() if t.datetime_complete else 0.0)
-        rule = StoppingRule(patience=plan.search.no_better, mode=plan.mode)
+        rule = StoppingRule(patience=plan.search.patience_trials, mode=plan.mode)
         values = (t.value if t.state.name == "COMPLETE" else None for t in done)
         if rule.steps(float("nan") if value is None else value for value in values):
-            return f"nothing was better for {plan.search.no_better} trials"
+            return f"nothing was better for {plan.search.patience_trials} trials"
     if plan.search.minutes is not None and seconds >= 60 * plan.search.minutes:
         return f"{plan.search.minutes:g} minutes have passed"
     return ""

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from selfsight.views import branch_free, by_rows
+from selfsight.views import cpu, gpu
 from selfsight.views.channels import channel_map, check_channels, joined
 from selfsight.views.colors import constant
-from selfsight.views.drawing import Wanted, draw
 from selfsight.views.ops import to_unit, unit_scale
+from selfsight.views.parameters import Wanted, draw
 from selfsight.views.settings import View
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def make_views(
     for index, each in enumerate(wanted):
         drawn = draw(each.view, keys, index, *images.shape[2:])
         channels = channel_map(each.view, keys, index, statistics, source)
-        view = branch_free.view_of(source, each, drawn, channels)
+        view = gpu.view_of(source, each, drawn, channels)
         made.append(view.contiguous(memory_format=form))
     return made
 
@@ -107,7 +107,7 @@ def _by_rows(
     """Views with the same settings are made together, as one larger batch."""
     count, channels, height, width = images.shape
     source = images
-    if max(height, width) <= by_rows.PRODUCT_SIDE:
+    if max(height, width) <= cpu.PRODUCT_SIDE:
         source = images.contiguous().to(torch.float32)
     alike: dict[Wanted, list[int]] = {}
     for index, each in enumerate(wanted):
@@ -118,7 +118,7 @@ def _by_rows(
         out = [torch.empty(shape, memory_format=form) for _ in indices]
         drawn = draw(each.view, keys, indices, height, width)
         maps = [channel_map(each.view, keys, index, statistics, out[0]) for index in indices]
-        by_rows.view_of(source, each, drawn, joined(maps), out)
+        cpu.view_of(source, each, drawn, joined(maps), out)
         for index, view in zip(indices, out, strict=True):
             made[index] = view
     return made

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from selfsight.draws import normal
 from selfsight.views.colors import constant
-from selfsight.views.drawing import draw_channels
+from selfsight.views.parameters import draw_channels
 from selfsight.views.settings import View
 
 NOISE_NUMBERS = 1 << 20

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from selfsight.views.scratch import New, fresh
+from selfsight.views.buffers import New, fresh
 
 GRAY = (0.2989, 0.587, 0.114)
 """Shares of red, green and blue in the grey of a pixel (ITU-R BT.601, as in torchvision)."""

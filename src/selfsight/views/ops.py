@@ -1,7 +1,7 @@
 """Pure functions on a batch of images, one parameter for each image.
 
-They take parameters and draw nothing; `selfsight.views.drawing` draws, `selfsight.views.apply` puts
-both together. Given the same parameters they give what torchvision gives on float tensors.
+They take parameters and draw nothing; `selfsight.views.parameters` draws, `selfsight.views.apply`
+puts both together. Given the same parameters they give what torchvision gives on float tensors.
 """
 
 from __future__ import annotations

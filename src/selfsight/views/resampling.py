@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from selfsight.views.scratch import New, fresh
+from selfsight.views.buffers import New, fresh
 
 NEGLIGIBLE = 1e-8
 """Weight below which a tap of the blur is left out on a CPU: below float32's resolution."""

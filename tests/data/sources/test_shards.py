@@ -174,8 +174,8 @@ def test_sentences_for_bad_shards(tmp_path: Path) -> None:
 def test_unlabelled_shards_stream_where_no_disk_has_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from selfsight.data import store
-    from selfsight.data.lazy import LazyPixels
+    from selfsight.data.pixels import store
+    from selfsight.data.pixels.lazy import LazyPixels
 
     path = shard(tmp_path / "a.tar", {f"{i}.png": png(i) for i in range(30)} | {"x.png": b""})
     whole = open_images(path)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from selfsight.data.copies import copies_together
-from selfsight.data.encoded import SUFFIXES
+from selfsight.data.duplicates import copies_together
 from selfsight.data.imageset import ImageSet
-from selfsight.data.lazy import waiting
-from selfsight.data.sources.conform import list_set, made_like
+from selfsight.data.pixels.headers import SUFFIXES
+from selfsight.data.pixels.lazy import waiting
+from selfsight.data.sources.array_pixels import list_set, made_like
 from selfsight.data.sources.listing import MAX_SCANNED, Listing
 from selfsight.data.splits import assign_splits, draw_pool
 from selfsight.settings import unknown
@@ -152,7 +152,7 @@ def _listed(
     source: str | Path, target: str | None, group: str | None, split: str | None, root: Path | None
 ) -> Listing:
     from selfsight.data.sources import arrays, digits, folder, hub, shards, table
-    from selfsight.data.sources.described import Asked
+    from selfsight.data.sources.listing_from_columns import Asked
 
     asked = Asked(target, group, split)
     if str(source) == digits.NAME:

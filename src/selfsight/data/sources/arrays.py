@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsight.data.pixels.store import machine_memory
+from selfsight.data.sources.array_pixels import as_pixels, load_array
 from selfsight.data.sources.columns import (
     GROUP,
     SPLIT,
@@ -23,9 +25,7 @@ from selfsight.data.sources.columns import (
     splits_of,
     targets_of,
 )
-from selfsight.data.sources.conform import as_pixels, load_array
 from selfsight.data.sources.listing import Listing
-from selfsight.data.store import machine_memory
 from selfsight.settings import unknown
 
 SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".hdf")

@@ -22,7 +22,7 @@ def list_digits() -> Listing:
     pixels = np.round(data.images[..., None] * (255.0 / 16.0)).astype(np.uint8)
 
     def load(rows: NDArray[np.int64], size: Size, max_unreadable: float) -> Loaded:
-        from selfsight.data.resize import resized
+        from selfsight.data.pixels.resize import resized
 
         return Loaded(resized(pixels[rows], size), rows)
 

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.data.encoded import SUFFIXES, Encoded
 from selfsight.data.imageset import Target, class_target
+from selfsight.data.pixels.headers import SUFFIXES, Encoded
 from selfsight.data.sources.columns import SPLIT_OF, identities
 from selfsight.data.sources.listing import Files, Listing, file_identity
 

@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.console import progress
-from selfsight.data.encoded import Encoded
+from selfsight.data.pixels.headers import Encoded
+from selfsight.data.pixels.store import cache_folder, fingerprint
 from selfsight.data.sources.columns import SPLIT_OF
-from selfsight.data.sources.described import Asked, described
+from selfsight.data.sources.encoded_columns import encoded_images
 from selfsight.data.sources.listing import Files, Listing
-from selfsight.data.sources.reading import encoded_images
-from selfsight.data.store import cache_folder, fingerprint
-from selfsight.run_folder import replacing
+from selfsight.data.sources.listing_from_columns import Asked, described
+from selfsight.files import replacing
 from selfsight.settings import unknown
 
 PREFIX = "hf:"

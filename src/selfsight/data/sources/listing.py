@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.data.decode import Plan, all_grey, fill, plan
-from selfsight.data.encoded import Batches, Coloured, Unreadable, scan
 from selfsight.data.imageset import Target
-from selfsight.data.lazy import LazyPixels
-from selfsight.data.store import NoRoom, decoded, fingerprint, noted
+from selfsight.data.pixels.decode import Plan, all_grey, fill, plan
+from selfsight.data.pixels.headers import Batches, Coloured, Unreadable, scan
+from selfsight.data.pixels.lazy import LazyPixels
+from selfsight.data.pixels.store import NoRoom, decoded, fingerprint, noted
 
 MAX_SCANNED = 20_000
 SAMPLE = 5_000

@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.console import progress
-from selfsight.data.encoded import SUFFIXES, Encoded
+from selfsight.data.pixels.headers import SUFFIXES, Encoded
+from selfsight.data.pixels.store import cache_folder, fingerprint
 from selfsight.data.sources.columns import SPLIT_OF
-from selfsight.data.sources.described import Asked, described
 from selfsight.data.sources.listing import Files, Listing, file_identity
+from selfsight.data.sources.listing_from_columns import Asked, described
 from selfsight.data.sources.table import split_of_file
-from selfsight.data.store import cache_folder, fingerprint
-from selfsight.run_folder import replacing
+from selfsight.files import replacing
 
 SUFFIX = ".tar"
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")

@@ -13,15 +13,15 @@ import numpy as np
 
 from selfsight.data.sources.class_names import feature_names, info_names
 from selfsight.data.sources.columns import SPLIT_OF
-from selfsight.data.sources.described import Asked, described
-from selfsight.data.sources.listing import Files, Listing
-from selfsight.data.sources.reading import (
+from selfsight.data.sources.encoded_columns import (
     Part,
     identity_of_files,
     identity_of_parts,
     rows_of_files,
     rows_of_parts,
 )
+from selfsight.data.sources.listing import Files, Listing
+from selfsight.data.sources.listing_from_columns import Asked, described
 
 SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
 PATH_COLUMN = re.compile(r"^(path|file|file_?name|file_?path|image|image_?(path|file))$", re.I)

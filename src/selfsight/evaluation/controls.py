@@ -1,0 +1,202 @@
+"""What is measured: the trained backbone and the controls it stands beside, as representations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from selfsight.console import say
+from selfsight.data.imageset import ImageSet
+from selfsight.fitting.representations import (
+    Representations,
+    cache_key,
+    cached_tensor,
+    raw_pixels,
+    represent,
+    represent_views,
+    weights_key,
+)
+from selfsight.networks.backbones import Backbone
+from selfsight.runs.run import Run, load_run
+
+_PAIRS = 1_000  # images whose views are compared
+_CHEAP = 4_000_000  # pixels that go through the network for one initialisation
+
+
+Pair = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Representations under one name in the results.
+
+    Attributes:
+        name: ``trained``, ``untrained``, ``pixels``, or the name of another run.
+        of_draw: one for all label draws, or one for each (fresh initialisations).
+        views: gives the ``(M, F)`` representations of two views of the same images, made when
+            they are asked for; None where there are none, as for pixels.
+    """
+
+    name: str
+    of_draw: tuple[Representations, ...]
+    views: Callable[[], Pair | None] = lambda: None
+
+    def at(self, draw: int) -> Representations:
+        return self.of_draw[draw % len(self.of_draw)]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What representations are made of.
+
+    Attributes:
+        run: the run that is measured; its folder keeps the cache.
+        images: the images it is measured on.
+        rows: ``(M,)`` rows that are needed, ascending.
+        train: rows that statistics and principal components may be fitted on.
+        device: where backbones run.
+        allow_code: whether a backbone may be a file of one's own.
+    """
+
+    run: Run
+    images: ImageSet
+    rows: NDArray[np.int64]
+    train: NDArray[np.int64]
+    device: torch.device
+    allow_code: bool = False
+
+    @property
+    def cache(self) -> Path:
+        return self.run.folder.representations
+
+
+def subjects(
+    material: Material, controls: tuple[str, ...], draws: int
+) -> tuple[list[Subject], str, list[str]]:
+    """The trained backbone first, then each control; the hash of the trained weights; notes.
+
+    Args:
+        material: what they are made of.
+        controls: ``untrained``, ``pixels``, or folders of other runs.
+        draws: label draws: the untrained control gets a fresh initialisation for each where that
+            is cheap.
+
+    Raises:
+        ValueError: a control that is no run, or that cannot take these images.
+    """
+    data = material.images.fingerprint(material.rows)
+    trained = material.run.backbone(allow_code=material.allow_code)
+    hashed = weights_key(trained)
+    found = [_of_network(material, data, "trained", material.run, trained, hashed)]
+    notes = []
+    for name in controls:
+        if name == "untrained":
+            count = draws if _is_cheap(material) else 1
+            if count < draws:
+                notes.append(
+                    "The untrained control is one initialisation; its spread over others is not "
+                    "in the intervals."
+                )
+            found.append(_untrained(material, data, count))
+        elif name == "pixels":
+            found.append(Subject(name, (_pixels(material, data),)))
+        else:
+            other = load_run(name)
+            backbone = other.backbone(allow_code=material.allow_code)
+            if backbone.spec.channels != material.images.channels:
+                raise ValueError(
+                    f"control {name}: its backbone takes {backbone.spec.channels} channels and "
+                    f"{material.images.name} has {material.images.channels}."
+                )
+            key = weights_key(backbone)
+            found.append(_of_network(material, data, other.name, other, backbone, key))
+    damaged = max(r.damaged for subject in found for r in subject.of_draw)
+    if damaged:
+        notes.append(
+            f"{damaged} images have representations that are not finite (their pixels are not, "
+            "or the network overflows); they are taken as zero."
+        )
+    return found, hashed, notes
+
+
+def _is_cheap(material: Material) -> bool:
+    return len(material.rows) * material.images.height * material.images.width <= _CHEAP
+
+
+def _of_network(
+    material: Material, data: str, name: str, run: Run, backbone: Backbone, hashed: str
+) -> Subject:
+    """A network's representations of the whole frames, and of two views of some of them."""
+    made = _represented(material, data, name, run, backbone, hashed)
+    return Subject(name, (made,), partial(_two_views, material, data, name, backbone, hashed))
+
+
+def _represented(
+    material: Material, data: str, name: str, run: Run, backbone: Backbone, hashed: str
+) -> Representations:
+    key = cache_key(hashed, data, run.statistics, backbone.spec.plain())
+
+    def make() -> torch.Tensor:
+        say(f"representations of {len(material.rows):,} images: {name}")
+        return represent(
+            backbone, material.images, material.rows, run.statistics, device=material.device
+        )
+
+    return _kept(material, name, key, make)
+
+
+def _two_views(
+    material: Material, data: str, name: str, backbone: Backbone, hashed: str
+) -> Pair | None:
+    """Of at most 1,000 train images, by the first two views of the run's method."""
+    views = material.run.views[:2]
+    rows = material.train
+    if len(views) < 2 or len(rows) < 2:
+        return None
+    if len(rows) > _PAIRS:
+        rows = np.sort(np.random.default_rng(9).choice(rows, _PAIRS, replace=False))
+    statistics = material.run.statistics
+    chosen = material.images.row_ids[rows].tolist()
+    key = cache_key(hashed, data, chosen, statistics, [v.plain() for v in views])
+
+    def make() -> torch.Tensor:
+        both = represent_views(
+            backbone, material.images, rows, views, statistics, device=material.device
+        )
+        return torch.stack(both)
+
+    first, second = cached_tensor(material.cache, f"views-{name}", key, make).unbind()
+    return first, second
+
+
+def _untrained(material: Material, data: str, count: int) -> Subject:
+    """One for each of so many initialisations; the views are those of the first."""
+    made = []
+    for seed in range(count):
+        backbone = material.run.untrained(seed)
+        hashed, name = weights_key(backbone), f"untrained-{seed}"
+        made.append(_represented(material, data, name, material.run, backbone, hashed))
+        if seed == 0:
+            views = partial(_two_views, material, data, name, backbone, hashed)
+    return Subject("untrained", tuple(made), views)
+
+
+def _pixels(material: Material, data: str) -> Representations:
+    train = material.images.row_ids[material.train].tolist()
+    key = cache_key("pixels", data, train)
+    return _kept(
+        material, "pixels", key, lambda: raw_pixels(material.images, material.rows, material.train)
+    )
+
+
+def _kept(
+    material: Material, name: str, key: str, make: Callable[[], torch.Tensor]
+) -> Representations:
+    values = cached_tensor(material.cache, name, key, make)
+    return Representations.of(values.to(material.device), material.rows, material.train)

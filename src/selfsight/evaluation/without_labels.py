@@ -1,0 +1,119 @@
+"""Results for which no label is learned from: measures without labels, clusters, retrieval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfsight.data.imageset import Target
+from selfsight.evaluation import clusters
+from selfsight.evaluation.controls import Subject
+from selfsight.evaluation.intervals import bootstrap_weights
+from selfsight.evaluation.representation_measures import label_free
+from selfsight.evaluation.results import Results, Row
+from selfsight.evaluation.retrieval import retrieval_scores
+from selfsight.evaluation.summary import Scores, record, summarise
+from selfsight.fitting.metrics import Values
+
+_NO_LABELS: Row = {"label_fraction": 0.0, "num_labels": 0}
+_CLASSES = 200  # above which clusters are not compared with classes
+
+
+def without_labels(
+    results: Results, data: str, found: Sequence[Subject], rows: NDArray[np.int64], *, seed: int
+) -> None:
+    """RankMe, alpha-ReQ, uniformity and alignment of the rows that pretraining saw."""
+    results.shown.append((data, None))
+    about = {"data": data, "task": "none", "target": None, "probe": "none", "split": "train"}
+    about |= {**_NO_LABELS, "label": None}
+    for subject in found:
+        for metric, value in label_free(subject.at(0), rows, seed, subject.views()).items():
+            if not np.isfinite(value):
+                continue
+            here = {**about, "subject": subject.name, "metric": metric}
+            results.records.append({**here, "label_seed": seed, "value": value})
+            results.values.append({**here, "draws": 1, "mean": value, "low": None, "high": None})
+
+
+def clustered(
+    results: Results,
+    place: Row,
+    target: Target,
+    found: Sequence[Subject],
+    train: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    *,
+    draws: int,
+    seed: int,
+) -> None:
+    """k-means and HDBSCAN beside the classes; the only thing they know of them is how many."""
+    truth = target.values[rows]
+    count = len(np.unique(truth))
+    if not 2 <= count <= _CLASSES:
+        return
+    place = {**place, "task": "clusters"}
+    weights = bootstrap_weights(groups, seed=seed)
+    near = clusters.dense_rows(rows, seed)
+    of_near = np.searchsorted(rows, near)
+    scores = []
+    for subject in found:
+        means = Scores("k_means", subject.name)
+        for draw in range(draws):
+            representations = subject.at(draw)
+            assigned = clusters.k_means(representations, train, rows, count, seed + draw)
+            values = clusters.cluster_metrics(assigned, truth, weights)
+            each = clusters.silhouette(representations, near, assigned[of_near])
+            values["silhouette", None] = _mean(each, weights[:, of_near])
+            means.of_draw.append(values)
+            record(results, _about(place, means, seed + draw), values)
+        dense = Scores("hdbscan", subject.name)
+        assigned = clusters.hdbscan(subject.at(0), near)
+        values = clusters.cluster_metrics(assigned, truth[of_near], weights[:, of_near])
+        dense.of_draw.append(values)
+        record(results, _about(place, dense, seed), values)
+        scores += [means, dense]
+    summarise(results, place, scores, len(np.unique(groups)))
+
+
+def retrieved(
+    results: Results,
+    place: Row,
+    target: Target,
+    found: Sequence[Subject],
+    rows: NDArray[np.int64],
+    *,
+    seed: int,
+) -> None:
+    """Recall at 1 and mAP@R on the scored split; intervals by a bootstrap over identities."""
+    labels = np.unique(target.values[rows], return_inverse=True)[1].astype(np.int64)
+    scores = []
+    groups = 0
+    for subject in found:
+        each, queries = retrieval_scores(subject.at(0).at(rows), labels)
+        if not len(queries):
+            results.notes.append(f"{target.name}: no two {place['split']} images share one.")
+            return
+        groups = len(np.unique(labels[queries]))
+        weights = bootstrap_weights(labels[queries], seed=seed)
+        values: Values = {(name, None): _mean(value, weights) for name, value in each.items()}
+        scores.append(Scores("retrieval", subject.name, of_draw=[values]))
+        record(results, _about(place, scores[-1], seed), values)
+    summarise(results, place, scores, groups)
+
+
+def _about(place: Row, scores: Scores, seed: int) -> Row:
+    return {
+        **place,
+        "probe": scores.probe,
+        "subject": scores.subject,
+        **_NO_LABELS,
+        "label_seed": seed,
+    }
+
+
+def _mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    total = weights.sum(1)
+    return np.asarray(weights @ values / np.where(total > 0, total, 1.0))

@@ -1,0 +1,1 @@
+"""Everything that is fitted on labels: probes, fine-tuning, heads."""

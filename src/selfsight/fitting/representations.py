@@ -1,0 +1,280 @@
+"""Representations: computed once for all rows that are needed, cached in the run.
+
+A cache file is named by a hash of everything that goes into it: the weights, the pixels and row
+ids, the preprocessing. A changed weight or datum has another name and never reads a stale file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from selfsight.console import say
+from selfsight.data.pixels.memmap import rows_at_once
+from selfsight.draws import keys_of
+from selfsight.files import cached
+
+if TYPE_CHECKING:
+    from selfsight.data.imageset import ImageSet
+    from selfsight.data.statistics import Statistics
+    from selfsight.networks.backbones import Backbone
+    from selfsight.views.settings import View
+
+_FORM = "1"  # raised when the same inputs would give other representations
+_PIXELS_AT_MOST = 1024  # numbers an image after downsampling; keeps the covariance small
+_COMPONENTS = 256
+_CACHED_PIXELS = 131_072  # of a batch on a CPU: a third faster than 512 images of 32 px
+
+
+@dataclass(frozen=True)
+class Representations:
+    """Representations of some rows of an image set.
+
+    Attributes:
+        values: ``(M, F)`` float32, one row for each entry of `rows`; always finite.
+        rows: ``(M,)`` int64, rows of the image set, ascending.
+        mean: ``(F,)`` mean over the train rows (no label and no test image is read for it).
+        scale: 0-d, the root of the mean variance over the train rows. One number for all
+            features: a scale for each would give principal components that hold nothing but noise
+            the weight of the first (on digits it costs the pixels 25 points at 5 % of the labels).
+        damaged: how many rows were not finite and have been set to zero.
+    """
+
+    values: Tensor
+    rows: NDArray[np.int64]
+    mean: Tensor
+    scale: Tensor
+    damaged: int = 0
+
+    @classmethod
+    def of(
+        cls, values: Tensor, rows: NDArray[np.int64], train: NDArray[np.int64]
+    ) -> Representations:
+        finite = torch.isfinite(values).all(1)
+        damaged = int((~finite).sum())
+        if damaged:
+            values = torch.where(finite[:, None], values, torch.zeros_like(values))
+        keep = torch.from_numpy(np.isin(rows, train)).to(values.device)
+        variance, mean = torch.var_mean(values[keep & finite].double(), dim=0, correction=0)
+        scale = variance.mean().sqrt()
+        scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+        return cls(values, rows, mean.float(), scale.float(), damaged)
+
+    def at(self, rows: NDArray[np.int64]) -> Tensor:
+        """``(len(rows), F)``, as the backbone gave them."""
+        return self.values[torch.from_numpy(np.searchsorted(self.rows, rows))]
+
+    def standardised(self, rows: NDArray[np.int64]) -> Tensor:
+        """``(len(rows), F)``, zero mean and a mean variance of 1 over the train rows."""
+        return (self.at(rows) - self.mean) / self.scale
+
+
+def represent(
+    backbone: Backbone,
+    images: ImageSet,
+    rows: NDArray[np.int64],
+    statistics: Statistics,
+    *,
+    device: torch.device | str,
+    batch_size: int | None = None,
+    size: int | tuple[int, int] | None = None,
+) -> Tensor:
+    """The representation of each row's whole frame.
+
+    In evaluation mode and float32 whatever the training used, so that the same weights give the
+    same numbers everywhere.
+
+    Args:
+        backbone: ``(B, C, H, W) -> (B, F)``; its mode and precision are put back afterwards.
+        images: where the pixels are.
+        rows: ``(M,)`` rows of `images`.
+        statistics: mean and standard deviation the backbone was trained with.
+        device: where the backbone runs.
+        batch_size: images at once; None: 512 on a GPU, on a CPU as many as stay in its cache.
+        size: side the frames are resized to; None keeps them.
+
+    Returns:
+        ``(M, F)`` float32 on the CPU.
+    """
+    from selfsight.views.apply import whole_frame
+
+    parts = []
+    with _measuring(backbone, device):
+        for batch, _ in _batches(images, rows, device, batch_size):
+            parts.append(backbone(whole_frame(batch, statistics, size)).float().cpu())
+    return torch.cat(parts)
+
+
+def represent_views(
+    backbone: Backbone,
+    images: ImageSet,
+    rows: NDArray[np.int64],
+    views: Sequence[View],
+    statistics: Statistics,
+    *,
+    device: torch.device | str,
+    seed: int = 0,
+) -> tuple[Tensor, ...]:
+    """The representations of augmented views of each row, for measures such as the alignment.
+
+    Args:
+        backbone: as in `represent`.
+        images: where the pixels are.
+        rows: ``(M,)`` rows of `images`.
+        views: how each view is made.
+        statistics: mean and standard deviation the backbone was trained with.
+        device: where the backbone runs.
+        seed: of the views.
+
+    Returns:
+        ``(M, F)`` float32 on the CPU for each view.
+    """
+    from selfsight.views.apply import make_views
+
+    parts: list[list[Tensor]] = [[] for _ in views]
+    with _measuring(backbone, device):
+        for batch, places in _batches(images, rows, device, None):
+            keys = keys_of(seed, 0, places).to(device)
+            for part, view in zip(parts, make_views(batch, keys, views, statistics), strict=True):
+                part.append(backbone(view).float().cpu())
+    return tuple(torch.cat(part) for part in parts)
+
+
+@contextmanager
+def _measuring(backbone: Backbone, device: torch.device | str) -> Iterator[None]:
+    """The backbone on the device, in evaluation mode and float32, without gradients."""
+    training, bf16 = backbone.training, backbone.bf16
+    backbone.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    backbone.bf16 = False
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        backbone.bf16 = bf16
+        backbone.train(training)
+
+
+def _batches(
+    images: ImageSet,
+    rows: NDArray[np.int64],
+    device: torch.device | str,
+    batch_size: int | None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """``(B, C, H, W)`` pixels in the set's own dtype, and ``(B,)`` places in `rows`."""
+    if batch_size is None:
+        pixels = images.height * images.width
+        on_cpu = torch.device(device).type == "cpu"
+        batch_size = min(max(_CACHED_PIXELS // pixels, 8), 512) if on_cpu else 512
+    for first in range(0, len(rows), batch_size):
+        part = np.ascontiguousarray(images.pixels[rows[first : first + batch_size]])
+        places = torch.arange(first, first + len(part))
+        yield torch.from_numpy(part).permute(0, 3, 1, 2).to(device), places
+
+
+def raw_pixels(
+    images: ImageSet,
+    rows: NDArray[np.int64],
+    train: NDArray[np.int64],
+    *,
+    components: int = _COMPONENTS,
+) -> Tensor:
+    """The control without a network: principal components of the pixels.
+
+    Frames above about a thousand numbers are averaged down first. The components are fitted on
+    the train rows alone, without their labels.
+
+    Returns:
+        ``(M, F)`` float32 on the CPU, ``F <= components``.
+    """
+    size = rows_at_once(images.pixels)
+    flat = torch.cat(
+        [_flat(images.pixels[rows[first : first + size]]) for first in range(0, len(rows), size)]
+    )
+    fitted = flat[torch.from_numpy(np.isin(rows, train))]
+    fitted = fitted[torch.isfinite(fitted).all(1)]
+    mean = fitted.mean(0, dtype=torch.float64).float()
+    centred = fitted - mean
+    covariance = (centred.T @ centred).double() / max(len(fitted), 1)
+    axes = torch.linalg.eigh(covariance).eigenvectors.flip(1)
+    keep = min(components, len(fitted) - 1, flat.shape[1])
+    components_of: Tensor = (flat - mean) @ axes[:, : max(keep, 1)].float()
+    return components_of
+
+
+def _flat(pixels: NDArray[np.generic]) -> Tensor:
+    """``(B, H, W, C)`` of any dtype to ``(B, h * w * C)`` on the unit scale."""
+    scale = {"uint8": 255.0, "uint16": 65535.0}.get(str(pixels.dtype), 1.0)
+    batch = torch.from_numpy(pixels.astype(np.float32) / np.float32(scale)).permute(0, 3, 1, 2)
+    channels, height, width = batch.shape[1:]
+    shrink = (_PIXELS_AT_MOST / (channels * height * width)) ** 0.5
+    if shrink < 1.0:
+        sides = max(int(height * shrink), 1), max(int(width * shrink), 1)
+        batch = F.adaptive_avg_pool2d(batch, sides)
+    return batch.flatten(1)
+
+
+def weights_key(backbone: nn.Module) -> str:
+    """16 hexadecimal digits over the names, shapes and values of weights and buffers."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, value in sorted(backbone.state_dict().items()):
+        digest.update(repr((name, tuple(value.shape), str(value.dtype))).encode())
+        plain = value.detach().cpu().contiguous().reshape(-1)
+        digest.update(plain.view(torch.uint8).numpy().data if plain.numel() else b"")
+    return digest.hexdigest()
+
+
+def cache_key(*parts: object) -> str:
+    """One name for everything that a cached file depends on."""
+    text = repr((_FORM, *parts)).encode()
+    return hashlib.blake2b(text, digest_size=8).hexdigest()
+
+
+def kept_representations(
+    folder: Path,
+    name: str,
+    backbone: Backbone,
+    images: ImageSet,
+    rows: NDArray[np.int64],
+    statistics: Statistics,
+    *,
+    device: torch.device | str,
+    said: str | None = None,
+) -> Tensor:
+    """`represent`, kept in a folder under a hash of everything that goes into it.
+
+    Args:
+        folder: of the cache, a run's.
+        name: how the file's name begins.
+        backbone, images, rows, statistics, device: see `represent`.
+        said: what is told while they are made.
+    """
+    key = cache_key(
+        weights_key(backbone), images.fingerprint(rows), statistics, backbone.spec.plain()
+    )
+
+    def make() -> Tensor:
+        if said is not None:
+            say(said)
+        return represent(backbone, images, rows, statistics, device=device)
+
+    return cached_tensor(folder, name, key, make)
+
+
+def cached_tensor(folder: Path, name: str, key: str, make: Callable[[], Tensor]) -> Tensor:
+    """The tensor kept as ``folder/name-key.safetensors``, made and written when it is not there."""
+    from safetensors.torch import load_file, save_file
+
+    def write(path: Path) -> None:
+        save_file({"representations": make().contiguous()}, path, metadata={"name": name})
+
+    return load_file(cached(folder / f"{name}-{key}.safetensors", write))["representations"]

@@ -1,0 +1,1 @@
+"""Fast exact forms and their hand-written backward passes."""

@@ -1,0 +1,274 @@
+"""The verb `suggest`: a run and its unlabelled images in, a table to fill in and a sheet out."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import tyro
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from selfsight.console import say
+from selfsight.data.imageset import ImageSet, Target
+from selfsight.files import write_text
+from selfsight.fitting.folds import groups_of
+from selfsight.fitting.probes import PROBES, Subset
+from selfsight.fitting.representations import Representations, kept_representations
+from selfsight.labelling import strategies
+from selfsight.labelling.sheet import displayed, write_page, write_sheet
+from selfsight.runs.run import Run, load_run
+from selfsight.settings import Settings, unknown
+from selfsight.training.device import choose_device
+
+FEW = 10
+"""Labels a class below which images that stand for others help more than uncertain ones
+(arXiv:2202.02794)."""
+
+
+class Suggest(Settings):
+    """Pick the images whose labels will help most, and write a table to fill in."""
+
+    run: tyro.conf.Positional[str]
+    """The folder of a finished run."""
+    data: tyro.conf.Positional[str | None] = None
+    """Images to choose from; by default those of the run."""
+    count: Annotated[int, Field(ge=1), tyro.conf.arg(aliases=("-n",))] = 50
+    """How many images to suggest."""
+    out: str = "suggestions"
+    """Folder for labels.csv, sheet.png and index.html."""
+    by: Literal["auto", "representative", "typical", "coverage", "uncertainty", "random"] = "auto"
+    """representative: facility location; typical: TypiClust; coverage: k-centre; auto:
+    representative, and uncertainty from ten labels a class on."""
+    target: str | None = None
+    """The target to label; by default the run's, or the only one."""
+    labels: str | None = None
+    """A table of the labels known so far, such as an earlier labels.csv, filled in; by default
+    the run's."""
+    group: str | None = None
+    """The column of groups; for other data than the run's."""
+    per_group: Annotated[int, Field(ge=1)] | None = None
+    """Images of one group at most; None: twice an even share."""
+    near: Annotated[float, Field(gt=0.0, le=1.0)] = 0.95
+    """Cosine of two representations above which their images are near-duplicates."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of clusters and draws."""
+    device: str = "auto"
+    """auto, cpu, or cuda."""
+    allow_code: bool = False
+    """Run the file.py:build that a run's backbone may name."""
+
+
+@dataclass(frozen=True)
+class Suggestions:
+    """What was suggested.
+
+    Attributes:
+        rows: ``(n,)`` rows of the image set, the most helpful first.
+        row_ids: of these.
+        reasons: one for each.
+        folder: where labels.csv, sheet.png and index.html are.
+    """
+
+    rows: NDArray[np.int64]
+    row_ids: list[str]
+    reasons: list[str]
+    folder: Path
+
+
+def suggest(settings: Suggest, images: ImageSet | None = None) -> Suggestions:
+    """Chooses images of train and unlabelled rows that have no label, and writes them down.
+
+    Args:
+        settings: see `Suggest`.
+        images: an image set already opened, instead of ``settings.data`` or the run's.
+
+    Raises:
+        ValueError: no such run or target, or no image without a label.
+    """
+    _keep_what_was_filled_in(settings)
+    run = load_run(settings.run)
+    if settings.labels is None and settings.data is None and run.settings.labels is not None:
+        settings = settings.updated({"labels": run.settings.labels})
+    if images is None:
+        images = run.images_of(
+            settings.data,
+            target=settings.target,
+            group=settings.group if settings.data else None,
+            labels=settings.labels,
+            seed=run.settings.seed,
+        )
+    target = _target(run, settings, images)
+    rows = images.pool
+    labelled = np.zeros(len(rows), np.bool_) if target is None else target.known[rows]
+    if labelled.all():
+        raise ValueError(
+            f"{images.name}: every image that may be trained on has a label already; there is "
+            "nothing to suggest."
+        )
+    values = _represented(run, settings, images, rows)
+    unit = strategies.unit_vectors(values)
+    groups = groups_of(images.groups, rows)
+    picker = strategies.Picker(
+        unit, labelled, groups, near=settings.near, per_group=_per_group(settings, images, groups)
+    )
+    by = settings.by
+    if by == "auto":
+        many = target is not None and labelled.sum() >= FEW * _outputs(target)
+        by = "uncertainty" if many else "representative"
+    if by == "uncertainty" and (target is None or target.kind in ("number", "identity")):
+        raise ValueError("by uncertainty: it needs a target of classes or of several labels.")
+    if by == "uncertainty" and not labelled.any():
+        raise ValueError("by uncertainty: there is no label yet; leave --by out.")
+    if by == "representative":
+        reasons = strategies.representative(picker, settings.count, seed=settings.seed)
+    elif by == "typical":
+        reasons = strategies.typical(picker, settings.count, seed=settings.seed)
+    elif by == "coverage":
+        reasons = strategies.k_centre(picker, settings.count)
+    elif by == "random":
+        reasons = strategies.at_random(picker, settings.count, seed=settings.seed)
+    else:
+        assert target is not None
+        doubt = _uncertainty(settings, images, target, values, rows, labelled, groups)
+        reasons = strategies.uncertain(picker, settings.count, doubt)
+    chosen = rows[np.array(picker.chosen, np.int64)]
+    return _written(settings, images, target, chosen, reasons, by)
+
+
+def _keep_what_was_filled_in(settings: Suggest) -> None:
+    path = Path(settings.out) / "labels.csv"
+    if not path.is_file() or (
+        settings.labels and Path(settings.labels).resolve() == path.resolve()
+    ):
+        return
+    with open(path, newline="", encoding="utf-8") as file:
+        if any(len(row) > 1 and row[1] for row in list(csv.reader(file))[1:]):
+            raise ValueError(
+                f"{path} has been filled in; give it as --labels {path}, or choose another --out."
+            )
+
+
+def _target(run: Run, settings: Suggest, images: ImageSet) -> Target | None:
+    name = settings.target
+    if name is None and run.settings.target in images.targets:
+        name = run.settings.target
+    if name is None:
+        if len(images.targets) > 1:
+            names = ", ".join(sorted(images.targets))
+            raise ValueError(
+                f"{images.name} has several targets; choose one with --target: {names}."
+            )
+        return next(iter(images.targets.values()), None)
+    if images.targets and name not in images.targets:
+        raise unknown(f"target in {images.name} named", name, images.targets)
+    return images.targets.get(name)
+
+
+def _represented(run: Run, settings: Suggest, images: ImageSet, rows: NDArray[np.int64]) -> Tensor:
+    """Representations of the rows, kept in the run."""
+    backbone = run.backbone(allow_code=settings.allow_code)
+    values = kept_representations(
+        run.folder.representations,
+        "pool",
+        backbone,
+        images,
+        rows,
+        run.statistics,
+        device=choose_device(settings.device),
+        said=f"representations of {len(rows):,} images",
+    )
+    return torch.nan_to_num(values, posinf=0.0, neginf=0.0)
+
+
+def _per_group(settings: Suggest, images: ImageSet, groups: NDArray[np.int64]) -> int | None:
+    if settings.per_group is not None or images.groups is None:
+        return settings.per_group
+    return max(1, -(-2 * settings.count // len(np.unique(groups))))
+
+
+def _outputs(target: Target) -> int:
+    return max(1, len(target.names))
+
+
+def _uncertainty(
+    settings: Suggest,
+    images: ImageSet,
+    target: Target,
+    values: Tensor,
+    rows: NDArray[np.int64],
+    labelled: NDArray[np.bool_],
+    groups: NDArray[np.int64],
+) -> Tensor:
+    """``(N,)`` in [0, 1], by a linear probe fitted on the labelled rows."""
+    whole = Representations.of(values, rows, rows)
+    subset = Subset(
+        kind=target.kind,
+        features=values[torch.from_numpy(labelled)],
+        mean=whole.mean,
+        scale=whole.scale,
+        values=target.values[rows[labelled]],
+        groups=groups[labelled],
+        outputs=len(target.names),
+        seed=settings.seed,
+    )
+    probabilities = PROBES["linear"](subset).predict(values).float()
+    return strategies.margin(probabilities, several=target.kind == "labels")
+
+
+def _written(
+    settings: Suggest,
+    images: ImageSet,
+    target: Target | None,
+    chosen: NDArray[np.int64],
+    reasons: list[str],
+    by: str,
+) -> Suggestions:
+    folder = Path(settings.out)
+    ids = images.row_ids[chosen].tolist()
+    name = target.name if target is not None else settings.target or "label"
+    write_text(folder / "labels.csv", _table(settings, images, target, ids, name))
+    shown = displayed(np.asarray(images.pixels[chosen]))
+    write_sheet(folder / "sheet.png", shown)
+    about = f"{len(ids)} images of {images.name}, chosen by: {by}. Fill in {name} in labels.csv"
+    if target is not None and target.kind in ("class", "labels"):
+        about += f" ({', '.join(target.names[:20])}{', ...' * (len(target.names) > 20)})"
+    if target is not None and target.kind == "labels":
+        about += "; join several labels of an image with |, and write | alone for none"
+    write_page(folder / "index.html", shown, ids, reasons, about + ".")
+    if len(ids) < settings.count:
+        say(
+            f"Only {len(ids)} images can be suggested: the others are near-duplicates of these or "
+            "of labelled images, or of full groups (--near, --per-group)."
+        )
+    return Suggestions(chosen, ids, reasons, folder)
+
+
+def _table(
+    settings: Suggest, images: ImageSet, target: Target | None, ids: list[str], name: str
+) -> str:
+    """``labels.csv``: the labels of ``--labels`` again, so that it replaces it, and empty cells."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["row_id", name])
+    if settings.labels is not None and target is not None:
+        for row in np.flatnonzero(target.known).tolist():
+            rows.writerow([images.row_ids[row], _cell(target, row)])
+    rows.writerows([row_id, ""] for row_id in ids)
+    return text.getvalue()
+
+
+def _cell(target: Target, row: int) -> str:
+    value = target.values[row]
+    if target.values.ndim == 1:
+        return target.names[int(value)]
+    if target.kind == "number":
+        return repr(float(value[0]))
+    # An empty cell would be unknown, not "none of them".
+    return "|".join(target.names[k] for k in np.flatnonzero(value == 1)) or "|"

@@ -1,0 +1,131 @@
+"""The verb `embed`: a run or a model and images in, their representations out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+from pydantic import Field
+
+from selfsight.console import progress
+from selfsight.data.imageset import ImageSet
+from selfsight.data.statistics import Statistics
+from selfsight.fitting.representations import represent
+from selfsight.models.predict import PART
+from selfsight.models.predictor import Predictor, is_model
+from selfsight.models.tables import (
+    Write,
+    check_suffix,
+    writing_npy,
+    writing_npz,
+    writing_table,
+)
+from selfsight.networks.backbones import Backbone
+from selfsight.runs.frame import Frame
+from selfsight.runs.run import load_run
+from selfsight.settings import Settings
+from selfsight.training.device import choose_device
+
+
+class Embed(Settings):
+    """Write the representations of images, one row each, with their row ids."""
+
+    run: tyro.conf.Positional[str]
+    """The folder of a finished run, or of a model."""
+    images: tyro.conf.Positional[str]
+    """Images: a folder, a Parquet file or folder, CSV, .npy or .npz; labels are not read."""
+    out: str
+    """.parquet, .csv, .npz, or .npy (row ids in NAME.row_ids.npy)."""
+    batch_size: Annotated[int, Field(ge=1)] = 256
+    """Images that go through the network at once."""
+    max_unreadable: Annotated[float, Field(ge=0.0, le=1.0)] = 0.05
+    """Share of unreadable images above which it stops; they are left out."""
+    device: str = "auto"
+    """auto, cpu, or cuda."""
+    allow_code: bool = False
+    """Run the file.py:build that the backbone may name."""
+
+
+def embed(settings: Embed, images: ImageSet | None = None) -> Path:
+    """Writes ``row_id`` and ``(N, F)`` float32 representations; the path is returned.
+
+    Parquet holds them as one list column ``representation``, CSV as ``f0`` to ``f{F-1}``, ``.npz``
+    as ``row_ids`` and ``representations``.
+
+    Args:
+        settings: see `Embed`.
+        images: an image set already opened, instead of ``settings.images``.
+
+    Raises:
+        ValueError: the run or the images cannot be read, or do not fit each other.
+    """
+    check_suffix(settings.out, (".parquet", ".csv", ".npz", ".npy"))
+    device = choose_device(settings.device)
+    backbone, statistics, frame = backbone_of(settings.run, allow_code=settings.allow_code)
+    images = frame.open(
+        settings.images if images is None else images,
+        settings.run,
+        max_unreadable=settings.max_unreadable,
+    )
+    with (
+        _writing(settings.out, images.row_ids, backbone.features) as write,
+        progress("embed", len(images)) as bar,
+    ):
+        for first in range(0, len(images), PART):
+            rows = np.arange(first, min(first + PART, len(images)))
+            made = represent(
+                backbone,
+                images,
+                rows,
+                statistics,
+                device=device,
+                batch_size=settings.batch_size,
+            )
+            write((images.row_ids[rows], made.numpy()))
+            bar.update(len(rows))
+    return Path(settings.out)
+
+
+def backbone_of(
+    folder: str | Path, *, allow_code: bool = False
+) -> tuple[Backbone, Statistics, Frame]:
+    """Backbone, channel statistics and form of the images of a run or a model.
+
+    Raises:
+        ValueError: the folder is neither.
+    """
+    if is_model(folder):
+        predictor = Predictor.load(folder, allow_code=allow_code)
+        return predictor.backbone, predictor.statistics, predictor.card.frame
+    run = load_run(folder)
+    return run.backbone(allow_code=allow_code), run.statistics, Frame.of_run(run)
+
+
+@contextmanager
+def _writing(path: str, row_ids: NDArray[np.str_], width: int) -> Iterator[Write]:
+    """A function that appends ``(row ids, representations)``."""
+    suffix = Path(path).suffix.lower()
+    if suffix in (".npz", ".npy"):
+        opened = writing_npz if suffix == ".npz" else writing_npy
+        with opened(path, row_ids, width) as write:
+            yield lambda part: write(part[1])
+        return
+    with writing_table(path) as write:
+        yield lambda part: write(_table(*part, listed=suffix == ".parquet"))
+
+
+def _table(row_ids: NDArray[np.str_], values: NDArray[np.float32], *, listed: bool) -> Any:
+    import pyarrow as pa
+
+    columns: dict[str, Any] = {"row_id": pa.array(row_ids.tolist(), pa.string())}
+    if listed:
+        flat = pa.array(values.reshape(-1))
+        columns["representation"] = pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+    else:
+        columns |= {f"f{k}": pa.array(values[:, k]) for k in range(values.shape[1])}
+    return pa.table(columns)

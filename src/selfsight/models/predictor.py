@@ -1,0 +1,235 @@
+"""`Predictor`: backbone and head with all that is needed to use them, and its folder.
+
+========================== ==============================================================
+``backbone.safetensors``    weights, with network and channel statistics in the header
+``head.safetensors``        weights of the head
+``model.json``              target, names, thresholds, form of the images, hash of the weights
+``settings.yaml``           how it was made; not read back
+========================== ==============================================================
+
+Reading a folder runs no code that comes with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError, model_validator
+from torch import nn
+
+from selfsight.data.imageset import ImageSet, TargetSpec
+from selfsight.data.statistics import Statistics
+from selfsight.files import read_json, write_json, write_text
+from selfsight.fitting.head import Head
+from selfsight.fitting.representations import represent, weights_key
+from selfsight.networks.backbones import Backbone, load_backbone, save_backbone
+from selfsight.networks.weights import put_weights, read_weights, write_weights
+from selfsight.runs.frame import Frame
+from selfsight.settings import Settings, sentence
+
+CARD = "model.json"
+
+
+class Card(Settings):
+    """``model.json``."""
+
+    format: Literal[1] = 1
+    """Of this folder."""
+    target: str
+    """What is predicted."""
+    kind: Literal["class", "labels", "number"]
+    """Of the target."""
+    names: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Of the classes, labels or numbers."""
+    thresholds: tuple[Annotated[float, Field(ge=0.0, le=1.0)], ...] | None = None
+    """Of several labels: a label is predicted where its probability is at least this."""
+    hidden: Annotated[int, Field(ge=1, le=65536)] | None = None
+    """Width of the head's hidden layer."""
+    frame: Frame
+    """The images it was made for."""
+    weights: str
+    """Hash of all weights."""
+    num_labels: Annotated[int, Field(ge=0)] = 0
+    """Labelled images that it was fitted on."""
+    choice: dict[str, Any] = {}
+    """What was chosen inside of these."""
+    validation: dict[str, float] = {}
+    """Scores on the validation split, which no choice has read."""
+    run: str = ""
+    """The run it was made from."""
+    data: str = ""
+    """The images that were labelled."""
+    selfsight: str = ""
+    """Version that wrote it."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Card:
+        if len(set(self.names)) < len(self.names):
+            raise ValueError("names: some are the same")
+        if (self.thresholds is None) != (self.kind != "labels"):
+            raise ValueError("thresholds: several labels have them, and nothing else")
+        if self.thresholds is not None and len(self.thresholds) != len(self.names):
+            raise ValueError("thresholds: there must be one for each of the names")
+        return self
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Images to classes, labels or numbers.
+
+    Attributes:
+        backbone: in eval mode.
+        head: on its representations.
+        statistics: of the channels, unit scale.
+        card: all the rest.
+    """
+
+    backbone: Backbone
+    head: Head
+    statistics: Statistics
+    card: Card
+
+    @property
+    def target(self) -> TargetSpec:
+        return TargetSpec(self.card.target, self.card.kind, self.card.names)
+
+    def output(
+        self,
+        images: ImageSet,
+        rows: NDArray[np.int64] | None = None,
+        *,
+        device: torch.device | str = "cpu",
+        batch_size: int = 256,
+    ) -> NDArray[np.float32]:
+        """``(M, K)`` probabilities, or numbers in their unit; NaN where pixels are not finite.
+
+        Args:
+            images: of the form of ``card.frame``; see `Frame.open`.
+            rows: ``(M,)`` rows of `images`; None: all.
+            device: where the backbone runs.
+            batch_size: images at once.
+
+        Raises:
+            ValueError: images of another form.
+        """
+        if Frame.of(images) != self.card.frame:
+            raise ValueError(
+                f"{images.name}: its images are {Frame.of(images).words}, and this model takes "
+                f"{self.card.frame.words}."
+            )
+        rows = np.arange(len(images)) if rows is None else rows
+        features = represent(
+            self.backbone, images, rows, self.statistics, device=device, batch_size=batch_size
+        )
+        with torch.no_grad():
+            return self.head(features).numpy()  # type: ignore[no-any-return]
+
+    def decide(self, output: NDArray[np.float32]) -> list[Any]:
+        """Of each row of `output`: a class, a list of labels, or a list of numbers.
+
+        None where the output is not finite.
+        """
+        names = self.card.names
+        found: list[Any] = []
+        for row in output:
+            if not np.isfinite(row).all():
+                found.append(None)
+            elif self.card.kind == "class":
+                found.append(names[int(row.argmax())])
+            elif self.card.kind == "labels":
+                found.append([names[k] for k in np.flatnonzero(row >= self.card.thresholds)])
+            else:
+                found.append(row.tolist())
+        return found
+
+    def save(self, folder: str | Path, settings: str) -> None:
+        """Writes the folder; ``model.json`` last, so that a part of one is no model.
+
+        Raises:
+            ValueError: the folder holds a model, or something else.
+        """
+        folder = Path(folder)
+        check_free(folder)
+        mean, std = list(self.statistics.mean), list(self.statistics.std)
+        extra = {"statistics": {"mean": mean, "std": std}}
+        save_backbone(folder / "backbone.safetensors", self.backbone, extra)
+        write_weights(folder / "head.safetensors", self.head, {"kind": self.card.kind})
+        write_text(folder / "settings.yaml", settings)
+        write_json(folder / CARD, self.card.plain())
+
+    @classmethod
+    def load(cls, folder: str | Path, *, allow_code: bool = False) -> Predictor:
+        """A model back from its folder, on the CPU.
+
+        Args:
+            folder: of `save`.
+            allow_code: run the ``file.py:build`` that its backbone may name.
+
+        Raises:
+            ValueError: no such folder, a missing or damaged file, or weights of another model.
+        """
+        folder = Path(folder)
+        card = _card(folder)
+        backbone, extra = load_backbone(folder / "backbone.safetensors", allow_code=allow_code)
+        path = folder / "head.safetensors"
+        tensors, _ = read_weights(path)
+        with torch.device("meta"):
+            head = Head(card.kind, backbone.features, len(card.names), card.hidden)
+        put_weights(path, head, tensors)
+        if hashed(backbone, head) != card.weights:
+            raise ValueError(
+                f"model {folder}: its weights are not those that {CARD} was written for; copy the "
+                "whole folder again."
+            )
+        if backbone.spec.channels != card.frame.channels:
+            raise ValueError(f"model {folder}: channels of {CARD} and of the backbone differ.")
+        statistics = _statistics(folder, extra, card.frame.channels)
+        return cls(backbone.eval(), head.eval(), statistics, card)
+
+
+def hashed(backbone: Backbone, head: Head) -> str:
+    """16 hexadecimal digits over all weights."""
+    return weights_key(nn.ModuleList([backbone, head]))
+
+
+def is_model(folder: str | Path) -> bool:
+    return (Path(folder) / CARD).is_file()
+
+
+def check_free(folder: Path) -> None:
+    """Raises ``ValueError`` unless a model can be written here without loss."""
+    if is_model(folder):
+        raise ValueError(f"{folder}: there is a model already; remove it or choose another --out.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder} is not an empty folder; choose another --out.")
+
+
+def _card(folder: Path) -> Card:
+    if not folder.is_dir():
+        raise ValueError(f"model {folder}: there is no such folder.")
+    path = folder / CARD
+    if not path.is_file():
+        is_run = (folder / "splits.parquet").is_file()
+        hint = "; it is a run: make a model of it with `selfsight finetune`" if is_run else ""
+        raise ValueError(f"model {folder}: it has no {CARD}{hint}.")
+    content = read_json(path)
+    try:
+        return Card.model_validate(content)
+    except ValidationError as error:
+        raise ValueError(f"{path}: {sentence(error)}.") from None
+
+
+def _statistics(folder: Path, extra: dict[str, Any], channels: int) -> Statistics:
+    try:
+        found = extra["statistics"]
+        mean, std = (tuple(float(v) for v in found[name]) for name in ("mean", "std"))
+        if len(mean) == len(std) == channels and min(std) > 0 and np.isfinite(mean + std).all():
+            return Statistics(mean, std)
+    except (KeyError, TypeError, ValueError):
+        pass
+    raise ValueError(f"{folder / 'backbone.safetensors'}: its channel statistics are not valid.")

@@ -1,0 +1,90 @@
+"""Files that are written a part at a time: Parquet, CSV, and arrays of representations."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfsight.files import replacing
+
+Write = Callable[[Any], None]
+
+
+def check_suffix(path: str | Path, suffixes: tuple[str, ...]) -> str:
+    """The suffix of a path.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in suffixes:
+        raise ValueError(f"out {path}: its name must end in {' or '.join(suffixes)}.")
+    return suffix
+
+
+@contextmanager
+def writing_table(path: str | Path) -> Iterator[Write]:
+    """A function that appends a pyarrow table; the file appears when the block ends well.
+
+    Args:
+        path: ``.parquet`` or ``.csv``.
+    """
+    import pyarrow.csv as pc
+    import pyarrow.parquet as pq
+
+    writer: Any = None
+    with replacing(path) as temporary:
+
+        def write(table: Any) -> None:
+            nonlocal writer
+            if writer is None:
+                parquet = Path(path).suffix.lower() == ".parquet"
+                kind = pq.ParquetWriter if parquet else pc.CSVWriter
+                writer = kind(str(temporary), table.schema)
+            writer.write_table(table)
+
+        try:
+            yield write
+        finally:
+            if writer is not None:
+                writer.close()
+
+
+@contextmanager
+def writing_npz(path: str | Path, row_ids: NDArray[np.str_], width: int) -> Iterator[Write]:
+    """A function that appends ``(m, width)`` float32 rows of the array ``representations``.
+
+    The file is a ``.npz`` with ``row_ids`` beside it; all rows together must be as many as these.
+    """
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as file:
+        with file.open("row_ids.npy", "w", force_zip64=True) as part:
+            np.lib.format.write_array(part, row_ids, allow_pickle=False)
+        with file.open("representations.npy", "w", force_zip64=True) as part:
+            yield _rows_into(part, (len(row_ids), width))
+
+
+@contextmanager
+def writing_npy(path: str | Path, row_ids: NDArray[np.str_], width: int) -> Iterator[Write]:
+    """As `writing_npz`, into a ``.npy`` with the row ids in ``NAME.row_ids.npy`` beside it."""
+    path = Path(path)
+    with replacing(path) as temporary:
+        with open(temporary, "wb") as part:
+            yield _rows_into(part, (len(row_ids), width))
+        with replacing(path.with_suffix(".row_ids.npy")) as beside, open(beside, "wb") as part:
+            np.lib.format.write_array(part, row_ids, allow_pickle=False)
+
+
+def _rows_into(part: Any, shape: tuple[int, int]) -> Write:
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(part, header)
+
+    def write(values: NDArray[np.float32]) -> None:
+        part.write(np.ascontiguousarray(values, "<f4").tobytes())
+
+    return write

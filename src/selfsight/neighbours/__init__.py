@@ -1,0 +1,1 @@
+"""Similar images: an index, pairs, clusters, a map."""

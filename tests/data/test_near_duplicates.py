@@ -1,0 +1,96 @@
+"""Near-duplicates are found after shifting, JPEG and brightening, and others are not."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from selfsight.data.imageset import ImageSet
+from selfsight.data.near_duplicates import near_duplicates
+
+
+def image_set(pixels: np.ndarray) -> ImageSet:
+    ids = np.array([f"made#{i}" for i in range(len(pixels))])
+    return ImageSet("made", pixels, ids, np.full(len(pixels), "train"))
+
+
+def textures(count: int, side: int, channels: int, seed: int = 0) -> np.ndarray:
+    """Random images with the 1/f spectrum of natural ones and channels that go together, uint8."""
+    random = np.random.default_rng(seed)
+    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.fftfreq(side)) + 1 / side
+    noise = np.fft.fft2(random.normal(size=(count, channels, side, side))) / frequency
+    values = np.fft.ifft2(noise).real.transpose(0, 2, 3, 1)
+    values = values[..., :1] + 0.3 * values[..., ::-1]
+    low = values.min(axis=(1, 2, 3), keepdims=True)
+    high = values.max(axis=(1, 2, 3), keepdims=True)
+    return ((values - low) / (high - low) * 255).astype(np.uint8)
+
+
+def disguised(image: np.ndarray, random: np.random.Generator, quality: int = 75) -> np.ndarray:
+    """Shifted by up to a sixteenth of the side, re-encoded as JPEG, brighter."""
+    margin = max(1, image.shape[0] // 16)
+    down, across = random.integers(-margin, margin + 1, 2)
+    wide = np.pad(image, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
+    moved = wide[margin + down :, margin + across :][: image.shape[0], : image.shape[1]]
+    bright = np.clip(moved * random.uniform(1.1, 1.3), 0, 255).round().astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(bright.squeeze()).save(buffer, "jpeg", quality=quality)
+    return np.asarray(Image.open(buffer)).reshape(image.shape)
+
+
+def recall(images: np.ndarray, sources: np.ndarray, seed: int = 0) -> tuple[float, int]:
+    """Share of disguised copies that are found, and how many pairs have no copy in them."""
+    random = np.random.default_rng(seed)
+    copies = np.stack([disguised(images[row], random) for row in sources])
+    both = np.concatenate([images, copies])
+    found = near_duplicates(image_set(both), np.arange(len(both))).rows
+    pairs = {(int(a), int(b)) for a, b in found}
+    hits = sum((int(row), len(images) + i) in pairs for i, row in enumerate(sources))
+    return hits / len(sources), sum(b < len(images) for _, b in pairs)
+
+
+@pytest.mark.parametrize(("side", "channels"), [(32, 3), (32, 1), (96, 3), (20, 1)])
+def test_disguised_copies_are_found_and_nothing_else(side: int, channels: int) -> None:
+    share, others = recall(textures(200, side, channels), np.arange(0, 120, 3))
+    assert share >= 0.95
+    assert others == 0
+
+
+def test_other_types_and_channels() -> None:
+    pixels = np.concatenate([textures(100, 32, 3, seed) for seed in (0, 1)], axis=3)
+    pixels = pixels.astype(np.float32) / 1e6
+    pixels = np.concatenate([pixels, np.roll(pixels[:10], 1, axis=1) * 1.2])
+    found = near_duplicates(image_set(pixels), np.arange(len(pixels)))
+    assert {(i, 100 + i) for i in range(10)} == {(int(a), int(b)) for a, b in found.rows}
+    assert (found.similarity > 0.9).all()
+    assert (np.diff(found.similarity) <= 0).all()
+
+
+def test_only_the_rows_asked_for() -> None:
+    pixels = textures(20, 32, 1)
+    pixels[10:] = pixels[:10]
+    found = near_duplicates(image_set(pixels), np.array([0, 1, 2, 11, 12, 15]))
+    assert sorted(map(tuple, found.rows.tolist())) == [(1, 11), (2, 12)]
+
+
+def test_tiny_images_and_single_ones() -> None:
+    tiny = near_duplicates(image_set(textures(5, 8, 1)), np.arange(5))
+    assert "too small" in tiny.notes[0]
+    assert not len(near_duplicates(image_set(textures(5, 32, 1)), np.arange(1)).rows)
+
+
+@pytest.mark.slow
+def test_cifar10(shared_data: Path) -> None:
+    from selfsight.data.sources import open_images
+
+    images = open_images(shared_data / "cifar10" / "test.parquet", test=0, validation=0)
+    natural = near_duplicates(images, np.arange(len(images)))
+    assert len(natural.rows) <= 0.01 * len(images)
+    sources = np.random.default_rng(1).choice(len(images), 500, replace=False)
+    share, others = recall(images.pixels, sources)
+    assert share >= 0.95
+    assert abs(others - len(natural.rows)) <= 0.001 * len(images)
