@@ -33,9 +33,10 @@ from selfsight.data.splits import few_labels
 from selfsight.evaluation.intervals import bootstrap_weights, interval
 from selfsight.files import read_json, write_json, write_text
 from selfsight.fitting.folds import groups_of
+from selfsight.fitting.metrics import score
 from selfsight.fitting.probes import PROBES, Subset
 from selfsight.fitting.representations import Representations, represent
-from selfsight.fitting.tasks import TASKS, score
+from selfsight.fitting.tasks import TASKS
 from selfsight.labelling import strategies
 from selfsight.runs.run import Run
 from selfsight.training.device import choose_device

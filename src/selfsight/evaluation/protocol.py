@@ -35,8 +35,9 @@ from selfsight.evaluation.summary import Scores, record, summarise
 from selfsight.evaluation.without_labels import clustered, retrieved, without_labels
 from selfsight.fitting.finetune import FineTuning
 from selfsight.fitting.folds import groups_of
+from selfsight.fitting.metrics import score
 from selfsight.fitting.probes import PROBES, Fitted, Subset
-from selfsight.fitting.tasks import TASKS, score
+from selfsight.fitting.tasks import TASKS
 from selfsight.runs.run import Run, load_run
 from selfsight.settings import Settings, unknown
 

@@ -20,9 +20,8 @@ from selfsight.evaluation.results import Results, Row
 from selfsight.evaluation.summary import Scores, record
 from selfsight.files import cached
 from selfsight.fitting.finetune import FineTuning, Labelled, fine_tune, seconds_of_a_step
-from selfsight.fitting.metrics import Floats
+from selfsight.fitting.metrics import Floats, score
 from selfsight.fitting.representations import cache_key, weights_key
-from selfsight.fitting.tasks import score
 from selfsight.networks.backbones import Backbone
 
 

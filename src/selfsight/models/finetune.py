@@ -15,12 +15,12 @@ from selfsight.data.imageset import ImageSet, Target, choose_target
 from selfsight.data.splits import few_labels
 from selfsight.evaluation.controls import Material, subjects
 from selfsight.fitting.finetune import FineTuning, Labelled, seconds_of_a_step
-from selfsight.fitting.tasks import SHARES, TASKS
 from selfsight.models.fitting import HeadOnly, Task, check_target, fit_all, fit_head, scored
 from selfsight.models.predictor import Predictor, check_free
 from selfsight.runs.run import Run, load_run
 from selfsight.settings import Settings
 from selfsight.training.device import choose_device
+from selfsight.vocabulary import headline, value_text
 
 
 class Finetune(Settings):
@@ -142,9 +142,8 @@ def _estimate(task: Task, run: Run, settings: Finetune) -> str:
 
 
 def _said(predictor: Predictor) -> str:
-    headline = TASKS[predictor.card.kind].headline
-    value = predictor.card.validation.get(headline)
+    metric = headline(predictor.card.kind)
+    value = predictor.card.validation.get(metric)
     if value is None:
         return "There are no labelled validation images to score the model on."
-    shown = f"{100 * value:.1f} %" if headline in SHARES else f"{value:.3g}"
-    return f"{headline} on the validation images: {shown}"
+    return f"{metric} on the validation images: {value_text(metric, value)}"

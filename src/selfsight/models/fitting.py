@@ -15,9 +15,9 @@ from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.statistics import Statistics
 from selfsight.fitting.finetune import FineTuning, Labelled, fine_tune
 from selfsight.fitting.head import Head, head_of_layer, head_of_probe
+from selfsight.fitting.metrics import score
 from selfsight.fitting.probes import PROBES, Subset
 from selfsight.fitting.representations import Representations
-from selfsight.fitting.tasks import score
 from selfsight.models.predictor import Card, Predictor, hashed
 from selfsight.networks.backbones import Backbone
 from selfsight.runs.frame import Frame

@@ -18,7 +18,7 @@ from selfsight.data.request import Data, checked
 from selfsight.fitting.finetune import Labelled
 from selfsight.fitting.representations import kept_representations, weights_key
 from selfsight.fitting.stopping import Mode, Stopping
-from selfsight.fitting.tasks import TASKS, higher_is_better
+from selfsight.fitting.tasks import TASKS
 from selfsight.networks.backbones import Backbone
 from selfsight.runs.run import Run, load_run
 from selfsight.settings import unknown
@@ -30,6 +30,7 @@ from selfsight.tuning.settings import Search
 from selfsight.tuning.space import Space, read_space, searched_kinds, value_of
 from selfsight.tuning.trials import value_of_trial
 from selfsight.tuning.workers import search
+from selfsight.vocabulary import higher_is_better
 
 if TYPE_CHECKING:
     import optuna

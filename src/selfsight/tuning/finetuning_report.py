@@ -11,10 +11,9 @@ from selfsight.console import say
 from selfsight.evaluation.intervals import bootstrap_weights
 from selfsight.fitting.finetune import FineTuning, fine_tune
 from selfsight.fitting.folds import groups_of
-from selfsight.fitting.metrics import Values
+from selfsight.fitting.metrics import Values, score
 from selfsight.fitting.probes import PROBES, Subset, best_thresholds
 from selfsight.fitting.representations import represent
-from selfsight.fitting.tasks import score
 from selfsight.networks.backbones import Backbone
 from selfsight.tuning.finetuning import Bench, measure, with_changes
 from selfsight.tuning.recipe import Recipe, Trained, train

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfsight.data.imageset import Target
+from selfsight.fitting.metrics import score
 from selfsight.fitting.stopping import StoppingRule
-from selfsight.fitting.tasks import score
 from selfsight.tuning.classifier import (
     Classifier,
     Stack,

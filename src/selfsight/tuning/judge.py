@@ -11,10 +11,11 @@ import numpy as np
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.statistics import Statistics
 from selfsight.files import read_json, write_json
+from selfsight.fitting.metrics import score
 from selfsight.fitting.probes import PROBES, Subset
 from selfsight.fitting.representations import Representations, represent
 from selfsight.fitting.stopping import StoppingRule
-from selfsight.fitting.tasks import TASKS, score
+from selfsight.fitting.tasks import TASKS
 from selfsight.measures import alpha_req
 from selfsight.training.monitor import Monitor, collapsed
 

@@ -18,7 +18,7 @@ from pydantic import Field
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.evaluation.controls import Material, Subject, subjects
 from selfsight.fitting.stopping import Mode, Stopping
-from selfsight.fitting.tasks import TASKS, higher_is_better
+from selfsight.fitting.tasks import TASKS
 from selfsight.runs.run import Run, load_run
 from selfsight.settings import unknown
 from selfsight.training.device import choose_device
@@ -30,6 +30,7 @@ from selfsight.tuning.settings import Search
 from selfsight.tuning.space import Space, read_space, searched_kinds, value_of
 from selfsight.tuning.trials import value_of_trial
 from selfsight.tuning.workers import search
+from selfsight.vocabulary import higher_is_better
 
 if TYPE_CHECKING:
     import optuna

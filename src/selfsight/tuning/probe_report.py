@@ -9,9 +9,9 @@ import numpy as np
 from selfsight.evaluation.controls import Subject
 from selfsight.evaluation.intervals import bootstrap_weights
 from selfsight.fitting.folds import groups_of
-from selfsight.fitting.metrics import Values
+from selfsight.fitting.metrics import Values, score
 from selfsight.fitting.probes import PROBES, Subset, best_thresholds
-from selfsight.fitting.tasks import TASKS, score
+from selfsight.fitting.tasks import TASKS
 from selfsight.tuning.classifier import Classifier
 from selfsight.tuning.fitting import Fit, Labelled, Rows, fit
 from selfsight.tuning.probe import Bench, measure, with_changes

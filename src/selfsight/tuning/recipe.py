@@ -31,8 +31,8 @@ from selfsight.fitting.finetune import (
     standardised_targets,
 )
 from selfsight.fitting.folds import groups_of
+from selfsight.fitting.metrics import score
 from selfsight.fitting.stopping import StoppingRule
-from selfsight.fitting.tasks import score
 from selfsight.kernels.memory_pages import freed_pages_kept
 from selfsight.losses.targets import known_entries, mean_over_known, target_losses
 from selfsight.networks.backbones import Backbone

@@ -17,10 +17,11 @@ from selfsight.data.imageset import Target
 from selfsight.evaluation.intervals import interval
 from selfsight.files import read_json, write_text
 from selfsight.fitting.metrics import Floats, Values
-from selfsight.fitting.tasks import TASKS, higher_is_better
+from selfsight.fitting.tasks import TASKS
 from selfsight.settings import Settings
 from selfsight.tuning.record import Tuned, counts_text, finished, search_facts, write_record
 from selfsight.tuning.trials import Measured
+from selfsight.vocabulary import higher_is_better
 
 if TYPE_CHECKING:
     import optuna
