@@ -69,24 +69,29 @@ class Subject:
     phrase: str
 
 
+def _statements(path: str) -> list[ast.stmt]:
+    return ast.parse((_SOURCE / path).read_text(encoding="utf-8")).body
+
+
 def _functions(path: str, decorator: str) -> Iterator[tuple[str, list[Any], dict[str, Any]]]:
     """Name and literal arguments of each function that is decorated so in a source file."""
-    for node in ast.parse((_SOURCE / path).read_text(encoding="utf-8")).body:
-        for call in node.decorator_list if isinstance(node, ast.FunctionDef) else ():
+    for node in _statements(path):
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        for call in node.decorator_list:
             if isinstance(call, ast.Call) and ast.unparse(call.func) == decorator:
                 words = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
                 yield node.name, [ast.literal_eval(each) for each in call.args], words
 
 
 def _constants(path: str) -> dict[str, Any]:
-    """The module's capitalised constants that are literals."""
+    """The capitalised constants of a source file that are literals."""
     found = {}
-    for node in ast.parse((_SOURCE / path).read_text(encoding="utf-8")).body:
-        name = node.targets[0] if isinstance(node, ast.Assign) else None
-        if isinstance(name, ast.Name) and name.id.isupper():
+    for node in _statements(path):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             with suppress(ValueError):
-                found[name.id] = ast.literal_eval(node.value)
-    return found
+                found[node.targets[0].id] = ast.literal_eval(node.value)
+    return {name: value for name, value in found.items() if name.isupper()}
 
 
 METRICS: dict[str, Metric] = {}

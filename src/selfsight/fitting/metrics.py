@@ -54,12 +54,12 @@ class Scored:
     @cached_property
     def guess(self) -> NDArray[np.int64]:
         """``(M,)`` the likeliest class."""
-        return self.output.argmax(1)
+        return np.asarray(self.output.argmax(1))
 
     @cached_property
     def right(self) -> Floats:
         """``(M,)`` whether the likeliest class is the true one."""
-        return (self.guess == self.truth).astype(np.float64)
+        return np.asarray(self.guess == self.truth, np.float64)
 
     def columns(self) -> Iterator[tuple[int, NDArray[Any], NDArray[Any], Floats]]:
         """For each label or number: its index, outputs, truth and weights where it is known."""
@@ -117,7 +117,7 @@ def metric(
 
 @metric("accuracy", kinds=("class",))
 def accuracy(scored: Scored) -> Floats:
-    return scored.weights @ scored.right / scored.weights.sum(1)
+    return np.asarray(scored.weights @ scored.right / scored.weights.sum(1))
 
 
 @metric("balanced accuracy", kinds=("class",))
@@ -171,7 +171,7 @@ def calibration_error(scored: Scored) -> Floats:
 def hamming(scored: Scored) -> Floats:
     true, predicted, hits = scored.counts
     known = (~np.isnan(scored.truth)).sum(1).astype(np.float64)
-    return (true + predicted - 2 * hits).sum(1) / (scored.weights @ known)
+    return np.asarray((true + predicted - 2 * hits).sum(1) / (scored.weights @ known))
 
 
 @metric("ROC AUC", kinds=("class", "labels"), by_label=("roc_auc", "ROC AUC"))
