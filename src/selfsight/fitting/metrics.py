@@ -248,10 +248,7 @@ def score(
         weights: ``(B, M)``, one weighting a row; None: one of ones.
         thresholds: ``(K,)`` for several labels; None: 0.5.
     """
-    weights = np.ones((1, len(rows))) if weights is None else weights
-    if target.kind == "labels" and thresholds is None:
-        thresholds = np.full(len(target.names), 0.5)
-    scored = Scored(target.kind, output, target.values[rows], weights, thresholds)
+    scored = _scored(target, output, rows, weights, thresholds)
     values: Values = {}
     single: Values = {}
     for name in vocabulary.metrics_of(target.kind):
@@ -262,6 +259,32 @@ def score(
         if each.ndim == 2 and by_label is not None and not repeats:
             single |= {(by_label[0], t): each[:, k] for k, t in enumerate(target.names)}
     return values | single
+
+
+def value_of(
+    name: str,
+    target: Target,
+    output: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    thresholds: Floats | None = None,
+) -> float:
+    """One metric of the target's kind on some rows; NaN where it is not defined. See `score`."""
+    scored = _scored(target, output, rows, None, thresholds)
+    each = FUNCTIONS[name](scored)
+    return float((each if each.ndim == 1 else mean_of_known(each))[0])
+
+
+def _scored(
+    target: Target,
+    output: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    weights: Floats | None,
+    thresholds: Floats | None,
+) -> Scored:
+    weights = np.ones((1, len(rows))) if weights is None else weights
+    if target.kind == "labels" and thresholds is None:
+        thresholds = np.full(len(target.names), 0.5)
+    return Scored(target.kind, output, target.values[rows], weights, thresholds)
 
 
 def ratio(top: Floats, bottom: Floats) -> Floats:
