@@ -104,7 +104,7 @@ def finetune(settings: Finetune, images: ImageSet | None = None) -> Predictor:
     held = scored(predictor, images, target, images.rows("validation").tolist(), device)
     card = predictor.card.updated({"validation": held})
     predictor = Predictor(predictor.backbone, predictor.head, predictor.statistics, card)
-    predictor.save(settings.out, settings.to_yaml())
+    predictor = predictor.save(settings.out, settings.to_yaml())
     say(_said(predictor))
     return predictor
 
