@@ -428,6 +428,9 @@ def suggest(
         device: auto, cpu, or cuda.
         allow_code: Run the file.py:build that a run's backbone may name.
 
+    Returns:
+        The images, the reason for each, and the folder of the files.
+
     Raises:
         ValueError: no such run or target, or no image without a label.
     """
@@ -767,6 +770,9 @@ def finetune(
         device: auto, cpu, or cuda.
         allow_code: Run the file.py:build that the run's backbone may name.
 
+    Returns:
+        The model; also in the folder ``settings.out``.
+
     Raises:
         ValueError: no such run, data or target, no labels, or a folder that is not empty.
     """
@@ -872,6 +878,9 @@ def export(
         input: ONNX: dtype of the input; own: that of the images, such as uint8. Values are the
             same.
         allow_code: Run the file.py:build that the backbone may name.
+
+    Returns:
+        The path, and how the file is used.
 
     Raises:
         ValueError: no such run or model, a package that is missing, a network that the library

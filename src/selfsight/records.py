@@ -79,7 +79,7 @@ class Record(Place):
     value: float
 
 
-class Choice(Place):
+class ProbeChoice(Place):
     """What a probe chose inside its labelled images."""
 
     subject: str
@@ -156,7 +156,7 @@ class ResultsFile(BaseModel):
     backbone: str = ""
     records: list[Record] = []
     summary: ResultsSummary = ResultsSummary()
-    choices: list[Choice] = []
+    choices: list[ProbeChoice] = []
     confusion: list[Confusion] = []
     test_readings: list[Reading] = []
     notes: list[str] = []

@@ -54,6 +54,9 @@ class Exported:
 def export(settings: Export) -> Exported:
     """Writes the file, whole or not at all.
 
+    Returns:
+        The path, and how the file is used.
+
     Raises:
         ValueError: no such run or model, a package that is missing, a network that the library
             does not have, or an ONNX file that gives other numbers than torch.

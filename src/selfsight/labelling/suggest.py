@@ -93,7 +93,10 @@ def suggest(settings: Suggest, images: ImageSet | None = None) -> Suggestions:
 
     Args:
         settings: see `Suggest`.
-        images: an image set already opened, instead of ``settings.data`` or the run's.
+        images: an image set that is open already, instead of ``settings.data`` or the run's.
+
+    Returns:
+        The images, the reason for each, and the folder of the files.
 
     Raises:
         ValueError: no such run or target, or no image without a label.

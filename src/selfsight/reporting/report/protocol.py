@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from selfsight import vocabulary
-from selfsight.records import Choice, Reading
+from selfsight.records import ProbeChoice, Reading
 from selfsight.reporting.page import Page, Values
 from selfsight.reporting.report.contents import RunContents
 from selfsight.reporting.report.headline import SINGLE_SEED
@@ -95,7 +95,7 @@ def _moment(when: str) -> str:
 
 def choices(run: RunContents) -> list[dict[str, str]]:
     """What each probe chose: over the label draws, by probe, subject and share."""
-    together: dict[tuple[Any, ...], list[Choice]] = {}
+    together: dict[tuple[Any, ...], list[ProbeChoice]] = {}
     for entry in run.results.choices if run.results else []:
         key = (entry.data, entry.target, entry.probe, entry.subject, entry.fraction)
         together.setdefault(key, []).append(entry)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from selfsight.reporting.labelfree import measure_tables, ranking
-from selfsight.reporting.questions import questions_of
-from selfsight.reporting.reading import RunContents, read_run
+from selfsight.reporting.report.contents import RunContents, read_run
+from selfsight.reporting.report.questions import ReportContents, main_questions, questions_of
+from selfsight.reporting.report.without_labels import measure_tables, ranking
 
 
 @pytest.fixture
@@ -45,16 +45,16 @@ def runs(make_run, tmp_path: Path) -> list[RunContents]:
 def test_measures_have_their_own_table(runs: list[RunContents]) -> None:
     questions = questions_of(runs[:1], ["trained"])
     assert {question.metric for question in questions} == {"accuracy", "macro_f1"}
-    (table,) = measure_tables(runs[:1])
+    (table,) = measure_tables(ReportContents.of(runs[:1]))
     assert [(name, cells) for name, _, cells in table.rows] == [
-        ("RankMe", ["9.000"]),
-        ("Uniformity", ["0.000"]),
+        ("RankMe", [("9.000", "")]),
+        ("Uniformity", [("0.000", "")]),
     ]
     assert "collapsed" in table.rows[0][1]
 
 
 def test_runs_rank_by_the_labelled_result(runs: list[RunContents]) -> None:
-    found = ranking(runs, questions_of(runs, ["a", "b", "c"]))
+    found = ranking(runs, main_questions(questions_of(runs, ["a", "b", "c"])))
     assert found is not None
     assert [name for name, _ in found.rows] == ["a", "b", "c"]
     assert found.rows[2][1][1] == "12 (1)"
@@ -62,4 +62,4 @@ def test_runs_rank_by_the_labelled_result(runs: list[RunContents]) -> None:
 
 
 def test_two_runs_are_not_ranked(runs: list[RunContents]) -> None:
-    assert ranking(runs[:2], questions_of(runs[:2], ["a", "b"])) is None
+    assert ranking(runs[:2], main_questions(questions_of(runs[:2], ["a", "b"]))) is None

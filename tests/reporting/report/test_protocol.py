@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from selfsight.reporting.protocol import choices, protocol_sentences, readings
-from selfsight.reporting.reading import read_run
+from selfsight.reporting.report.contents import RunContents, read_run
+from selfsight.reporting.report.protocol import choices, protocol_sentences, readings
+from selfsight.reporting.report.questions import ReportContents
+
+
+def sentences_of(run: RunContents) -> list[str]:
+    return protocol_sentences(ReportContents.of([run]))
 
 
 def changed(run: Path, **parts: object) -> Path:
@@ -31,7 +36,7 @@ def test_choices_are_told_over_the_draws(make_run, tmp_path: Path) -> None:
 def test_each_reading_of_test_is_counted(make_run, tmp_path: Path) -> None:
     run = read_run(make_run(tmp_path / "run"))
     log = run.results.test_readings
-    sentences = " ".join(protocol_sentences([run]))
+    sentences = " ".join(sentences_of(run))
     assert len(log) == 66
     assert "The test images were read 66 times" in sentences
     assert "Draws of labels: 5 at 1\xa0%, 5 at 10\xa0% and 1 with all labels." in sentences
@@ -41,8 +46,8 @@ def test_each_reading_of_test_is_counted(make_run, tmp_path: Path) -> None:
 
 
 def test_one_seed_supports_no_claim(make_run, tmp_path: Path) -> None:
-    said = protocol_sentences([read_run(make_run(tmp_path / "run"))])
-    assert sum("no claim" in sentence for sentence in said) == 1
+    sentences = sentences_of(read_run(make_run(tmp_path / "run")))
+    assert sum("no claim" in sentence for sentence in sentences) == 1
     run = changed(make_run(tmp_path / "other"), notes=["One pretraining seed: no claim."])
-    said = protocol_sentences([read_run(run)])
-    assert sum("no claim" in sentence for sentence in said) == 1
+    sentences = sentences_of(read_run(run))
+    assert sum("no claim" in sentence for sentence in sentences) == 1

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from selfsight.reporting.tuning_page import write_tuning_page
+from selfsight.files import write_json
+from selfsight.reporting.tuning import write_tuning_page
+
+pytestmark = pytest.mark.usefixtures("without_plotly")
 
 
 def study(**changes: Any) -> dict[str, Any]:
@@ -95,7 +98,17 @@ ROWS = [
     trial(3, "failed", None, reason="error: <too large>"),
     trial(4, "killed", None),
 ]
-CURVES = {0: [0.5, 0.8], 1: [0.3], 2: [0.6, 0.85, 0.9]}
+CURVES: dict[int, list[float | None]] = {0: [0.5, 0.8], 1: [None], 2: [0.6, 0.85, 0.9]}
+
+
+def page_of(
+    folder: Path,
+    found: dict[str, Any],
+    rows: list[dict[str, Any]],
+    curves: dict[int, list[float | None]],
+) -> str:
+    write_json(folder / "tuning.json", {**found, "rows": rows, "curves": curves})
+    return write_tuning_page(folder).read_text()
 
 
 def figures(page: str) -> dict[str, Any]:
@@ -106,7 +119,7 @@ def figures(page: str) -> dict[str, Any]:
 
 
 def test_one_self_contained_page(tmp_path: Path) -> None:
-    page = write_tuning_page(tmp_path / "report.html", study(), ROWS, CURVES).read_text()
+    page = page_of(tmp_path, study(), ROWS, CURVES)
     outside = re.sub(r"<script.*?</script>", "", page, flags=re.S)
     assert not re.search(r'(src|href)="https?:', outside)
     assert "</script><b>digit" not in page
@@ -123,7 +136,7 @@ def test_one_self_contained_page(tmp_path: Path) -> None:
 
 
 def test_history_says_the_best_so_far_and_how_each_ended(tmp_path: Path) -> None:
-    page = write_tuning_page(tmp_path / "report.html", study(), ROWS, CURVES).read_text()
+    page = page_of(tmp_path, study(), ROWS, CURVES)
     best, *marks = figures(page)["history"]["data"]
     assert best["y"] == [80.0, 90.0, 90.0]
     by_name = {mark["name"]: mark["x"] for mark in marks}
@@ -139,7 +152,7 @@ def test_history_says_the_best_so_far_and_how_each_ended(tmp_path: Path) -> None
 
 def test_lower_may_be_better(tmp_path: Path) -> None:
     found = study(metric="loss", mode="lowest", test=None)
-    page = write_tuning_page(tmp_path / "report.html", found, ROWS, CURVES).read_text()
+    page = page_of(tmp_path, found, ROWS, CURVES)
     assert figures(page)["history"]["data"][0]["y"] == [0.8, 0.8]
     assert figures(page)["parallel"]["data"][0]["line"]["reversescale"]
 
@@ -147,7 +160,7 @@ def test_lower_may_be_better(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rows", [ROWS[1:2], ROWS[:1]])
 def test_a_page_on_few_trials(rows: list[dict[str, Any]], tmp_path: Path) -> None:
     found = study(importances={}, test=None)
-    page = write_tuning_page(tmp_path / "report.html", found, rows, {}).read_text()
+    page = page_of(tmp_path, found, rows, {})
     assert set(figures(page)) == {"history"}
 
 
@@ -163,7 +176,7 @@ def test_axes_have_a_tick_where_a_value_may_be(tmp_path: Path) -> None:
         "probe.normalisation": "none,layer",
     }
     found = study(space=space, searched=list(space), importances={})
-    page = write_tuning_page(tmp_path / "report.html", found, rows, {}).read_text()
+    page = page_of(tmp_path, found, rows, {})
     axes = {axis["label"]: axis for axis in figures(page)["parallel"]["data"][0]["dimensions"]}
     assert axes["depth"]["tickvals"] == [0, 1, 2]
     assert axes["batch_size"]["ticktext"] == ["32", "64", "128"]
@@ -171,3 +184,15 @@ def test_axes_have_a_tick_where_a_value_may_be(tmp_path: Path) -> None:
     assert axes["normalisation"]["ticktext"] == ["layer", "none"]
     assert axes["lr"]["ticktext"] == ["0.01", "0.02"]
     assert "accuracy, %" in axes
+
+
+def test_a_study_that_has_not_ended_is_named(tmp_path: Path) -> None:
+    write_json(tmp_path / "tuning.json", {"verb": "probe"})
+    with pytest.raises(ValueError, match=r"tuning\.json does not hold a finished study.*'data'"):
+        write_tuning_page(tmp_path)
+
+
+def test_it_opens_without_torch(tmp_path: Path, opened_alone) -> None:
+    page_of(tmp_path, study(), ROWS, CURVES)
+    page = opened_alone("tuning", "write_tuning_page", str(tmp_path))
+    assert "How the search went" in page.read_text(encoding="utf-8")
