@@ -9,9 +9,9 @@ from pathlib import Path
 from types import ModuleType
 
 
-def names_in(folder: str | Path) -> list[str]:
-    """The modules of a folder, sorted; none is imported."""
-    return sorted(module.name for module in pkgutil.iter_modules([str(folder)]))
+def names_in(*folders: str) -> list[str]:
+    """The modules of some folders, sorted; none is imported."""
+    return sorted(module.name for module in pkgutil.iter_modules(folders))
 
 
 def is_file(name: str) -> bool:

@@ -6,7 +6,6 @@ import importlib
 import inspect
 import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selfsight.plugins import is_file, module_at, names_in
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 def method_names() -> list[str]:
     """Names of the methods that come with selfsight, without importing them."""
-    return names_in(Path(__file__).parent)
+    return names_in(*__path__)
 
 
 class _Methods(Mapping[str, "type[Method]"]):
