@@ -32,15 +32,15 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     if name in _VERBS:
-        found = import_module("selfsight.api").as_function(_VERBS[name])
+        member = import_module("selfsight.api").as_function(_VERBS[name])
     elif name in _ELSEWHERE:
-        found = getattr(import_module(_ELSEWHERE[name]), name)
+        member = getattr(import_module(_ELSEWHERE[name]), name)
     elif name == "losses":
-        found = import_module("selfsight.losses")
+        member = import_module("selfsight.losses")
     else:
         raise AttributeError(f"module 'selfsight' has no attribute {name!r}")
-    globals()[name] = found
-    return found
+    globals()[name] = member
+    return member
 
 
 def __dir__() -> list[str]:

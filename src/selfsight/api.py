@@ -58,10 +58,10 @@ def as_function(verb: Verb) -> Callable[..., Any]:
             name: _plain(value, kind.model_fields.get(name)) for name, value in given.items()
         }
         if isinstance(settings, Settings):
-            made = settings.updated(changes)
+            ready = settings.updated(changes)
         else:
-            made = _made(verb, kind, {**(settings or {}), **changes}, parameters)
-        return verb.call(made) if images is None else verb.call(made, images)
+            ready = _settings_of(verb, kind, {**(settings or {}), **changes}, parameters)
+        return verb.call(ready) if images is None else verb.call(ready, images)
 
     call.__name__ = call.__qualname__ = function_name(verb)
     call.__module__ = "selfsight"
@@ -84,12 +84,12 @@ def parameters_of(verb: Verb) -> list[inspect.Parameter]:
     if verb.method == "word":
         words = ["method", *words]
     plain = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    found = [_parameter(name, fields[name], plain) for name in words]
+    parameters = [_parameter(name, fields[name], plain) for name in words]
     only = inspect.Parameter.KEYWORD_ONLY
     more = f"{verb.settings_class.__name__} | Mapping[str, Any] | None"
-    found.append(inspect.Parameter("settings", only, default=None, annotation=more))
+    parameters.append(inspect.Parameter("settings", only, default=None, annotation=more))
     rest = [name for name in fields if name not in words]
-    return found + [_parameter(name, fields[name], only) for name in rest]
+    return parameters + [_parameter(name, fields[name], only) for name in rest]
 
 
 def _parameter(name: str, field: FieldInfo, kind: Any) -> inspect.Parameter:
@@ -160,7 +160,7 @@ def _bound(
     return {**given, **keywords}
 
 
-def _made(
+def _settings_of(
     verb: Verb,
     kind: type[Settings],
     changes: Mapping[str, Any],
@@ -197,5 +197,5 @@ def _opened(images: Any, *, split: bool) -> ImageSet:
 
     if isinstance(images, ImageSet):
         return images
-    made = image_set(images, "images")
-    return open_images(made) if split else made
+    unsplit = image_set(images, "images")
+    return open_images(unsplit) if split else unsplit

@@ -107,7 +107,7 @@ def parsed(verb: Verb, words: list[str]) -> Settings:
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):
-            found = tyro.cli(
+            values = tyro.cli(
                 kind,
                 args=words,
                 prog=program,
@@ -119,7 +119,7 @@ def parsed(verb: Verb, words: list[str]) -> Settings:
         print(printed.getvalue(), end="", file=sys.stderr)
         raise
     # The class that the command line parses cannot be pickled; the plain one can.
-    return base(**{field: getattr(found, field) for field in base.model_fields})
+    return base(**{field: getattr(values, field) for field in base.model_fields})
 
 
 def _refused(stop: SystemExit) -> str:

@@ -330,7 +330,7 @@ def checked(kind: type[Schema], content: Any, path: str | Path) -> Schema:
         ValueError: a field is missing, wrong or unknown; names it.
     """
     try:
-        made: Schema = TypeAdapter(kind).validate_python(content)
+        record: Schema = TypeAdapter(kind).validate_python(content)
     except ValidationError as error:
         raise ValueError(f"{path} is damaged: {sentence(error)}.") from None
-    return made
+    return record

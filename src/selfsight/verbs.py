@@ -39,13 +39,13 @@ class Verb(NamedTuple):
 
     @property
     def settings_class(self) -> type[Settings]:
-        found: type[Settings] = _resolved(self.settings)
-        return found
+        kind: type[Settings] = _resolved(self.settings)
+        return kind
 
     @property
     def call(self) -> Callable[..., Any]:
-        found: Callable[..., Any] = _resolved(self.function)
-        return found
+        function: Callable[..., Any] = _resolved(self.function)
+        return function
 
 
 _TABLE = (

@@ -128,12 +128,12 @@ def write_page(path: Path, folder: ModuleType, contents: Any, page: Page) -> Pat
 
 def sections_of(folder: ModuleType) -> list[Any]:
     """The modules of a package that have a partial template beside them, in their order."""
-    found = [
+    sections = [
         importlib.import_module(f"{folder.__name__}.{module.name}")
         for module in pkgutil.iter_modules(folder.__path__)
         if any((Path(place) / f"{module.name}.html").is_file() for place in folder.__path__)
     ]
-    return sorted(found, key=lambda section: section.ORDER)
+    return sorted(sections, key=lambda section: section.ORDER)
 
 
 def with_code(text: str) -> Markup:

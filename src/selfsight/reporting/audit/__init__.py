@@ -55,11 +55,11 @@ def leaks(audit: Audit) -> list[str]:
         together.setdefault((crossing.kind, crossing.splits), []).append(crossing)
     group = (audit.groups or {}).get("name") or "group"
     sentences = []
-    for (kind, splits), found in together.items():
-        count = len(found)
+    for (kind, splits), crossings in together.items():
+        count = len(crossings)
         what = f"{plural(count, 'image')} with identical copies"
         if kind == "group":
-            images = sum(len(crossing.rows) for crossing in found)
+            images = sum(len(crossing.rows) for crossing in crossings)
             what = f"{number(count)} “{group}” group{'' if count == 1 else 's'}"
             what += f" ({number(images)} images)"
         sentences.append(f"{what} {'is' if count == 1 else 'are'} in {listed(splits)}.")

@@ -12,8 +12,8 @@ TITLE = "Identical"
 
 def values(contents: AuditContents, page: Page) -> Values | None:
     """Those that differ in a target come first; None where there are none."""
-    found = identical(contents.audit, False)
-    if not found:
+    copies = identical(contents.audit, False)
+    if not copies:
         return None
-    heading = f"Identical images on one side: {number(len(found))}"
-    return {"heading": heading, "copies": contents.sets(found)}
+    heading = f"Identical images on one side: {number(len(copies))}"
+    return {"heading": heading, "copies": contents.sets(copies)}

@@ -28,7 +28,7 @@ class AuditContents:
     """An audit, and its pictures as far as the page has room for them.
 
     Attributes:
-        audit: what was found.
+        audit: what was members.
         pixels: row -> ``(h, w, 1 or 3)``.
         left_out: pictures that were left out to keep the page small.
     """
@@ -36,7 +36,7 @@ class AuditContents:
     audit: Audit
     pixels: dict[int, NDArray[np.uint8]]
     left_out: int = 0
-    _made: dict[int, Picture] = field(default_factory=dict)
+    _pictures: dict[int, Picture] = field(default_factory=dict)
     _bytes: int = 0
 
     def of_rows(self, rows: Sequence[int]) -> list[dict[str, Any]]:
@@ -55,30 +55,30 @@ class AuditContents:
         return shown
 
     def _picture(self, row: int) -> Picture | None:
-        if row in self._made:
-            return self._made[row]
+        if row in self._pictures:
+            return self._pictures[row]
         if row not in self.pixels or self._bytes > PICTURE_BYTES:
             self.left_out += 1
             return None
-        made = picture(self.pixels[row])
-        self._bytes += len(made.uri)
-        self._made[row] = made
-        return made
+        small = picture(self.pixels[row])
+        self._bytes += len(small.uri)
+        self._pictures[row] = small
+        return small
 
     def sets(
-        self, found: Sequence[Copies | Crossing], count: int | None = None, alarm: bool = False
+        self, members: Sequence[Copies | Crossing], count: int | None = None, alarm: bool = False
     ) -> Values:
         """What the macro ``sets`` draws.
 
         Args:
-            found: copies, pairs or groups; the first `MOST_SETS` are shown.
-            count: how many there are, where ``found`` is only a part.
+            members: copies, pairs or groups; the first `MOST_SETS` are shown.
+            count: how many there are, where ``members`` are only a part.
             alarm: whether they must not be.
         """
         before = self.left_out
-        shown = [self._set(one) for one in found[:MOST_SETS]]
+        shown = [self._set(one) for one in members[:MOST_SETS]]
         hints = []
-        more = (len(found) if count is None else count) - len(shown)
+        more = (len(members) if count is None else count) - len(shown)
         if more:
             hints.append(f"{number(more)} more are not pictured; `audit.json` lists them.")
         if self.left_out > before:
@@ -102,8 +102,8 @@ class AuditContents:
 
 def identical(audit: Audit, across: bool) -> list[Copies]:
     """Identical images on two sides, or on one; those that differ in a target first."""
-    found = [copies for copies in audit.copies if copies.across is across]
-    return sorted(found, key=lambda copies: not copies.different)
+    chosen = [copies for copies in audit.copies if copies.across is across]
+    return sorted(chosen, key=lambda copies: not copies.different)
 
 
 def groups(audit: Audit) -> list[Crossing]:

@@ -19,11 +19,11 @@ STRATEGIES = {
 
 def values(contents: LabellingContents, page: Page) -> Values:
     """Run, strategy and labels so far."""
-    found = contents.suggestions
+    suggestions = contents.suggestions
     return {
         "facts": [
-            ("Run", found.run),
-            ("Strategy", f"{found.by} ({STRATEGIES.get(found.by, found.by)})"),
-            ("Labelled so far", number(found.labelled)),
+            ("Run", suggestions.run),
+            ("Strategy", f"{suggestions.by} ({STRATEGIES.get(suggestions.by, suggestions.by)})"),
+            ("Labelled so far", number(suggestions.labelled)),
         ]
     }

@@ -32,12 +32,12 @@ def values(contents: ReportContents, page: Page) -> Values:
 
 def distinct_data(runs: Sequence[RunContents]) -> list[RunContents]:
     """The runs whose data or splits differ; one stands for those with the same counts."""
-    kept: list[RunContents] = []
+    distinct: list[RunContents] = []
     for run in runs:
         print_of = run.about_data.get("fingerprint")
         same = [
             other
-            for other in kept
+            for other in distinct
             if print_of
             and other.about_data.get("fingerprint") == print_of
             and other.splits
@@ -45,8 +45,8 @@ def distinct_data(runs: Sequence[RunContents]) -> list[RunContents]:
             and other.splits.images == run.splits.images
         ]
         if not same:
-            kept.append(run)
-    return kept
+            distinct.append(run)
+    return distinct
 
 
 def _of_run(run: RunContents, key: str, page: Page) -> Values:

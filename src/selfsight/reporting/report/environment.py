@@ -28,11 +28,11 @@ def values(contents: ReportContents, page: Page) -> Values:
                 else "",
                 "missing": [
                     f"There is no {name}, so {what} not known."
-                    for name, found, what in (
+                    for name, content, what in (
                         ("environment.json", run.environment, "versions and device are"),
                         ("settings.yaml", run.settings, "the settings are"),
                     )
-                    if found is None
+                    if content is None
                 ],
             }
             for run in contents.runs

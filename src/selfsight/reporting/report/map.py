@@ -180,11 +180,11 @@ def _categories(targets: list[str], count: int) -> list[tuple[str, NDArray[np.in
     shown = sorted(
         shown, key=lambda text: (not text.isdigit(), int(text) if text.isdigit() else 0, text)
     )
-    found = [
+    categories = [
         (text or "unknown", np.flatnonzero(np.array([t == text for t in targets])))
         for text in shown
     ]
     if len(shown) < len(names):
         rest = np.array([text not in set(shown) for text in targets])
-        found.append(("other", np.flatnonzero(rest)))
-    return found
+        categories.append(("other", np.flatnonzero(rest)))
+    return categories

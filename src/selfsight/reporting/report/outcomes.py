@@ -37,8 +37,8 @@ def confusion_parts(contents: ReportContents, page: Page) -> list[Values]:
     parts: list[Values] = []
     for index, run in enumerate(contents.runs):
         best: dict[tuple[str | None, str | None], Confusion] = {}
-        found = run.results.confusion if run.results else []
-        for confusion in sorted(found, key=lambda c: (_order(c.probe), -(c.fraction or 0.0))):
+        confusions = run.results.confusion if run.results else []
+        for confusion in sorted(confusions, key=lambda c: (_order(c.probe), -(c.fraction or 0.0))):
             best.setdefault((confusion.data, confusion.target), confusion)
         for at, confusion in enumerate(best.values()):
             counts = np.array(confusion.matrix)
@@ -91,10 +91,10 @@ def number_parts(contents: ReportContents, page: Page) -> list[Values]:
         if not path.is_file():
             continue
         for at, (data, target, probe, share) in enumerate(_fits_of_numbers(run)):
-            found = _predicted(path, data, target, probe, share)
-            if found is None:
+            pair = _predicted(path, data, target, probe, share)
+            if pair is None:
                 continue
-            truth, guess = found
+            truth, guess = pair
             title = f"{contents.start(run)}Predicted “{target}”: {vocabulary.probe(probe).title}, "
             title += share_text(share)
             drawn = _scatter(truth, guess, "predicted", True, index)
@@ -114,7 +114,7 @@ def _fits_of_numbers(run: RunContents) -> list[tuple[str | None, str | None, str
         if value.task == "number" and value.subject == "trained" and value.fraction:
             place = (-value.fraction, _order(value.probe), value.probe)
             here = (value.data, value.target)
-            best[here] = min(best.get(here, place), place, key=lambda found: found[:2])
+            best[here] = min(best.get(here, place), place, key=lambda entry: entry[:2])
     return [(*here, probe, -share) for here, (share, _, probe) in best.items()]
 
 
@@ -135,11 +135,11 @@ def _predicted(
             columns=["label_fraction", "label_seed", "output", "truth"],
             filters=[(name, "==", value) for name, value in wanted.items() if value is not None],
         )
-        kept = np.flatnonzero(np.isclose(table["label_fraction"].to_numpy(), share))
-        if not len(kept):
+        at_share = np.flatnonzero(np.isclose(table["label_fraction"].to_numpy(), share))
+        if not len(at_share):
             return None
-        seeds = table["label_seed"].to_numpy()[kept]
-        rows = table.take(kept[seeds == seeds.min()])
+        seeds = table["label_seed"].to_numpy()[at_share]
+        rows = table.take(at_share[seeds == seeds.min()])
         truth, guess = (
             np.array([np.nan if v[0] is None else v[0] for v in rows[name].to_pylist()], np.float64)
             for name in ("truth", "output")

@@ -138,18 +138,18 @@ def questions_of(runs: Sequence[RunContents], names: Sequence[str]) -> list[Ques
         runs: the runs.
         names: how legends call each; a single run is "trained".
     """
-    found: dict[Hashable, Question] = {}
+    by_place: dict[Hashable, Question] = {}
     for index, run in enumerate(runs):
         summary = run.results.summary if run.results else None
         for value in summary.values if summary else []:
             if value.label is None and value.task not in WITHOUT_LABELS:
                 key = (index, value.subject, value.probe, value.fraction)
-                _question(found, value).values[key] = value
+                _question(by_place, value).values[key] = value
         for difference in summary.differences if summary else []:
             if difference.label is None and difference.task not in WITHOUT_LABELS:
                 at = (index, difference.control, difference.probe, difference.fraction)
-                _question(found, difference).differences[at] = difference
-    questions = [question for question in found.values() if question.values]
+                _question(by_place, difference).differences[at] = difference
+    questions = [question for question in by_place.values() if question.values]
     for question in questions:
         question.series = _series(question, names)
         question.probes = sorted(
@@ -172,9 +172,9 @@ def main_questions(questions: Sequence[Question]) -> list[Question]:
     return [question for question in on_test or best.values() if question.place()]
 
 
-def _question(found: dict[Hashable, Question], entry: Value | Difference) -> Question:
+def _question(by_place: dict[Hashable, Question], entry: Value | Difference) -> Question:
     key = (entry.data, entry.task, entry.target, entry.metric, entry.split)
-    return found.setdefault(key, Question(*key))
+    return by_place.setdefault(key, Question(*key))
 
 
 def _series(question: Question, names: Sequence[str]) -> list[Series]:

@@ -53,8 +53,8 @@ def _panels(question: Question, at: int, page: Page) -> list[Values]:
     for place, probe in enumerate(question.probes if question.shares else []):
         ends = []
         for series in question.series:
-            found = [question.value(series, probe, fraction) for fraction in question.fractions]
-            known = [value_text(question.metric, v.mean) for v in found if v is not None]
+            of_series = [question.value(series, probe, fraction) for fraction in question.fractions]
+            known = [value_text(question.metric, v.mean) for v in of_series if v is not None]
             if known:
                 ends.append(f"{series.name} {', '.join(known)}")
         name = vocabulary.probe(probe).title

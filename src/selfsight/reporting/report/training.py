@@ -109,8 +109,8 @@ def _terms(metrics: Metrics, page: Page) -> Values | None:
 
 
 def _known(metrics: Metrics, column: str) -> list[int]:
-    found = metrics.get(column, [])
-    return [row for row, v in enumerate(found) if v is not None and math.isfinite(v)]
+    column_values = metrics.get(column, [])
+    return [row for row, v in enumerate(column_values) if v is not None and math.isfinite(v)]
 
 
 def _epoch(metrics: Metrics, row: int) -> float | None:

@@ -22,7 +22,7 @@ def values(contents: ReportContents, page: Page) -> Values:
     """The facts of each run, side by side where there are several."""
     runs = contents.runs
     of_runs = [facts(run) for run in runs]
-    names = list(dict.fromkeys(name for found in of_runs for name in found))
+    names = list(dict.fromkeys(name for one in of_runs for name in one))
     missing = {
         "settings.yaml": "the method and its settings are not known",
         "environment.json": "data, time and device are not known",
@@ -30,7 +30,7 @@ def values(contents: ReportContents, page: Page) -> Values:
     return {
         "several": contents.several,
         "runs": [run.name for run in runs],
-        "facts": [(name, [found.get(name, "–") for found in of_runs]) for name in names],
+        "facts": [(name, [one.get(name, "–") for one in of_runs]) for name in names],
         "differing": differing_settings(runs),
         "differing_views": differing_views(runs),
         "notes": _notes(runs),
@@ -57,7 +57,7 @@ def facts(run: RunContents) -> dict[str, str]:
     optimizer = run.setting("optimizer.name")
     rate = run.setting("optimizer.lr")
     seconds, speed = environment.get("seconds"), environment.get("images_per_second")
-    found = {
+    rows = {
         "Method": method_title(run) or "",
         "Paper": str(_method(run).get("paper") or ""),
         "Backbone": text(run.setting("backbone")),
@@ -71,7 +71,7 @@ def facts(run: RunContents) -> dict[str, str]:
         "Speed": f"{number(float(speed))} images/s" if isinstance(speed, int | float) else "",
         "Device": text(environment.get("device")),
     }
-    return {name: shown for name, shown in found.items() if shown}
+    return {name: shown for name, shown in rows.items() if shown}
 
 
 def method_title(run: RunContents) -> str | None:
@@ -100,8 +100,8 @@ def _notes(runs: Sequence[RunContents]) -> list[tuple[str, list[str]]]:
     for run in runs:
         notes: list[str] = []
         for holder in (run.about_data, run.environment or {}):
-            found = holder.get("notes")
-            notes += [str(note) for note in found] if isinstance(found, list) else []
+            lines = holder.get("notes")
+            notes += [str(note) for note in lines] if isinstance(lines, list) else []
         together.setdefault(tuple(dict.fromkeys(notes)), []).append(run.name)
     return [(listed(names), list(notes)) for notes, names in together.items() if notes]
 
@@ -141,15 +141,15 @@ def _unlike(flat: Sequence[dict[str, Any]]) -> Differing:
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Dotted names; a list of settings counts from 1."""
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, value in settings.items():
         if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
             value = {str(at + 1): item for at, item in enumerate(value)}
         if isinstance(value, dict):
-            found |= _flat(value, f"{prefix}{name}.")
+            flat |= _flat(value, f"{prefix}{name}.")
         else:
-            found[prefix + name] = value
-    return found
+            flat[prefix + name] = value
+    return flat
 
 
 def text(value: Any) -> str:

@@ -54,9 +54,9 @@ def measure_tables(contents: ReportContents) -> list[MeasureTable]:
     """The measures without labels, and the clusters, of each run and data set."""
     tables = []
     for run in contents.runs:
-        found = _values(run)
-        for task, data in dict.fromkeys((value.task, value.data) for value in found):
-            here = [value for value in found if (value.task, value.data) == (task, data)]
+        of_run = _values(run)
+        for task, data in dict.fromkeys((value.task, value.data) for value in of_run):
+            here = [value for value in of_run if (value.task, value.data) == (task, data)]
             subjects = list(dict.fromkeys(value.subject for value in here))
             of = {(v.probe, v.target, v.metric, v.subject): v for v in here}
             rows = []
@@ -83,13 +83,10 @@ def ranking(runs: Sequence[RunContents], answered: Sequence[Question]) -> Rankin
     question = answered[0]
     labelled: dict[int, float] = {}
     for series in question.series:
-        found = [
-            question.value(series, probe, fraction)
-            for probe in question.probes[:1]
-            for fraction in question.fractions[:1]
-        ]
-        if series.trained and found and found[0] is not None and found[0].mean is not None:
-            labelled[series.runs[0]] = found[0].mean
+        if series.trained:
+            value = question.value(series, question.probes[0], question.fractions[0])
+            if value is not None and value.mean is not None:
+                labelled[series.runs[0]] = value.mean
     measured: dict[str, dict[int, float]] = {}
     for index in labelled:
         for value in _values(runs[index]):
