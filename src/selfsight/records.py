@@ -149,6 +149,8 @@ class ResultsFile(BaseModel):
         confusion: confusion matrices of the first draw at the largest share.
         test_readings: each comparison of predictions with the test split.
         notes: what was decided for the user, one sentence each.
+        allowed_leaks: leaks that the user allowed, one sentence each.
+        subjects: subjects that are runs: name -> path (``run``) and hash of the weights.
     """
 
     model_config = CLOSED
@@ -160,6 +162,8 @@ class ResultsFile(BaseModel):
     confusion: list[Confusion] = []
     test_readings: list[Reading] = []
     notes: list[str] = []
+    allowed_leaks: list[str] = []
+    subjects: dict[str, dict[str, str]] = {}
 
 
 @dataclass(frozen=True)

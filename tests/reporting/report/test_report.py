@@ -273,6 +273,22 @@ def test_allowed_leaks_come_first(make_run, tmp_path: Path) -> None:
     assert 'class="leaked"' in page.source
 
 
+def test_leaks_of_an_evaluation_count_too(make_run, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", allowed_leaks=["One coil in train and test."])
+    results = json.loads((run / "results.json").read_text())
+    leaks = ["other: the same image in train and test.", "One coil in train and test."]
+    (run / "results.json").write_text(json.dumps(results | {"allowed_leaks": leaks}))
+    page = Page(write_report([run]))
+    assert page.words.count("One coil in train and test.") == 1
+    assert "other: the same image in train and test." in page.words
+    results["test_readings"] = []
+    run = make_run(tmp_path / "many")
+    leaks = [f"leak {k}." for k in range(11)]
+    (run / "results.json").write_text(json.dumps(results | {"allowed_leaks": leaks}))
+    words = Page(write_report([run])).words
+    assert "leak 7." in words and "leak 8." not in words and "and 3 more" in words
+
+
 @pytest.mark.parametrize("collapsed", [True, False])
 def test_a_collapse_is_a_warning(make_run, tmp_path: Path, collapsed: bool) -> None:
     page = Page(write_report([make_run(tmp_path / "run", collapsed=collapsed)]))

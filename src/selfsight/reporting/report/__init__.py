@@ -73,7 +73,7 @@ def _header(contents: ReportContents) -> Page:
     runs, several = contents.runs, contents.several
     leaks = [contents.start(run) + leak for run in runs for leak in run.leaks]
     if len(leaks) > MOST_LEAKS:
-        more = f"and {len(leaks) - MOST_LEAKS} more, in environment.json"
+        more = f"and {len(leaks) - MOST_LEAKS} more, in environment.json and results.json"
         leaks = [*leaks[:MOST_LEAKS], more]
     alarm = (
         "A leak between the splits was allowed: these results are better than the representation "

@@ -46,9 +46,11 @@ class RunContents:
 
     @property
     def leaks(self) -> list[str]:
-        """The leaks that the user allowed, one sentence each."""
+        """The leaks that the user allowed in training or evaluation, one sentence each."""
         leaks = (self.environment or {}).get("allowed_leaks")
-        return [str(leak) for leak in leaks] if isinstance(leaks, list) else []
+        of_training = [str(leak) for leak in leaks] if isinstance(leaks, list) else []
+        of_results = self.results.allowed_leaks if self.results else []
+        return list(dict.fromkeys([*of_training, *of_results]))
 
 
 def read_run(path: str | Path) -> RunContents:
