@@ -11,14 +11,18 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from selfsight.tuning.finetuning import TuneFinetuning, prepare, tune_finetuning
-from selfsight.tuning.recipe import LOOKS
 
 from selfsight.cli import main
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.fitting.finetune import FineTuning
+from selfsight.fitting.finetune import LOOKS, FineTuning
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.stopping import StoppingRule
+from selfsight.tuning.finetune import (
+    FinetuneProblem,
+    TuneFinetuning,
+    prepare,
+    tune_finetuning,
+)
 from selfsight.tuning.record import Tuned
 
 SPACE = (

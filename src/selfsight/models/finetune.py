@@ -79,7 +79,10 @@ def finetune(settings: Finetune, images: ImageSet | None = None) -> Predictor:
 
     Args:
         settings: see `Finetune`.
-        images: an image set already opened, instead of ``settings.data`` or the run's.
+        images: an image set that is open already, instead of ``settings.data`` or the run's.
+
+    Returns:
+        The model; also in the folder ``settings.out``.
 
     Raises:
         ValueError: no such run, data or target, no labels, or a folder that is not empty.

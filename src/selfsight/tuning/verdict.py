@@ -73,7 +73,7 @@ def conclude(problem: Problem, study: optuna.Study, reason: str, seconds: float)
     Raises:
         ValueError: no trial was completed.
     """
-    from selfsight.reporting.tuning_page import write_tuning_page
+    from selfsight.reporting.tuning import write_tuning_page
 
     folder, rows = problem.folder, trial_rows(study, problem.space)
     write_trials(folder / "trials.csv", rows)
@@ -129,7 +129,7 @@ def conclude(problem: Problem, study: optuna.Study, reason: str, seconds: float)
     record["answer"] = answer(problem, record)
     record |= {"rows": rows, "curves": curves(study)}
     write_json(path, record)
-    write_tuning_page(folder / "report.html", record, rows, record["curves"])
+    write_tuning_page(folder)
     return Tuned(folder, record)
 
 
