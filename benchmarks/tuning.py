@@ -40,7 +40,7 @@ def probe(runs: list[str], trials: int, seed: int) -> list[list[str]]:
             out = tempfile.mkdtemp(prefix="tune-")
             began = time.process_time()
             found = tune_probe(
-                TuneProbe(run=run, trials=trials, sampler=sampler, seed=seed, out=out)  # type: ignore[arg-type]
+                TuneProbe(run=run, trials=trials, sampler=sampler, seed=seed, out=out)
             )
             assert found is not None
             lines.append(_probe_line(run, found.found, time.process_time() - began))

@@ -82,11 +82,10 @@ def test_the_best_is_trained_again_and_reads_test_once_beside_its_controls(
     page = (tmp_path / "report.html").read_text()
     assert "3 trials" in page
     assert "default fine-tuning" in page
-    best = yaml.safe_load((tmp_path / "best.yaml").read_text())
-    assert best["finetuning"] == found.best["settings"]
-    one = tuned(
-        small, tmp_path / "one", few, trials=1, search=("finetuning.dropout=0..0.9",), **best
-    )
+    best = yaml.safe_load((tmp_path / "best.yaml").read_text())["finetuning"]
+    assert best == found.best["settings"]
+    search = ("finetuning.dropout=0..0.9",)
+    one = tuned(small, tmp_path / "one", few, trials=1, search=search, finetuning=best)
     assert one.best["value"] == found.best["value"]
 
 

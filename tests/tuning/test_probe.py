@@ -56,7 +56,7 @@ def of_labels(images: ImageSet) -> ImageSet:
     return replace(images, targets={"marks": target}, groups=groups.astype(np.int64))
 
 
-def test_the_files_of_a_study(first: Tuned) -> None:
+def test_the_files_of_a_study(first: Tuned, run: Path) -> None:
     names = ("study.journal", "trials.csv", "best.yaml", "tuning.json", "report.html")
     assert all((first.folder / name).is_file() for name in names)
     found = read_tuned(first.folder).found
@@ -66,7 +66,12 @@ def test_the_files_of_a_study(first: Tuned) -> None:
     page = (first.folder / "report.html").read_text()
     assert "5 trials" in page
     best = yaml.safe_load((first.folder / "best.yaml").read_text())
-    assert best == {"head_only": "mlp", "probe": found["best"]["settings"]}
+    assert best == {
+        "run": str(run),
+        "target": "digit",
+        "head_only": "mlp",
+        "probe": found["best"]["settings"],
+    }
 
 
 def test_the_best_settings_give_the_recorded_value_exactly(

@@ -61,16 +61,16 @@ def prepare(settings: ToySearch, images: Any = None) -> Ending:
     return Ending(**{**whole, "search": settings, "first": None}, how=settings.how)
 
 
-def run(settings: Any) -> int:
+def run(settings: ToySearch) -> str:
+    """Make the trials; why the study ended."""
     with terminated_as_interrupted():
-        print(make_trials(settings, prepare(settings), prepare)[1])
-    return 0
+        return make_trials(settings, prepare(settings), prepare)[1]
 
 
 if __name__ == "__main__":
     from selfsight.verbs import VERBS, Verb
 
-    VERBS["toy"] = Verb("", "", lambda: ToySearch, run)
+    VERBS["toy"] = Verb("toy", "", ToySearch, run, "Make the trials.")
     folder, how = sys.argv[1:]
     words = ["--folder", folder, "--how", how, "--workers", "2", "--trials", "8"]
     sys.exit(command(["toy", *words]))

@@ -390,6 +390,6 @@ def estimate(start: Start, subset: Subset, settings: FineTuning, sizes: Sequence
     pairs = len(settings.recipes)
     steps = sum(map(settings.steps, sizes)) * (pairs + 1)
     return (
-        f"{pairs} pairs of learning rates, {steps:,} steps at most, {duration(steps * passed)} on "
-        f"this machine ({torch.get_num_threads()} threads)"
+        f"{pairs} pair{'s' * (pairs > 1)} of learning rates, {steps:,} steps at most, "
+        f"{duration(steps * passed)} on this machine ({torch.get_num_threads()} threads)"
     )

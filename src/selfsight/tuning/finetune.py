@@ -109,7 +109,8 @@ class FinetuneProblem(Problem):
         return self.labels.outcome(trained.looks, trained)
 
     def best_yaml(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        return {"finetuning": self.settings.updated(changes).finetuning.plain()}
+        best = self.settings.updated(changes).finetuning.plain()
+        return self.labels.best_yaml(self.settings, finetuning=best)
 
     def read_test(self, changes: Mapping[str, Any], again: Outcome) -> dict[str, Any] | None:
         """The best recipe and its controls on test, all with the same labels.

@@ -20,7 +20,7 @@ from selfsight.fitting.stopping import Mode, Stopping
 from selfsight.runs.run import Run
 from selfsight.settings import Settings, unknown
 from selfsight.training.device import choose_device
-from selfsight.tuning.space import Space, kinds_of, read_space, value_of
+from selfsight.tuning.space import read_space, value_of
 from selfsight.tuning.study import Outcome
 
 _LEAST = 20  # labelled validation images that can tell trials apart at all
@@ -98,7 +98,14 @@ class Labels:
         Raises:
             ValueError: a space that the settings do not allow.
         """
-        space, first = space_of(settings, settings.search, default, part)
+        space = read_space(settings.search, default)
+        for name in space:
+            if not name.startswith(f"{part}."):
+                example = next(each for each in default if each.endswith("lr"))
+                raise ValueError(
+                    f"search {name}: this study searches {part}.SETTING, as in {example}."
+                )
+        space = space.fitted(settings.updated)
         about = {
             **about,
             "name": run.name,
@@ -119,7 +126,7 @@ class Labels:
             "search": settings,
             "about": about,
             "space": space,
-            "first": first,
+            "first": space.params_of({name: value_of(settings, name) for name in space}),
             "metric": self.metric,
             "mode": self.mode,
             "seed": settings.seed,
@@ -128,6 +135,13 @@ class Labels:
             "source": run,
             "labels": self,
         }
+
+    def best_yaml(self, settings: Any, **best: Any) -> dict[str, Any]:
+        """Settings of the verb `finetune`: the study's run, data and target, and its best."""
+        names = ("run", "data", "group", "target")
+        given = {name: getattr(settings, name, None) for name in names}
+        given["target"] = self.subset.target.name
+        return {name: value for name, value in given.items() if value is not None} | best
 
     def facts(self, run: Run, settings: Settings, **more: Any) -> dict[str, Any]:
         """What ``tuning.json`` says of the study and its best settings."""
@@ -191,26 +205,3 @@ def _held_out(subset: Subset, folds: int | None) -> tuple[Rows, str]:
         f"Trials are trained on {int((held < 0).sum()):,} labelled images and compared on "
         f"{int((held >= 0).sum()):,} {others}."
     )
-
-
-def space_of(
-    settings: LabelStudy, words: tuple[str, ...], default: Mapping[str, str], part: str
-) -> tuple[Space, dict[str, Any] | None]:
-    """The space of a study, all of it below one setting, and the first trial's parameters.
-
-    Args:
-        settings: of the study: what is not searched, and the first trial.
-        words: of ``--search``.
-        default: the default space.
-        part: the setting that the space must lie below, such as ``probe``.
-
-    Raises:
-        ValueError: a setting that there is not, or that lies elsewhere, or a value not allowed.
-    """
-    space = read_space(words, default)
-    for name in space:
-        if not name.startswith(f"{part}."):
-            example = next(each for each in default if each.endswith("lr"))
-            raise ValueError(f"search {name}: this study searches {part}.SETTING, as in {example}.")
-    space = space.fitted(settings.updated, lambda name: kinds_of(settings, name))
-    return space, space.params_of({name: value_of(settings, name) for name in space})

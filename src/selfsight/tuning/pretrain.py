@@ -22,7 +22,7 @@ from selfsight.training import pretrain as training
 from selfsight.training.metrics import NotFiniteError
 from selfsight.training.settings import Pretrain, method_name
 from selfsight.tuning.judge import WORTH, Judge, Objective, choose_objective, metric_of
-from selfsight.tuning.pretraining_space import default_space, kinds, value_of, with_changes
+from selfsight.tuning.pretraining_space import default_space, value_of, with_changes
 from selfsight.tuning.record import Tuned
 from selfsight.tuning.space import read_space
 from selfsight.tuning.study import Outcome, Problem, Search
@@ -213,9 +213,11 @@ def prepare(settings: TunePretraining, images: ImageSet | None = None) -> Pretra
         {"backbone": given.backbone, "network": given.network, "preset": "paper", "out": None}
     )
     objective = choose_objective(settings.objective, resolved.images, resolved.target)
-    space = read_space(settings.search, default_space(base)).fitted(
-        lambda changes: with_changes(base, changes), lambda name: _kinds(base, name)
-    )
+    space = read_space(settings.search, default_space(base))
+    for name in space:
+        if name.partition(".")[0] in _DATA:
+            raise ValueError(f"search {name}: it says what is trained on, and is not searched.")
+    space = space.fitted(lambda changes: with_changes(base, changes), value_of)
     method, data = method_name(given.method), Path(given.data).stem
     about = {
         "verb": "pretrain",
@@ -249,9 +251,3 @@ def prepare(settings: TunePretraining, images: ImageSet | None = None) -> Pretra
         target=resolved.target,
         objective=objective,
     )
-
-
-def _kinds(base: Pretrain, name: str) -> set[type]:
-    if name.partition(".")[0] in _DATA:
-        raise ValueError("it says what is trained on, and is no setting to search.")
-    return kinds(base, name)

@@ -81,7 +81,8 @@ class ProbeProblem(Problem):
         return self.labels.outcome(trained.looks, trained)
 
     def best_yaml(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        return {"head_only": "mlp", "probe": self.settings.updated(changes).probe.plain()}
+        best = self.settings.updated(changes).probe.plain()
+        return self.labels.best_yaml(self.settings, head_only="mlp", probe=best)
 
     def read_test(self, changes: Mapping[str, Any], again: Outcome) -> dict[str, Any] | None:
         """The best classifier, the default probes and the controls on test.

@@ -18,16 +18,16 @@ from __future__ import annotations
 import json
 import math
 import re
-import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import ValidationError
 
-from selfsight.settings import Settings, read_yaml, sentence, unknown
+from selfsight.settings import Settings, read_yaml, sentence
 
 if TYPE_CHECKING:
     import optuna
@@ -106,6 +106,11 @@ class Choice:
 Dimension = Range | Choice
 
 
+def value_of(settings: Settings, name: str) -> Any:
+    """The value of a dotted setting."""
+    return reduce(getattr, name.split("."), settings)
+
+
 class Space(dict[str, Dimension]):
     """Dotted settings and what each may be."""
 
@@ -138,33 +143,29 @@ class Space(dict[str, Dimension]):
 
     def fitted(
         self,
-        apply: Callable[[Mapping[str, Any]], Settings],
-        kind: Callable[[str], set[type]],
+        apply: Callable[[Mapping[str, Any]], Any],
+        value: Callable[[Any, str], Any] = value_of,
     ) -> Space:
         """The space with whole numbers where a setting takes no others, every end tried.
 
         Args:
             apply: settings with some changes; raises ``ValueError`` for what is not allowed.
-            kind: the types that a setting may have; raises ``ValueError`` where there is none.
+            value: of a dotted setting in what `apply` gives.
 
         Raises:
             ValueError: there is no such setting, or an end that it does not allow.
         """
         space = Space()
         for name, dimension in self.items():
-            try:
-                kinds = kind(name)
-            except ValueError as error:
-                raise ValueError(f"search {name}: {error}") from None
-            if isinstance(dimension, Range) and float in kinds and int not in kinds:
-                dimension = replace(dimension, whole=False)
-            for value in dimension.ends:
+            for end in dimension.ends:
                 try:
-                    apply({name: value})
+                    settings = apply({name: end})
                 except ValidationError as error:
                     raise ValueError(f"search {name}={dimension}: {sentence(error)}") from None
                 except ValueError as error:
                     raise ValueError(f"search {name}={dimension}: {error}") from None
+            if isinstance(dimension, Range) and isinstance(value(settings, name), float):
+                dimension = replace(dimension, whole=False)
             space[name] = dimension
         return space
 
@@ -278,37 +279,3 @@ def _from_yaml(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[st
             yield name, read_dimension(name, value)
         else:
             yield name, Choice((value,))
-
-
-def kinds_of(settings: Settings, name: str) -> set[type]:
-    """The types that a dotted setting may have.
-
-    Raises:
-        ValueError: there is no such setting.
-    """
-    head, _, rest = name.partition(".")
-    fields = type(settings).model_fields
-    if head not in fields:
-        raise unknown("setting", head, fields)
-    inner = getattr(settings, head)
-    if rest and isinstance(inner, Settings):
-        return kinds_of(inner, rest)
-    return _kinds(fields[head].annotation)
-
-
-def value_of(settings: Settings, name: str) -> Any:
-    """The value of a dotted setting."""
-    value: Any = settings
-    for part in name.split("."):
-        value = getattr(value, part)
-    return value
-
-
-def _kinds(annotation: Any) -> set[type]:
-    if isinstance(annotation, type):
-        return {annotation}
-    if get_origin(annotation) in (Union, types.UnionType):
-        return set().union(*map(_kinds, get_args(annotation)))
-    if hasattr(annotation, "__metadata__"):
-        return _kinds(get_args(annotation)[0])
-    return set()

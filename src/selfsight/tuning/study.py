@@ -109,7 +109,7 @@ class Problem(ABC):
     every: int = 1
     seed: int = 0
     notes: tuple[str, ...] = ()
-    judged_by: str = "of the images held out"
+    judged_by: str = "on the held-out images"
     fraction: float = 1.0
     unit: str = "look"
     by_probe: bool = False

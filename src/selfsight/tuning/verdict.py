@@ -202,7 +202,7 @@ def answer(problem: Problem, record: Mapping[str, Any]) -> list[str]:
     lines = [
         f"{counts_text(made)} in {duration(record['seconds'])}, {100 * saved:.0f} % of their "
         f"{record['unit']}s saved by ending them early; the best one, trial {best['number']}, has "
-        f"{metric} {value_text(metric, best['value'])}: {problem.judged_by}."
+        f"{metric} {value_text(metric, best['value'])} ({problem.judged_by})."
     ]
     test = record["test"]
     if not test or not test["values"]:
