@@ -17,17 +17,7 @@ from selfsight.tuning.study import original_number, was_killed
 if TYPE_CHECKING:
     import optuna
 
-COLUMNS = (
-    "number",
-    "state",
-    "value",
-    "epochs",
-    "best_epoch",
-    "reason",
-    "seconds",
-    "worker",
-    "retry_of",
-)
+COLUMNS = tuple("number state value epochs best_epoch reason seconds worker retry_of".split())
 _STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
 
 
