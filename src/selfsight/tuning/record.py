@@ -17,7 +17,10 @@ from selfsight.tuning.study import original_number, was_killed
 if TYPE_CHECKING:
     import optuna
 
-COLUMNS = tuple("number state value epochs best_epoch reason seconds worker retry_of".split())
+COLUMNS = (  # of trials.csv
+    *("number", "state", "value", "epochs", "best_epoch"),
+    *("reason", "seconds", "worker", "retry_of"),
+)
 _STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
 
 
