@@ -216,7 +216,9 @@ def prepare(settings: TunePretraining, images: ImageSet | None = None) -> Pretra
     space = read_space(settings.search, default_space(base))
     for name in space:
         if name.partition(".")[0] in _DATA:
-            raise ValueError(f"search {name}: it says what is trained on, and is no setting to search.")
+            raise ValueError(
+                f"search {name}: it says what is trained on, and is no setting to search."
+            )
     space = space.fitted(lambda changes: with_changes(base, changes), value_of)
     method, data = method_name(given.method), Path(given.data).stem
     about = {
