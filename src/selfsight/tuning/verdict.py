@@ -6,6 +6,7 @@ import datetime
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import yaml
 from selfsight import vocabulary
 from selfsight.console import duration, say
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.evaluation.intervals import Interval, bootstrap_weights, interval
+from selfsight.evaluation.intervals import bootstrap_weights, interval
 from selfsight.files import read_json, write_json, write_text
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Rows
@@ -176,18 +177,14 @@ def compared(
             if not np.isfinite(here[0, 0]):
                 continue
             place = {"probe": probe, "subject": subject, "metric": metric}
-            values.append({**place, **_ends(interval(here, count))})
+            values.append({**place, **asdict(interval(here, count))})
             if found is not ours:
                 gap = interval(ours[metric, None][None] - here, count)
                 higher = vocabulary.higher_is_better(metric)
                 verdict = gap.verdict(higher_is_better=higher)
-                differences.append({**place, **_ends(gap), "verdict": verdict})
+                differences.append({**place, **asdict(gap), "verdict": verdict})
     images_read = len(images.rows("test"))
     return {"split": "test", "images": images_read, "values": values, "differences": differences}
-
-
-def _ends(value: Interval) -> dict[str, float]:
-    return {"mean": value.mean, "low": value.low, "high": value.high}
 
 
 def answer(problem: Problem, record: Mapping[str, Any]) -> list[str]:
