@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 declare_operators()  # torchmetrics imports torchvision where it is installed
 from selfsight.data.imageset import ImageSet  # noqa: E402
 from selfsight.data.loader import Loader, RawBatch  # noqa: E402
-from selfsight.kernels.memory_pages import keep_freed_pages  # noqa: E402
+from selfsight.kernels.memory_pages import freed_pages_kept  # noqa: E402
 from selfsight.method import Batch  # noqa: E402
 from selfsight.methods import METHODS  # noqa: E402
 from selfsight.networks.backbones import build_backbone, choose_backbone  # noqa: E402
@@ -55,7 +55,7 @@ class OurStep:
     ) -> None:
         kind = METHODS[method]
         asked = {"method": kind.Settings(), "optimizer": kind.optimizer, "data": images.name}
-        keep_freed_pages()  # as every training does
+        freed_pages_kept().__enter__()  # as in every training
         plan = prepare(Pretrain(**(asked | settings)), images)  # type: ignore[arg-type]
         self.plan, self.settings = plan, plan.settings
         self.method = build(plan).to(plan.device)

@@ -6,6 +6,7 @@ The verbs of the command line are functions here; heavy libraries are imported w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "losses":
+        return import_module("selfsight.losses")
     # The estimators are classes of scikit-learn, which takes a second to import.
     if name in ("ImageClassifier", "ImageRegressor", "SelfSupervisedTransformer"):
         from selfsight import estimators

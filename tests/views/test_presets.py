@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from selfsight.data.imageset import ImageSet
-from selfsight.settings import Settings
-from selfsight.views.presets import PRESETS, kind_of, known_kind, preset, resolve
+from selfsight.views.presets import kind_of, known_kind, resolve
 from selfsight.views.settings import View
 
 GLOBAL = View(
@@ -123,12 +122,3 @@ def test_the_kind_can_be_told() -> None:
     assert view.color == 0.0
     with pytest.raises(ValueError, match="did you mean 'natural'"):
         known_kind("naturel")
-
-
-def test_presets_by_name() -> None:
-    assert set(PRESETS) == {"natural", "small", "grayscale", "scientific", "digits"}
-    for name in PRESETS:
-        assert len(preset(name)) == 2
-        assert all(isinstance(view, Settings) and view.size == 1.0 for view in preset(name))
-    with pytest.raises(ValueError, match="did you mean 'small'"):
-        preset("smal")

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from selfsight.kernels.precision import full_precision
+from selfsight.kernels.precision import LOG2_E, full_precision
 
-LOG2_E = 1.0 / math.log(2.0)
 GAP = 16
 """Numbers between one row of a block and the next."""
 

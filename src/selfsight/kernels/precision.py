@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -11,6 +12,9 @@ from torch import Tensor
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+LOG2_E = 1.0 / math.log(2.0)
+"""``exp(x) = 2 ** (x LOG2_E)``: `torch.exp` takes three times as long as exp2 on some CPUs."""
 
 
 def fast_bf16(device: torch.device) -> bool:

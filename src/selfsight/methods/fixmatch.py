@@ -4,40 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-import torch
-import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from selfsight.data.imageset import TargetSpec
+from selfsight.losses.pseudo_labels import fixmatch_loss
 from selfsight.losses.targets import choices, known_entries, mean_over_known, target_losses
 from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
 from selfsight.networks.backbones import Backbone, each_view
 from selfsight.views.settings import View
-
-
-def fixmatch_loss(weak: Tensor, strong: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
-    """The unlabelled loss of FixMatch (arXiv:2001.07685, eq. 4).
-
-    ``1/N sum_b 1(max q_b >= tau) H(argmax q_b, p_b)`` with q the softmax of the weak view's logits,
-    without gradient, and p that of the strong view's. For several labels each label is a choice
-    between yes and no, and the mean is over the labels too. The mean is over all processes.
-
-    Args:
-        weak: ``(B, G, C)`` logits of G choices among C.
-        strong: the same of the strong views.
-        threshold: tau.
-
-    Returns:
-        The loss, and the share of the choices above the threshold, 0-d.
-    """
-    confidence, label = weak.detach().softmax(2).max(2)
-    taken = confidence >= threshold
-    everything = torch.ones_like(taken)
-    losses = F.cross_entropy(strong.flatten(0, 1), label.flatten(), reduction="none")
-    kept = torch.where(taken.flatten(), losses, torch.zeros_like(losses))
-    loss = mean_over_known(kept, everything.flatten())
-    return loss, mean_over_known(taken.to(loss.dtype), everything)
 
 
 class FixMatch(Method):

@@ -1,7 +1,7 @@
 """Views that suit an image set: chosen from its size, channels and dtype, and said.
 
 A method declares the views of its paper, for photographs of 224 pixels. `resolve` adapts them to
-the image set; `PRESETS` are whole pairs of views for a user who wants to choose by name.
+the image set.
 """
 
 from __future__ import annotations
@@ -161,39 +161,3 @@ def _sides(views: tuple[View, ...]) -> str:
     for view in views:
         counts[int(view.size)] = counts.get(int(view.size), 0) + 1
     return ", ".join(f"{count} of {side} px" for side, count in counts.items())
-
-
-_SIMCLR = View(
-    crop_scale=(0.08, 1.0), brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, blur=0.5
-)
-"""SimCLR's ImageNet view (arXiv:2002.05709, appendix A)."""
-
-PRESETS: dict[str, tuple[View, View]] = {
-    "natural": (_SIMCLR, _SIMCLR),
-    "small": (adapt(_SIMCLR, "small", side=32, channels=3, mirrored=True).updated({"size": 1.0}),)
-    * 2,
-    "grayscale": (
-        adapt(_SIMCLR, "grayscale", side=224, channels=1, mirrored=True).updated({"size": 1.0}),
-    )
-    * 2,
-    "scientific": (
-        adapt(_SIMCLR, "scientific", side=224, channels=2, mirrored=True).updated({"size": 1.0}),
-    )
-    * 2,
-    "digits": (
-        adapt(_SIMCLR, "grayscale", side=8, channels=1, mirrored=False).updated({"size": 1.0}),
-    )
-    * 2,
-}
-"""Pairs of views by name, sizes still shares of the image side."""
-
-
-def preset(name: str) -> tuple[View, View]:
-    """The pair of views of this name in `PRESETS`.
-
-    Raises:
-        ValueError: there is none; names the nearest.
-    """
-    if name not in PRESETS:
-        raise unknown("preset of views", name, PRESETS)
-    return PRESETS[name]

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from selfsight.kernels import nt_xent as similarities
 from selfsight.kernels.nt_xent import ON_CPU
-from selfsight.methods.barlow_twins import barlow_twins_loss
-from selfsight.methods.dino import dino_loss
-from selfsight.methods.simclr import nt_xent_loss
-from selfsight.methods.vicreg import vicreg_loss
+from selfsight.losses.barlow_twins import barlow_twins_loss
+from selfsight.losses.dino import dino_loss
+from selfsight.losses.nt_xent import nt_xent_loss
+from selfsight.losses.vicreg import vicreg_loss
 
 SHAPES = [(2, 3), (5, 4), (16, 40), (40, 16), (30, 40), (31, 40)]
 """On both sides of each switch between the two Gram matrices."""

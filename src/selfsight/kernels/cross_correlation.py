@@ -1,0 +1,49 @@
+"""The two terms of a cross-correlation matrix, without the matrix where it is the larger one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from selfsight.kernels.gram import gram, summed, summed_squares, times_transposed
+from selfsight.kernels.precision import full_precision
+
+
+class CrossCorrelation(torch.autograd.Function):
+    """``sum_i (1 - C_ii)^2`` and ``sum_i sum_{j != i} C_ij^2`` of ``C = A'B / N``."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        n, d = a.shape
+        if 4 * n < 3 * d:
+            left, right = gram(a), gram(b)
+            total = summed(left * right)
+            diagonal = (a * b).sum(0).div_(n)
+            ctx.save_for_backward(a, b, diagonal, left, right)
+        else:
+            c = a.T @ b
+            total = summed_squares(c)
+            diagonal = c.diagonal() / n
+            ctx.save_for_backward(a, b, diagonal, c)
+        redundancy = total / n**2 - diagonal.double().square().sum()
+        return (1.0 - diagonal).square().sum(), redundancy.to(a.dtype)
+
+    @staticmethod
+    @full_precision
+    def backward(ctx: Any, invariance: Tensor, redundancy: Tensor) -> tuple[Tensor, Tensor]:
+        a, b, diagonal, *products = ctx.saved_tensors
+        n = a.shape[0]
+        scale = 2.0 * redundancy / n**2
+        on_diagonal = 2.0 * (invariance * (diagonal - 1.0) - redundancy * diagonal) / n
+        if len(products) == 2:
+            left, right = products
+            # Symmetric: right = right', left = left'.
+            to_a = times_transposed(right, a.T).mul_(scale)
+            to_b = times_transposed(left, b.T).mul_(scale)
+        else:
+            (c,) = products
+            to_a = times_transposed(b, c).mul_(scale)
+            to_b = times_transposed(a, c.T).mul_(scale)
+        return to_a.addcmul_(b, on_diagonal), to_b.addcmul_(a, on_diagonal)
