@@ -343,9 +343,9 @@ def test_a_backbone_from_a_run_learns_more_slowly(
     assert plan.settings.optimizer.backbone_lr_factor == 0.03
     assert any("optimizer.backbone_lr_factor 0.03" in note for note in plan.notes)
     for changes, lr, factor in (
-        ({"optimizer.lr": 0.002}, 0.002, None),
-        ({"optimizer.backbone_lr_factor": 1.0}, 1e-3, 1.0),
-        ({"preset": "paper"}, 0.03, None),
+        ({"optimizer.lr": 0.002}, 0.002, 0.03),
+        ({"optimizer.backbone_lr_factor": 1.0}, 1e-2, 1.0),
+        ({"preset": "large"}, 0.03, None),
     ):
         found = prepare(start.updated(changes), digits).settings.optimizer
         assert (found.lr, found.backbone_lr_factor) == (lr, factor)

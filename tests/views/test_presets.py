@@ -101,7 +101,7 @@ def test_digits_of_eight_pixels() -> None:
 
 def test_views_of_the_user_only_get_their_size() -> None:
     odd = View(size=0.5, flip=1.0, solarize=0.9, crop_scale=(0.01, 0.02))
-    (view,), said = resolve((odd,), images(8, 1, np.uint8, mirrored=False), untouched=True)
+    (view,), said = resolve((odd,), images(8, 1, np.uint8, mirrored=False), untouched="as given")
     assert view == odd.updated({"size": view.size})
     assert view.size == 8.0
     assert said.startswith("Views as given")

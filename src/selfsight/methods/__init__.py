@@ -12,7 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selfsight.settings import unknown
+from pydantic import ValidationError
+
+from selfsight.settings import sentence, unknown
 
 if TYPE_CHECKING:
     from selfsight.method import Method
@@ -71,6 +73,12 @@ def _module_of(path: Path) -> object:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
+    except ValidationError as error:
+        del sys.modules[name]
+        raise ValueError(f"method {path}: {sentence(error)}") from error
+    except ValueError as error:
+        del sys.modules[name]
+        raise ValueError(f"method {path}: {error}") from error
     except Exception as error:
         del sys.modules[name]
         raise ValueError(f"method {path}: it cannot be imported: {error!r}.") from error

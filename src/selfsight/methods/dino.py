@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from selfsight.data.imageset import TargetSpec
 from selfsight.distributed import all_sum, world_size
 from selfsight.losses.dino import dino_loss
-from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
+from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output, Preset
 from selfsight.networks.backbones import Backbone, each_view
 from selfsight.networks.heads import PrototypeHead
 from selfsight.networks.teacher import Teacher
@@ -27,41 +27,6 @@ class DINO(Method):
         View(crop_scale=(0.4, 1.0), saturation=0.2, blur=0.1, solarize=0.2),
         *(View(size=96 / 224, crop_scale=(0.05, 0.4), saturation=0.2, blur=0.5),) * 8,
     )
-    optimizer: ClassVar[Optimizer] = Optimizer(
-        name="adamw",
-        lr=5e-4,
-        weight_decay=0.04,
-        final_weight_decay=0.4,
-        max_grad_norm=3.0,
-        final_lr=2e-3,
-    )
-    small: ClassVar[dict[str, Any]] = {
-        "optimizer": {
-            "lr": 2e-3,
-            "weight_decay": 1e-4,
-            "final_weight_decay": None,
-            "base_batch_size": None,
-        },
-        "method": {
-            "prototypes": 2048,
-            "hidden": 512,
-            "bottleneck": 128,
-            "head_norm": True,
-            "momentum": 0.98,
-            "teacher_temperature": 0.05,
-        },
-        "views": (
-            View(crop_scale=(0.3, 1.0), saturation=0.2, grayscale=0.1),
-            View(crop_scale=(0.3, 1.0), saturation=0.2, grayscale=0.1, solarize=0.2),
-            *(View(size=0.5, crop_scale=(0.1, 0.4), saturation=0.2, grayscale=0.1),) * 2,
-        ),
-    }
-    search: ClassVar[dict[str, str]] = {
-        "student_temperature": "log(0.05,0.2)",
-        "teacher_temperature": "log(0.03,0.08)",
-        "momentum": "0.95..0.999",
-        "prototypes": "512,1024,2048,4096",
-    }
 
     class Settings(MethodSettings):
         """Temperatures, the teacher's momentum and the head."""
@@ -88,6 +53,50 @@ class DINO(Method):
         """Batch normalisation in the head; the paper's ViTs do without."""
         prototypes: Annotated[int, Field(ge=2)] = 65536
         """Number of outputs K."""
+
+    presets: ClassVar[dict[str, Preset]] = {
+        "paper": Preset(
+            optimizer=Optimizer(
+                name="adamw",
+                lr=5e-4,
+                weight_decay=0.04,
+                final_weight_decay=0.4,
+                max_grad_norm=3.0,
+                final_lr=2e-3,
+            ),
+            method=Settings(),
+        )
+    }
+    presets["large"] = presets["paper"]
+    presets["small"] = presets["large"].updated(
+        {
+            "optimizer.lr": 2e-3,
+            "optimizer.weight_decay": 1e-4,
+            "optimizer.final_weight_decay": None,
+            "optimizer.base_batch_size": None,
+            "method.prototypes": 2048,
+            "method.hidden": 512,
+            "method.bottleneck": 128,
+            "method.head_norm": True,
+            "method.momentum": 0.98,
+            "method.teacher_temperature": 0.05,
+            "views": (
+                View(crop_scale=(0.3, 1.0), saturation=0.2, grayscale=0.1),
+                View(crop_scale=(0.3, 1.0), saturation=0.2, grayscale=0.1, solarize=0.2),
+                *(View(size=0.5, crop_scale=(0.1, 0.4), saturation=0.2, grayscale=0.1),) * 2,
+            ),
+        }
+    )
+    search: ClassVar[dict[str, str]] = {
+        "student_temperature": "log(0.05,0.2)",
+        "teacher_temperature": "log(0.03,0.08)",
+        "momentum": "0.95..0.999",
+        "prototypes": "512,1024,2048,4096",
+    }
+
+    @classmethod
+    def example(cls) -> MethodSettings:
+        return cls.Settings(prototypes=40, hidden=24, bottleneck=16, freeze_prototypes=0.0)
 
     centre: Tensor
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 from torch import nn
@@ -10,7 +10,7 @@ from torch import nn
 from selfsight.data.imageset import TargetSpec
 from selfsight.losses.pseudo_labels import fixmatch_loss
 from selfsight.losses.targets import choices, known_entries, mean_over_known, target_losses
-from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
+from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output, Preset
 from selfsight.networks.backbones import Backbone, each_view
 from selfsight.views.settings import View
 
@@ -37,15 +37,7 @@ class FixMatch(Method):
             shear=10.0,
         ),
     )
-    optimizer: ClassVar[Optimizer] = Optimizer(
-        name="sgd", lr=0.03, base_batch_size=512, weight_decay=5e-4
-    )
-    small: ClassVar[dict[str, Any]] = {
-        "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.05, "base_batch_size": None},
-    }
-    # A new layer has far to go; a backbone that has learnt already is soon worse than it was.
-    from_run: ClassVar[dict[str, Any]] = {"optimizer": {"lr": 1e-2, "backbone_lr_factor": 0.03}}
-    needs_labels: ClassVar[bool] = True
+    needs: ClassVar[frozenset[str]] = frozenset({"labels"})
     labelled_share: ClassVar[float | None] = 0.125
     """One labelled image for seven others, the paper's mu."""
 
@@ -56,6 +48,25 @@ class FixMatch(Method):
         """Confidence tau from which a guess counts as a label."""
         unlabelled_weight: Annotated[float, Field(ge=0.0)] = 1.0
         """Weight lambda_u of the loss on guesses."""
+
+    presets: ClassVar[dict[str, Preset]] = {
+        "large": Preset(
+            optimizer=Optimizer(name="sgd", lr=0.03, base_batch_size=512, weight_decay=5e-4),
+            method=Settings(),
+        )
+    }
+    presets["small"] = presets["large"].updated(
+        {
+            "optimizer.name": "adamw",
+            "optimizer.lr": 1e-3,
+            "optimizer.weight_decay": 0.05,
+            "optimizer.base_batch_size": None,
+        }
+    )
+    # A new layer has far to go; a backbone that has learnt already is soon worse than it was.
+    presets["continue"] = presets["small"].updated(
+        {"optimizer.lr": 1e-2, "optimizer.backbone_lr_factor": 0.03}
+    )
 
     def __init__(
         self, settings: Settings, backbone: Backbone, target: TargetSpec | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -17,7 +17,7 @@ from selfsight.losses.pseudo_labels import (
     one_hot_of_largest,
 )
 from selfsight.losses.targets import choices, known_entries, mean_over_known, target_losses
-from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
+from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output, Preset
 from selfsight.networks.backbones import Backbone, each_view
 from selfsight.views.settings import View
 
@@ -42,16 +42,7 @@ class FreeMatch(Method):
             shear=10.0,
         ),
     )
-    optimizer: ClassVar[Optimizer] = Optimizer(
-        name="sgd", lr=0.03, base_batch_size=512, weight_decay=5e-4
-    )
-    small: ClassVar[dict[str, Any]] = {
-        "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.05, "base_batch_size": None},
-        "method": {"momentum": 0.99},
-    }
-    # A new layer has far to go; a backbone that has learnt already is soon worse than it was.
-    from_run: ClassVar[dict[str, Any]] = {"optimizer": {"lr": 1e-2, "backbone_lr_factor": 0.03}}
-    needs_labels: ClassVar[bool] = True
+    needs: ClassVar[frozenset[str]] = frozenset({"labels"})
     labelled_share: ClassVar[float | None] = 0.125
     """One labelled image for seven others, the paper's mu."""
 
@@ -64,6 +55,26 @@ class FreeMatch(Method):
         """Weight of the loss on guesses."""
         fairness_weight: Annotated[float, Field(ge=0.0)] = 0.01
         """Weight of the fairness of the guesses."""
+
+    presets: ClassVar[dict[str, Preset]] = {
+        "large": Preset(
+            optimizer=Optimizer(name="sgd", lr=0.03, base_batch_size=512, weight_decay=5e-4),
+            method=Settings(),
+        )
+    }
+    presets["small"] = presets["large"].updated(
+        {
+            "optimizer.name": "adamw",
+            "optimizer.lr": 1e-3,
+            "optimizer.weight_decay": 0.05,
+            "optimizer.base_batch_size": None,
+            "method.momentum": 0.99,
+        }
+    )
+    # A new layer has far to go; a backbone that has learnt already is soon worse than it was.
+    presets["continue"] = presets["small"].updated(
+        {"optimizer.lr": 1e-2, "optimizer.backbone_lr_factor": 0.03}
+    )
 
     confidence: Tensor
     marginal: Tensor

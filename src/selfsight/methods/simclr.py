@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from selfsight.data.imageset import TargetSpec
 from selfsight.distributed import gather
 from selfsight.losses.nt_xent import nt_xent_loss
-from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
+from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output, Preset
 from selfsight.networks.backbones import Backbone, each_view
 from selfsight.networks.heads import mlp
 from selfsight.views.settings import View
@@ -29,17 +29,6 @@ class SimCLR(Method):
             blur=0.5,
         ),
     ) * 2
-    optimizer: ClassVar[Optimizer] = Optimizer(name="lars", lr=0.3, weight_decay=1e-6)
-    small: ClassVar[dict[str, Any]] = {
-        "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "base_batch_size": None},
-        "method": {"temperature": 0.2, "projector": (512, 128)},
-    }
-    # Of a few pixels many images are alike: a softer contrast costs them less.
-    tiny: ClassVar[dict[str, Any]] = {"method": {"temperature": 0.5}}
-    search: ClassVar[dict[str, str]] = {
-        "temperature": "log(0.05,0.5)",
-        "projector": "[256,64],[512,128],[1024,128],[2048,128]",
-    }
 
     class Settings(MethodSettings):
         """NT-Xent and its projector."""
@@ -48,6 +37,33 @@ class SimCLR(Method):
         """Temperature t of the softmax over cosines."""
         projector: tuple[int, ...] = (2048, 128)
         """Widths of the projector; the last one is the embedding."""
+
+    presets: ClassVar[dict[str, Preset]] = {
+        "paper": Preset(
+            optimizer=Optimizer(name="lars", lr=0.3, weight_decay=1e-6), method=Settings()
+        )
+    }
+    presets["large"] = presets["paper"]
+    presets["small"] = presets["large"].updated(
+        {
+            "optimizer.name": "adamw",
+            "optimizer.lr": 2e-3,
+            "optimizer.weight_decay": 1e-4,
+            "optimizer.base_batch_size": None,
+            "method.temperature": 0.2,
+            "method.projector": (512, 128),
+        }
+    )
+    # Of a few pixels many images are alike: a softer contrast costs them less.
+    presets["tiny"] = presets["small"].updated({"method.temperature": 0.5})
+    search: ClassVar[dict[str, str]] = {
+        "temperature": "log(0.05,0.5)",
+        "projector": "[256,64],[512,128],[1024,128],[2048,128]",
+    }
+
+    @classmethod
+    def example(cls) -> MethodSettings:
+        return cls.Settings(projector=(24, 32))
 
     def __init__(
         self, settings: Settings, backbone: Backbone, target: TargetSpec | None = None

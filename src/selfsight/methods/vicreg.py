@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from selfsight.data.imageset import TargetSpec
 from selfsight.distributed import gather
 from selfsight.losses.vicreg import vicreg_loss
-from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
+from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output, Preset
 from selfsight.networks.backbones import Backbone, each_view
 from selfsight.networks.heads import mlp
 from selfsight.views.settings import View
@@ -22,16 +22,6 @@ class VICReg(Method):
     views: ClassVar[tuple[View, ...]] = (
         View(crop_scale=(0.08, 1.0), saturation=0.2, blur=0.5, solarize=0.1),
     ) * 2
-    optimizer: ClassVar[Optimizer] = Optimizer(name="lars", lr=0.2, weight_decay=1e-6)
-    small: ClassVar[dict[str, Any]] = {
-        "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "base_batch_size": None},
-        "method": {"projector": (1024, 1024, 1024)},
-    }
-    search: ClassVar[dict[str, str]] = {
-        "invariance_weight": "log(5.0,50.0)",
-        "covariance_weight": "log(0.2,10.0)",
-        "projector": "[512,512,512],[1024,1024,1024],[2048,2048,2048]",
-    }
 
     class Settings(MethodSettings):
         """Weights of the three terms, and the projector."""
@@ -44,6 +34,31 @@ class VICReg(Method):
         """Nu: weight of the squared off-diagonal covariances."""
         projector: tuple[int, ...] = (8192, 8192, 8192)
         """Widths of the projector; the last one is the embedding."""
+
+    presets: ClassVar[dict[str, Preset]] = {
+        "paper": Preset(
+            optimizer=Optimizer(name="lars", lr=0.2, weight_decay=1e-6), method=Settings()
+        )
+    }
+    presets["large"] = presets["paper"]
+    presets["small"] = presets["large"].updated(
+        {
+            "optimizer.name": "adamw",
+            "optimizer.lr": 2e-3,
+            "optimizer.weight_decay": 1e-4,
+            "optimizer.base_batch_size": None,
+            "method.projector": (1024, 1024, 1024),
+        }
+    )
+    search: ClassVar[dict[str, str]] = {
+        "invariance_weight": "log(5.0,50.0)",
+        "covariance_weight": "log(0.2,10.0)",
+        "projector": "[512,512,512],[1024,1024,1024],[2048,2048,2048]",
+    }
+
+    @classmethod
+    def example(cls) -> MethodSettings:
+        return cls.Settings(projector=(24, 32))
 
     def __init__(
         self, settings: Settings, backbone: Backbone, target: TargetSpec | None = None

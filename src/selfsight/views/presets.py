@@ -35,7 +35,7 @@ def resolve(
     images: ImageSet,
     *,
     kind: Kind | None = None,
-    untouched: bool = False,
+    untouched: str = "",
 ) -> tuple[tuple[View, ...], str]:
     """Adapts a method's views to an image set.
 
@@ -43,7 +43,7 @@ def resolve(
         views: as the method's paper has them, or as the user wrote them.
         images: their size, channels, dtype and `mirrored` decide.
         kind: of the images, where the guess is wrong.
-        untouched: the user wrote these views; only sizes become pixels.
+        untouched: whose views they are, where only sizes become pixels: ``as given``, for example.
 
     Returns:
         The views, every size in pixels, and one sentence that says what was chosen and why.
@@ -54,7 +54,7 @@ def resolve(
     side = max(images.height, images.width)
     if untouched:
         sized = tuple(view.updated({"size": _pixels(view, side)}) for view in views)
-        return sized, f"Views as given, {_sides(sized)}."
+        return sized, f"Views {untouched}, {_sides(sized)}."
     kind = known_kind(kind) if kind else kind_of(images)
     adapted = tuple(
         adapt(view, kind, side=side, channels=images.channels, mirrored=images.mirrored)
