@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from selfsight.kernels.differentiable import again
 from selfsight.kernels.gram import smaller_gram, summed_squares, times_transposed
 from selfsight.kernels.precision import full_precision
+
+
+def plain_terms(first: Tensor, second: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """`VarianceInvarianceCovariance` from the D x D matrices."""
+    n, d = first.shape
+    invariance = (first - second).square().mean()
+    variance = covariance = invariance.new_zeros(())
+    for z in (first, second):
+        centred = z - z.mean(0)
+        matrix = centred.T @ centred / (n - 1)
+        diagonal = matrix.diagonal()
+        variance = variance + torch.relu(1.0 - torch.sqrt(diagonal + eps)).mean() / 2
+        covariance = covariance + (matrix - torch.diag(diagonal)).square().sum() / d
+    return invariance, variance, covariance
 
 
 class VarianceInvarianceCovariance(torch.autograd.Function):
@@ -18,6 +33,8 @@ class VarianceInvarianceCovariance(torch.autograd.Function):
     With ``c`` the centred view and ``G = cc'`` (or ``c'c``, the smaller), the gradient of the
     covariance term is ``Gc`` and a factor for each column of ``c``, that of the variance term a
     factor for each column. Their columns sum to zero as those of ``c`` do: the mean adds nothing.
+    The view is centred again in backward: products with a mean that is large beside the deviation
+    would lose the digits that count.
     """
 
     @staticmethod
@@ -36,36 +53,39 @@ class VarianceInvarianceCovariance(torch.autograd.Function):
             deviation = torch.sqrt(variance + eps)
             spread = spread + torch.relu(1.0 - deviation).mean() / 2
             total = summed_squares(small) / (n - 1) ** 2
-            covariance = covariance + (total - variance.double().square().sum()) / d
+            off = (total - variance.double().square().sum()).clamp_min_(0.0)
+            covariance = covariance + off / d
             kept += [mean, small, variance, deviation]
         ctx.save_for_backward(first, second, *kept)
+        ctx.eps = eps
         return invariance.to(first.dtype), spread.to(first.dtype), covariance.to(first.dtype)
 
     @staticmethod
-    @once_differentiable
     @full_precision
     def backward(
         ctx: Any, invariance: Tensor, spread: Tensor, covariance: Tensor
-    ) -> tuple[Tensor, Tensor, None]:
+    ) -> tuple[Tensor | None, Tensor | None, None]:
         first, second, *kept = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            form, slopes = partial(plain_terms, eps=ctx.eps), (invariance, spread, covariance)
+            return *again(form, (first, second), slopes), None  # type: ignore[return-value]
         n, d = first.shape
         apart = invariance * (2.0 / (n * d))
         along = covariance * (4.0 / ((n - 1) ** 2 * d))
+        difference = first - second
         out = []
-        for z, other, (mean, small, variance, deviation) in (
-            (first, second, kept[:4]),
-            (second, first, kept[4:]),
+        for z, sign, (mean, small, variance, deviation) in (
+            (first, 1.0, kept[:4]),
+            (second, -1.0, kept[4:]),
         ):
+            centred = z - mean
             below = (deviation < 1.0) / deviation
             factors = covariance * variance * (4.0 / ((n - 1) * d))
             factors = factors + spread * below * (0.5 / ((n - 1) * d))
-            # Of c = z - mean only products with z are made in full: Gc = Gz, and the rest of the
-            # mean is one row.
             if n < d:
-                made, row = times_transposed(small, z.T).mul_(along), mean * factors
+                made = times_transposed(small, centred.T).mul_(along)
             else:
-                made = times_transposed(z, small).mul_(along)
-                row = mean * factors - (mean @ small) * along
-            made.addcmul_(z, apart - factors).addcmul_(other, -apart).add_(row)
+                made = times_transposed(centred, small).mul_(along)
+            made.addcmul_(centred, -factors).addcmul_(difference, apart, value=sign)
             out.append(made)
         return out[0], out[1], None

@@ -7,8 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from selfsight.kernels.differentiable import again
 from selfsight.kernels.gram import gram, summed, summed_squares, times_transposed
 from selfsight.kernels.precision import full_precision
+
+
+def plain_cross_correlation(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """`CrossCorrelation` from the D x D matrix."""
+    c = a.T @ b / len(a)
+    diagonal = c.diagonal()
+    off = c - torch.diag(diagonal)
+    return (1.0 - diagonal).square().sum(), off.square().sum()
 
 
 class CrossCorrelation(torch.autograd.Function):
@@ -28,12 +37,16 @@ class CrossCorrelation(torch.autograd.Function):
             diagonal = c.diagonal() / n
             ctx.save_for_backward(a, b, diagonal, c)
         redundancy = total / n**2 - diagonal.double().square().sum()
-        return (1.0 - diagonal).square().sum(), redundancy.to(a.dtype)
+        return (1.0 - diagonal).square().sum(), redundancy.clamp_min_(0.0).to(a.dtype)
 
     @staticmethod
     @full_precision
-    def backward(ctx: Any, invariance: Tensor, redundancy: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(
+        ctx: Any, invariance: Tensor, redundancy: Tensor
+    ) -> tuple[Tensor | None, Tensor | None]:
         a, b, diagonal, *products = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return again(plain_cross_correlation, (a, b), (invariance, redundancy))  # type: ignore[return-value]
         n = a.shape[0]
         scale = 2.0 * redundancy / n**2
         on_diagonal = 2.0 * (invariance * (diagonal - 1.0) - redundancy * diagonal) / n

@@ -6,8 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from selfsight.kernels.cross_correlation import CrossCorrelation
+from selfsight.kernels.cross_correlation import CrossCorrelation, plain_cross_correlation
+from selfsight.kernels.differentiable import transformed
 from selfsight.kernels.precision import full_precision
+from selfsight.losses.checks import check_pair, check_weight
 
 
 @full_precision
@@ -20,6 +22,9 @@ def barlow_twins_loss(
     features over the batch. The second sum comes from ``||C||_F^2 = <Z1 Z1', Z2 Z2'>_F / N^2``
     where the batch is smaller than the embedding.
 
+    A second derivative is right and takes the D x D matrix, as does a call under a transform of
+    `torch.func`. In fp32 a variance has to fit its range: embeddings up to 1e18 in size.
+
     Args:
         first: ``(N, D)`` embeddings of one view.
         second: ``(N, D)`` embeddings of the other view of the same images.
@@ -28,9 +33,18 @@ def barlow_twins_loss(
 
     Returns:
         ``loss`` and its terms ``invariance`` and ``redundancy``, 0-d tensors.
+
+    Raises:
+        ValueError: shapes that do not match, fewer than two images, or a negative weight or eps.
     """
+    check_pair("barlow_twins_loss", first, second)
+    check_weight("barlow_twins_loss", "redundancy_weight", redundancy_weight)
+    check_weight("barlow_twins_loss", "eps", eps)
     a, b = standardised(first, eps), standardised(second, eps)
-    invariance, redundancy = CrossCorrelation.apply(a, b)  # type: ignore[no-untyped-call]
+    if transformed():
+        invariance, redundancy = plain_cross_correlation(a, b)
+    else:
+        invariance, redundancy = CrossCorrelation.apply(a, b)  # type: ignore[no-untyped-call]
     return {
         "loss": invariance + redundancy_weight * redundancy,
         "invariance": invariance,

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from selfsight.kernels.cross_entropy import CrossEntropy
+from selfsight.kernels.cross_entropy import CrossEntropy, plain_cross_entropy
+from selfsight.kernels.differentiable import anchors, transformed
 from selfsight.kernels.precision import full_precision
+from selfsight.losses.checks import check_positive, check_views
 
 
 @full_precision
@@ -23,19 +25,55 @@ def dino_loss(
     ``H(P_t, P_s) = -sum_k P_t log P_s`` with ``P_t = softmax((g_t - c) / t_t)`` and ``P_s =
     softmax(g_s / t_s)``, over every teacher view t and every student view s other than t. Since
     ``H = logsumexp(g_s / t_s) - <P_t, g_s / t_s>`` and the second part is linear in P_t, each
-    student view meets the sum of its teachers once.
+    student view meets the sum of its teachers once. No gradient flows into teacher and centre.
+
+    The gradient is made with the value, and given away at the first ``backward``: a second one
+    through the same graph raises, except in float64, and so does a second derivative. Under a
+    transform of `torch.func` the loss is computed plainly, and has all derivatives.
 
     Args:
         student: V logits ``(B, K)``; the first ``len(teacher)`` are of the teacher's views.
-        teacher: G logits ``(B, K)``; no gradient flows into them.
+        teacher: G logits ``(B, K)``, at most V.
         centre: ``(K,)`` or ``(1, K)``.
         student_temperature: t_s.
         teacher_temperature: t_t.
 
     Returns:
-        The loss, a 0-d tensor.
+        The loss, a 0-d tensor, never negative.
+
+    Raises:
+        ValueError: no lists of views of one shape, more teacher than student views, no pair of
+            different views, a centre of another width, or a temperature not above 0.
     """
-    total: Tensor = CrossEntropy.apply(  # type: ignore[no-untyped-call]
-        len(student), student_temperature, teacher_temperature, centre, *student, *teacher
+    student = check_views("dino_loss", "student", student)
+    teacher = check_views("dino_loss", "teacher", teacher)
+    if student[0].shape != teacher[0].shape:
+        raise ValueError(
+            f"dino_loss: student views are {tuple(student[0].shape)} and teacher views "
+            f"{tuple(teacher[0].shape)}; they must have one shape."
+        )
+    if len(teacher) > len(student):
+        raise ValueError(
+            f"dino_loss: {len(teacher)} teacher views and {len(student)} student views; the "
+            "student sees each view of the teacher first, in the same order, and perhaps others."
+        )
+    if len(student) < 2:
+        raise ValueError(
+            "dino_loss: one student view is that of the teacher; there is no pair of different "
+            "views. Give two or more."
+        )
+    width = student[0].shape[1]
+    if not isinstance(centre, Tensor) or tuple(centre.shape) not in ((width,), (1, width)):
+        shape = tuple(centre.shape) if isinstance(centre, Tensor) else type(centre).__name__
+        raise ValueError(f"dino_loss: centre must be ({width},) or (1, {width}) (got {shape}).")
+    check_positive("dino_loss", "student_temperature", student_temperature)
+    check_positive("dino_loss", "teacher_temperature", teacher_temperature)
+    if transformed():
+        return plain_cross_entropy(
+            student, teacher, centre, student_temperature, teacher_temperature
+        )
+    views = (*student, *anchors(student), *teacher)
+    loss: Tensor = CrossEntropy.apply(  # type: ignore[no-untyped-call]
+        len(student), student_temperature, teacher_temperature, centre, *views
     )
-    return total
+    return loss

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from selfsight.kernels.nt_xent import BoundedNTXent, SpreadNTXent
+from selfsight.kernels.differentiable import transformed
+from selfsight.kernels.nt_xent import BoundedNTXent, SpreadNTXent, plain_nt_xent
 from selfsight.kernels.precision import full_precision
+from selfsight.losses.checks import check_pair, check_positive
 
 
 @full_precision
@@ -15,7 +17,11 @@ def nt_xent_loss(first: Tensor, second: Tensor, temperature: float = 0.5) -> Ten
 
     ``l(i, j) = -log exp(s_ij / t) / sum_{k != i} exp(s_ik / t)`` with cosines ``s`` over the 2N
     embeddings of the batch. The log-sum-exp is streamed over tiles (`selfsight.kernels.nt_xent`):
-    memory grows with N, not with its square.
+    memory grows with N, not with its square. Cosines do not depend on the length of an embedding,
+    however small or large; one of zeros has cosines of 0 and no gradient.
+
+    A second derivative is right and takes memory that grows with the square of N, as does a call
+    under a transform of `torch.func`.
 
     Args:
         first: ``(N, D)`` embeddings of one view.
@@ -23,16 +29,18 @@ def nt_xent_loss(first: Tensor, second: Tensor, temperature: float = 0.5) -> Ten
         temperature: t.
 
     Returns:
-        The loss, a 0-d tensor.
+        The loss, a 0-d tensor, never negative.
 
     Raises:
-        ValueError: no pair at all.
+        ValueError: shapes that do not match, fewer than two images, or t not above 0.
     """
-    if not len(first):
-        raise ValueError("nt_xent_loss needs at least one pair of embeddings; there is none.")
-    # Cosines are bounded, so exp(s / t) needs no shift down to 0.05: it is at most 5e8.
+    check_pair("nt_xent_loss", first, second)
+    check_positive("nt_xent_loss", "temperature", temperature)
     loss: Tensor
-    if temperature >= 0.05:
+    if transformed():
+        (loss,) = plain_nt_xent(first, second, temperature)
+    # Cosines are bounded, so exp(s / t) needs no shift down to 0.05: it is at most 5e8.
+    elif temperature >= 0.05:
         gradient = torch.is_grad_enabled() and (first.requires_grad or second.requires_grad)
         loss = BoundedNTXent.apply(  # type: ignore[no-untyped-call]
             first, second, temperature, gradient

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from selfsight.distributed import all_sum
+from selfsight.losses.checks import check_rows, check_weight
 from selfsight.losses.targets import mean_over_known
 
 
@@ -24,7 +25,13 @@ def fixmatch_loss(weak: Tensor, strong: Tensor, threshold: float) -> tuple[Tenso
 
     Returns:
         The loss, and the share of the choices above the threshold, 0-d.
+
+    Raises:
+        ValueError: logits that are not ``(B, G, C)`` of one shape, or a threshold outside 0 to 1.
     """
+    _check_logits("fixmatch_loss", weak, strong)
+    if not 0.0 <= threshold <= 1.0:
+        raise ValueError(f"fixmatch_loss: threshold must be from 0 to 1 (got {threshold}).")
     confidence, label = weak.detach().softmax(2).max(2)
     taken = confidence >= threshold
     everything = torch.ones_like(taken)
@@ -43,7 +50,16 @@ def freematch_thresholds(confidence: Tensor, marginal: Tensor) -> Tensor:
 
     Returns:
         ``(G, C)``.
+
+    Raises:
+        ValueError: shapes that do not match.
     """
+    check_rows("freematch_thresholds", "marginal", marginal)
+    if tuple(confidence.shape) != (len(marginal),):
+        raise ValueError(
+            f"freematch_thresholds: confidence {tuple(confidence.shape)} must hold one number for "
+            f"each of the {len(marginal)} choices of marginal."
+        )
     return marginal / marginal.amax(1, keepdim=True) * confidence[:, None]
 
 
@@ -57,7 +73,12 @@ def freematch_loss(weak: Tensor, strong: Tensor, limits: Tensor) -> tuple[Tensor
 
     Returns:
         The loss, 0-d, and which choices are above their threshold, ``(B, G)`` bool.
+
+    Raises:
+        ValueError: shapes that do not match.
     """
+    _check_logits("freematch_loss", weak, strong)
+    _check_choices("freematch_loss", "limits", limits, weak)
     confidence, label = weak.detach().softmax(2).max(2)
     limit = limits.expand(len(weak), -1, -1).gather(2, label[..., None]).squeeze(2)
     taken = confidence >= limit
@@ -81,7 +102,19 @@ def fairness_loss(
         marginal: ``(G, C)`` p.
         histogram: ``(G, C)`` h.
         eps: inside the logarithm.
+
+    Raises:
+        ValueError: shapes that do not match, or a negative eps.
     """
+    check_rows("fairness_loss", "strong", strong, dims=3)
+    if taken.shape != strong.shape[:2]:
+        raise ValueError(
+            f"fairness_loss: taken {tuple(taken.shape)} must be {tuple(strong.shape[:2])}, one for "
+            "each choice of strong."
+        )
+    _check_choices("fairness_loss", "marginal", marginal, strong)
+    _check_choices("fairness_loss", "histogram", histogram, strong)
+    check_weight("fairness_loss", "eps", eps)
     said = strong.softmax(2)
     guesses = one_hot_of_largest(said.detach())
     mask = taken[..., None].to(said.dtype)
@@ -104,3 +137,23 @@ def _inverse(x: Tensor) -> Tensor:
 
 def _sum_norm(x: Tensor, eps: float) -> Tensor:
     return x / x.sum(1, keepdim=True).clamp_min(eps)
+
+
+def _check_logits(loss: str, weak: Tensor, strong: Tensor) -> None:
+    check_rows(loss, "weak", weak, dims=3)
+    check_rows(loss, "strong", strong, dims=3)
+    if weak.shape != strong.shape:
+        raise ValueError(
+            f"{loss}: weak {tuple(weak.shape)} and strong {tuple(strong.shape)} must have one "
+            "shape: row b of both is of the same image."
+        )
+    if not len(weak):
+        raise ValueError(f"{loss}: it needs one image or more; there is none.")
+
+
+def _check_choices(loss: str, name: str, values: Tensor, logits: Tensor) -> None:
+    if values.shape != logits.shape[1:]:
+        raise ValueError(
+            f"{loss}: {name} {tuple(values.shape)} must be {tuple(logits.shape[1:])}, a number for "
+            "each class of each choice."
+        )

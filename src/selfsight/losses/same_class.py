@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from selfsight.data.imageset import TargetKind
+from selfsight.kernels.precision import full_precision
+from selfsight.losses.checks import check_positive, check_rows, check_weight
 
 
 def same_class_weights(targets: Tensor, kind: TargetKind) -> Tensor:
@@ -19,7 +21,17 @@ def same_class_weights(targets: Tensor, kind: TargetKind) -> Tensor:
     Args:
         targets: class int64 ``(M,)``, -1 unknown; labels float ``(M, K)``, NaN unknown.
         kind: of the target: class, identity or labels.
+
+    Raises:
+        ValueError: targets of another shape.
     """
+    wanted = 2 if kind == "labels" else 1
+    if targets.dim() != wanted:
+        letters = "(M, K)" if wanted == 2 else "(M,)"
+        raise ValueError(
+            f"same_class_weights: targets of kind {kind!r} must be {letters} (got "
+            f"{tuple(targets.shape)})."
+        )
     if kind == "labels":
         known = (~targets.isnan()).to(targets.dtype)
         has = torch.where(targets.isnan(), torch.zeros_like(targets), targets)
@@ -33,6 +45,7 @@ def same_class_weights(targets: Tensor, kind: TargetKind) -> Tensor:
     return weights * (1.0 - torch.eye(len(weights), device=weights.device, dtype=weights.dtype))
 
 
+@full_precision
 def same_class_correlation_loss(
     z: Tensor, weights: Tensor, redundancy_weight: float = 5e-3, eps: float = 1e-5
 ) -> Tensor:
@@ -56,7 +69,13 @@ def same_class_correlation_loss(
 
     Returns:
         The loss, a 0-d tensor; 0, with a gradient of 0, where there is no pair.
+
+    Raises:
+        ValueError: shapes that do not match, no image, or a negative weight or eps.
     """
+    _check_weights("same_class_correlation_loss", z, weights)
+    check_weight("same_class_correlation_loss", "redundancy_weight", redundancy_weight)
+    check_weight("same_class_correlation_loss", "eps", eps)
     weights = weights.to(z.dtype)
     total = weights.sum()
     pairs = total.clamp_min(torch.finfo(z.dtype).tiny)
@@ -73,6 +92,7 @@ def same_class_correlation_loss(
     return exists * (invariance + redundancy_weight * redundancy) / z.shape[1]
 
 
+@full_precision
 def supcon_loss(z: Tensor, weights: Tensor, known: Tensor, temperature: float = 0.1) -> Tensor:
     """SupCon (arXiv:2004.11362, eq. 2), averaged over the rows that have a positive.
 
@@ -88,9 +108,21 @@ def supcon_loss(z: Tensor, weights: Tensor, known: Tensor, temperature: float = 
 
     Returns:
         The loss, a 0-d tensor; 0, with a gradient of 0, where there is no pair.
+
+    Raises:
+        ValueError: shapes that do not match, no image, or t not above 0.
     """
+    _check_weights("supcon_loss", z, weights)
+    if tuple(known.shape) != (len(z),):
+        raise ValueError(
+            f"supcon_loss: known {tuple(known.shape)} must say of each of the {len(z)} rows "
+            "whether its target is known."
+        )
+    check_positive("supcon_loss", "temperature", temperature)
     weights = weights.to(z.dtype)
-    z = F.normalize(z, dim=1)
+    # Cosines do not depend on the size of a row: its squares are kept in the numbers' range.
+    largest = z.detach().abs().amax(1, keepdim=True)
+    z = F.normalize(z / torch.where(largest > 0, largest, 1.0), dim=1)
     cosines = z @ z.T / temperature
     itself = torch.eye(len(z), device=z.device, dtype=torch.bool)
     # Finite: a row without any other known row must not give NaN.
@@ -101,3 +133,14 @@ def supcon_loss(z: Tensor, weights: Tensor, known: Tensor, temperature: float = 
     of_row = -(weights * likelihood).sum(1) / torch.where(anchors, count, torch.ones_like(count))
     kept = torch.where(anchors, of_row, torch.zeros_like(of_row))
     return kept.sum() / anchors.sum().clamp_min(1)
+
+
+def _check_weights(loss: str, z: Tensor, weights: Tensor) -> None:
+    check_rows(loss, "z", z)
+    if not len(z):
+        raise ValueError(f"{loss}: z needs one row or more; there is none.")
+    if tuple(weights.shape) != (len(z), len(z)):
+        raise ValueError(
+            f"{loss}: weights {tuple(weights.shape)} must be ({len(z)}, {len(z)}), a weight for "
+            "each pair of rows of z."
+        )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from selfsight.kernels.covariance import VarianceInvarianceCovariance
+from selfsight.kernels.covariance import VarianceInvarianceCovariance, plain_terms
+from selfsight.kernels.differentiable import transformed
 from selfsight.kernels.precision import full_precision
+from selfsight.losses.checks import check_pair, check_positive, check_weight
 
 
 @full_precision
@@ -23,6 +25,9 @@ def vicreg_loss(
     alone), v the mean over D of ``max(0, 1 - sqrt(Var + eps))`` averaged over the two views (eq. 6
     adds them), c the sum over the views of the squared off-diagonal covariances over D (eq. 3, 4).
 
+    A second derivative is right and takes the D x D matrices, as does a call under a transform of
+    `torch.func`. In fp32 the fourth power of an embedding has to fit its range: up to 1e9 in size.
+
     Args:
         first: ``(N, D)`` embeddings of one view.
         second: ``(N, D)`` embeddings of the other view of the same images.
@@ -33,11 +38,22 @@ def vicreg_loss(
 
     Returns:
         ``loss`` and its terms ``invariance``, ``variance`` and ``covariance``, 0-d tensors.
+
+    Raises:
+        ValueError: shapes that do not match, fewer than two images, a negative weight, or eps not
+            above 0.
     """
-    terms: tuple[Tensor, Tensor, Tensor] = VarianceInvarianceCovariance.apply(  # type: ignore[no-untyped-call]
-        first, second, eps
-    )
-    invariance, variance, covariance = terms
+    check_pair("vicreg_loss", first, second)
+    check_weight("vicreg_loss", "invariance_weight", invariance_weight)
+    check_weight("vicreg_loss", "variance_weight", variance_weight)
+    check_weight("vicreg_loss", "covariance_weight", covariance_weight)
+    check_positive("vicreg_loss", "eps", eps)
+    if transformed():
+        invariance, variance, covariance = plain_terms(first, second, eps)
+    else:
+        invariance, variance, covariance = VarianceInvarianceCovariance.apply(  # type: ignore[no-untyped-call]
+            first, second, eps
+        )
     loss = (
         invariance_weight * invariance + variance_weight * variance + covariance_weight * covariance
     )
