@@ -30,11 +30,12 @@ def plain_terms(first: Tensor, second: Tensor, eps: float) -> tuple[Tensor, Tens
 class VarianceInvarianceCovariance(torch.autograd.Function):
     """The three terms; of what is made, one Gram matrix a view is kept for backward.
 
-    With ``c`` the centred view and ``G = cc'`` (or ``c'c``, the smaller), the gradient of the
-    covariance term is ``Gc`` and a factor for each column of ``c``, that of the variance term a
-    factor for each column. Their columns sum to zero as those of ``c`` do: the mean adds nothing.
-    The view is centred again in backward: products with a mean that is large beside the deviation
-    would lose the digits that count.
+    With ``c`` the centred view, the gradient of the covariance term is ``cc'c`` (or ``c(c'c)``, by
+    the smaller matrix) without what the diagonal of ``c'c`` adds, a factor for each column of
+    ``c``; that of the variance term is a factor for each column. The view is centred again in
+    backward: products with a mean that is large beside the deviation would lose the digits that
+    count. So would the rounding of that mean: the columns of the gradient sum to zero, and what
+    they sum to in fp32 is subtracted.
     """
 
     @staticmethod
@@ -49,11 +50,16 @@ class VarianceInvarianceCovariance(torch.autograd.Function):
             mean = z.mean(0)
             centred = z - mean
             small = smaller_gram(centred)
-            variance = centred.square().sum(0) / (n - 1)
+            if n < d:
+                variance = centred.square().sum(0) / (n - 1)
+                total = summed_squares(small) / (n - 1) ** 2
+                off = (total - variance.double().square().sum()).clamp_min_(0.0)
+            else:  # nothing is subtracted: the diagonal is taken out
+                variance = small.diagonal() / (n - 1)
+                small.diagonal().zero_()
+                off = summed_squares(small) / (n - 1) ** 2
             deviation = torch.sqrt(variance + eps)
             spread = spread + torch.relu(1.0 - deviation).mean() / 2
-            total = summed_squares(small) / (n - 1) ** 2
-            off = (total - variance.double().square().sum()).clamp_min_(0.0)
             covariance = covariance + off / d
             kept += [mean, small, variance, deviation]
         ctx.save_for_backward(first, second, *kept)
@@ -80,12 +86,13 @@ class VarianceInvarianceCovariance(torch.autograd.Function):
         ):
             centred = z - mean
             below = (deviation < 1.0) / deviation
-            factors = covariance * variance * (4.0 / ((n - 1) * d))
-            factors = factors + spread * below * (0.5 / ((n - 1) * d))
+            factors = spread * below * (0.5 / ((n - 1) * d))
             if n < d:
+                factors = factors + covariance * variance * (4.0 / ((n - 1) * d))
                 made = times_transposed(small, centred.T).mul_(along)
             else:
                 made = times_transposed(centred, small).mul_(along)
-            made.addcmul_(centred, -factors).addcmul_(difference, apart, value=sign)
+            made.addcmul_(centred, -factors)
+            made.sub_(made.mean(0)).addcmul_(difference, apart, value=sign)
             out.append(made)
         return out[0], out[1], None

@@ -28,16 +28,17 @@ class CrossCorrelation(torch.autograd.Function):
         n, d = a.shape
         if 4 * n < 3 * d:
             left, right = gram(a), gram(b)
-            total = summed(left * right)
             diagonal = (a * b).sum(0).div_(n)
+            redundancy = summed(left * right) / n**2 - diagonal.double().square().sum()
+            redundancy.clamp_min_(0.0)
             ctx.save_for_backward(a, b, diagonal, left, right)
-        else:
+        else:  # nothing is subtracted: the diagonal is taken out
             c = a.T @ b
-            total = summed_squares(c)
             diagonal = c.diagonal() / n
+            c.diagonal().zero_()
+            redundancy = summed_squares(c) / n**2
             ctx.save_for_backward(a, b, diagonal, c)
-        redundancy = total / n**2 - diagonal.double().square().sum()
-        return (1.0 - diagonal).square().sum(), redundancy.clamp_min_(0.0).to(a.dtype)
+        return (1.0 - diagonal).square().sum(), redundancy.to(a.dtype)
 
     @staticmethod
     @full_precision
@@ -49,9 +50,10 @@ class CrossCorrelation(torch.autograd.Function):
             return again(plain_cross_correlation, (a, b), (invariance, redundancy))  # type: ignore[return-value]
         n = a.shape[0]
         scale = 2.0 * redundancy / n**2
-        on_diagonal = 2.0 * (invariance * (diagonal - 1.0) - redundancy * diagonal) / n
+        on_diagonal = 2.0 * invariance * (diagonal - 1.0) / n
         if len(products) == 2:
             left, right = products
+            on_diagonal = on_diagonal - 2.0 * redundancy * diagonal / n
             # Symmetric: right = right', left = left'.
             to_a = times_transposed(right, a.T).mul_(scale)
             to_b = times_transposed(left, b.T).mul_(scale)

@@ -87,8 +87,8 @@ class CrossEntropy(torch.autograd.Function):
         gradients = ctx.gradients
         if gradients is None:
             raise RuntimeError(
-                "dino_loss gives its gradient away at the first backward; for a second one compute "
-                "the loss again."
+                "dino_loss hands its gradient over at the first backward; compute the loss again "
+                "for a second one."
             )
         if grad.dtype == torch.float64:
             slopes = [None if made is None else made * grad.detach() for made in gradients]

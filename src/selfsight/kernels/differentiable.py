@@ -1,4 +1,4 @@
-"""What a hand-written backward cannot do: second derivatives and torch.func's transforms."""
+"""Beyond a hand-written backward: second derivatives and the transforms of `torch.func`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 Form = Callable[..., tuple[Tensor, ...]]
-"""A loss written plainly: autograd differentiates it as often as is asked for."""
+"""A loss in plain operations, which autograd differentiates any number of times."""
 
 
 def transformed() -> bool:
-    """Whether `torch.func` (grad, vmap, jvp, ...) traces this call: then only plain forms work."""
+    """Whether a transform of `torch.func` is active: then only plain forms work."""
     if torch.compiler.is_compiling():
         return False
     active = getattr(torch._C, "_are_functorch_transforms_active", None)
@@ -23,23 +23,24 @@ def transformed() -> bool:
 def again(
     form: Form, inputs: Sequence[Tensor], gradients: Sequence[Tensor]
 ) -> tuple[Tensor | None, ...]:
-    """The gradient of a plain form, which can itself be differentiated.
+    """The gradient of a plain form, itself differentiable.
 
     For a ``backward`` under ``create_graph``, where gradients are enabled.
 
     Args:
         form: of the inputs.
-        inputs: tensors as saved, part of the graph.
+        inputs: saved tensors that belong to the graph.
         gradients: one for each output of the form.
     """
-    wanted = [x for x in inputs if x.requires_grad]
-    found = torch.autograd.grad(form(*inputs), wanted, gradients, create_graph=True)
-    parts = iter(found)
-    return tuple(next(parts) if x.requires_grad else None for x in inputs)
+    # Views of the inputs: where one tensor is given twice, each place has a gradient of its own.
+    places = [x.view_as(x) for x in inputs]
+    wanted = [x for x in places if x.requires_grad]
+    slopes = iter(torch.autograd.grad(form(*places), wanted, gradients, create_graph=True))
+    return tuple(next(slopes) if x.requires_grad else None for x in places)
 
 
 class Once(torch.autograd.Function):
-    """Passes a gradient on, and raises where it is differentiated."""
+    """The identity on a gradient; its own backward raises."""
 
     @staticmethod
     def forward(ctx: Any, gradient: Tensor, anchor: Tensor, what: str) -> Tensor:
@@ -48,11 +49,14 @@ class Once(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[None, None, None]:
-        raise RuntimeError(f"{ctx.what} has no second derivative.")
+        raise RuntimeError(
+            f"{ctx.what} has no second derivative; compute it under torch.func, for example "
+            "torch.func.hessian, where it has."
+        )
 
 
 def anchors(inputs: Sequence[Tensor]) -> list[Tensor]:
-    """0-d tensors of the graph of each input that hold none of its numbers; see `once`."""
+    """A 0-d tensor per input: part of its graph, without its numbers; see `once`."""
     return [x[:0].sum() for x in inputs]
 
 
@@ -62,7 +66,7 @@ def once(gradient: Tensor, anchor: Tensor, what: str) -> Tensor:
     Args:
         gradient: by an input.
         anchor: of that input, from `anchors`: the error lies on the way back to it.
-        what: has no second derivative.
+        what: the name of the loss, for the error.
     """
     made: Tensor = Once.apply(gradient, anchor, what)  # type: ignore[no-untyped-call]
     return made

@@ -46,11 +46,13 @@ def _cut(first: int, last: int, size: int) -> list[tuple[int, int]]:
     return [(a, min(a + size, last)) for a in range(first, last, size)]
 
 
-def plain_nt_xent(first: Tensor, second: Tensor, temperature: float) -> tuple[Tensor]:
+def plain_nt_xent(first: Tensor, second: Tensor, temperature: float | Tensor) -> tuple[Tensor]:
     """The loss from all similarities at once."""
     z, lengths = _rows(first, second)
     z = z / lengths
-    logits = _logits(z, 0, len(z), temperature)
+    place = torch.arange(len(z), device=z.device)
+    excluded = (place[:, None] - place) % len(first) == 0
+    logits = (z @ z.T / temperature).masked_fill(excluded, float("-inf"))
     partner = torch.cat([(z[: len(first)] * z[len(first) :]).sum(1)] * 2) / temperature
     return (F.softplus(logits.logsumexp(1) - partner).mean(),)
 
@@ -98,13 +100,14 @@ class BoundedNTXent(torch.autograd.Function):
 def _rows(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """Embeddings of both views with 1 as the largest number of each row, ``(N, D)``; their lengths.
 
-    So no square leaves the range of the numbers. A row of zeros has no direction: it stays zero.
+    So no square leaves the range of the numbers. A row of zeros stays zero, and counts as
+    infinitely long: its gradient is zero.
     """
     z = torch.cat([first, second])
     largest = z.detach().abs().amax(1, keepdim=True)
     z = z / torch.where(largest > 0, largest, 1.0)
     lengths = torch.linalg.vector_norm(z, dim=1, keepdim=True)
-    return z, torch.where(largest > 0, lengths, 1.0)
+    return z, torch.where(largest > 0, lengths, math.inf)
 
 
 def _at_length(length: float, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,7 +117,7 @@ def _at_length(length: float, first: Tensor, second: Tensor) -> tuple[Tensor, Te
     """
     z = torch.cat([first, second])
     # Divided by its largest number first, so that no square leaves the range of the numbers.
-    largest = torch.linalg.vector_norm(z, ord=math.inf, dim=1, keepdim=True)
+    largest = z.abs().amax(1, keepdim=True)
     largest = torch.where(largest > 0, largest, math.inf)
     z.div_(largest)
     lengths = torch.linalg.vector_norm(z, dim=1, keepdim=True)
@@ -280,7 +283,7 @@ class SpreadNTXent(torch.autograd.Function):
     def forward(ctx: Any, first: Tensor, second: Tensor, temperature: float) -> Tensor:
         z, lengths = _at_length(1.0, first, second)
         rows = _cut(0, len(z), ROWS)
-        others = torch.cat([_logits(z, a, b, temperature).logsumexp(1) for a, b in rows])
+        others = torch.cat([_block(z, a, b, temperature).logsumexp(1) for a, b in rows])
         apart = others.sub_(_of_pairs(z).div_(temperature))
         ctx.save_for_backward(z, lengths, apart, first, second)
         ctx.temperature = temperature
@@ -296,17 +299,18 @@ class SpreadNTXent(torch.autograd.Function):
         out = torch.zeros_like(z)
         sums = F.softplus(apart) + _of_pairs(z) / ctx.temperature
         for a, b in _cut(0, len(z), ROWS):
-            block = _logits(z, a, b, ctx.temperature).sub_(sums[a:b, None]).exp_()
+            block = _block(z, a, b, ctx.temperature).sub_(sums[a:b, None]).exp_()
             out[a:b] += block @ z
             out += block.T @ z[a:b]
         scale = grad / (len(z) * ctx.temperature)
         return *_to_embeddings(out, z, lengths, apart.sigmoid(), scale, 1.0), None
 
 
-def _logits(z: Tensor, first: int, last: int, temperature: float) -> Tensor:
+def _block(z: Tensor, first: int, last: int, temperature: float) -> Tensor:
     """Some rows of all similarities over t, minus infinity at a row itself and its partner."""
-    block = z[first:last] @ z.T / temperature
-    own = torch.arange(first, last, device=z.device)[:, None]
-    place = torch.arange(len(z), device=z.device)
+    block = (z[first:last] @ z.T).div_(temperature)
     half = len(z) // 2
-    return block.masked_fill((own - place) % half == 0, float("-inf"))
+    for offset in (first - half, first, first + half):
+        if first - last < offset < len(z):
+            block.diagonal(offset).fill_(float("-inf"))
+    return block

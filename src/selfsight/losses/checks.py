@@ -1,4 +1,8 @@
-"""What every loss asks of what it is given; each refusal is one sentence."""
+"""Checks of what a loss is given; each refusal is one sentence with the argument and the fault.
+
+They read shapes, types and Python numbers, never the values of a tensor: that would wait for its
+device.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +25,17 @@ def check_pair(loss: str, first: Tensor, second: Tensor) -> None:
             f"{loss}: first {tuple(first.shape)} and second {tuple(second.shape)} must have one "
             "shape: row i of both is of the same image."
         )
-    if len(first) < 2:
+    if first.dtype != second.dtype or first.device != second.device:
         raise ValueError(
-            f"{loss}: it compares images, and needs two or more of them (got {len(first)})."
+            f"{loss}: first is {first.dtype} on {first.device} and second {second.dtype} on "
+            f"{second.device}; give both in one dtype on one device."
         )
+    if len(first) < 2:
+        raise ValueError(f"{loss}: it compares images and needs at least two (got {len(first)}).")
 
 
 def check_rows(loss: str, name: str, z: object, *, dims: int = 2) -> Tensor:
-    """A floating tensor with so many axes, none of them empty but the first.
+    """A floating-point tensor with ``dims`` axes; only the first may be empty.
 
     Raises:
         ValueError: it is not.
@@ -63,13 +70,18 @@ def check_views(loss: str, name: str, views: object) -> list[Tensor]:
                 f"{loss}: {name}[{i}] is {tuple(view.shape)} and {name}[0] is "
                 f"{tuple(checked[0].shape)}; views of the same images have one shape."
             )
+        if view.dtype != checked[0].dtype:
+            raise ValueError(
+                f"{loss}: {name}[{i}] is {view.dtype} and {name}[0] is {checked[0].dtype}; give "
+                "all views in one dtype."
+            )
     if not len(checked[0]):
         raise ValueError(f"{loss}: {name} needs one image or more; there is none.")
     return checked
 
 
 def check_positive(loss: str, name: str, value: float | Tensor) -> None:
-    """A finite number above 0; a tensor is not looked at, since that would wait for its device.
+    """A finite number above 0, or a 0-d tensor, whose value is not read.
 
     Raises:
         ValueError: it is not.
@@ -81,11 +93,14 @@ def check_positive(loss: str, name: str, value: float | Tensor) -> None:
         raise ValueError(f"{loss}: {name} must be a finite number above 0 (got {value}).")
 
 
-def check_weight(loss: str, name: str, value: float) -> None:
-    """A finite number, not negative.
+def check_weight(loss: str, name: str, value: float | Tensor) -> None:
+    """A finite number, 0 or more, or a 0-d tensor, whose value is not read.
 
     Raises:
         ValueError: it is not.
     """
-    if not (math.isfinite(value) and value >= 0):
+    if isinstance(value, Tensor):
+        if value.dim():
+            raise ValueError(f"{loss}: {name} must be one number (got {tuple(value.shape)}).")
+    elif not (math.isfinite(value) and value >= 0):
         raise ValueError(f"{loss}: {name} must be a finite number, 0 or more (got {value}).")

@@ -1,4 +1,4 @@
-"""The loss of DINO: a student predicts what its teacher says of other views."""
+"""The loss of DINO: a student predicts its teacher's output for other views."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ def dino_loss(
     ``H = logsumexp(g_s / t_s) - <P_t, g_s / t_s>`` and the second part is linear in P_t, each
     student view meets the sum of its teachers once. No gradient flows into teacher and centre.
 
-    The gradient is made with the value, and given away at the first ``backward``: a second one
-    through the same graph raises, except in float64, and so does a second derivative. Under a
-    transform of `torch.func` the loss is computed plainly, and has all derivatives.
+    The gradient is computed with the value and handed over at the first ``backward``. A second
+    ``backward`` through the same graph raises `RuntimeError` (except in float64, for
+    ``gradcheck``), and a second derivative always does. Under a transform of `torch.func`
+    (``grad``, ``vmap``, ``hessian``) a plain form is used, which has all derivatives.
 
     Args:
         student: V logits ``(B, K)``; the first ``len(teacher)`` are of the teacher's views.
@@ -51,6 +52,11 @@ def dino_loss(
         raise ValueError(
             f"dino_loss: student views are {tuple(student[0].shape)} and teacher views "
             f"{tuple(teacher[0].shape)}; they must have one shape."
+        )
+    if student[0].dtype != teacher[0].dtype:
+        raise ValueError(
+            f"dino_loss: student views are {student[0].dtype} and teacher views "
+            f"{teacher[0].dtype}; give all views in one dtype."
         )
     if len(teacher) > len(student):
         raise ValueError(

@@ -25,8 +25,9 @@ def vicreg_loss(
     alone), v the mean over D of ``max(0, 1 - sqrt(Var + eps))`` averaged over the two views (eq. 6
     adds them), c the sum over the views of the squared off-diagonal covariances over D (eq. 3, 4).
 
-    A second derivative is right and takes the D x D matrices, as does a call under a transform of
-    `torch.func`. In fp32 the fourth power of an embedding has to fit its range: up to 1e9 in size.
+    All derivatives are exact, under `torch.func` (``grad``, ``vmap``, ``hessian``) too; a second
+    derivative and a transform of `torch.func` build the D x D matrices. In fp32 the fourth power
+    of an embedding must fit the range: embeddings up to 1e9 in size.
 
     Args:
         first: ``(N, D)`` embeddings of one view.
