@@ -142,7 +142,7 @@ def run(
     batch_size: int = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
-    preset: Literal["auto", "paper", "small"] = ...,
+    preset: str = ...,
     optimizer: Optimizer = ...,
     supervision: Supervision = ...,
     network: Network = ...,
@@ -190,8 +190,9 @@ def run(
         batch_size: Images of a step, over all processes.
         device: auto, cpu, or cuda.
         pool: More unlabelled images to pretrain on, of other sources.
-        preset: The method's recipe: its paper's, or one for images up to 64 px (auto: by the
-            images).
+        preset: The method's recipe for all that is not given, by name; auto: by the images.
+            `paper` holds the authors' values and adapts nothing; the defaults shown here are
+            those of the first.
         optimizer: The optimizer and its schedule.
         supervision: Labels joined to the method; off by default.
         network: Changes to the backbone: a ResNet of other widths and depths, another stem or
@@ -250,7 +251,7 @@ def pretrain(
     batch_size: int = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
-    preset: Literal["auto", "paper", "small"] = ...,
+    preset: str = ...,
     optimizer: Optimizer = ...,
     supervision: Supervision = ...,
     network: Network = ...,
@@ -296,8 +297,9 @@ def pretrain(
         batch_size: Images of a step, over all processes.
         device: auto, cpu, or cuda.
         pool: More unlabelled images to pretrain on, of other sources.
-        preset: The method's recipe: its paper's, or one for images up to 64 px (auto: by the
-            images).
+        preset: The method's recipe for all that is not given, by name; auto: by the images.
+            `paper` holds the authors' values and adapts nothing; the defaults shown here are
+            those of the first.
         optimizer: The optimizer and its schedule.
         supervision: Labels joined to the method; off by default.
         network: Changes to the backbone: a ResNet of other widths and depths, another stem or
@@ -548,7 +550,7 @@ def tune_pretrain(
     batch_size: int = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
-    preset: Literal["auto", "paper", "small"] = ...,
+    preset: str = ...,
     optimizer: Optimizer = ...,
     supervision: Supervision = ...,
     network: Network = ...,
@@ -614,8 +616,9 @@ def tune_pretrain(
         batch_size: Images of a step, over all processes.
         device: auto, cpu, or cuda.
         pool: More unlabelled images to pretrain on, of other sources.
-        preset: The method's recipe: its paper's, or one for images up to 64 px (auto: by the
-            images).
+        preset: The method's recipe for all that is not given, by name; auto: by the images.
+            `paper` holds the authors' values and adapts nothing; the defaults shown here are
+            those of the first.
         optimizer: The optimizer and its schedule.
         supervision: Labels joined to the method; off by default.
         network: Changes to the backbone: a ResNet of other widths and depths, another stem or

@@ -14,7 +14,6 @@ import pytest
 import yaml
 
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.method import Optimizer
 from selfsight.methods import METHODS
 from selfsight.training.plan import prepare as resolved
 from selfsight.training.settings import Pretrain
@@ -210,9 +209,10 @@ def test_the_preset_is_applied_before_the_search(few: ImageSet, tmp_path: Path) 
     """A trial with the paper's value keeps it: the preset would else put its own back."""
     bench = prepare(settings(tmp_path), few)
     assert bench.base.optimizer.name == "adamw"
-    paper: Optimizer = METHODS["simclr"].optimizer
+    paper = METHODS["simclr"].presets["paper"].optimizer
     trial = resolved(bench.of({"optimizer.lr": paper.lr}, tmp_path / "x"), few).settings
     assert trial.optimizer.lr == paper.lr
+    assert trial.optimizer.name == "adamw"
 
 
 @pytest.mark.parametrize(
