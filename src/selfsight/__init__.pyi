@@ -141,7 +141,7 @@ def run(
     batch_size: int = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
-    preset: Literal["auto", "paper", "small"] = ...,
+    preset: str = ...,
     optimizer: Optimizer = ...,
     supervision: Supervision = ...,
     network: Network = ...,
@@ -189,8 +189,9 @@ def run(
         batch_size: Images of a step, over all processes.
         device: auto, cpu, or cuda.
         pool: More unlabelled images to pretrain on, of other sources.
-        preset: The method's recipe: its paper's, or one for images up to 64 px (auto: by the
-            images).
+        preset: The method's recipe for all that is not given, by name; auto: by the images.
+            `paper` holds the authors' values and adapts nothing; the defaults shown here are
+            those of the first.
         optimizer: The optimizer and its schedule.
         supervision: Labels joined to the method; off by default.
         network: Changes to the backbone: a ResNet of other widths and depths, another stem or
@@ -249,7 +250,7 @@ def pretrain(
     batch_size: int = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
-    preset: Literal["auto", "paper", "small"] = ...,
+    preset: str = ...,
     optimizer: Optimizer = ...,
     supervision: Supervision = ...,
     network: Network = ...,
@@ -295,8 +296,9 @@ def pretrain(
         batch_size: Images of a step, over all processes.
         device: auto, cpu, or cuda.
         pool: More unlabelled images to pretrain on, of other sources.
-        preset: The method's recipe: its paper's, or one for images up to 64 px (auto: by the
-            images).
+        preset: The method's recipe for all that is not given, by name; auto: by the images.
+            `paper` holds the authors' values and adapts nothing; the defaults shown here are
+            those of the first.
         optimizer: The optimizer and its schedule.
         supervision: Labels joined to the method; off by default.
         network: Changes to the backbone: a ResNet of other widths and depths, another stem or
@@ -546,7 +548,7 @@ def tune_pretrain(
     batch_size: int = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
-    preset: Literal["auto", "paper", "small"] = ...,
+    preset: str = ...,
     optimizer: Optimizer = ...,
     supervision: Supervision = ...,
     network: Network = ...,
@@ -612,8 +614,9 @@ def tune_pretrain(
         batch_size: Images of a step, over all processes.
         device: auto, cpu, or cuda.
         pool: More unlabelled images to pretrain on, of other sources.
-        preset: The method's recipe: its paper's, or one for images up to 64 px (auto: by the
-            images).
+        preset: The method's recipe for all that is not given, by name; auto: by the images.
+            `paper` holds the authors' values and adapts nothing; the defaults shown here are
+            those of the first.
         optimizer: The optimizer and its schedule.
         supervision: Labels joined to the method; off by default.
         network: Changes to the backbone: a ResNet of other widths and depths, another stem or

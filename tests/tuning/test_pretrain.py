@@ -14,7 +14,6 @@ import pytest
 import yaml
 
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.method import Optimizer
 from selfsight.methods import METHODS
 from selfsight.training.plan import prepare as resolved
 from selfsight.training.settings import Pretrain
@@ -207,9 +206,10 @@ def test_the_preset_is_applied_before_the_search(few: ImageSet, tmp_path: Path) 
     """A trial with the paper's value keeps it: the preset would else put its own back."""
     problem = prepare(settings(tmp_path), few)
     assert problem.base.optimizer.name == "adamw"
-    paper: Optimizer = METHODS["simclr"].optimizer
+    paper = METHODS["simclr"].presets["paper"].optimizer
     trial = resolved(problem.of({"optimizer.lr": paper.lr}, "x"), few).settings
     assert trial.optimizer.lr == paper.lr
+    assert trial.optimizer.name == "adamw"
 
 
 @pytest.mark.parametrize(

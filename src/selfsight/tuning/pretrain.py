@@ -210,7 +210,7 @@ def prepare(settings: TunePretraining, images: ImageSet | None = None) -> Pretra
     resolved = planning.prepare(given, images)
     # Backbone and network stay as given, since a trial may have others; the preset is applied.
     base = resolved.settings.updated(
-        {"backbone": given.backbone, "network": given.network, "preset": "paper", "out": None}
+        {"backbone": given.backbone, "network": given.network, "out": None}
     )
     objective = choose_objective(settings.objective, resolved.images, resolved.target)
     space = read_space(settings.search, default_space(base))

@@ -336,7 +336,7 @@ class _Logistic:
         self.count = len(features)
         self.outputs = outputs
         self.multiclass = targets.ndim == 1
-        self.multiply = product_for(features)
+        self.multiply = product_for(features, ours=True)
         size = _CHUNK
         if features.device.type == "cpu":
             size = max(256, _CACHED // (features.shape[1] * features.element_size()))
