@@ -13,6 +13,7 @@ from selfsight.methods import METHODS
 
 if TYPE_CHECKING:
     from selfsight.data.imageset import ImageSet
+    from selfsight.data.request import Images
     from selfsight.estimators import (
         ImageClassifier,
         ImageRegressor,
@@ -59,15 +60,15 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'selfsight' has no attribute {name!r}")
 
 
-def open_images(source: str | Path, **options: Any) -> ImageSet:
-    """Opens images: see `selfsight.data.sources.open_images`.
+def open_images(source: Images, **options: Any) -> ImageSet:
+    """Opens images: see `selfsight.data.request.open_images`; arrays and datasets too.
 
     More than 20,000 encoded images stay undecoded until they are read or trained on, unless
     ``decode=True``.
     """
-    from selfsight.data import sources
+    from selfsight.data import request
 
-    return sources.open_images(source, **{"decode": None, **options})
+    return request.open_images(source, **{"decode": None, **options})
 
 
 def pretrain(

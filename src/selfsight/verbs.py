@@ -171,7 +171,7 @@ VERBS: dict[str, Verb] = {
     ),
     "tune probe": Verb(
         "Search the classifier on a run's representations; read test once, with the best.",
-        "RUN",
+        "RUN [DATA]",
         _class("selfsight.tuning.probe", "TuneProbe"),
         _tune_probe,
     ),

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from selfsight.console import say
 from selfsight.data import audit as audits
+from selfsight.data import request
 from selfsight.data.audit import Audit
 from selfsight.data.describe import describe
-from selfsight.data.request import Data, open_data
+from selfsight.data.request import Data, Images
 from selfsight.files import write_text
 from selfsight.reporting.audit_page import write_audit_page
 
@@ -22,8 +23,12 @@ class AuditData(Data):
     """Look for near-duplicates too."""
 
 
-def audit(settings: AuditData) -> tuple[Path, Audit]:
+def audit(settings: AuditData, images: Images | None = None) -> tuple[Path, Audit]:
     """Audits the images and writes ``audit.html`` and ``audit.json``.
+
+    Args:
+        settings: see `AuditData`.
+        images: what to open instead of ``settings.data``: an image set, arrays, a dataset.
 
     Returns:
         The path of the page, and what was found.
@@ -31,7 +36,8 @@ def audit(settings: AuditData) -> tuple[Path, Audit]:
     Raises:
         ValueError: images that cannot be opened.
     """
-    images = open_data(settings)
+    # A leak does not stop an audit: it is what is looked for.
+    images = request.open(settings.updated({"allow_leaks": True}), images)
     for note in describe(images):
         say(note)
     found = audits.audit(images, near=settings.near)

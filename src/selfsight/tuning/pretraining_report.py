@@ -109,6 +109,8 @@ def _test(bench: Bench, chosen: Pretrain, default: Pretrain) -> dict[str, Any] |
         target=bench.target.name,
         fractions=bench.settings.fractions,
         controls=controls,
+        drop_leaks=bench.settings.drop_leaks,
+        allow_leaks=bench.settings.allow_leaks,
         seed=bench.settings.seed,
         device=bench.settings.device,
     )
@@ -153,8 +155,9 @@ def _evaluated(bench: Bench, wish: Evaluate) -> Results | None:
     run = load_run(wish.run)
     if results.backbone != weights_key(run.backbone(allow_code=True)):
         return None
-    weights = {Path(name).name for name in ("trained", *wish.controls)}
-    asked = {(name, fraction) for name in weights for fraction in wish.fractions}
+    names = {subject["run"]: name for name, subject in results.subjects.items()}
+    wanted = {"trained", *(names.get(str(Path(c).resolve()), c) for c in wish.controls)}
+    asked = {(name, fraction) for name in wanted for fraction in wish.fractions}
     there = {
         (row["subject"], row["label_fraction"])
         for row in results.values

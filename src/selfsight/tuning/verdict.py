@@ -105,7 +105,7 @@ def concluded(
         test = test or read_test(settings, again)
     read = [*(before or earlier(folder)).get("test_readings", [])]
     if not before or not before.get("test"):
-        read += readings(test, bench.settings.fraction)
+        read += readings(test, bench.settings.label_fraction)
     added = more(again)
     found: dict[str, Any] = {
         **search_facts(bench.plan, study, bench.space, rows),
