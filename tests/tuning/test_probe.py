@@ -164,7 +164,7 @@ def test_one_fold_is_the_validation_split(run: Path, digits: ImageSet) -> None:
 
 def test_a_share_of_the_labels(run: Path, digits: ImageSet) -> None:
     whole = prepare(TuneProbe(run=str(run)), digits).labelled.rows
-    part = prepare(TuneProbe(run=str(run), fraction=0.25), digits).labelled.rows
+    part = prepare(TuneProbe(run=str(run), label_fraction=0.25), digits).labelled.rows
     assert set(part) < set(whole)
     assert len(part) == round(0.25 * len(whole))
 
