@@ -1,4 +1,4 @@
-"""The door: what it opens, what it keeps, and which leaks stop, are dropped, or allowed and said."""
+"""The door: what it opens and keeps, and which leaks stop it, are dropped, or are allowed."""
 
 from __future__ import annotations
 
@@ -39,9 +39,7 @@ def leaky_npz(folder: Path) -> Path:
     x, y = noise(60), np.arange(60) % 3
     x[40:45] = x[:5]
     path = folder / "leaky.npz"
-    np.savez(
-        path, train_images=x[:40], train_labels=y[:40], test_images=x[40:], test_labels=y[40:]
-    )
+    np.savez(path, train_images=x[:40], train_labels=y[:40], test_images=x[40:], test_labels=y[40:])
     return path
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selfsight.data.imageset import ImageSet
 from selfsight.data import request
 from selfsight.data.request import DataOptions, open_images
 from selfsight.labelling.suggest import Suggest, suggest

@@ -28,7 +28,8 @@ QUICK: dict[str, Any] = {
 
 
 def test_a_run_knows_what_it_was_trained_on(make_file: MakeFile, make_run: MakeRun) -> None:
-    data, more = make_file("a", range(60), range(60, 80)), make_file("p", range(100, 130), labels=False)
+    data = make_file("a", range(60), range(60, 80))
+    more = make_file("p", range(100, 130), labels=False)
     run = make_run("run", data, pool=(str(more),))
     images, seen = own_images(run), seen_by(run)
     own = images.content.digests[images.pool]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import numpy as np
 import tyro
@@ -31,7 +31,10 @@ from selfsight.data.splits import Sides, assign_splits, draw_pool, recorded
 from selfsight.data.tiles import tiled
 from selfsight.settings import Settings, sentence, unknown
 
-Images = str | Path | ImageSet | ArrayLike | Sequence[Any]
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
+
+Images: TypeAlias = "str | Path | ImageSet | ArrayLike | Sequence[Any] | Dataset[Any]"
 """What can be opened: see `selfsight.data.sources` and `selfsight.data.sources.memory`."""
 
 

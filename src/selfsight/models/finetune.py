@@ -45,6 +45,9 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
         settings: see `Finetune`.
         images: what to open instead of ``settings.data`` or the run's own: an image set, arrays.
 
+    Returns:
+        The model; also in the folder ``settings.out``.
+
     Raises:
         ValueError: no such run, data or target, no labels, or a folder that is not empty.
     """
@@ -83,7 +86,7 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
     held = scored(predictor, images, target, images.rows("validation").tolist(), device)
     card = predictor.card.updated({"validation": held, "allowed_leaks": images.leaks})
     predictor = Predictor(predictor.backbone, predictor.head, predictor.statistics, card)
-    predictor.save(settings.out, settings.to_yaml())
+    predictor = predictor.save(settings.out, settings.to_yaml())
     say(_said(predictor))
     return predictor
 

@@ -37,6 +37,9 @@ class Run:
     statistics: Statistics
     spec: BackboneSpec
 
+    def __str__(self) -> str:
+        return str(self.folder.path)
+
     @property
     def name(self) -> str:
         """How pages and tables call it; two runs may have the same."""
