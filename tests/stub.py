@@ -20,7 +20,7 @@ PACKAGE = Path(selfsight.__file__).parent
 STUB = PACKAGE / "__init__.pyi"
 ELSEWHERE = {
     "Any": "typing",
-    "Dataset": "torch.utils.data",
+    "Images": "selfsight.data.request",
     "Literal": "typing",
     "Mapping": "collections.abc",
     "NDArray": "numpy.typing",

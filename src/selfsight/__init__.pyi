@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
 from selfsight import losses as losses
 from selfsight.data.audit import AuditData, Audited
 from selfsight.data.imageset import ImageSet
+from selfsight.data.request import Images
+from selfsight.data.sources.memory import MapDataset
 from selfsight.estimators import ImageClassifier as ImageClassifier
 from selfsight.estimators import ImageRegressor as ImageRegressor
 from selfsight.estimators import SelfSupervisedTransformer as SelfSupervisedTransformer
@@ -67,7 +68,7 @@ __all__ = [
 
 @overload
 def audit(
-    data: str | Path | ImageSet | NDArray[Any] | Sequence[Any] | Dataset[Any],
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: AuditData | Mapping[str, Any] | None = ...,
     target: str | None = ...,
@@ -129,7 +130,7 @@ def audit(settings: AuditData, /) -> Audited:
 
 @overload
 def run(
-    data: str | Path | ImageSet | NDArray[Any] | Sequence[Any] | Dataset[Any],
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: Pipeline | Mapping[str, Any] | None = ...,
     target: str | None = ...,
@@ -246,7 +247,7 @@ def run(settings: Pipeline, /) -> RunOutcome:
 @overload
 def pretrain(
     method: str | Path,
-    data: str | Path | ImageSet | NDArray[Any] | Sequence[Any] | Dataset[Any],
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: Pretrain | Mapping[str, Any] | None = ...,
     target: str | None = ...,
@@ -359,7 +360,7 @@ def pretrain(settings: Pretrain, /) -> Run:
 @overload
 def evaluate(
     run: str | Path | Run,
-    data: str | Path | ImageSet | NDArray[Any] | Sequence[Any] | Dataset[Any] | None = ...,
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset | None = ...,
     *,
     settings: Evaluate | Mapping[str, Any] | None = ...,
     target: str | None = ...,
@@ -443,7 +444,7 @@ def evaluate(settings: Evaluate, /) -> Results:
 @overload
 def suggest(
     run: str | Path | Run,
-    data: str | Path | ImageSet | NDArray[Any] | Sequence[Any] | Dataset[Any] | None = ...,
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset | None = ...,
     *,
     settings: Suggest | Mapping[str, Any] | None = ...,
     target: str | None = ...,
@@ -518,7 +519,7 @@ def suggest(settings: Suggest, /) -> Suggestions:
 @overload
 def tune_probe(
     run: str | Path | Run,
-    data: str | Path | ImageSet | NDArray[Any] | Sequence[Any] | Dataset[Any] | None = ...,
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset | None = ...,
     *,
     settings: TuneProbe | Mapping[str, Any] | None = ...,
     search: tuple[str, ...] = ...,
@@ -626,7 +627,7 @@ def tune_probe(settings: TuneProbe, /) -> Tuned | None:
 @overload
 def tune_pretrain(
     method: str | Path,
-    data: str | Path | ImageSet | NDArray[Any] | Sequence[Any] | Dataset[Any],
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: TunePretraining | Mapping[str, Any] | None = ...,
     search: tuple[str, ...] = ...,
@@ -774,7 +775,7 @@ def tune_pretrain(settings: TunePretraining, /) -> Tuned | None:
 @overload
 def tune_finetune(
     run: str | Path | Run,
-    data: str | Path | ImageSet | NDArray[Any] | Sequence[Any] | Dataset[Any] | None = ...,
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset | None = ...,
     *,
     settings: TuneFinetuning | Mapping[str, Any] | None = ...,
     search: tuple[str, ...] = ...,
@@ -876,7 +877,7 @@ def tune_finetune(settings: TuneFinetuning, /) -> Tuned | None:
 @overload
 def finetune(
     run: str | Path | Run,
-    data: str | Path | ImageSet | NDArray[Any] | Sequence[Any] | Dataset[Any] | None = ...,
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset | None = ...,
     *,
     settings: Finetune | Mapping[str, Any] | None = ...,
     target: str | None = ...,
@@ -950,7 +951,7 @@ def finetune(settings: Finetune, /) -> Predictor:
 @overload
 def predict(
     model: str | Path | Predictor,
-    images: str | Path | ImageSet | NDArray[Any] | Sequence[Any] | Dataset[Any],
+    images: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: Predict | Mapping[str, Any] | None = ...,
     target: str | None = ...,
@@ -1018,7 +1019,7 @@ def predict(settings: Predict, /) -> Path | PredictionTable:
 @overload
 def embed(
     run: str | Path | Run,
-    images: str | Path | ImageSet | NDArray[Any] | Sequence[Any] | Dataset[Any],
+    images: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: Embed | Mapping[str, Any] | None = ...,
     target: str | None = ...,

@@ -98,7 +98,7 @@ def _parameter(name: str, field: FieldInfo, kind: Any) -> inspect.Parameter:
         annotation = "str | Path"
         default = inspect.Parameter.empty if kind.name.startswith("POSITIONAL") else "simclr"
     elif name in IMAGES:
-        annotation = f"str | Path | ImageSet | NDArray[Any] | Sequence[Any] | Dataset[Any]{none}"
+        annotation = f"str | Path | ImageSet | NDArray[Any] | MapDataset{none}"
     elif name == "runs":
         annotation = "str | Path | Run | Sequence[str | Path | Run]"
     elif name in RUNS:

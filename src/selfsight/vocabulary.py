@@ -51,7 +51,7 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Subject:
+class SubjectWords:
     """The words of what a representation is of: the trained backbone or a control.
 
     Attributes:
@@ -119,13 +119,13 @@ PROBES: dict[str, Probe] = {
     "hdbscan": Probe("HDBSCAN", "HDBSCAN", 80),
 }
 
-SUBJECTS: dict[str, Subject] = {
-    "trained": Subject("trained", "the trained backbone"),
-    "start": Subject("start of the training", "the weights that the training began with"),
-    "untrained": Subject("untrained backbone", "an untrained backbone"),
-    "pixels": Subject("raw pixels", "raw pixels"),
-    "scratch": Subject("trained from scratch", "the same network trained from scratch"),
-    "chance": Subject("chance", "chance"),
+SUBJECTS: dict[str, SubjectWords] = {
+    "trained": SubjectWords("trained", "the trained backbone"),
+    "start": SubjectWords("start of the training", "the weights that the training began with"),
+    "untrained": SubjectWords("untrained backbone", "an untrained backbone"),
+    "pixels": SubjectWords("raw pixels", "raw pixels"),
+    "scratch": SubjectWords("trained from scratch", "the same network trained from scratch"),
+    "chance": SubjectWords("chance", "chance"),
 }
 """In the order of tables; any other subject is a run, called by its name."""
 
@@ -141,9 +141,9 @@ def probe(name: str | None) -> Probe:
     return PROBES.get(name or "") or Probe(plain, plain)
 
 
-def subject(name: str) -> Subject:
+def subject(name: str) -> SubjectWords:
     """The words of a subject; one that is not known is a run."""
-    return SUBJECTS.get(name) or Subject(name, f"the run {name}")
+    return SUBJECTS.get(name) or SubjectWords(name, f"the run {name}")
 
 
 def metrics_of(kind: str) -> list[str]:

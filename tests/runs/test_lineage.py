@@ -87,7 +87,7 @@ def test_with_their_labels_they_stop_both_verbs(
     (leak,) = allowed.allowed_leaks
     assert leak.startswith("other: ") and f"Warning, allowed: {leak}" in allowed.table()
     page = selfsight.report(run.folder.path).read_text()
-    assert "carry a leak that was allowed" in page and "with their labels" in page
+    assert "A leak between the splits was allowed" in page and "with their labels" in page
     card = selfsight.finetune(run, str(other), allow_leaks=True, **model).card
     assert len(card.allowed_leaks) == 1
     assert not selfsight.evaluate(run, str(other), drop_leaks=True, **QUICK).allowed_leaks

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
@@ -26,15 +26,12 @@ from selfsight.data.pixels.lazy import waiting
 from selfsight.data.sources import list_source
 from selfsight.data.sources.array_pixels import list_set, made_like
 from selfsight.data.sources.listing import MAX_SCANNED, Listing
-from selfsight.data.sources.memory import list_memory, name_of_memory
+from selfsight.data.sources.memory import MapDataset, list_memory, name_of_memory
 from selfsight.data.splits import Sides, assign_splits, draw_pool, recorded
 from selfsight.data.tiles import tiled
 from selfsight.settings import Settings, sentence, unknown
 
-if TYPE_CHECKING:
-    from torch.utils.data import Dataset
-
-Images: TypeAlias = "str | Path | ImageSet | ArrayLike | Sequence[Any] | Dataset[Any]"
+Images = str | Path | ImageSet | ArrayLike | MapDataset
 """What can be opened: see `selfsight.data.sources` and `selfsight.data.sources.memory`."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,12 @@ from selfsight.data.sources.listing import Listing, Loaded, Size
 
 LABEL = "label"
 """What the second item of a dataset's ``(image, label)`` is called."""
+
+
+class MapDataset(Protocol):
+    """A list of images, a torch ``Dataset``: images, or ``(image, label)``, by their index."""
+
+    def __getitem__(self, index: int, /) -> Any: ...
 
 
 def name_of_memory(source: Any) -> str:
