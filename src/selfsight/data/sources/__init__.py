@@ -8,6 +8,15 @@ from selfsight.data.pixels.headers import SUFFIXES
 from selfsight.data.sources.listing import Listing
 
 
+def is_there(source: str | Path) -> bool:
+    """Whether `list_source` has something to open under this name; it may be damaged."""
+    from selfsight.data.sources import digits, hub, shards
+
+    path = Path(source).expanduser()
+    named = str(source) == digits.NAME or str(source).startswith(hub.PREFIX)
+    return named or path.exists() or shards.is_pattern(path)
+
+
 def list_source(
     source: str | Path,
     target: str | None = None,
@@ -28,6 +37,8 @@ def list_source(
     from selfsight.data.sources import arrays, digits, folder, hub, shards, table
     from selfsight.data.sources.listing_from_columns import Asked
 
+    if not is_there(source):
+        raise ValueError(f"{source}: there is no such file or folder.")
     asked = Asked(target, group, split)
     if str(source) == digits.NAME:
         return digits.list_digits()
@@ -36,8 +47,6 @@ def list_source(
     path = Path(source).expanduser()
     if not path.exists() and shards.is_pattern(path):
         return shards.list_shards(path, asked)
-    if not path.exists():
-        raise ValueError(f"{source}: there is no such file or folder.")
     if path.is_dir():
         inner = table.table_in(path)
         if inner is not None:
