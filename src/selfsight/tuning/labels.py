@@ -128,7 +128,7 @@ class Labels:
         }
 
     def best_yaml(self, settings: Any, **best: Any) -> dict[str, Any]:
-        """Settings of the verb `finetune`: run and data of the study with their options, its best."""
+        """Settings of the verb `finetune`: run and data, their options, and the best."""
         defaults = {name: f.default for name, f in DataOptions.model_fields.items()}
         names = ("run", "data", *defaults)
         given = {name: getattr(settings, name) for name in names}
