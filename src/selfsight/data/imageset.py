@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.data.pixels.memmap import picked, rows_at_once
+from selfsight.data.pixels.values import ValueScale
 
 TargetKind = Literal["class", "labels", "number", "identity"]
 SPLITS = ("train", "validation", "test", "unlabelled")
@@ -91,7 +92,9 @@ class ImageSet:
         groups: ``(N,)`` int64, -1 for an image in no group (a group of its own), or None.
         group_name: the column the groups come from.
         mirrored: whether a mirrored image is as natural as the original (not so for digits).
-        notes: what was guessed, skipped or converted, one sentence each.
+        notes: what was guessed, left out or converted, one sentence each; a
+            `selfsight.data.notes.Note` says the same in parts.
+        value_scale: what the values mean; by default what their type says.
         tile_of: ``(N,)`` row id of the image that each tile was cut from, or None: whole images.
     """
 
@@ -105,9 +108,12 @@ class ImageSet:
     mirrored: bool = True
     notes: tuple[str, ...] = ()
     tile_of: NDArray[np.str_] | None = None
+    value_scale: ValueScale | None = None
 
     def __post_init__(self) -> None:
         count = len(self.pixels)
+        if self.value_scale is None:
+            object.__setattr__(self, "value_scale", ValueScale.of(self.pixels.dtype))
         assert self.pixels.ndim == 4, "pixels are (N, H, W, C)"
         assert self.pixels.dtype in (np.uint8, np.uint16, np.float32), self.pixels.dtype
         assert len(self.row_ids) == count and len(self.splits) == count
