@@ -65,7 +65,7 @@ def test_labels_joined_by_row_id(digits_run: Path, digits: ImageSet, tmp_path: P
         (["RUN", "/no/such/images"], "/no/such/images"),
         (["RUN", "--target", "digt"], "did you mean 'digit'"),
         (["RUN", "--labels", "/no.csv"], "/no.csv"),
-        (["RUN", "--group", "coil"], "fixed by its training"),
+        (["RUN", "--group", "coil"], "as its training opened them"),
         (["RUN", "--device", "tpu"], "device 'tpu'"),
     ],
 )
@@ -89,7 +89,7 @@ def test_what_is_there_is_kept(fit: Fit, tmp_path: Path) -> None:
     (tmp_path / "mine" / "notes.txt").write_text("x")
     with pytest.raises(ValueError, match="not an empty folder"):
         fit("digit", tmp_path / "mine", head_only="linear")
-    fit("digit", tmp_path / "m", head_only="linear", fraction=0.1)
+    fit("digit", tmp_path / "m", head_only="linear", label_fraction=0.1)
     with pytest.raises(ValueError, match="a model already"):
         fit("digit", tmp_path / "m", head_only="linear")
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from selfsight.data.imageset import ImageSet
-from selfsight.data.sources import open_images
+from selfsight.data.request import open_images
 from selfsight.data.statistics import channel_statistics
 from selfsight.files import write_text
 from selfsight.networks.backbones import Network, build_backbone, choose_backbone, save_backbone

@@ -106,7 +106,7 @@ def test_few_validation_images_are_not_what_trials_are_compared_on(
     whole = prepare(TuneFinetuning(run=str(run)), digits)
     rows = whole.labelled.rows
     assert np.array_equal(rows[whole.held], digits.rows("validation"))
-    part = prepare(TuneFinetuning(run=str(run), fraction=0.3), digits)
+    part = prepare(TuneFinetuning(run=str(run), label_fraction=0.3), digits)
     rows = part.labelled.rows
     assert 0 < np.isin(rows, digits.rows("validation")).sum() < 20
     assert part.held.sum() == pytest.approx(len(rows) / 5, abs=3)

@@ -26,7 +26,20 @@ def describe(images: ImageSet) -> tuple[str, ...]:
         alone = int((images.groups < 0).sum())
         rest = f"; {alone:,} images are in none" if alone else ""
         lines.append(f"Groups: {count:,} ({images.group_name}){rest}.")
-    return (*lines, *images.notes)
+    return (*lines, *images.notes, *images.cautions)
+
+
+def value_text(target: Target, row: int) -> str:
+    """What a target says of an image: a name, names, numbers; empty where it is unknown."""
+    value = target.values[row]
+    if target.values.ndim == 1:
+        return target.names[int(value)] if value >= 0 else ""
+    if np.isnan(value).all():
+        return ""
+    if target.kind == "labels":
+        present = [name for name, v in zip(target.names, value, strict=True) if v > 0.5]
+        return ", ".join(present) or "none"
+    return ", ".join(f"{v:g}" for v in value)
 
 
 def _target(target: Target) -> str:

@@ -22,7 +22,7 @@ class Note(str):
         taken: what it was read as, in the form that the setting takes.
         others: what else it could be, in the same form.
         setting: the name of the setting that overrules it, or empty.
-        count: images, cells or files that it concerns, or None.
+        number: of images, cells or files that it concerns, or None.
         doubtful: whether a person should look at it before a training.
     """
 
@@ -31,7 +31,7 @@ class Note(str):
     taken: str
     others: tuple[str, ...]
     setting: str
-    count: int | None
+    number: int | None
     doubtful: bool
 
     def __new__(
@@ -48,7 +48,7 @@ class Note(str):
     ) -> Note:
         note = super().__new__(cls, text)
         note.kind, note.about, note.taken, note.others = kind, about, taken, tuple(others)
-        note.setting, note.count = setting, count
+        note.setting, note.number = setting, count
         note.doubtful = kind == "doubt" if doubtful is None else doubtful
         return note
 
@@ -62,7 +62,7 @@ class Note(str):
             "taken": self.taken,
             "others": list(self.others),
             "setting": self.setting,
-            "count": self.count,
+            "count": self.number,
             "doubtful": self.doubtful,
         }
 
@@ -97,7 +97,9 @@ def guess(
     )  # fmt: skip
 
 
-def left_out(text: str, *, about: str, count: int, setting: str = "", doubtful: bool = False) -> Note:
+def left_out(
+    text: str, *, about: str, count: int, setting: str = "", doubtful: bool = False
+) -> Note:
     """Something that is not used; ``setting`` is what brings it in."""
     return Note(text, "left out", about=about, count=count, setting=setting, doubtful=doubtful)
 

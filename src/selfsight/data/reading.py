@@ -22,6 +22,12 @@ MAX_PIXELS = 89_478_485
 """Pixels of an image above which it is taken for a decompression bomb; Pillow's own limit."""
 
 
+def _kind_in(entry: str) -> bool:
+    """Whether an entry is NAME:KIND."""
+    name, _, kind = entry.rpartition(":")
+    return bool(name) and kind in KINDS
+
+
 def _text(value: Any) -> Any:
     return value if value is None or isinstance(value, str) else str(value)
 
@@ -56,7 +62,7 @@ class ReadOptions(Settings):
     @classmethod
     def _known_kinds(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
         for entry in kinds:
-            if not entry.rpartition(":")[0] or entry.rpartition(":")[2] not in KINDS:
+            if not _kind_in(entry):
                 raise ValueError(f"{entry!r} is not NAME:KIND with one of {', '.join(KINDS)}")
         return tuple(dict.fromkeys(kinds))
 
@@ -90,9 +96,9 @@ class ReadOptions(Settings):
     def _kind_of_the_target(self) -> ReadOptions:
         """``target`` may be ``age:number``: the kind goes to ``kinds``."""
         target = getattr(self, "target", None)
-        if isinstance(target, str) and target.rpartition(":")[2] in KINDS:
+        if isinstance(target, str) and _kind_in(target):
             words = target.split()
-            several = all(word.rpartition(":")[2] in KINDS for word in words)
+            several = all(map(_kind_in, words))
             entries = words if several else [target]
             name = entries[0].rpartition(":")[0] if len(entries) == 1 else None
             object.__setattr__(self, "target", name)

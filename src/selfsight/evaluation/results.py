@@ -9,6 +9,7 @@ from typing import Any
 
 from selfsight.files import read_json, write_json
 from selfsight.fitting.tasks import SHARES, TASKS
+from selfsight.records import ResultsFile, checked
 
 Row = dict[str, Any]
 
@@ -20,7 +21,7 @@ class Results:
     Attributes:
         path: the file it is kept in.
         backbone: hash of the trained weights; results of other weights are not kept beside these.
-        records: one a number: data, task, target, probe, weights, label_fraction, num_labels,
+        records: one a number: data, task, target, probe, subject, label_fraction, num_labels,
             label_seed, split, metric, label, value.
         values: means over label draws with 95 % intervals.
         differences: trained - control, paired by draw, with intervals and verdict.
@@ -28,6 +29,8 @@ class Results:
         confusion: confusion matrices (rows: truth) of the first draw at the largest fraction.
         test_readings: each time that predictions were compared with the test split.
         notes: what was decided for the user, one sentence each.
+        allowed_leaks: leaks that the user allowed, one sentence each, after the name of the data.
+        subjects: subjects that are runs: name -> path (``run``) and hash of the weights.
         shown: ``(data, target)`` that this evaluation was about.
     """
 
@@ -40,6 +43,8 @@ class Results:
     confusion: list[Row] = field(default_factory=list)
     test_readings: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    allowed_leaks: list[str] = field(default_factory=list)
+    subjects: dict[str, dict[str, str]] = field(default_factory=dict)
     shown: list[tuple[str, str | None]] = field(default_factory=list)
 
     @property
@@ -54,21 +59,22 @@ class Results:
             ValueError: the file is missing or damaged.
         """
         kept = read_json(path)
-        try:
-            return cls(
-                Path(path),
-                backbone=kept.get("backbone", ""),
-                records=kept["records"],
-                values=kept["summary"]["values"],
-                differences=kept["summary"]["differences"],
-                choices=kept.get("choices", []),
-                confusion=kept.get("confusion", []),
-                test_readings=kept.get("test_readings", []),
-                notes=kept.get("notes", []),
-                shown=list(dict.fromkeys((r["data"], r["target"]) for r in kept["records"])),
-            )
-        except (KeyError, TypeError, AttributeError):
-            raise ValueError(f"{path} does not hold the results of an evaluation.") from None
+        checked(ResultsFile, kept, path)
+        summary = kept.get("summary", {})
+        return cls(
+            Path(path),
+            backbone=kept.get("backbone", ""),
+            records=kept.get("records", []),
+            values=summary.get("values", []),
+            differences=summary.get("differences", []),
+            choices=kept.get("choices", []),
+            confusion=kept.get("confusion", []),
+            test_readings=kept.get("test_readings", []),
+            notes=kept.get("notes", []),
+            allowed_leaks=kept.get("allowed_leaks", []),
+            subjects=kept.get("subjects", {}),
+            shown=list(dict.fromkeys((r["data"], r["target"]) for r in kept.get("records", []))),
+        )
 
     def write(self) -> None:
         """Puts these beside what the file holds of other data and targets of the same weights.
@@ -79,22 +85,27 @@ class Results:
         if self.path.exists():
             old = Results.read(self.path)
             merged = _merged(old, self)
-        write_json(
-            self.path,
-            {
-                "backbone": merged.backbone,
-                "records": merged.records,
-                "summary": merged.summary,
-                "choices": merged.choices,
-                "confusion": merged.confusion,
-                "test_readings": merged.test_readings,
-                "notes": merged.notes,
-            },
-        )
+        content = {
+            "backbone": merged.backbone,
+            "records": merged.records,
+            "summary": merged.summary,
+            "choices": merged.choices,
+            "confusion": merged.confusion,
+            "test_readings": merged.test_readings,
+            "notes": merged.notes,
+            "allowed_leaks": merged.allowed_leaks,
+            "subjects": merged.subjects,
+        }
+        checked(ResultsFile, content, self.path)
+        write_json(self.path, content)
+
+    def __str__(self) -> str:
+        return self.table()
 
     def table(self) -> str:
         """One table a task: probes and weights by label fraction, then differences to controls."""
         parts = [self._task_table(data, target) for data, target in self.shown]
+        parts += [f"Warning, allowed: {leak}" for leak in self.allowed_leaks]
         parts += [f"note: {note}" for note in self.notes]
         return "\n\n".join(part for part in parts[: len(self.shown)] if part) + "".join(
             "\n" + note for note in parts[len(self.shown) :]
@@ -166,7 +177,7 @@ def _free_lines(values: list[Row]) -> list[str]:
             if (v["probe"], v["metric"]) == (probe, metric)
         }
         rows.append([probe, metric, *(found.get(kind, "") for kind in kinds)])
-    title = f"no label learned from, on {values[0]['split']}"
+    title = f"measured without labels, on {values[0]['split']}"
     return [title, *aligned([["from", "measure", *kinds], *rows])]
 
 
@@ -189,6 +200,7 @@ def _short(verdict: str) -> str:
 
 def _merged(old: Results, new: Results) -> Results:
     about = set(new.shown)
+    names = {data for data, _ in new.shown}
     same = old.backbone == new.backbone
 
     def both(before: Iterable[Row], after: list[Row]) -> list[Row]:
@@ -205,4 +217,9 @@ def _merged(old: Results, new: Results) -> Results:
         confusion=both(old.confusion, new.confusion),
         test_readings=[*old.test_readings, *new.test_readings],
         notes=list(dict.fromkeys([*(old.notes if same else []), *new.notes])),
+        allowed_leaks=[
+            *(leak for leak in old.allowed_leaks if same and leak.partition(": ")[0] not in names),
+            *new.allowed_leaks,
+        ],
+        subjects={**(old.subjects if same else {}), **new.subjects},
     )

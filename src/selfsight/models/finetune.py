@@ -3,57 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import tyro
 from numpy.typing import NDArray
-from pydantic import Field
 
 from selfsight.console import duration, say
 from selfsight.data.imageset import ImageSet, Target, choose_target
-from selfsight.data.splits import few_labels
+from selfsight.data.request import Images
+from selfsight.data.splits import LabelFraction, few_labels
 from selfsight.evaluation.controls import Material, subjects
 from selfsight.fitting.finetune import FineTuning, Labelled, seconds_of_a_step
 from selfsight.fitting.tasks import SHARES, TASKS
 from selfsight.models.fitting import HeadOnly, Task, check_target, fit_all, fit_head, scored
 from selfsight.models.predictor import Predictor, check_free
+from selfsight.runs.request import RunData, images_of
 from selfsight.runs.run import Run, load_run
-from selfsight.settings import Settings
 from selfsight.training.device import choose_device
 
 
-class Finetune(Settings):
+class Finetune(RunData):
     """Fit a run's backbone to labels and write a model folder for `predict` and `export`."""
 
-    run: tyro.conf.Positional[str]
-    """The folder of a finished run."""
-    data: tyro.conf.Positional[str | None] = None
-    """Images with labels; by default those of the run, with the run's splits."""
     out: str
     """The model's folder."""
-    target: str | None = None
-    """The target; by default the run's, or the only one."""
-    labels: str | None = None
-    """A table of targets (CSV, Parquet) that is joined to the images by row id."""
-    group: str | None = None
-    """The column that no fold may cut; for other data than the run's."""
     head_only: HeadOnly | None = None
     """Leave the backbone as it is and fit only a head, in seconds: linear (logistic regression;
     ridge for numbers) or mlp."""
-    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Share of the labels of the train split, drawn as `evaluate` draws them."""
+    label_fraction: LabelFraction = 1.0
+    """Share of the labels that may be read, drawn as `evaluate` draws them; here those of train."""
     finetuning: FineTuning = FineTuning()
     """How the weights are trained and what is tried."""
-    seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the label draw, folds, order and views."""
-    device: str = "auto"
-    """auto, cpu, or cuda."""
-    allow_code: bool = False
-    """Run the file.py:build that the run's backbone may name."""
 
 
-def finetune(settings: Finetune, images: ImageSet | None = None) -> Predictor:
+def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
     """Fits on the labels of the train split, scores on validation and writes the folder.
 
     Everything that is chosen (learning rates, steps, regularisation, thresholds) is chosen on a
@@ -61,22 +43,22 @@ def finetune(settings: Finetune, images: ImageSet | None = None) -> Predictor:
 
     Args:
         settings: see `Finetune`.
-        images: an image set already opened, instead of ``settings.data`` or the run's.
+        images: what to open instead of ``settings.data`` or the run's own: an image set, arrays.
+
+    Returns:
+        The model; also in the folder ``settings.out``.
 
     Raises:
         ValueError: no such run, data or target, no labels, or a folder that is not empty.
     """
     check_free(Path(settings.out))
-    run = load_run(settings.run)
     device = choose_device(settings.device)
-    if images is None:
-        images = run.images_of(
-            settings.data,
-            target=settings.target,
-            group=settings.group,
-            labels=settings.labels,
-            seed=settings.seed,
-        )
+    run = load_run(settings.run)
+    images = images_of(run, settings, images)
+    for leak in images.leaks:
+        say(f"Warning, allowed: {leak}")
+    for caution in images.cautions:
+        say(caution)
     if images.tile_of is not None:
         raise ValueError(
             f"{images.name} is cut into tiles, and a model takes whole images; name data without "
@@ -84,7 +66,7 @@ def finetune(settings: Finetune, images: ImageSet | None = None) -> Predictor:
         )
     target = _target(run, settings, images)
     candidates = _candidates(images, target)
-    rows = few_labels(target, candidates, settings.fraction, settings.seed, images.groups)
+    rows = few_labels(target, candidates, settings.label_fraction, settings.seed, images.groups)
     check_target(target, rows)
     about = {"run": run.name, "data": images.name}
     task = Task(images, target, rows, run.statistics, device, settings.seed, about)
@@ -102,9 +84,9 @@ def finetune(settings: Finetune, images: ImageSet | None = None) -> Predictor:
             say(note)
         predictor = fit_head(task, start, trained.at(0), settings.head_only)
     held = scored(predictor, images, target, images.rows("validation").tolist(), device)
-    card = predictor.card.updated({"validation": held})
+    card = predictor.card.updated({"validation": held, "allowed_leaks": images.leaks})
     predictor = Predictor(predictor.backbone, predictor.head, predictor.statistics, card)
-    predictor.save(settings.out, settings.to_yaml())
+    predictor = predictor.save(settings.out, settings.to_yaml())
     say(_said(predictor))
     return predictor
 

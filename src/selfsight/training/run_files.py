@@ -1,4 +1,4 @@
-"""What a run notes down around its training: splits, environment, samples of the views."""
+"""What a run writes before and after its training: splits, environment, samples of the views."""
 
 from __future__ import annotations
 
@@ -14,36 +14,76 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import selfsight
 from selfsight.data.imageset import ImageSet, Target
+from selfsight.data.notes import guesses
+from selfsight.data.request import Pool
 from selfsight.data.statistics import Statistics
 from selfsight.draws import keys_of
 from selfsight.files import replacing, write_json
+from selfsight.method import Method
 from selfsight.runs.folder import RunFolder
+from selfsight.runs.frame import Frame
+from selfsight.version import __version__
 from selfsight.views.apply import make_views
 from selfsight.views.ops import to_unit
 from selfsight.views.settings import View
 
 
-def write_splits(path: Path, images: ImageSet, target: Target | None) -> None:
-    """``splits.parquet``: row id, split, group and what the chosen target says (null: unknown)."""
+def write_splits(
+    path: Path, images: ImageSet, target: Target | None, labels: Target | None = None
+) -> None:
+    """``splits.parquet``: a row an image, with all that a later evaluation needs to know of it.
+
+    Row id, split, group, digest of the pixels (null: blank), whether the training read its label,
+    and what the chosen target says (null: unknown).
+
+    Args:
+        path: of the table.
+        images: of the training.
+        target: the chosen one.
+        labels: the target as the training reads it; None: it reads no labels.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    read = np.zeros(len(images), bool) if labels is None else labels.known
     columns: dict[str, Any] = {
         "row_id": pa.array(images.row_ids.tolist(), pa.string()),
         "split": pa.array(images.splits.tolist(), pa.string()),
         "group": pa.array(
             [None] * len(images) if images.groups is None else images.groups.tolist(), pa.int64()
         ),
+        "digest": pa.array(images.content.digests, mask=images.content.blank),
+        "label_read": pa.array(read),
     }
     if target is not None:
         columns["target"] = pa.array(_plain(target))
     table = pa.table(columns).replace_schema_metadata(
-        {"target": target.name if target else "", "kind": target.kind if target else ""}
+        {
+            "target": target.name if target else "",
+            "kind": target.kind if target else "",
+            "group": images.group_name or "",
+        }
     )
     with replacing(path) as temporary:
         pq.write_table(table, temporary)
+
+
+def write_pools(path: Path, pools: Sequence[Pool]) -> None:
+    """``pools.parquet``: source and digest of each image of further pools; no file without any."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not pools:
+        return
+    tables = []
+    for pool in pools:
+        content = pool.images.content.take(pool.rows)
+        digests = pa.array(content.digests, mask=content.blank)
+        sources = pa.array([pool.images.name] * len(pool.rows), pa.string())
+        tables.append(pa.table({"source": sources, "digest": digests}))
+    with replacing(path) as temporary:
+        pq.write_table(pa.concat_tables(tables), temporary)
 
 
 def _plain(target: Target) -> list[Any]:
@@ -67,18 +107,30 @@ def write_environment(
     device: torch.device,
     notes: Sequence[str],
     *,
+    method: type[Method] | None = None,
     leaks: Sequence[str] = (),
     seconds: float | None = None,
     images_seen: int = 0,
 ) -> None:
-    """``environment.json``: versions, device, commit, and the data with its fingerprint."""
+    """``environment.json``: versions, device, commit, the method's title and paper, the data.
+
+    Args:
+        folder: of the run.
+        images: what it is trained on.
+        device: that trains.
+        notes: what was decided for the user.
+        method: whose title and paper pages show, without importing it.
+        leaks: between the splits that the user allowed.
+        seconds: that the training took, once it has ended.
+        images_seen: in that time.
+    """
     import lightning
 
     name = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor()
     write_json(
         folder.environment,
         {
-            "selfsight": selfsight.__version__,
+            "selfsight": __version__,
             "commit": _commit(),
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -88,16 +140,15 @@ def write_environment(
             "device": f"{device.type} {name}".strip(),
             "threads": torch.get_num_threads(),
             "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "method": {} if method is None else {"title": title_of(method), "paper": method.paper},
             "data": {
                 "name": images.name,
                 "fingerprint": images.fingerprint(),
                 "images": len(images),
-                "height": images.height,
-                "width": images.width,
-                "channels": images.channels,
-                "dtype": str(images.pixels.dtype),
+                **Frame.of(images).plain(),
                 "splits": {s: len(images.rows(s)) for s in np.unique(images.splits).tolist()},
                 "notes": list(images.notes),
+                "guesses": guesses(images.notes),
             },
             "notes": list(notes),
             "allowed_leaks": list(leaks),
@@ -105,6 +156,12 @@ def write_environment(
             "images_per_second": images_seen / seconds if seconds else None,
         },
     )
+
+
+def title_of(method: type[Method]) -> str:
+    """What people call a method: its docstring up to the first colon, or the name of its class."""
+    title, colon, _ = (method.__doc__ or "").strip().partition(":")
+    return title if colon and len(title) <= 40 and "\n" not in title else method.__name__
 
 
 def _commit() -> str | None:

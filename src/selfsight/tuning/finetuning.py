@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
-import tyro
 from numpy.typing import NDArray
 from pydantic import Field
 
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.data.request import Data, checked
+from selfsight.data.request import Images
+from selfsight.data.splits import LabelFraction
 from selfsight.fitting.finetune import Labelled
 from selfsight.fitting.representations import kept_representations, weights_key
 from selfsight.fitting.stopping import Mode, Stopping
 from selfsight.fitting.tasks import TASKS, higher_is_better
 from selfsight.networks.backbones import Backbone
+from selfsight.runs.request import RunData, images_of
 from selfsight.runs.run import Run, load_run
 from selfsight.settings import unknown
 from selfsight.training.device import choose_device
@@ -49,39 +50,21 @@ OF_LABELS = {"recipe.label_smoothing": "0..0.2"}
 """Its part for classes and several labels."""
 
 
-class TuneFinetuning(Search):
+class TuneFinetuning(RunData, Search):
     """Search how a run's backbone is fine-tuned; read test once, with the best."""
 
-    run: tyro.conf.Positional[str]
-    """The folder of a finished run."""
-    data: tyro.conf.Positional[str | None] = None
-    """Labelled images to fine-tune on; by default those of the run, with the run's splits."""
-    target: str | None = None
-    """The target to predict; by default the run's, or the only one there is."""
-    group: str | None = None
-    """The column that no split may cut; for other data than the run's."""
-    drop_leaks: bool = False
-    """Leave out train images that are in validation or test too, or whose group is."""
-    allow_leaks: bool = False
-    """Go on with such leaks; the report names them."""
     out: str | None = None
     """The study's folder; by default RUN/tuning/finetune-TARGET. The same command continues it."""
     trials: Annotated[int, Field(ge=1)] = 20
     """Trials of the study, over all workers and all times it was started."""
     metric: str | None = None
     """What trials are compared by; by default accuracy, mAP or r2, as in the report."""
-    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Share of the train and validation labels that may be read."""
+    label_fraction: LabelFraction = 1.0
+    """Share of the labels that may be read; here those of train and validation."""
     stopping: Stopping = Stopping(patience=10)
     """When a trial is ended early, in looks at the images held out: there are 20 at most."""
     recipe: Recipe = Recipe()
     """What is not searched, and the first trial."""
-    seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the held-out images, order, views and the search."""
-    device: str = "auto"
-    """auto, cpu, or cuda."""
-    allow_code: bool = False
-    """Run the file.py:build that a run's backbone may name."""
 
 
 @dataclass(frozen=True)
@@ -117,12 +100,12 @@ class Bench:
         )
 
 
-def tune_finetuning(settings: TuneFinetuning, images: ImageSet | None = None) -> Tuned | None:
+def tune_finetuning(settings: TuneFinetuning, images: Images | None = None) -> Tuned | None:
     """Searches a fine-tuning, trains the best one again and reads test with it once.
 
     Args:
         settings: see `TuneFinetuning`.
-        images: an image set already opened, instead of ``settings.data`` or the run's.
+        images: what to open instead of ``settings.data`` or the run's own: an image set, arrays.
 
     Returns:
         What was found; None for a worker that joined.
@@ -135,23 +118,23 @@ def tune_finetuning(settings: TuneFinetuning, images: ImageSet | None = None) ->
     return search(settings, images, prepare, objective, conclude)
 
 
-def prepare(settings: TuneFinetuning, images: ImageSet | None = None) -> Bench:
+def prepare(settings: TuneFinetuning, images: Images | None = None) -> Bench:
     """Opens run and images, holds a part of the labels out, reads the space.
 
     Raises:
         ValueError: see `tune_finetuning`.
     """
+    device = choose_device(settings.device)
     run = load_run(settings.run)
-    images, leaks = _opened(run, settings) if images is None else (images, ())
-    own = None if settings.data is not None else run.settings.target
+    images = images_of(run, settings, images)
+    own = run.settings.target if run.settings.target in images.targets else None
     target = target_of(images, settings.target or own)
     metric = settings.metric or TASKS[target.kind].headline
     if metric not in TASKS[target.kind].metrics:
         raise unknown(f"metric of a {target.kind} target", metric, TASKS[target.kind].metrics)
     mode: Mode = "highest" if higher_is_better(metric) else "lowest"
-    rows = labelled_rows(images, target, settings.fraction, settings.seed)
+    rows = labelled_rows(images, target, settings.label_fraction, settings.seed)
     folds, said = cut(images, target, rows, 1, settings.seed)
-    device = choose_device(settings.device)
     labelled = Labelled(images, target, rows, run.statistics, device, settings.seed)
     start = run.backbone(allow_code=settings.allow_code)
     default = SPACE if target.kind == "number" else {**SPACE, **OF_LABELS}
@@ -166,7 +149,7 @@ def prepare(settings: TuneFinetuning, images: ImageSet | None = None) -> Bench:
         "images": images.fingerprint(rows),
         "target": target.name,
         "metric": metric,
-        "fraction": settings.fraction,
+        "label_fraction": settings.label_fraction,
         "stopping": settings.stopping.plain(),
         "recipe": settings.recipe.plain(),
         "space": space.plain(),
@@ -178,22 +161,8 @@ def prepare(settings: TuneFinetuning, images: ImageSet | None = None) -> Bench:
     folder = Path(settings.out or run.folder.path / "tuning" / f"finetune-{target.name}")
     first = space.params_of({name: value_of(settings, name) for name in space})
     plan = Plan(settings, folder, about, mode, first, LOOKS, settings.seed, metric)
-    notes = (said, *leaks)
+    notes = (said, *images.cautions, *(f"Allowed: {leak}" for leak in images.leaks))
     return Bench(settings, run, images, target, labelled, folds == 0, start, space, plan, notes)
-
-
-def _opened(run: Run, settings: TuneFinetuning) -> tuple[ImageSet, tuple[str, ...]]:
-    """The run's images, or others of the same size and type; sentences on leaks allowed."""
-    images = run.images_of(
-        settings.data, target=settings.target, group=settings.group, seed=settings.seed
-    )
-    if settings.data is None:
-        return images, ()
-    wish = Data(
-        data=settings.data, drop_leaks=settings.drop_leaks, allow_leaks=settings.allow_leaks
-    )
-    images, leaks = checked(images, wish)
-    return images, tuple(f"Allowed: {leak}" for leak in leaks)
 
 
 def objective(bench: Bench) -> Any:

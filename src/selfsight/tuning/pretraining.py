@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from selfsight.data.imageset import ImageSet, Target
+from selfsight.data.request import Data, Images
 from selfsight.fitting.stopping import Stopping
 from selfsight.training import plan as planning
 from selfsight.training import pretrain as training
@@ -86,12 +87,12 @@ class Bench:
         )
 
 
-def tune_pretraining(settings: TunePretraining, images: ImageSet | None = None) -> Tuned | None:
+def tune_pretraining(settings: TunePretraining, images: Images | None = None) -> Tuned | None:
     """Searches a pretraining's settings, trains the best again and evaluates it once.
 
     Args:
         settings: see `TunePretraining`.
-        images: an image set already opened.
+        images: what to open instead of ``settings.data``: an image set, arrays, a dataset.
 
     Returns:
         What was found; None for a worker that joined.
@@ -104,7 +105,7 @@ def tune_pretraining(settings: TunePretraining, images: ImageSet | None = None) 
     return search(settings, images, prepare, objective, conclude)
 
 
-def prepare(settings: TunePretraining, images: ImageSet | None = None) -> Bench:
+def prepare(settings: TunePretraining, images: Images | None = None) -> Bench:
     """Opens the images, resolves the pretraining that the search starts from, reads the space.
 
     Raises:
@@ -143,12 +144,13 @@ def prepare(settings: TunePretraining, images: ImageSet | None = None) -> Bench:
     folder = Path(settings.out or f"runs/tune-{Path(given.data).stem}-{Path(name).stem}")
     metric = metric_of(objective, resolved.target)
     plan = Plan(settings, folder, about, "highest", first, base.epochs, settings.seed, metric)
-    notes = (*resolved.notes, f"Trials are compared by {WORTH[objective]}.")
+    allowed = (f"Allowed: {leak}" for leak in resolved.leaks)
+    notes = (*resolved.notes, *allowed, f"Trials are compared by {WORTH[objective]}.")
     return Bench(settings, base, resolved.images, resolved.target, objective, space, plan, notes)
 
 
 def _kinds(base: Pretrain, name: str) -> set[type]:
-    if name.partition(".")[0] in ("data", "target", "group", "limit", "image_size", "seed", "out"):
+    if name.partition(".")[0] in (*Data.model_fields, "out"):
         raise ValueError(f"search {name}: it says what is trained on, and is no setting to search.")
     try:
         return kinds(base, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selfsight import vocabulary
 from selfsight.console import duration
 from selfsight.evaluation.protocol import Evaluate, evaluate
 from selfsight.evaluation.results import Results
@@ -26,6 +27,7 @@ from selfsight.tuning.record import (
     write_record,
 )
 from selfsight.tuning.verdict import same_value, threads
+from selfsight.vocabulary import difference_text, interval_text, value_text
 
 if TYPE_CHECKING:
     import optuna
@@ -109,6 +111,8 @@ def _test(bench: Bench, chosen: Pretrain, default: Pretrain) -> dict[str, Any] |
         target=bench.target.name,
         fractions=bench.settings.fractions,
         controls=controls,
+        drop_leaks=bench.settings.drop_leaks,
+        allow_leaks=bench.settings.allow_leaks,
         seed=bench.settings.seed,
         device=bench.settings.device,
     )
@@ -153,8 +157,9 @@ def _evaluated(bench: Bench, wish: Evaluate) -> Results | None:
     run = load_run(wish.run)
     if results.backbone != weights_key(run.backbone(allow_code=True)):
         return None
-    weights = {Path(name).name for name in ("trained", *wish.controls)}
-    asked = {(name, fraction) for name in weights for fraction in wish.fractions}
+    names = {subject["run"]: name for name, subject in results.subjects.items()}
+    wanted = {"trained", *(names.get(str(Path(c).resolve()), c) for c in wish.controls)}
+    asked = {(name, fraction) for name in wanted for fraction in wish.fractions}
     there = {
         (row["subject"], row["label_fraction"])
         for row in results.values
@@ -166,13 +171,6 @@ def _evaluated(bench: Bench, wish: Evaluate) -> Results | None:
 def _answer(found: dict[str, Any]) -> list[str]:
     """The sentences that the command prints and the page begins with."""
     from selfsight.fitting.tasks import TASKS
-    from selfsight.reporting.wording import (
-        difference_text,
-        interval_text,
-        probe_name,
-        subject_name,
-        value_text,
-    )
 
     made, metric = found["trials"], found["metric"]
     saved = 1 - made["epochs"] / max(found["epochs_without_pruning"], 1)
@@ -189,7 +187,8 @@ def _answer(found: dict[str, Any]) -> list[str]:
         if (row["subject"], row["metric"]) == ("trained", shown):
             lines.append(
                 f"On {test['split']}: {shown} {value_text(shown, row['mean'])} "
-                f"({interval_text(shown, row['low'], row['high'])}), {probe_name(row['probe'])}."
+                f"({interval_text(shown, row['low'], row['high'])}), "
+                f"{vocabulary.probe(row['probe']).title}."
             )
     for row in test["differences"]:
         if row["metric"] == shown:
@@ -197,10 +196,10 @@ def _answer(found: dict[str, Any]) -> list[str]:
                 row["verdict"], "no better than"
             )
             other = {"default": "the settings it began with"}.get(
-                row["subject"], subject_name(row["subject"])
+                row["subject"], vocabulary.subject(row["subject"]).title
             )
             lines.append(
-                f"Tuned is {verdict} {other}, {probe_name(row['probe'])}: "
+                f"Tuned is {verdict} {other}, {vocabulary.probe(row['probe']).title}: "
                 f"{difference_text(shown, row['mean'])} "
                 f"({interval_text(shown, row['low'], row['high'], signed=True)})."
             )

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import torch
-import tyro
 from pydantic import Field
 
 from selfsight.data.imageset import ImageSet, Target
+from selfsight.data.request import Images
+from selfsight.data.splits import LabelFraction
 from selfsight.evaluation.controls import Material, Subject, subjects
 from selfsight.fitting.stopping import Mode, Stopping
 from selfsight.fitting.tasks import TASKS, higher_is_better
+from selfsight.runs.request import RunData, images_of
 from selfsight.runs.run import Run, load_run
 from selfsight.settings import unknown
 from selfsight.training.device import choose_device
@@ -53,19 +55,15 @@ OF_LABELS = {"probe.class_weights": "none,balanced,root", "probe.label_smoothing
 """Its part for classes and several labels."""
 
 
-class TuneProbe(Search):
+class TuneProbe(RunData, Search):
     """Search the classifier on a run's representations; read test once, with the best."""
 
-    run: tyro.conf.Positional[str]
-    """The folder of a finished run."""
-    target: str | None = None
-    """The target to predict; by default the run's, or the only one there is."""
     out: str | None = None
     """The study's folder; by default RUN/tuning/TARGET. The same command again continues it."""
     metric: str | None = None
     """What trials are compared by; by default accuracy, mAP or r2, as in the report."""
-    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Share of the train and validation labels that may be read."""
+    label_fraction: LabelFraction = 1.0
+    """Share of the labels that may be read; here those of train and validation."""
     folds: Annotated[int, Field(ge=1)] | None = None
     """Cross-validation inside these labels, by group; 1: the run's validation split; by default 5
     up to 2,000 labels, else 1."""
@@ -77,12 +75,6 @@ class TuneProbe(Search):
     """What the early stopping looks at, on the rows held out."""
     probe: Classifier = Classifier()
     """What is not searched, and the first trial."""
-    seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of folds, weights and the search."""
-    device: str = "auto"
-    """auto, cpu, or cuda."""
-    allow_code: bool = False
-    """Run the file.py:build that a run's backbone may name."""
 
 
 @dataclass(frozen=True)
@@ -107,12 +99,12 @@ class Bench:
         return subject.at(0).standardised(rows)
 
 
-def tune_probe(settings: TuneProbe, images: ImageSet | None = None) -> Tuned | None:
+def tune_probe(settings: TuneProbe, images: Images | None = None) -> Tuned | None:
     """Searches the classifier, trains the best one again and reads test with it once.
 
     Args:
         settings: see `TuneProbe`.
-        images: the run's images already opened.
+        images: what to open instead of ``settings.data`` or the run's own: an image set, arrays.
 
     Returns:
         What was found; None for a worker that joined.
@@ -125,24 +117,25 @@ def tune_probe(settings: TuneProbe, images: ImageSet | None = None) -> Tuned | N
     return search(settings, images, prepare, objective, conclude)
 
 
-def prepare(settings: TuneProbe, images: ImageSet | None = None) -> Bench:
+def prepare(settings: TuneProbe, images: Images | None = None) -> Bench:
     """Opens the run, computes its representations once, cuts the folds, reads the space.
 
     Raises:
         ValueError: see `tune_probe`.
     """
+    device = choose_device(settings.device)
     run = load_run(settings.run)
-    images = run.images() if images is None else images
-    target = target_of(images, settings.target or run.settings.target)
+    images = images_of(run, settings, images)
+    own = run.settings.target if run.settings.target in images.targets else None
+    target = target_of(images, settings.target or own)
     metric = settings.metric or TASKS[target.kind].headline
     if metric not in (*TASKS[target.kind].metrics, "loss"):
         raise unknown(f"metric of a {target.kind} target", metric, TASKS[target.kind].metrics)
     mode: Mode = "highest" if metric != "loss" and higher_is_better(metric) else "lowest"
     rows = images.rows("train", "validation", "test")
-    device = choose_device(settings.device)
     material = Material(run, images, rows, images.rows("train"), device, settings.allow_code)
     found, weights, notes = subjects(material, ("untrained", "pixels"), 1)
-    chosen = labelled_rows(images, target, settings.fraction, settings.seed)
+    chosen = labelled_rows(images, target, settings.label_fraction, settings.seed)
     folds, said = cut(images, target, chosen, settings.folds, settings.seed)
     labelled = Labelled(target, chosen, found[0].at(0).standardised(chosen), folds)
     default = SPACE if target.kind == "number" else {**SPACE, **OF_LABELS}
@@ -158,7 +151,7 @@ def prepare(settings: TuneProbe, images: ImageSet | None = None) -> Bench:
         "images": images.fingerprint(chosen),
         "target": target.name,
         "metric": metric,
-        "fraction": settings.fraction,
+        "label_fraction": settings.label_fraction,
         "folds": int(folds.max()) + 1,
         "epochs": settings.epochs,
         "stopping": settings.stopping.plain(),
@@ -172,7 +165,8 @@ def prepare(settings: TuneProbe, images: ImageSet | None = None) -> Bench:
     }
     folder = Path(settings.out or run.folder.path / "tuning" / target.name)
     plan = Plan(settings, folder, about, mode, first, settings.epochs, settings.seed, metric)
-    return Bench(settings, run, images, target, labelled, tuple(found), space, plan, (*notes, said))
+    notes = [*notes, said, *images.cautions, *(f"Allowed: {leak}" for leak in images.leaks)]
+    return Bench(settings, run, images, target, labelled, tuple(found), space, plan, tuple(notes))
 
 
 def objective(bench: Bench) -> Any:

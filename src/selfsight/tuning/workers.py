@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import optuna
 
-    from selfsight.data.imageset import ImageSet
+    from selfsight.data.request import Images
     from selfsight.tuning.settings import Search
 
 
@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 def search(
     settings: Search,
-    images: ImageSet | None,
+    images: Images | None,
     prepare: Callable[..., B],
     objective: Callable[[B], Objective],
     conclude: Callable[[B, optuna.Study, str, float], T],

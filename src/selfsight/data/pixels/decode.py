@@ -50,9 +50,7 @@ def fill(
     """
     broken: dict[str, str] = {}
     place = 0
-    images = each(
-        lambda encoded: decode(encoded, wanted), batches(rows), wanted.options.max_pixels
-    )
+    images = each(lambda encoded: decode(encoded, wanted), batches(rows), wanted.options.max_pixels)
     with progress("decoding images", len(rows)) as bar:
         for row, image in zip(rows.tolist(), images, strict=True):
             bar.update()
@@ -177,8 +175,12 @@ def _deep_colour(encoded: Encoded, mode: str) -> NDArray[np.uint16]:
     """
     if mode == "LA":  # four bytes a pixel, as they are
         both = _samples(encoded, "RGBA")
-        return both[..., 0::2] << 8 | both[..., 1::2]
-    return _samples(encoded, f"{mode};16B") << 8 | _samples(encoded, f"{mode};16L")
+        return _joined(both[..., 0::2], both[..., 1::2])
+    return _joined(_samples(encoded, f"{mode};16B"), _samples(encoded, f"{mode};16L"))
+
+
+def _joined(high: NDArray[np.uint16], low: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    return np.asarray(high << np.uint16(8) | low, np.uint16)
 
 
 def _samples(encoded: Encoded, raw: str) -> NDArray[np.uint16]:

@@ -131,9 +131,7 @@ def header_of(image: Any) -> Header:
     channels = 1 if image.mode in GREY or image.mode.startswith("I") else 3
     if image.format == "PNG" and rawmode(image) == "LA;16B":
         channels = 1
-    return Header(
-        height, width, channels, kind, bits, str(image.format), orientation=orientation
-    )
+    return Header(height, width, channels, kind, bits, str(image.format), orientation=orientation)
 
 
 def _value_type(image: Any) -> tuple[str, int | None]:
@@ -265,6 +263,7 @@ def _reason(error: Exception, encoded: Encoded) -> str:
 
     size = len(encoded) if isinstance(encoded, bytes) else None
     if size is None:
+        assert isinstance(encoded, Path)
         with suppress(OSError):
             size = encoded.stat().st_size
     if size == 0:

@@ -88,11 +88,7 @@ def plan(
     sizes = Counter((header.height, header.width) for header in headers.values())
     notes: list[str] = []
     height, width = chosen_size(sizes, size, source)
-    if any(pair != (height, width) for pair in sizes):
-        heights, widths = zip(*sizes, strict=True)
-        span = f"{min(heights)}x{min(widths)} to {max(heights)}x{max(widths)}"
-        what = f"Images of {len(sizes):,} sizes ({span})" if len(sizes) > 1 else f"Images ({span})"
-        notes.append(f"{what} were resized and centre-cropped to {height}x{width} pixels.")
+    notes += resize_notes(sizes, (height, width))
     form = form_of(headers, asked, row_ids, source)
     return replace(form, height=height, width=width, notes=(*notes, *form.notes))
 
@@ -122,6 +118,19 @@ def chosen_size(
             f"{MIN_SIDE} at least."
         )
     return height, width
+
+
+def resize_notes(sizes: Iterable[tuple[int, int]], size: tuple[int, int]) -> list[str]:
+    """A sentence on images of some (height, width) that are brought to a size, or none."""
+    distinct = set(sizes)
+    if distinct <= {size}:
+        return []
+    heights, widths = zip(*distinct, strict=True)
+    span = f"{min(heights)}x{min(widths)}"
+    what = f"Images ({span})"
+    if len(distinct) > 1:
+        what = f"Images of {len(distinct):,} sizes ({span} to {max(heights)}x{max(widths)})"
+    return [f"{what} were resized and centre-cropped to {size[0]}x{size[1]} pixels."]
 
 
 def form_of(

@@ -127,7 +127,7 @@ def converted(
             return values
         if wanted.kind == "u" and values.size and values.dtype.kind in "iuf":
             low, high = values.min(), values.max()
-            if not (0 <= low and high <= np.iinfo(wanted).max):
+            if not (low >= 0 and high <= np.iinfo(wanted).max):
                 raise ValueError(
                     f"its values from {low} to {high} do not fit into {wanted}, which the first "
                     "images of this kind were kept in; convert them before"

@@ -46,7 +46,7 @@ def opens(path: str | Path) -> bool:
     return Path(path).suffix.lower() in SUFFIXES and not Path(path).is_dir()
 
 
-def list(path: str | Path, asked: Asked) -> Listing:  # noqa: A001 - the name of the contract
+def list(path: str | Path, asked: Asked) -> Listing:
     """The images of an array file.
 
     Pixels are ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)`` under ``images``, ``x``,
@@ -143,9 +143,7 @@ def _hdf5(path: Path) -> dict[str, Any]:
     return found
 
 
-def _sorted_out(
-    arrays: Mapping[str, Any], path: Path, asked: Asked
-) -> tuple[Any, Any]:
+def _sorted_out(arrays: Mapping[str, Any], path: Path, asked: Asked) -> tuple[Any, Any]:
     """The pixels of each split and the arrays of their length; what was not used."""
     parts: dict[str | None, dict[str, Any]] = {}
     keys: dict[tuple[str | None, str], str] = {}

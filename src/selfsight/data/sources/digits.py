@@ -6,13 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from selfsight.data.imageset import class_target
-from selfsight.data.pixels.values import ValueScale
 from selfsight.data.reading import Asked
 from selfsight.data.sources.steps.array_pixels import array_loader, as_pixels
-from selfsight.data.sources.steps.listing import Listing, Loaded, Size
+from selfsight.data.sources.steps.listing import Listing
 
 NAME = "digits"
 
@@ -22,7 +20,7 @@ def opens(path: str | Path) -> bool:
     return str(path) == NAME
 
 
-def list(path: str | Path, asked: Asked) -> Listing:  # noqa: A001 - the name of the contract
+def list(path: str | Path, asked: Asked) -> Listing:
     """8 x 8 grey images, class target ``digit``; test is cut by `complete_splits`.
 
     UCI "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak, 1998), test part.

@@ -36,7 +36,7 @@ def opens(path: str | Path) -> bool:
     return Path(path).is_dir()
 
 
-def list(path: str | Path, asked: Asked) -> Listing:  # noqa: A001 - the name of the contract
+def list(path: str | Path, asked: Asked) -> Listing:
     """The images below a folder, undecoded.
 
     ``root/class/*`` and ``root/{train,validation,val,valid,test,unlabelled}/class/*`` give the
@@ -52,12 +52,15 @@ def list(path: str | Path, asked: Asked) -> Listing:  # noqa: A001 - the name of
     images = image_files(root, below.files)
     if not images.names:
         raise ValueError(_nothing(root, images.others, images.notes))
-    names, notes = (images.names, []) if asked.options.masks else without_masks(root, images.names)
+    masks: Any = []
+    names = images.names
+    if not asked.options.masks:
+        names, masks = without_masks(root, images.names)
     plan = _arranged(names, root, asked)
     listing = listing_of_files(root, plan.images, asked)
     found = folder_tables(root, images.others, listing.row_ids, asked) if asked.labels else None
     others = [name for name in images.others if found is None or name not in found.files]
-    notes = [*below.notes, *images.notes, *notes, *_others(others), *plan.notes]
+    notes = [*below.notes, *images.notes, *masks, *_others(others), *plan.notes]
     listing = replace(listing, splits=np.array(plan.splits, "<U10"), notes=tuple(notes))
     listing = _with_classes(listing, plan.classes, asked, found)
     if found is not None and found.columns:
@@ -146,9 +149,7 @@ def _descended(images: Any) -> tuple[Any, Any]:
     return inner, []
 
 
-def _split_folders(
-    splits: dict[str, str | None], root: Path, asked: Asked
-) -> tuple[set[str], Any]:
+def _split_folders(splits: dict[str, str | None], root: Path, asked: Asked) -> tuple[set[str], Any]:
     """The folders that are splits, and notes.
 
     Folders are splits where all of them are named so. One such name among classes is a class, but

@@ -43,7 +43,7 @@ def opens(path: str | Path) -> bool:
     return bool(NAME.match(path.name))
 
 
-def list(path: str | Path, asked: Asked) -> Listing:  # noqa: A001 - the name of the contract
+def list(path: str | Path, asked: Asked) -> Listing:
     """The images of a pair of files, or of all pairs in a folder, whose names give the splits.
 
     Raises:

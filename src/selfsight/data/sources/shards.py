@@ -7,6 +7,7 @@ Where names of images have dots of their own, the key goes to the last dot.
 
 from __future__ import annotations
 
+import builtins
 import json
 import re
 import tarfile
@@ -34,6 +35,7 @@ from selfsight.data.sources.steps.split_names import SPLIT_OF, file_splits
 from selfsight.files import replacing
 
 SUFFIX = ".tar"
+SUFFIXES = (SUFFIX,)
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 BATCH = 512
 FIELDS = {"cls": "cls", "class": "cls", "class.txt": "cls", "cls.txt": "cls", "label.txt": "cls",
@@ -71,7 +73,7 @@ def opens(path: str | Path) -> bool:
     return path.suffix.lower() == SUFFIX and (path.exists() or is_pattern(path))
 
 
-def list(path: str | Path, asked: Asked) -> Listing:  # noqa: A001 - the name of the contract
+def list(path: str | Path, asked: Asked) -> Listing:
     """The images of tar shards, undecoded.
 
     Args:
@@ -176,7 +178,7 @@ def _note(text: str, **parts: Any) -> Note:
     return Note(text, **parts)
 
 
-def _table(rows: list[dict[str, Any]], notes: list[str]) -> Any:
+def _table(rows: Sequence[dict[str, Any]], notes: builtins.list[str]) -> Any:
     """Columns of the rows; a field of several types is left out, and said."""
     import pyarrow as pa
 
@@ -194,6 +196,7 @@ class Member:
     """A member of a shard: where it lies, or what it says of its sample."""
 
     path: PurePosixPath
+    shard: int
     place: tuple[Any, ...] | None
     text: bytes = b""
 
@@ -212,11 +215,11 @@ def _members(file: Path, shard: int, notes: Any) -> Iterator[Member]:
                     why = _unusable(member, path, size)
                     images += 1
                     yield Member(
-                        path, (shard, member.name, member.offset_data, member.size, why)
+                        path, shard, (shard, member.name, member.offset_data, member.size, why)
                     )
                 elif path.suffix.lower() in TEXTS and not _unusable(member, path, size, MAX_TEXT):
                     raw.seek(member.offset_data)
-                    yield Member(path, None, raw.read(member.size))
+                    yield Member(path, shard, None, raw.read(member.size))
             # tarfile takes a file that ends between two members for whole.
             raw.seek(archive.offset)
             if raw.read(512).count(0) < 512:
@@ -241,7 +244,7 @@ def _samples(members: Any, notes: Any) -> Any:
         stem, _, suffix = name.rpartition(".") if whole else name.partition(".")
         if whole and (longer := _longer_field(name)):
             stem, suffix = longer
-        key = (str(member.path.parent), stem)
+        key = (member.shard, str(member.path.parent), stem)
         if member.place is None:
             how = FIELDS.get(suffix.lower())
             if how is not None:
@@ -260,8 +263,10 @@ def _samples(members: Any, notes: Any) -> Any:
         notes.append(left_out(text, about=others[0], count=len(others)))
     lonely = [key for key in fields if key not in images]
     if lonely:
-        text = f"{len(lonely):,} samples without an image are left out: {some(k[1] for k in lonely)}."
-        notes.append(left_out(text, about=lonely[0][1], count=len(lonely)))
+        text = (
+            f"{len(lonely):,} samples without an image are left out: {some(k[2] for k in lonely)}."
+        )
+        notes.append(left_out(text, about=lonely[0][2], count=len(lonely)))
     return [row | fields.get(key, {}) for key, row in images.items()]
 
 
@@ -301,7 +306,7 @@ def _fields(suffix: str, raw: bytes) -> dict[str, Any]:
         found = json.loads(text)
     except (ValueError, RecursionError):
         return {}
-    plain = (bool, int, float, str, list, type(None))
+    plain = (bool, int, float, str, builtins.list, type(None))
     if not isinstance(found, dict):
         return {}
     return {k: v for k, v in found.items() if isinstance(v, plain) and not k.startswith("__")}
@@ -312,10 +317,10 @@ def _read(
     places: tuple[NDArray[np.int64], ...],
     reasons: Sequence[str | None],
     rows: NDArray[np.int64],
-) -> Iterable[list[Encoded | str]]:
+) -> Iterable[builtins.list[Encoded | str]]:
     for first in range(0, len(rows), BATCH):
         part = rows[first : first + BATCH]
-        found: list[Encoded | str] = []
+        found: builtins.list[Encoded | str] = []
         open_shard, file = -1, None
         try:
             for row in part.tolist():

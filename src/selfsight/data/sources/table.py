@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from selfsight.data.notes import left_out, some
 from selfsight.data.pixels.formats import FORMAT_OF, suffix_of
@@ -50,7 +49,7 @@ def opens(path: str | Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def list(path: str | Path, asked: Asked) -> Listing:  # noqa: A001 - the name of the contract
+def list(path: str | Path, asked: Asked) -> Listing:
     """The images of a table, undecoded.
 
     Args:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from selfsight.data.imageset import ImageSet
 from selfsight.data.notes import guess
 from selfsight.data.pixels.decode import grey
-from selfsight.data.pixels.memmap import rows_at_once
+from selfsight.data.pixels.memmap import picked, rows_at_once
 from selfsight.data.pixels.plan import MIN_SIDE
 from selfsight.data.pixels.resize import resized
 from selfsight.data.pixels.store import decoded, fingerprint
@@ -27,10 +26,11 @@ from selfsight.data.pixels.values import (
     pixel_type,
     value_type,
 )
-from selfsight.data.reading import Asked
+from selfsight.data.reading import Asked, ReadOptions
 from selfsight.data.sources.steps.listing import Listing, Loaded, Size, evident
 
 CHUNK = 256
+
 
 @dataclass(frozen=True)
 class ArrayPixels:
@@ -72,7 +72,8 @@ class ArrayPixels:
             for first in range(0, count, size):
                 chosen = inside[(inside >= first) & (inside < first + size)] - first
                 if len(chosen):
-                    here = (slice(None),) * place + (slice(first, first + size),)
+                    some = slice(first, first + size)
+                    here = (*(slice(None),) * place, some) if place else some
                     try:
                         yield self._converted(np.asarray(part[here]), chosen, factor)
                     except ValueError as error:
@@ -99,13 +100,15 @@ class ArrayPixels:
         whole: NDArray[Any] = part[..., None] if part.ndim == 3 else part
         return whole
 
+
 def channels_last(values: NDArray[Any], axes: str) -> NDArray[Any]:
     """An array with these axes as ``(N, H, W, C)``."""
     values = values.transpose([axes.index(axis) for axis in "NHWC" if axis in axes])
     return values[..., None] if values.ndim == 3 else values
 
+
 def as_pixels(
-    parts: Mapping[str, Any], source: str, asked: Asked
+    parts: Mapping[str, Any], source: str, asked: Asked, axes: str | None = None
 ) -> tuple[ArrayPixels, list[str]]:
     """How arrays of any common layout and type are read as pixels, and what was decided.
 
@@ -113,13 +116,15 @@ def as_pixels(
         parts: name -> array.
         source: its name, for messages.
         asked: axes, bits, value range, and the scale of a run.
+        axes: that are known; None: asked for, or guessed.
 
     Raises:
         ValueError: the shapes differ or are no images, or the types do and do not say what their
             values mean.
     """
     arrays = list(parts.values())
-    axes, notes = _axes(arrays[0].shape, source, asked)
+    known = asked.options.axes if axes is None else axes
+    axes, notes = _axes(arrays[0].shape, source, known)
     shapes = [tuple(array.shape) for array in arrays]
     place = axes.index("N")
     inner = {shape[:place] + shape[place + 1 :] for shape in shapes}
@@ -139,9 +144,9 @@ def as_pixels(
     nodata = asked.options.nodata
     return ArrayPixels(arrays, axes, whole, scale, factors, nodata), [*notes, *more]
 
-def _axes(shape: tuple[int, ...], source: str, asked: Asked) -> tuple[str, list[str]]:
+
+def _axes(shape: tuple[int, ...], source: str, wanted: str | None) -> tuple[str, list[str]]:
     """The axes of an array of images: those that were asked for, or a guess."""
-    wanted = asked.options.axes
     if wanted is not None and len(wanted) != len(shape) and len(shape) in (3, 4):
         wanted = wanted.replace("C", "") if len(shape) == 3 else None
     if len(shape) not in (3, 4) or 0 in shape:
@@ -163,6 +168,7 @@ def _axes(shape: tuple[int, ...], source: str, asked: Asked) -> tuple[str, list[
     text = f"Arrays of {shape} are read as ({', '.join(axes)}): {channels} channels"
     note = guess(text, "axes", axes, [other], about=source, doubtful=unsure)
     return axes, [note]
+
 
 def _scale(
     parts: Mapping[str, Any], source: str, asked: Asked
@@ -199,10 +205,12 @@ def _scale(
         notes.append(f"Values go from {low:.4g} to {high:.4g}{sample}.")
     return wanted, factors, notes
 
+
 def _declared(dtype: np.dtype[Any], asked: Asked) -> ValueScale:
     kind = value_type(dtype)
     bits = 8 if kind == "uint8" else asked.options.bits
     return declared(ValueScale(kind, pixel_type(kind)), bits, asked.options.value_range)
+
 
 def _own_scale(
     parts: Mapping[str, Any], scales: Mapping[str, ValueScale], notes: list[str]
@@ -228,11 +236,13 @@ def _own_scale(
     notes.append(f"{scale.type} values from {low} to {high} were made {scale.dtype}.")
     return scale, name
 
+
 def _span(parts: Sequence[Any]) -> tuple[int, int]:
     size = rows_at_once(parts[0])
     chunks = (np.asarray(p[i : i + size]) for p in parts for i in range(0, len(p), size))
     spans = [(int(chunk.min()), int(chunk.max())) for chunk in chunks]
     return min(low for low, _ in spans), max(high for _, high in spans)
+
 
 def array_loader(
     pixels: ArrayPixels, source: str, asked: Asked, identity: Callable[[], str]
@@ -246,6 +256,7 @@ def array_loader(
         identity: text that changes when the arrays do.
     """
     return partial(_load, pixels, source, asked, identity)
+
 
 def _load(
     pixels: ArrayPixels,
@@ -281,12 +292,13 @@ def _load(
         notes.append(f"Images ({old}) were resized and centre-cropped to {height}x{width} pixels.")
     return Loaded(found, rows, tuple(notes), evident(pixels.scale, found, asked))
 
+
 def list_set(images: ImageSet) -> Listing:
     """An image set that is there already, as a source."""
 
     def load(rows: NDArray[np.int64], size: Size, max_unreadable: float) -> Loaded:
         whole = len(rows) == len(images)
-        pixels = resized(images.pixels if whole else images.pixels[rows], size)
+        pixels = resized(images.pixels if whole else picked(images.pixels, rows), size)
         return Loaded(pixels, rows, (), images.value_scale)
 
     return Listing(
@@ -299,15 +311,17 @@ def list_set(images: ImageSet) -> Listing:
         group_name=images.group_name,
         mirrored=images.mirrored,
         notes=images.notes,
+        tile_of=images.tile_of,
     )
 
-def made_like(images: ImageSet, like: ImageSet, asked: Asked | None = None) -> ImageSet:
+
+def made_like(images: ImageSet, like: ImageSet, options: ReadOptions | None = None) -> ImageSet:
     """The images with the channels and the value scale of another set: grey <-> RGB, 8 <-> 16 bits.
 
     Args:
         images: to convert.
         like: what they become like.
-        asked: the value range that the user gave.
+        options: bits and value range that the user gave.
 
     Raises:
         ValueError: there is no such conversion between their channels or their values.
@@ -325,13 +339,14 @@ def made_like(images: ImageSet, like: ImageSet, asked: Asked | None = None) -> I
             made = [grey(pixels[i : i + CHUNK]) for i in range(0, len(pixels), CHUNK)]
             pixels = np.concatenate(made)
         notes.append(f"Its {images.channels} channels were made {like.channels}, as {like.name}.")
-    options = None if asked is None else asked.options
     own, wanted = images.value_scale, like.value_scale
     assert own is not None and wanted is not None
     if options is not None:
         own = declared(own, own.bits or options.bits, options.value_range)
     try:
-        factor = conversion(own, wanted, like.name, options and options.value_range)
+        factor = conversion(
+            own, wanted, like.name, None if options is None else options.value_range
+        )
         if factor != (1.0, 0.0) or pixels.dtype != like.pixels.dtype:
             pixels = converted(np.asarray(pixels), like.pixels.dtype, *factor)
             notes.append(f"Its {own.words} were made {wanted.words}, as {like.name}.")

@@ -123,7 +123,10 @@ def guessed_splits(column: Any, name: str) -> tuple[NDArray[np.str_] | None, lis
             left_out(
                 f"{count:,} rows of the unknown split {some(others)} in column {name} are left "
                 "out.",
-                about=name, count=count, setting="split_column", doubtful=True,
+                about=name,
+                count=count,
+                setting="split_column",
+                doubtful=True,
             )  # fmt: skip
         )
     return splits, notes

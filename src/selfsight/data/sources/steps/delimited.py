@@ -90,7 +90,9 @@ def _dialect(head: bytes, suffix: str) -> Dialect:
         if paths:
             names[paths[0]] = "path"
     even = all(len(row) == len(names) for row in rows) and names[-1] != ""
-    return Dialect(encoding, delimiter, tuple(names), header, even and len(set(names)) == len(names))
+    return Dialect(
+        encoding, delimiter, tuple(names), header, even and len(set(names)) == len(names)
+    )
 
 
 def _best(lines: Sequence[str]) -> str:
@@ -103,7 +105,9 @@ def _best(lines: Sequence[str]) -> str:
             continue
         counts = Counter(len(row) for row in rows)
         usual, many = counts.most_common(1)[0] if counts else (1, 0)
-        score = (many / len(rows), usual) if usual > 1 and len(rows[0]) >= usual - 1 > 0 else (0.0, 0)
+        score = (
+            (many / len(rows), usual) if usual > 1 and len(rows[0]) >= usual - 1 > 0 else (0.0, 0)
+        )
         if score > best:
             best, found = score, delimiter
     return found
@@ -156,11 +160,13 @@ def _plain(table: Any, dialect: Dialect, name: str, notes: list[str]) -> Any:
     return table
 
 
-def _even(
-    text: str, dialect: Dialect, file: Path
-) -> tuple[bytes, tuple[str, ...], list[str]]:
+def _even(text: str, dialect: Dialect, file: Path) -> tuple[bytes, tuple[str, ...], list[str]]:
     """The table with as many cells in each line as there are names, the names, and notes."""
-    rows = [row for row in csv.reader(io.StringIO(text), delimiter=dialect.delimiter) if row]
+    reader = csv.reader(io.StringIO(text), delimiter=dialect.delimiter, strict=True)
+    try:
+        rows = [row for row in reader if row]
+    except csv.Error as error:
+        raise ValueError(f"{file}: line {reader.line_num} cannot be read ({error}).") from None
     body = rows[1:] if dialect.header else rows
     names = list(dialect.names)
     if body and names[-1:] != [""] and all(len(row) == len(names) + 1 for row in body):

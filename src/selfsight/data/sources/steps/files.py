@@ -99,7 +99,7 @@ def image_files(root: Path, files: Sequence[str]) -> ImageFiles:
         suffix = suffix_of(path)
         if suffix not in FORMAT_OF and suffix not in OTHERS:
             strange.setdefault(suffix, []).append(path)
-    formats = {}
+    formats: dict[str, str] = {}
     for paths in strange.values():
         found = {path: _format(root, path) for path in paths[:SNIFFED]}
         if any(found.values()):

@@ -63,7 +63,7 @@ def folder_tables(
         rows = np.flatnonzero(inside)
         try:
             columns, names, said = read_columns(root / name)
-            ids = [row_id[len(prefix):] for row_id in row_ids[rows].tolist()]
+            ids = [row_id[len(prefix) :] for row_id in row_ids[rows].tolist()]
             match = named_rows(columns, names, ids, name, asked) if ids else None
         except ValueError as error:
             notes.append(doubt(f"{name} is not used: {error}", about=name, setting="labels"))
@@ -85,10 +85,10 @@ def folder_tables(
         return FolderTables(frozenset(), {}, {}, (*notes, doubt(text, setting="labels")))
     place = np.full(len(row_ids), -1, np.int64)
     start = 0
-    for name, rows in found.items():
-        notes += rows.notes
-        fresh = (rows.place >= 0) & (place < 0)
-        place[fresh] = rows.place[fresh] + start
+    for name, match in found.items():
+        notes += match.notes
+        fresh = (match.place >= 0) & (place < 0)
+        place[fresh] = match.place[fresh] + start
         start += tables[name].num_rows
     indices = pa.array(place, mask=place < 0)
     spread = {name: column.take(indices) for name, column in columns.items()}

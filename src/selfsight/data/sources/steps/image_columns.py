@@ -61,8 +61,10 @@ def array_columns(file: Path) -> list[str]:
         kind, depth = field.type, 0
         if isinstance(kind, pa.BaseExtensionType):
             kind = kind.storage_type
-        while pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(
-            kind
+        while (
+            pa.types.is_list(kind)
+            or pa.types.is_large_list(kind)
+            or pa.types.is_fixed_size_list(kind)
         ):
             kind, depth = kind.value_type, depth + 1
         if depth in (2, 3) and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):

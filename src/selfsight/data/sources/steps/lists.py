@@ -113,7 +113,10 @@ def _one_hot_or_labels(
     full = ~np.isnan(table).any(axis=1)
     single = bool(full.any()) and bool((table[full].sum(axis=1) == 1.0).all())
     labels = Target(
-        name, "labels", table.astype(np.float32), given or tuple(f"{name} {i}" for i in range(width))
+        name,
+        "labels",
+        table.astype(np.float32),
+        given or tuple(f"{name} {i}" for i in range(width)),
     )
     if kind in ("class", "identity") and not single:
         return "some of its rows have more or less than one 1", []

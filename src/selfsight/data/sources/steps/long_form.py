@@ -78,7 +78,9 @@ def grouped(
     )  # fmt: skip
     notes: list[str] = [note]
     if dropped:
-        gone = f"Columns that differ between the rows of an image are left out: {', '.join(dropped)}."
+        gone = (
+            f"Columns that differ between the rows of an image are left out: {', '.join(dropped)}."
+        )
         notes.append(left_out(gone, about=dropped[0], count=len(dropped)))
     return result, first, notes
 

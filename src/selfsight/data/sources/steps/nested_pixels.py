@@ -57,9 +57,7 @@ def nested_listing(path: Path, files: Sequence[Path], asked: Asked) -> Listing:
         name=folder.resolve().name if path.is_dir() else path.stem,
         row_ids=row_ids,
         splits=np.full(len(row_ids), "train", "<U10"),
-        load=array_loader(
-            pixels, str(path), asked, lambda: "\n".join(map(file_identity, files))
-        ),
+        load=array_loader(pixels, str(path), asked, lambda: "\n".join(map(file_identity, files))),
     )
     class_names = class_names | info_names(folder, columns)
     return with_columns(listing, columns, class_names, splits, asked, [*notes, *more, *said])
@@ -75,8 +73,8 @@ def pixels_of(column: Any, source: str) -> NDArray[Any]:
 
     if column.nbytes > machine_memory() // 2:
         raise ValueError(
-            f"{source}: its pixels take {column.nbytes / 1e9:.0f} GB as lists; save them as .npy or "
-            "as encoded images."
+            f"{source}: its pixels take {column.nbytes / 1e9:.0f} GB as lists; save them as .npy "
+            "or as encoded images."
         )
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     chunks = [c.storage if isinstance(c.type, pa.BaseExtensionType) else c for c in chunks]
@@ -91,4 +89,5 @@ def pixels_of(column: Any, source: str) -> NDArray[Any]:
             raise ValueError(f"{source}: its rows hold lists of different lengths.")
         shape.append(int(lengths[0]) if len(lengths) else 0)
         values = inner
-    return values.to_numpy(zero_copy_only=False).reshape(shape)
+    pixels: NDArray[Any] = values.to_numpy(zero_copy_only=False).reshape(shape)
+    return pixels

@@ -54,7 +54,9 @@ def signs_of(
         if values.ndim > 1:
             raise ValueError(f"target {name!r}: uncertain class: labels are yes, no or unknown.")
         names = tuple(f"{int(value)}" for value in distinct)
-        return Signs(np.where(np.isnan(values), np.nan, np.searchsorted(distinct, values)), names, ())
+        return Signs(
+            np.where(np.isnan(values), np.nan, np.searchsorted(distinct, values)), names, ()
+        )
     number = {"unknown": np.nan, "yes": 1.0, "no": 0.0}[means if binary else "unknown"]
     what = f"uncertain, taken as {means}" if binary else "unknown"
     others = [word for word in CHOICES if word != means] if binary else ["class"]

@@ -21,9 +21,42 @@ SPLIT_WORDS = {
 SPLIT_OF = {word: split for split, words in SPLIT_WORDS.items() for word in words.split()}
 assert set(SPLIT_WORDS) == set(SPLITS)
 NEUTRAL = frozenset(
-    "a set sets image images img imgs picture pictures photo photos data dataset folder folders dir"
-    " split splits subset file files part parts shard shards sample samples of jpg jpeg png full"
-    " the new".split()
+    [
+        "a",
+        "set",
+        "sets",
+        "image",
+        "images",
+        "img",
+        "imgs",
+        "picture",
+        "pictures",
+        "photo",
+        "photos",
+        "data",
+        "dataset",
+        "folder",
+        "folders",
+        "dir",
+        "split",
+        "splits",
+        "subset",
+        "file",
+        "files",
+        "part",
+        "parts",
+        "shard",
+        "shards",
+        "sample",
+        "samples",
+        "of",
+        "jpg",
+        "jpeg",
+        "png",
+        "full",
+        "the",
+        "new",
+    ]
 )
 """Words beside a split word that do not change its meaning: ``test_set``, but not ``test_tube``."""
 TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_]+")
@@ -115,8 +148,11 @@ def file_splits(names: Sequence[str], split: str | None = None) -> FileSplits | 
             left_out(
                 f"{some(apart)} name no known split beside the others and are left out "
                 "(--split-column none takes every file as train).",
-                about=apart[0], count=len(apart), setting="split_column", doubtful=True,
-            )  # fmt: skip
+                about=apart[0],
+                count=len(apart),
+                setting="split_column",
+                doubtful=True,
+            )
         )
     return FileSplits(tuple(given), tuple(notes))
 

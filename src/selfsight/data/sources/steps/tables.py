@@ -48,4 +48,3 @@ def read_table(file: Path, without: Sequence[str] = ()) -> tuple[Any, list[str]]
         return read_delimited(file)
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise ValueError(f"{file} is not a readable table ({first_line(error)}).") from None
-

@@ -57,13 +57,11 @@ def targets_of(
             raise ValueError(f"target {name!r}: {found}.")
         else:
             others.append(f"{name} ({found})")
-    for name in dict.fromkeys([target, *kinds]):
-        parts = None if name is None or name in columns else pieces(columns, name)
+    for wanted in dict.fromkeys([*([] if target is None else [target]), *kinds]):
+        parts = None if wanted in columns else pieces(columns, wanted)
         if parts is not None:
-            assert name is not None
-            targets[name], more = _joined(
-                name, {part: columns[part] for part in parts}, kinds.get(name), options
-            )
+            together = {part: columns[part] for part in parts}
+            targets[wanted], more = _joined(wanted, together, kinds.get(wanted), options)
             notes += more
     if target is None and not kinds:
         notes += _drop_same(targets)
@@ -72,7 +70,9 @@ def targets_of(
     return targets, notes
 
 
-def check_asked(source: str, target: str | None, options: ReadOptions, columns: Mapping[str, Any]) -> None:
+def check_asked(
+    source: str, target: str | None, options: ReadOptions, columns: Mapping[str, Any]
+) -> None:
     """Raises ``ValueError`` where a target or a kind names a column that is not there."""
     if target is not None and target not in columns and pieces(columns, target) is None:
         raise unknown(f"target in {source} named", target, columns)
@@ -343,5 +343,3 @@ def _drop_same(targets: dict[str, Target]) -> list[str]:
                 del targets[dropped]
                 notes.append(f"Column {dropped} says the same as {kept}, which is taken.")
     return notes
-
-

@@ -79,5 +79,3 @@ def text_of_no_target(known: Sequence[str]) -> str | None:
     if all(PATH.search(value) for value in distinct):
         return "paths of files"
     return None
-
-

@@ -40,7 +40,7 @@ def united(
             for file, words in given.items():
                 if column in tables[file].column_names:
                     tables[file] = _with_names(tables[file], column, words)
-            notes.append(f"The class names of {column} differ between files: they are taken by name.")
+            notes.append(f"Class names of {column} differ between files and are taken by name.")
         _check_types(source, column, tables)
         lacking = [file for file, table in tables.items() if column not in table.column_names]
         if lacking:
