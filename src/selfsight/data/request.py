@@ -295,12 +295,12 @@ def _listing(
         })  # fmt: skip
         folders = split if split in (NONE, FOLDER) else None
         listing = list_source(source, replace(form, options=bare, split=folders))
-    if not isinstance(source, str | Path) and table is None:
-        if group not in (None, NONE, listing.group_name):
-            raise ValueError(
-                f"group {group!r}: {listing.name} is open already and has no such groups; join a "
-                "table with this column by --labels, or name it where the images are opened."
-            )
+    open_already = not isinstance(source, str | Path) and table is None
+    if open_already and group not in (None, NONE, listing.group_name):
+        raise ValueError(
+            f"group {group!r}: {listing.name} is open already and has no such groups; join a "
+            "table with this column by --labels, or name it where the images are opened."
+        )
     if table is not None:
         listing = join_labels(listing, table, asked)
     if settings.tile is not None and listing.tile_of is None:

@@ -99,10 +99,10 @@ def conversion(
     images = declared(images, None, value_range)
     if value_range is not None and images.span is not None:
         run = declared(run, None, value_range)
-    same = images.type == run.type
-    if same and (images.bits == run.bits or None in (images.bits, run.bits)):
-        if value_range is None or images.span is None or run.span is None:
-            return 1.0, 0.0
+    alike = images.bits == run.bits or None in (images.bits, run.bits)
+    spans = value_range is not None and None not in (images.span, run.span)
+    if images.type == run.type and alike and not spans:
+        return 1.0, 0.0
     if images.span is None or run.span is None:
         raise ValueError(
             f"its values are {images.words}, and {owner} has {run.words}; say what they mean by "

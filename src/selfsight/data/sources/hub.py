@@ -79,7 +79,7 @@ def list(path: str | Path, asked: Asked) -> Listing:
             count=part.num_rows,
             setting="split_column",
             doubtful=True,
-        )  # fmt: skip
+        )
         for split, part in parts.items()
         if split not in kept
     ]

@@ -83,6 +83,7 @@ def _embedded(path: Path, files: Sequence[Path], asked: Asked) -> Listing:
     notes: dict[str, None] = {}
     tables: dict[Path, Any] = {}
     parts: builtins.list[Part] = []
+    counts: builtins.list[int] = []
     names: dict[Path, Mapping[str, Sequence[str]]] = {}
     first = 0
     for file in files:
@@ -97,12 +98,12 @@ def _embedded(path: Path, files: Sequence[Path], asked: Asked) -> Listing:
         names[file] = feature_names(table.schema)
         tables[file] = table.replace_schema_metadata(None)
         parts.append(Part(file, file.relative_to(folder).as_posix(), first, image))
+        counts.append(table.num_rows)  # pyarrow forgets it of a table without columns
         first += table.num_rows
     if first == 0:
         raise ValueError(f"{path}: there are no rows in it.")
     columns, class_names, said = united(path, {p.name: tables[p.path] for p in parts},
                                         {p.name: names[p.path] for p in parts})  # fmt: skip
-    counts = [tables[part.path].num_rows for part in parts]
     row_ids = np.array([f"{part.name}#{row}" for part, count in zip(parts, counts, strict=True)
                         for row in range(count)])  # fmt: skip
     splits = None

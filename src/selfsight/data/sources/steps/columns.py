@@ -127,7 +127,7 @@ def guessed_splits(column: Any, name: str) -> tuple[NDArray[np.str_] | None, lis
                 count=count,
                 setting="split_column",
                 doubtful=True,
-            )  # fmt: skip
+            )
         )
     return splits, notes
 

@@ -92,9 +92,9 @@ def identity_of_files(
 
 
 def inside_only(text: str | None, root: Path) -> Encoded | str:
-    """The file that a path in a table names, or why it is not read: it must stay in ``root``.
+    r"""The file that a path in a table names, or why it is not read: it must stay in ``root``.
 
-    Names with accents match in either Unicode form, and ``\\`` separates folders as well.
+    Names with accents match in either Unicode form, and ``\`` separates folders as well.
     """
     if not text:
         return "no path in this row"

@@ -94,6 +94,11 @@ def folder_tables(
     spread = {name: column.take(indices) for name, column in columns.items()}
     count = int((place < 0).sum())
     text = f"Targets are read from {', '.join(found)}"
-    notes.append(guess(text, "labels", "", [NONE], about=next(iter(found)), count=len(place) - count,
-                       doubtful=count > len(place) // 10))  # fmt: skip
+    doubtful = count > len(place) // 10
+    notes.append(
+        guess(
+            text, "labels", "", [NONE],
+            about=next(iter(found)), count=len(place) - count, doubtful=doubtful,
+        )
+    )  # fmt: skip
     return FolderTables(frozenset(found), spread, names, (*notes, *said))

@@ -107,7 +107,7 @@ class Files:
     row_ids: NDArray[np.str_]
     batches: Batches
     identity: Callable[[NDArray[np.int64]], Iterable[str]]
-    asked: Asked = Asked()
+    asked: Asked = field(default_factory=Asked)
 
     def listing(self) -> Listing:
         """The images alone: no targets, all in train."""
@@ -177,6 +177,8 @@ class Files:
         looked_at = rows
         if len(rows) > MAX_SCANNED:  # the first look at a very large set is a sample
             looked_at = rows[np.linspace(0, len(rows) - 1, SAMPLE).astype(np.int64)]
+        if not len(rows):
+            raise ValueError(f"{self.name}: there are no images in it.")
         headers, bad = scan(self.batches, looked_at, self.asked.options.max_pixels)
         bad.check(looked_at, self.row_ids, max_unreadable, self.name)
         wanted = plan(headers, size, self.name, self.asked, self.row_ids)

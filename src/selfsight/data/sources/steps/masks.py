@@ -14,7 +14,9 @@ from selfsight.data.notes import Note, doubt, left_out, some
 from selfsight.data.pixels.decode import read_pixels
 from selfsight.data.pixels.plan import DecodePlan
 
-WORDS = ["mask", "masks", "seg", "segs", "segmentation", "segmentations", "segmentationclass", "annotation", "annotations", "label", "labels", "gt", "groundtruth", "truth", "matte", "alpha"]  # fmt: skip
+WORDS = ("mask", "masks", "seg", "segs", "segmentation", "segmentations", "segmentationclass",
+         "annotation", "annotations", "label", "labels", "gt", "groundtruth", "truth", "matte",
+         "alpha")  # fmt: skip
 NAME = re.compile(rf"^(.+?)[-_. ]+(?:{'|'.join(WORDS)})$", re.I)
 FOLDERS = frozenset([*WORDS, "ground_truth", "ground-truth", "ground truth"])
 LEVELS = 32
