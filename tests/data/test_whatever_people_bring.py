@@ -436,3 +436,490 @@ def test_values_are_exact(tmp_path: Path, container: str, values: np.ndarray, dt
     assert images.pixels.dtype == dtype
     right = values if values.ndim == 4 else values[..., None]
     np.testing.assert_array_equal(images.pixels, right.astype(dtype))
+# The value scale belongs to the run.
+def opened(path: Path, first: ImageSet | None = None, **options: Any) -> ImageSet:
+    """Images by the one door, in the scale of others that a run was trained on."""
+    settings = DataOptions.model_validate({**PLAIN, "allow_leaks": True, **options})
+    return request.open(settings, path, scale=None if first is None else first.scale)
+
+
+@pytest.mark.parametrize("container", ["npy", "HDF5", "TIFF", "TIFF in Parquet"])
+@pytest.mark.parametrize("dtype", ["int32", "uint16", "int16", "float32"])
+def test_a_dim_image_is_dim(tmp_path: Path, container: str, dtype: str) -> None:
+    bright, dim = ramp(0, 3000, dtype), ramp(0, 171, dtype)
+    for name in ("bright", "dim", "both"):
+        (tmp_path / name).mkdir()
+    first = opened(WRITE[container](tmp_path / "bright", bright))
+    alone = opened(WRITE[container](tmp_path / "dim", dim), first)
+    both = opened(WRITE[container](tmp_path / "both", np.concatenate([dim, bright])), first)
+    np.testing.assert_array_equal(alone.pixels[..., 0], dim.astype(first.pixels.dtype))
+    np.testing.assert_array_equal(both.pixels[:4], alone.pixels)
+    assert alone.scale.form == first.scale.form
+
+
+@pytest.mark.parametrize("container", ["npy", "HDF5"])
+def test_bytes_and_floats_meet_by_a_declared_range(tmp_path: Path, container: str) -> None:
+    write = WRITE[container]
+    for name in "abc":
+        (tmp_path / name).mkdir()
+    bytes_ = ramp(0, 255, "uint8")
+    of_bytes = write(tmp_path / "a", bytes_)
+    of_floats = write(tmp_path / "b", bytes_.astype("float32"))
+    of_units = write(tmp_path / "c", bytes_.astype("float32") / 255)
+    run = opened(of_bytes)
+    with pytest.raises(ValueError, match=r"float32 of no declared range.*--value-range LO HI"):
+        opened(of_floats, run)
+    for path, span in ((of_floats, (0, 255)), (of_units, (0, 1))):
+        there = opened(path, run, value_range=span)
+        np.testing.assert_array_equal(there.pixels, run.pixels)
+        assert there.pixels.dtype == np.uint8
+    floats = opened(of_floats)
+    with pytest.raises(ValueError, match="uint8 of 8 bits"):
+        opened(of_bytes, floats)
+    back = opened(of_bytes, floats, value_range=(0, 255))
+    np.testing.assert_allclose(back.pixels, floats.pixels, atol=1e-4)
+
+
+@pytest.mark.parametrize("container", ["npy", "PNG", "PNG in Parquet"])
+def test_12_bits_in_16_and_bytes_meet_by_bits(tmp_path: Path, container: str) -> None:
+    (tmp_path / "a").mkdir()
+    deep = ramp(0, 4095, "uint16")
+    run = opened(WRITE[container](tmp_path / "a", deep), bits=12)
+    assert (run.value_scale.bits, run.value_scale.high) == (12, 4095)
+    np.save(tmp_path / "bytes.npy", np.round(deep / 4095 * 255).astype("uint8"))
+    bytes_ = opened(tmp_path / "bytes.npy", run)
+    assert np.abs(bytes_.pixels.astype(int) - run.pixels.astype(int)).max() <= 9
+    undeclared = opened(tmp_path / "a" / ("a.npy" if container == "npy" else
+                                          "set" if container == "PNG" else "a.parquet"))  # fmt: skip
+    with pytest.raises(ValueError, match="--bits N"):
+        opened(tmp_path / "bytes.npy", undeclared)
+
+
+def test_declared_bits_of_a_png_are_taken(tmp_path: Path) -> None:
+    values = ramp(0, 4095, "uint16")
+    (tmp_path / "set").mkdir()
+    for i, image in enumerate(values):
+        (tmp_path / "set" / f"{i}.png").write_bytes(png16(image, bits=12))
+    assert open_images(tmp_path / "set").value_scale.bits == 12
+
+
+def test_a_pool_of_another_type_is_converted_or_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "floats.npy", ramp(0, 255, "float32"))
+    floats = opened(tmp_path / "floats.npy")
+    folder_of(tmp_path / "pool", 4)
+    with pytest.raises(ValueError, match="--value-range"):
+        request.open_pool(DataOptions(), str(tmp_path / "pool"), floats)
+    pool = request.open_pool(
+        DataOptions(value_range=(0, 255)), str(tmp_path / "pool"), floats
+    )
+    assert 200 < pool.images.pixels.max() <= 255
+
+
+def test_one_folder_of_several_types_has_one_scale(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    bytes_ = (picture(0, channels=1) // 2 + 120).astype(np.uint8)
+    deep = bytes_.astype(np.uint16) * 257
+    Image.fromarray(bytes_).save(folder / "0.png")
+    (folder / "1.png").write_bytes(png16(deep))
+    images = open_images(folder, **PLAIN)
+    np.testing.assert_array_equal(images.pixels[0], images.pixels[1])
+    tiff(folder / "2.tif", bytes_.astype(np.float32) / 255)
+    with pytest.raises(ValueError, match=r"float32 of no declared range.*--value-range"):
+        open_images(folder, **PLAIN, max_unreadable=0)
+    images = open_images(folder, **PLAIN, value_range=(0, 1))
+    assert np.abs(np.diff(np.asarray(images.pixels, np.float64), axis=0)).max() <= (
+        0.01 * images.pixels.max()
+    )
+
+
+def test_dim_16_bits_beside_8_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    Image.fromarray(picture(0, channels=1)).save(folder / "0.png")
+    (folder / "1.png").write_bytes(png16(ramp(0, 4095, "uint16")[0]))
+    with pytest.raises(ValueError, match=r"0\.png has 8 bits, and 1\.png .*--bits 12 or"):
+        open_images(folder, **PLAIN)
+    np.testing.assert_allclose(open_images(folder, **PLAIN, bits=12).pixels.max(), 4095, atol=20)
+
+
+@pytest.mark.parametrize("kind", ["jpg", "tif", "png", "webp"])
+@pytest.mark.parametrize("container", ["folder", "parquet"])
+def test_portraits_are_upright(tmp_path: Path, kind: str, container: str) -> None:
+    """Orientation 6: the stored picture is 30 wide and 20 high, the upright one 20 by 30."""
+    stored = np.zeros((20, 30, 3), np.uint8)
+    stored[:10, :15] = 250  # at the top left as stored: at the top right when upright
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    options = {"lossless": True} if kind == "webp" else {"quality": 95} if kind == "jpg" else {}
+    names = {"jpg": "jpeg", "tif": "tiff"}
+    Image.fromarray(stored).save(buffer, names.get(kind, kind), exif=exif, **options)
+    if container == "folder":
+        (tmp_path / "set").mkdir()
+        (tmp_path / "set" / f"a.{kind}").write_bytes(buffer.getvalue())
+        path = tmp_path / "set"
+    else:
+        path = tmp_path / "a.parquet"
+        pq.write_table(pa.table({"image": [buffer.getvalue()]}), path)
+    images = open_images(path, **PLAIN)
+    assert images.pixels.shape[1:3] == (30, 20)
+    corners = images.pixels[0, [2, 2, -3, -3], [2, -3, 2, -3]].mean(axis=-1)
+    assert (corners > 128).tolist() == [False, True, False, False]
+
+
+# Tables beside images.
+@pytest.mark.parametrize("name", ["train/metadata.csv", "train/labels.csv", "labels.csv"])
+def test_a_table_in_the_folder_is_read_and_what_it_leaves_out_is_counted(
+    tmp_path: Path, name: str
+) -> None:
+    names = folder_of(tmp_path / "train")
+    folder_of(tmp_path / "test", 4)
+    prefix = "" if name.startswith("train/") else "train/"
+    table = {"file_name": [prefix + n for n in names[:10]], "kind": each(["a", "b"])[:10]}
+    (tmp_path / name).write_text(csv_text(table))
+    images = open_images(tmp_path, **PLAIN)
+    target = images.targets["kind"]
+    assert target.known.sum() == 10 and len(images) == COUNT + 4
+    assert [target.names[v] for v in target.values[target.known]] == each(["a", "b"])[:10]
+    assert any("names 10 of" in note for note in images.notes)
+    assert any("labels" in note.setting for note in doubts(images.notes))
+    none = open_images(tmp_path, **PLAIN, labels="none")
+    assert not none.targets
+
+
+def test_a_manifest_that_names_half_the_images_says_so(tmp_path: Path) -> None:
+    names = folder_of(tmp_path / "images")
+    rows = {"path": [f"images/{n}" for n in names[:10]], "y": each(["a", "b"])[:10]}
+    (tmp_path / "a.csv").write_text(csv_text(rows))
+    images = open_images(tmp_path / "a.csv", **PLAIN)
+    assert len(images) == 10
+    assert any("10 images beside those" in note for note in images.notes)
+
+
+@pytest.mark.parametrize("container", ["csv", "folder", "labels"])
+def test_long_form_becomes_several_labels(tmp_path: Path, container: str) -> None:
+    names = folder_of(tmp_path / "set", 3)
+    rows = {
+        "file_name": [names[0], names[0], names[1], names[2]],
+        "defect": ["crack", "edge", "edge", "crack"],
+        "area": [1.5, 2.5, 3.5, 4.5],
+    }
+    options: dict[str, Any] = {}
+    path = tmp_path / "set"
+    if container == "csv":
+        rows["file_name"] = [f"set/{name}" for name in rows["file_name"]]
+        path = tmp_path / "table.csv"
+        path.write_text(csv_text(rows))
+    elif container == "folder":
+        (path / "table.csv").write_text(csv_text(rows))
+    else:
+        (tmp_path / "table.csv").write_text(csv_text(rows))
+        options["labels"] = str(tmp_path / "table.csv")
+    images = open_images(path, **PLAIN, **options)
+    target = images.targets["defect"]
+    assert (target.kind, target.names) == ("labels", ("crack", "edge"))
+    same(target.values, [[1, 1], [0, 1], [1, 0]])
+    assert any("several rows for an image" in note for note in images.notes)
+
+
+DIALECTS: dict[str, Callable[[str], bytes]] = {
+    "semicolons and decimal commas": lambda t: t.replace(",", ";").replace(".5", ",5").encode(),
+    "tabs": lambda t: t.replace(",", "\t").encode(),
+    "UTF-16": lambda t: t.encode("utf-16"),
+    "Latin-1": lambda t: t.encode("latin-1"),
+    "a byte order mark": lambda t: t.encode("utf-8-sig"),
+    "Windows line ends": lambda t: t.replace("\n", "\r\n").encode(),
+    "trailing commas": lambda t: t.replace("\n", ",\n").encode(),
+    "backslashes": lambda t: t.replace("images/", "images\\").encode(),
+    "no header": lambda t: t.partition("\n")[2].encode(),
+    "an empty last line": lambda t: (t + "\n\n").encode(),
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_spreadsheet_however_it_was_saved(tmp_path: Path, dialect: str) -> None:
+    names = folder_of(tmp_path / "images")
+    rows = {
+        "path": [f"images/{name}" for name in names],
+        "mass": [i + 0.5 for i in range(COUNT)],
+        "kind": each(["Öl", "Wasser"]),
+    }
+    (tmp_path / "t.csv").write_bytes(DIALECTS[dialect](csv_text(rows)))
+    images = open_images(tmp_path / "t.csv", **PLAIN)
+    number, kind = ("column 2", "column 3") if dialect == "no header" else ("mass", "kind")
+    same(images.targets[number].values[:, 0], rows["mass"])
+    assert images.targets[kind].names == ("Wasser", "Öl")
+    assert images.row_ids[0] == "images/000.png"
+
+
+@pytest.mark.parametrize(
+    ("column", "shown"),
+    [
+        ("Image Index", lambda name: name),
+        ("id", lambda name: name.removesuffix(".png")),
+        ("id", lambda name: str(int(name.removesuffix(".png")))),
+        ("filename", lambda name: f"C:\\data\\{name}"),
+        ("image_id", lambda name: f"./images/{name}"),
+    ],
+)
+def test_names_of_images_in_other_spellings(
+    tmp_path: Path, column: str, shown: Callable[[str], str]
+) -> None:
+    names = folder_of(tmp_path / "images")
+    rows = {column: [shown(name) for name in names], "kind": each(["a", "b", "c"])}
+    (tmp_path / "t.csv").write_text(csv_text(rows))
+    images = open_images(tmp_path / "t.csv", **PLAIN)
+    assert images.targets["kind"].values.tolist() == each([0, 1, 2])
+    np.testing.assert_array_equal(images.pixels, PIXELS)
+    joined = open_images(tmp_path / "images", **PLAIN, labels=str(tmp_path / "t.csv"))
+    assert joined.targets["kind"].values.tolist() == each([0, 1, 2])
+
+
+def test_accents_in_both_unicode_forms(tmp_path: Path) -> None:
+    import unicodedata
+
+    word = unicodedata.normalize("NFD", "möwe")
+    for i in range(4):
+        save(tmp_path / "images" / f"{word}{i}.png", i)
+    text = unicodedata.normalize("NFC", "\n".join(f"images/möwe{i}.png,{i % 2}" for i in range(4)))
+    (tmp_path / "t.csv").write_text("path,label\n" + text + "\n", encoding="utf-8")
+    images = open_images(tmp_path / "t.csv", **PLAIN)
+    assert len(images) == 4 and images.targets["label"].values.tolist() == [0, 1, 0, 1]
+
+
+def test_a_table_that_names_nothing_says_what_it_holds(tmp_path: Path) -> None:
+    folder_of(tmp_path, 3)
+    (tmp_path / "t.csv").write_text("colour,weight\nred,1.5\nblue,2.5\n")
+    with pytest.raises(ValueError, match=r"colour \('red'\).*--image-column"):
+        open_images(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("container", ["csv", "parquet"])
+def test_a_split_column_that_holds_something_else_is_none(tmp_path: Path, container: str) -> None:
+    columns = {"split": each(["adult", "child"]), "kind": each(["a", "b", "c"])}
+    images = open_images(PUT[container](tmp_path, columns), **PLAIN)
+    assert len(images.rows("train")) == COUNT
+    assert any("is not taken as the split" in note for note in images.notes)
+    columns["split"] = each(["train", "test", "test_ood", "train"])
+    (tmp_path / "b").mkdir()
+    images = open_images(PUT[container](tmp_path / "b", columns), **PLAIN)
+    assert [len(images.rows(s)) for s in ("train", "test")] == [10, 5]
+    assert any("test_ood" in note for note in doubts(images.notes))
+    every = open_images(PUT[container](tmp_path / "b", columns), **PLAIN, split_column="none")
+    assert len(every.rows("train")) == COUNT
+
+
+# Array files.
+def test_groups_and_keys_of_array_files_give_all_splits(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["train/images"], file["train/y"] = PIXELS[:12], np.arange(12) % 2
+        file["test/images"], file["test/y"] = PIXELS[12:], np.arange(8) % 2
+    images = open_images(tmp_path / "a.h5", validation=0)
+    assert [len(images.rows(s)) for s in ("train", "test")] == [12, 8]
+    np.savez(tmp_path / "b.npz", x_train=PIXELS[:12], y_train=np.arange(12) % 2,
+             x_test=PIXELS[12:])  # fmt: skip
+    images = open_images(tmp_path / "b.npz", validation=0)
+    target = images.targets["y"]
+    assert [len(images.rows(s)) for s in ("train", "test")] == [12, 8]
+    assert target.known[images.rows("train")].all()
+    assert not target.known[images.rows("test")].any()
+    assert any("x_test has no y" in note for note in doubts(images.notes))
+
+
+@pytest.mark.parametrize("container", ["npy", "HDF5"])
+def test_axes_are_said_and_overruled(tmp_path: Path, container: str) -> None:
+    values = np.random.default_rng(0).integers(0, 255, (6, 5, 16, 16)).astype(np.uint8)
+    images = open_images(WRITE[container](tmp_path, values))
+    assert images.pixels.shape == (6, 16, 16, 5)
+    assert any("--axes NHWC" in note for note in images.notes)
+    (tmp_path / "b").mkdir()
+    images = open_images(WRITE[container](tmp_path / "b", values), axes="NHWC")
+    assert images.pixels.shape == (6, 5, 16, 16)
+    (tmp_path / "c").mkdir()
+    last = WRITE[container](tmp_path / "c", values.transpose(2, 3, 1, 0))
+    np.testing.assert_array_equal(
+        open_images(last, axes="HWCN").pixels, values.transpose(0, 2, 3, 1)
+    )
+
+
+# What lies beside images.
+def test_tar_keys_with_dots_are_whole_names(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as file:
+        for i in range(COUNT):
+            for name, content in ((f"2024.05.{i:02}_coil.png", PNGS[i]),
+                                  (f"2024.05.{i:02}_coil.cls", str(i % 2).encode())):  # fmt: skip
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                file.addfile(info, io.BytesIO(content))
+    images = open_images(tmp_path / "a.tar", **PLAIN)
+    assert len(images) == COUNT
+    assert images.targets["cls"].values.tolist() == each([0, 1])
+
+
+@pytest.mark.parametrize("suffix", [".CLS", ".class.txt", "class folder"])
+def test_classes_in_tars_by_other_names(tmp_path: Path, suffix: str) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as file:
+        for i in range(COUNT):
+            kind = ["cat", "dog"][i % 2]
+            members = {f"{kind}/{i:03}.png": PNGS[i]}
+            if suffix != "class folder":
+                members = {f"{i:03}.png": PNGS[i], f"{i:03}{suffix}": kind.encode()}
+            for name, content in members.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                file.addfile(info, io.BytesIO(content))
+    target = next(iter(open_images(tmp_path / "a.tar", **PLAIN).targets.values()))
+    assert target.names == ("cat", "dog") and target.values.tolist() == each([0, 1])
+
+
+@pytest.mark.parametrize("layout", ["suffix", "word", "folder"])
+def test_masks_beside_photos_are_left_out_and_said(tmp_path: Path, layout: str) -> None:
+    for i in range(6):
+        save(tmp_path / "photos" / f"{i}.jpg", i)
+        mask = Image.fromarray((picture(i, channels=1) > 128).astype(np.uint8))
+        name = {"suffix": f"photos/{i}.png", "word": f"photos/{i}_mask.png",
+                "folder": f"masks/{i}.png"}[layout]  # fmt: skip
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        mask.save(tmp_path / name)
+    images = open_images(tmp_path, **PLAIN)
+    assert len(images) == 6 and all(row.endswith(".jpg") for row in images.row_ids)
+    note = next(note for note in images.notes if "look like masks" in note)
+    assert note.number == 6 and "--masks" in note
+    assert len(open_images(tmp_path, **PLAIN, masks=True)) == 12
+
+
+@pytest.mark.parametrize("names", [("label_image", "pixel_values"), ("mask", "image")])
+def test_the_column_of_images_among_several(tmp_path: Path, names: tuple[str, str]) -> None:
+    blank = png(np.zeros((12, 12), np.uint8))
+    pq.write_table(pa.table({names[0]: [blank] * COUNT, names[1]: PNGS}), tmp_path / "a.parquet")
+    images = open_images(tmp_path / "a.parquet", **PLAIN)
+    np.testing.assert_array_equal(images.pixels, PIXELS)
+    assert any(f"--image-column {names[0]}" in note for note in images.notes)
+    other = open_images(tmp_path / "a.parquet", **PLAIN, image_column=names[0])
+    assert other.pixels.max() == 0
+
+
+def test_files_that_disagree_are_reconciled_or_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for name, part in (("train", slice(0, 12)), ("test", slice(12, 20))):
+        words = ["cat", "dog"] if name == "train" else ["dog", "cat"]
+        features = {"image": {"_type": "Image"},
+                    "label": {"_type": "ClassLabel", "names": words}}  # fmt: skip
+        table = pa.table({"image": PNGS[part], "label": each([0, 1])[part],
+                          **({"mass": [0.5 + i for i in range(12)]} if name == "train" else {})})
+        meta = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+        pq.write_table(table.replace_schema_metadata(meta), folder / f"{name}.parquet")
+    images = open_images(folder, validation=0)
+    target = images.targets["label"]
+    shown = [target.names[v] for v in target.values]
+    assert dict(zip(images.row_ids, shown, strict=True)) == {
+        **{f"train.parquet#{i}": ["cat", "dog"][i % 2] for i in range(12)},
+        **{f"test.parquet#{i}": ["dog", "cat"][i % 2] for i in range(8)},
+    }
+    assert any("mass is not in test.parquet" in note for note in doubts(images.notes))
+    pq.write_table(pa.table({"image": PNGS[12:], "label": ["cat"] * 8}), folder / "test.parquet")
+    with pytest.raises(ValueError, match=r"column label holds (text|numbers) in (test|train)"):
+        open_images(folder)
+
+
+@pytest.mark.parametrize("container", ["npy", "HDF5", "TIFF"])
+@pytest.mark.parametrize("value", ["nan", "-9999"])
+def test_nodata_is_filled_and_counted(tmp_path: Path, container: str, value: str) -> None:
+    values = ramp(1, 2, "float32").copy()
+    values[1, :3] = float(value)
+    path = WRITE[container](tmp_path, values)
+    filled = open_images(path, **PLAIN, nodata=value)
+    assert np.isfinite(filled.pixels).all() and filled.pixels.min() >= 1
+    np.testing.assert_allclose(filled.pixels[1, :3], values[1, 3:].mean(), rtol=1e-5)
+
+
+def test_formats_by_content_and_what_is_left_out_by_name(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", 0)
+    (tmp_path / "noname").write_bytes(png(picture(1)))
+    (tmp_path / "odd.image").write_bytes(png(picture(2)))
+    (tmp_path / "IM.000001").write_bytes(png(picture(3)))
+    save(tmp_path / "b.jp2", 4)
+    save(tmp_path / "c.avif", 5)
+    (tmp_path / "d.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(60))
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "more.zip").write_bytes(b"PK\x03\x04")
+    for hidden in ("@eaDir", "$RECYCLE.BIN", ".thumbs"):
+        save(tmp_path / hidden / "x.png", 9)
+    (tmp_path / "again").symlink_to(tmp_path, target_is_directory=True)
+    images = open_images(tmp_path, **PLAIN, max_unreadable=0)
+    assert set(images.row_ids) == {"a.png", "noname", "odd.image", "IM.000001", "b.jp2", "c.avif"}
+    text = " ".join(images.notes)
+    for word in ("d.heic", "selfsight[heif]", "notes.txt", "more.zip", "@eaDir", "again"):
+        assert word in text, word
+
+
+def test_animations_give_their_first_frame(tmp_path: Path) -> None:
+    frames = [Image.fromarray(picture(i)) for i in range(3)]
+    for kind in ("gif", "png", "webp"):
+        options = {"lossless": True} if kind == "webp" else {}
+        frames[0].save(tmp_path / f"a.{kind}", save_all=True, append_images=frames[1:], **options)
+    images = open_images(tmp_path, **PLAIN)
+    assert len(images) == 3
+    np.testing.assert_array_equal(images.pixels[1], picture(0))
+    assert any("3 files hold several frames" in note for note in images.notes)
+
+
+def test_very_large_images_need_a_flag(tmp_path: Path) -> None:
+    save(tmp_path / "small.png", 0)
+    Image.new("L", (1000, 600)).save(tmp_path / "wide.png")
+    with pytest.raises(ValueError, match="--max-pixels"):
+        open_images(tmp_path, max_pixels=100_000)
+    assert len(open_images(tmp_path, max_pixels=600_000)) == 2
+
+
+def test_idx_files_as_of_mnist(tmp_path: Path) -> None:
+    import gzip
+
+    def idx(array: np.ndarray) -> bytes:
+        head = struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
+        return head + array.astype(np.uint8).tobytes()
+
+    grey = PIXELS[..., 0]
+    labels = np.arange(COUNT) % 10
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(grey[:12]))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(labels[:12]))
+    (tmp_path / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(grey[12:])))
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(labels[12:])))
+    images = open_images(tmp_path, validation=0)
+    assert len(images) == COUNT and images.targets["label"].known.all()
+    assert len(images.rows("test")) == 8
+
+
+def test_people_in_folders(tmp_path: Path) -> None:
+    for place, name in enumerate(("ann", "bob", "cy")):
+        for i in range(4):
+            save(tmp_path / name / f"{i}.png", 10 * place + i)
+    images = open_images(tmp_path, **PLAIN, target="FOLDER:identity")
+    assert images.targets["FOLDER"].kind == "identity"
+    grouped = open_images(tmp_path, **PLAIN, group="FOLDER")
+    assert grouped.groups is not None and len(np.unique(grouped.groups)) == 3
+
+
+def test_pickles_and_archives_say_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "data_batch_1").write_bytes(b"\x80\x02}q\x00.")
+    with pytest.raises(ValueError, match="pickled.*never loaded"):
+        open_images(tmp_path)
+    (tmp_path / "x.zip").write_bytes(b"PK\x03\x04")
+    with pytest.raises(ValueError, match="unpack it"):
+        open_images(tmp_path / "x.zip")
+
+
+def test_a_guess_is_recorded_and_later_files_are_held_to_it(tmp_path: Path) -> None:
+    from selfsight.data.notes import guesses
+    from selfsight.data.reading import held_to
+
+    columns = {"y": each(HOT), "grade": each([0, 1, 2])}
+    images = open_images(in_npz(tmp_path, columns), **PLAIN)
+    recorded = guesses(images.notes)
+    assert set(recorded["kinds"]) == {"y:class", "grade:class"}
+    later = {"y": each([[1, 1], [0, 1]]), "grade": each([0.5, 1.5])}
+    changes = held_to({"kinds": ()}, recorded)
+    with pytest.raises(ValueError, match="more or less than one 1"):
+        open_images(in_npz(tmp_path, later), **PLAIN, **changes)
