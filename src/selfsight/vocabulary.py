@@ -6,8 +6,9 @@ Pages, tables and sentences read them here; the module needs neither torch nor n
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 MINUS, NO_BREAK = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
@@ -144,6 +145,30 @@ def probe(name: str | None) -> Probe:
 def subject(name: str) -> SubjectWords:
     """The words of a subject; one that is not known is a run."""
     return SUBJECTS.get(name) or SubjectWords(name, f"the run {name}")
+
+
+def run_names(paths: Sequence[Path], taken: Collection[str] = ()) -> list[str]:
+    """Names of runs: the shortest ends of their paths that are unique and no name in `SUBJECTS`.
+
+    ``study1/best`` and ``study2/best``; ``runs/trained``, since ``trained`` means something else.
+
+    Args:
+        paths: of the folders, absolute, each once.
+        taken: further names that a run must not get.
+    """
+    lengths = [1] * len(paths)
+    while True:
+        names = ["/".join(path.parts[-n:]) for path, n in zip(paths, lengths, strict=True)]
+        unclear = [
+            i
+            for i, name in enumerate(names)
+            if (names.count(name) > 1 or name in SUBJECTS or name in taken)
+            and lengths[i] < len(paths[i].parts)
+        ]
+        if not unclear:
+            return names
+        for i in unclear:
+            lengths[i] += 1
 
 
 def metrics_of(kind: str) -> list[str]:

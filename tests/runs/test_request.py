@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import selfsight
@@ -198,3 +199,46 @@ def test_predict_and_embed_take_the_options_too(run: Run, tmp_path: Path) -> Non
     words += ["--drop-leaks", "--out", str(tmp_path / "e.npy")]
     assert main(["embed", str(run.folder.path), str(path), *words]) == 0
     assert len(np.load(tmp_path / "e.npy")) < 30
+
+
+ON_A_DEVICE = {
+    "pretrain": ["simclr", "DATA", "--out", "OUT"],
+    "run": ["DATA", "--out", "OUT"],
+    "evaluate": ["RUN"],
+    "suggest": ["RUN", "DATA", "--out", "OUT"],
+    "tune probe": ["RUN", "--out", "OUT"],
+    "tune finetune": ["RUN", "--out", "OUT"],
+    "tune pretrain": ["simclr", "DATA", "--out", "OUT"],
+    "finetune": ["RUN", "--out", "OUT"],
+    "embed": ["RUN", "DATA", "--out", "OUT.npy"],
+    "predict": ["MODEL", "DATA", "--out", "OUT.csv"],
+}
+
+
+@pytest.mark.parametrize("verb", ON_A_DEVICE)
+def test_a_device_that_is_not_there_is_one_sentence_in_every_verb(
+    verb: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    digits_run: Path,
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    places = {"RUN": str(digits_run), "MODEL": str(digits_run), "DATA": "digits"}
+    words = [places.get(w, w.replace("OUT", str(tmp_path / "out"))) for w in ON_A_DEVICE[verb]]
+    for name, said in (
+        ("gpu", "torch finds no CUDA GPU here; leave --device out."),
+        ("cuda:3", "torch finds no CUDA GPU here; leave --device out."),
+        ("mps", "choose auto, cpu, cuda, or one GPU as in cuda:0."),
+    ):
+        assert main([*verb.split(), *words, "--device", name]) == 2
+        assert capsys.readouterr().err == f"selfsight: device {name!r}: {said}\n"
+    assert list(tmp_path.iterdir()) == []  # before anything is written
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", ["gpu", "cuda", "cuda:0"])
+def test_a_gpu_has_several_names(name: str, run: Run, tmp_path: Path) -> None:
+    assert main(["evaluate", str(run.folder.path), *QUICK, "--device", name]) == 0
+    model = ["--out", str(tmp_path / "m"), "--head-only", "linear", "--device", name]
+    assert main(["finetune", str(run.folder.path), *model]) == 0

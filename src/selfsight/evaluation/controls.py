@@ -24,13 +24,11 @@ from selfsight.fitting.representations import (
 )
 from selfsight.networks.backbones import Backbone
 from selfsight.runs.run import Run, load_run
+from selfsight.vocabulary import run_names
 
 _PAIRS = 1_000  # images whose views are compared
 _CHEAP = 4_000_000  # pixels that go through the network for one initialisation
 
-
-SUBJECTS = ("trained", "start", "untrained", "pixels", "scratch", "chance")
-"""Names that are not those of runs."""
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 Identity = dict[str, str]
@@ -42,7 +40,7 @@ class Subject:
     """Representations under one name in the results.
 
     Attributes:
-        name: one of `SUBJECTS`, or how a run is called; unique in the results.
+        name: one of `selfsight.vocabulary.SUBJECTS`, or how a run is called; unique in the results.
         of_draw: one for all label draws, or one for each (fresh initialisations).
         views: gives the ``(M, F)`` representations of two views of the same images, made when
             they are asked for; None where there are none, as for pixels.
@@ -97,30 +95,6 @@ def controls_of(names: Sequence[str]) -> list[str | Run]:
             run = load_run(name)
             controls.setdefault(run.path, run)
     return list(controls.values())
-
-
-def names_of(paths: Sequence[Path], taken: Sequence[str] = ()) -> list[str]:
-    """Names of runs: the shortest ends of their paths that tell them apart.
-
-    ``study1/best`` and ``study2/best``; ``runs/trained``, since ``trained`` means something else.
-
-    Args:
-        paths: of the folders, absolute, each once.
-        taken: further names that mean something else.
-    """
-    lengths = [1] * len(paths)
-    while True:
-        names = ["/".join(path.parts[-n:]) for path, n in zip(paths, lengths, strict=True)]
-        unclear = [
-            i
-            for i, name in enumerate(names)
-            if (names.count(name) > 1 or name in SUBJECTS or name in taken)
-            and lengths[i] < len(paths[i].parts)
-        ]
-        if not unclear:
-            return names
-        for i in unclear:
-            lengths[i] += 1
 
 
 def subjects(
@@ -184,7 +158,7 @@ def _named(found: Sequence[Subject], known: Mapping[str, Identity]) -> list[Subj
     """Each other run under a name that is no other subject's."""
     runs = [s.identity for s in found[1:] if s.identity is not None]
     taken = [name for name, identity in known.items() if identity not in runs]
-    names = iter(names_of([Path(identity["run"]) for identity in runs], taken))
+    names = iter(run_names([Path(identity["run"]) for identity in runs], taken))
     return [
         replace(s, name=next(names)) if s.identity is not None and i else s
         for i, s in enumerate(found)

@@ -86,6 +86,7 @@ def suggest(settings: Suggest, images: Images | None = None) -> Suggestions:
     Raises:
         ValueError: no such run or target, or no image without a label.
     """
+    device = choose_device(settings.device)
     _keep_what_was_filled_in(settings)
     run = load_run(settings.run)
     if settings.labels is None and settings.data is None and run.settings.labels is not None:
@@ -99,7 +100,7 @@ def suggest(settings: Suggest, images: Images | None = None) -> Suggestions:
             f"{images.name}: every image that may be trained on has a label already; there is "
             "nothing to suggest."
         )
-    values = _represented(run, settings, images, rows)
+    values = _represented(run, settings, images, rows, device)
     unit = strategies.unit_vectors(values)
     groups = groups_of(images.groups, rows)
     picker = strategies.Picker(
@@ -158,7 +159,9 @@ def _target(run: Run, settings: Suggest, images: ImageSet) -> Target | None:
     return images.targets.get(name)
 
 
-def _represented(run: Run, settings: Suggest, images: ImageSet, rows: NDArray[np.int64]) -> Tensor:
+def _represented(
+    run: Run, settings: Suggest, images: ImageSet, rows: NDArray[np.int64], device: torch.device
+) -> Tensor:
     """Representations of the rows, kept in the run."""
     backbone = run.backbone(allow_code=settings.allow_code)
     values = kept_representations(
@@ -168,7 +171,7 @@ def _represented(run: Run, settings: Suggest, images: ImageSet, rows: NDArray[np
         images,
         rows,
         run.statistics,
-        device=choose_device(settings.device),
+        device=device,
         said=f"representations of {len(rows):,} images",
     )
     return torch.nan_to_num(values, posinf=0.0, neginf=0.0)

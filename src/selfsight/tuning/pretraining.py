@@ -12,6 +12,7 @@ import torch
 
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.request import Data, Images
+from selfsight.data.splits import LabelFraction
 from selfsight.fitting.stopping import Stopping
 from selfsight.training import plan as planning
 from selfsight.training import pretrain as training
@@ -51,7 +52,7 @@ class TunePretraining(Pretrain, Search):
     validation, and RankMe without labels."""
     stopping: Stopping = Stopping(patience=None)
     """When a trial is ended early; by default never, for the learning rate falls to the end."""
-    fractions: tuple[float, ...] = (1.0,)
+    fractions: tuple[LabelFraction, ...] = (1.0,)
     """Shares of the train labels for the one evaluation of the best run; () leaves it out."""
 
 
