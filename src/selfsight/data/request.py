@@ -8,7 +8,7 @@ leak stops the verb unless the user drops it or allows it. This module knows pla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -19,12 +19,13 @@ import tyro
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, ValidationError
 
+from selfsight.data.describe import gaps
 from selfsight.data.duplicates import copies_together
 from selfsight.data.imageset import ImageSet, Scale
 from selfsight.data.labels import join_labels
 from selfsight.data.leaks import Seen, apart, checked, scored_rows, unseen
 from selfsight.data.pixels.lazy import waiting
-from selfsight.data.reading import FOLDER, NONE, Asked, ReadOptions
+from selfsight.data.reading import FOLDER, NONE, Asked, ReadOptions, held_to
 from selfsight.data.sources import list_source
 from selfsight.data.sources.memory import MapDataset, name_of_memory
 from selfsight.data.sources.steps.array_pixels import list_set, made_like
@@ -88,6 +89,7 @@ def open(
     seen: Sequence[Seen] = (),
     decode: bool | None = True,
     whole: bool = False,
+    guesses: Mapping[str, Sequence[str]] | None = None,
 ) -> ImageSet:
     """Opens images: reads, joins labels, splits, brings to a form, and checks for leaks.
 
@@ -107,6 +109,8 @@ def open(
             and no memory for pixels, but only some headers are looked at, and identical images
             are not looked for. None: so above 20,000 images.
         whole: take images of unknown splits too, for verbs that only look at every image.
+        guesses: what a run guessed of its own images (see `selfsight.data.notes.guesses`), which
+            these are held to.
 
     Raises:
         ValueError: one sentence that names what is wrong with the source or a setting, or the
@@ -123,7 +127,12 @@ def open(
             f"{scale.width} pixels; leave --image-size out."
         )
     drop, allow = settings.drop_leaks, settings.allow_leaks
-    listing = _listing(settings, source, scale, whole)
+    form = settings
+    if guesses:
+        given = {name: getattr(settings, name) for name in ReadOptions.model_fields}
+        form = settings.updated(held_to(given, guesses))
+    listing = _listing(form, source, scale, whole)
+    _check_kinds(settings, listing)
     rows, splits, notes = _split(listing, settings, sides, keep=isinstance(source, ImageSet))
     lazily = decode is False or (decode is None and len(rows) > MAX_SCANNED)
     files = listing.files if lazily and scale is None and sides is None else None
@@ -156,8 +165,9 @@ def open(
     else:
         images = recorded(images, sides, str(getattr(settings, "data", images.name)))
     images = checked(images, drop, allow)
+    images = images.with_notes(*gaps(images, settings.nodata))
     for weights in seen:
-        other = partial(_listing, settings, source, weights.scale, whole)
+        other = partial(_listing, form, source, weights.scale, whole)
         images = unseen(images, weights, _digests(images, weights.scale, other), drop, allow)
     return images.marked(request)
 
@@ -310,6 +320,13 @@ def _listing(
             raise ValueError(f"target {target!r}: {listing.name} has no targets.")
         raise unknown(f"target in {listing.name} named", target, listing.targets)
     return listing
+
+
+def _check_kinds(settings: DataOptions, listing: Listing) -> None:
+    """Raises ``ValueError`` where a kind is given for a column that is not there."""
+    for name in settings.kind_of:
+        if name not in listing.targets:
+            raise unknown(f"target in {listing.name} named", name, listing.targets)
 
 
 def _split(

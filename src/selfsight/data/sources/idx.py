@@ -68,7 +68,7 @@ def list(path: str | Path, asked: Asked) -> Listing:
     if any(found is not None for found in labels):
         columns[LABEL] = stacked([None if f is None else array_column(f) for f in labels], counts)
     splits = None
-    words = [split_of_name(part.stem) for part in sets]
+    words = ["test" if part.stem.startswith("t10k") else split_of_name(part.stem) for part in sets]
     if any(words):
         splits = np.repeat(np.array([word or "train" for word in words], "<U10"), counts)
     if lonely:
