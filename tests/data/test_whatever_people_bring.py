@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from selfsight.data import request
@@ -436,6 +438,8 @@ def test_values_are_exact(tmp_path: Path, container: str, values: np.ndarray, dt
     assert images.pixels.dtype == dtype
     right = values if values.ndim == 4 else values[..., None]
     np.testing.assert_array_equal(images.pixels, right.astype(dtype))
+
+
 # The value scale belongs to the run.
 def opened(path: Path, first: ImageSet | None = None, **options: Any) -> ImageSet:
     """Images by the one door, in the scale of others that a run was trained on."""
@@ -509,9 +513,7 @@ def test_a_pool_of_another_type_is_converted_or_refused(tmp_path: Path) -> None:
     folder_of(tmp_path / "pool", 4)
     with pytest.raises(ValueError, match="--value-range"):
         request.open_pool(DataOptions(), str(tmp_path / "pool"), floats)
-    pool = request.open_pool(
-        DataOptions(value_range=(0, 255)), str(tmp_path / "pool"), floats
-    )
+    pool = request.open_pool(DataOptions(value_range=(0, 255)), str(tmp_path / "pool"), floats)
     assert 200 < pool.images.pixels.max() <= 255
 
 
@@ -807,8 +809,13 @@ def test_files_that_disagree_are_reconciled_or_refused(tmp_path: Path) -> None:
         words = ["cat", "dog"] if name == "train" else ["dog", "cat"]
         features = {"image": {"_type": "Image"},
                     "label": {"_type": "ClassLabel", "names": words}}  # fmt: skip
-        table = pa.table({"image": PNGS[part], "label": each([0, 1])[part],
-                          **({"mass": [0.5 + i for i in range(12)]} if name == "train" else {})})
+        table = pa.table(
+            {
+                "image": PNGS[part],
+                "label": each([0, 1])[part],
+                **({"mass": [0.5 + i for i in range(12)]} if name == "train" else {}),
+            }
+        )
         meta = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
         pq.write_table(table.replace_schema_metadata(meta), folder / f"{name}.parquet")
     images = open_images(folder, validation=0)
@@ -904,7 +911,7 @@ def test_people_in_folders(tmp_path: Path) -> None:
 
 def test_pickles_and_archives_say_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "data_batch_1").write_bytes(b"\x80\x02}q\x00.")
-    with pytest.raises(ValueError, match="pickled.*never loaded"):
+    with pytest.raises(ValueError, match=r"pickled.*never loaded"):
         open_images(tmp_path)
     (tmp_path / "x.zip").write_bytes(b"PK\x03\x04")
     with pytest.raises(ValueError, match="unpack it"):
@@ -923,3 +930,166 @@ def test_a_guess_is_recorded_and_later_files_are_held_to_it(tmp_path: Path) -> N
     changes = held_to({"kinds": ()}, recorded)
     with pytest.raises(ValueError, match="more or less than one 1"):
         open_images(in_npz(tmp_path, later), **PLAIN, **changes)
+
+
+@pytest.mark.parametrize("splits", [True, False])
+def test_folders_that_hugging_face_saved(tmp_path: Path, splits: bool) -> None:
+    datasets = pytest.importorskip("datasets", reason="selfsight[hub] is not installed")
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])}
+    )
+
+    def part(rows: slice) -> Any:
+        images = [{"bytes": content, "path": None} for content in PNGS[rows]]
+        labels = each([0, 1])[rows]
+        return datasets.Dataset.from_dict({"image": images, "label": labels}, features=features)
+
+    saved = part(slice(0, COUNT))
+    if splits:
+        saved = datasets.DatasetDict(train=part(slice(0, 12)), test=part(slice(12, COUNT)))
+    saved.save_to_disk(str(tmp_path / "saved"))
+    images = open_images(tmp_path / "saved", **PLAIN)
+    np.testing.assert_array_equal(images.pixels, PIXELS)
+    assert images.targets["label"].names == ("cat", "dog")
+    assert images.targets["label"].values.tolist() == each([0, 1])
+    assert len(images.rows("test")) == (8 if splits else 0)
+
+
+@pytest.mark.parametrize("verb", ["embed", "predict"])
+def test_verbs_that_look_leave_no_image_out(tmp_path: Path, verb: str) -> None:
+    """Folders that only some are named after splits: a training asks, `embed` takes all."""
+    from selfsight.runs.frame import Frame
+    from selfsight.runs.request import images_in
+
+    tree(tmp_path / "set", ["train", "test", "extra"])
+    with pytest.raises(ValueError, match="--split-column"):
+        open_images(tmp_path / "set")
+    frame = Frame(height=12, width=12, channels=3, dtype="uint8")
+    assert len(images_in(frame, verb, DataOptions(), str(tmp_path / "set"))) == 9
+
+
+CASES = [
+    ("doubtful split", lambda f: parquets(f / "d", ["train-00000-of-00003"]), 1, "missing"),
+    ("half a table", lambda f: _half_named(f), 1, "names 5 of 20 images"),
+    ("not a number", lambda f: _with_hole(f), 1, "--nodata nan"),
+    ("a guess", lambda f: in_npz(f, {"y": each(HOT)}), 0, "y has a single 1"),
+    ("left out", lambda f: _with_text(f), 0, "no images were left out"),
+]
+
+
+def _half_named(folder: Path) -> Path:
+    names = folder_of(folder / "set")[:5]
+    table = csv_text({"file_name": names, "kind": each(["a", "b"])[:5]})
+    (folder / "set" / "t.csv").write_text(table)
+    return folder / "set"
+
+
+def _with_hole(folder: Path) -> Path:
+    values = np.random.default_rng(0).random((COUNT, 12, 12)).astype(np.float32)
+    values[3, 0, 0] = np.nan
+    return as_npy(folder, values)
+
+
+def _with_text(folder: Path) -> Path:
+    folder_of(folder / "set")
+    (folder / "set" / "readme.txt").write_text("hello")
+    return folder / "set"
+
+
+@pytest.mark.parametrize(("make", "code", "text"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+def test_the_audit_shows_guesses_and_what_is_left_out(
+    tmp_path: Path, make: Callable[[Path], Path], code: int, text: str
+) -> None:
+    from selfsight.cli import main
+
+    path = make(tmp_path)
+    assert main(["audit", str(path), "--out", str(tmp_path / "audit"), "--no-near"]) == code
+    readings = json.loads((tmp_path / "audit" / "audit.json").read_text())["readings"]
+    reading = next(reading for reading in readings if text in reading["text"])
+    assert reading["kind"] != "fact" and reading["doubtful"] == bool(code)
+    page = (tmp_path / "audit" / "audit.html").read_text()
+    assert "How the images were read" in page and reading["about"] in page
+
+
+def test_a_run_records_its_guesses_and_holds_later_files_to_them(tmp_path: Path) -> None:
+    """A run on 0/1 rows with a single 1: a later file with two of them is refused, not re-read."""
+    from selfsight.cli import main
+    from selfsight.runs.request import RunData, images_of
+    from selfsight.runs.run import load_run
+
+    path = in_npz(tmp_path, {"y": each(HOT)})
+    quick = ["--epochs", "1", "--batch-size", "4", "--backbone", "resnet20", "--device", "cpu"]
+    quick += ["--network.widths", "8", "--network.depths", "1", "--out", str(tmp_path / "run")]
+    assert main(["pretrain", "simclr", str(path), *quick]) == 0
+    run = load_run(tmp_path / "run")
+    assert run.environment["data"]["guesses"]["kinds"] == ["y:class"]
+    assert run.environment["data"]["value_type"] == "uint8"
+    (tmp_path / "later").mkdir()
+    later = in_npz(tmp_path / "later", {"y": each([[1, 1], [0, 1]])})
+    with pytest.raises(ValueError, match="more or less than one 1"):
+        images_of(run, RunData(run=str(tmp_path / "run"), data=str(later)))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    container=st.sampled_from(["npy", "npz", "HDF5", "TIFF", "PNG", "lists in Parquet"]),
+    dtype=st.sampled_from(["uint8", "uint16", "int16", "int32", "float32"]),
+    channels=st.sampled_from([1, 3, 5]),
+    first=st.booleans(),
+    data=st.data(),
+)
+def test_pixels_labels_and_splits_survive_every_container(
+    tmp_path_factory: pytest.TempPathFactory,
+    container: str,
+    dtype: str,
+    channels: int,
+    first: bool,
+    data: st.DataObject,
+) -> None:
+    """dtype x channels x layout x container: what is written comes back."""
+    if container == "PNG":
+        assume(dtype in ("uint8", "uint16") and channels in (1, 3))
+    folder = tmp_path_factory.mktemp("round")
+    seed = data.draw(st.integers(0, 1000))
+    low, high = (0.0, 1.0) if dtype == "float32" else (
+        max(np.iinfo(dtype).min, -70_000), min(np.iinfo(dtype).max, 70_000))  # fmt: skip
+    shape = (8, 16, 18, channels) if channels > 1 else (8, 16, 18)
+    draws = np.random.default_rng(seed).uniform(low, high, shape)
+    values = draws.astype(dtype)
+    right = values if values.ndim == 4 else values[..., None]
+    written = values.transpose(0, 3, 1, 2) if first and channels > 1 else values
+    array = container in ("npy", "npz", "HDF5")
+    if not array:
+        written = values
+    labels = np.random.default_rng(seed).integers(0, 3, 8)
+    splits = np.array(["train", "test"])[np.arange(8) // 4]
+    options: dict[str, Any] = {}
+    if container == "npz":
+        path = folder / "a.npz"
+        np.savez(path, images=written, label=labels, split=splits)
+    elif container == "HDF5":
+        path = folder / "a.h5"
+        with h5py.File(path, "w") as file:
+            file["images"], file["label"], file["split"] = written, labels, splits.astype("S")
+    else:
+        writer = as_pngs if container == "PNG" else WRITE[container]
+        path = writer(folder, written)
+        ids = open_images(path, **PLAIN).row_ids
+        rows = {"id": ids.tolist(), "label": labels.tolist(), "split": splits.tolist()}
+        (folder / "labels.csv").write_text(csv_text(rows))
+        options["labels"] = str(folder / "labels.csv")
+    images = open_images(path, **PLAIN, **options)
+    assert images.splits.tolist() == splits.tolist()
+    target = images.targets["label"]
+    assert [int(target.names[value]) for value in target.values] == labels.tolist()
+    np.testing.assert_array_equal(images.pixels, right.astype(images.pixels.dtype))
+    assert images.pixels.dtype in (np.uint16, dtype, np.float32)
+
+
+def as_pngs(folder: Path, values: np.ndarray) -> Path:
+    if values.dtype == np.uint16:
+        return as_png16(folder, values)
+    (folder / "set").mkdir()
+    for i, image in enumerate(values):
+        Image.fromarray(image).save(folder / "set" / f"{i}.png")
+    return folder / "set"

@@ -18,8 +18,8 @@ from selfsight.data import request
 from selfsight.data.describe import describe, value_text
 from selfsight.data.duplicates import look
 from selfsight.data.imageset import SPLITS, ImageSet, Target
-from selfsight.data.notes import records
 from selfsight.data.leaks import copies_of, crossings_of, different_targets
+from selfsight.data.notes import records
 from selfsight.data.pixels.display import write_pictures
 from selfsight.data.request import Data, Images
 from selfsight.files import write_json

@@ -16,8 +16,9 @@ NO_DATA = (-9999.0, -99999.0, -32768.0, -32767.0, float(np.finfo(np.float32).min
 def describe(images: ImageSet) -> tuple[str, ...]:
     """How many images, their form and values, splits, targets and their unknowns, groups, notes."""
     scale = images.value_scale
-    words = images.pixels.dtype.name if scale is None else scale.words
-    values = f"{words}, {span_words(images)}"
+    name = images.pixels.dtype.name
+    bits = f" of {scale.bits} bits" if scale and scale.bits and name != "uint8" else ""
+    values = f"{name}{bits} {span_words(images)}"
     form = (
         f"{images.name}: {len(images):,} images of {images.height}x{images.width} pixels, "
         f"{_counted(images.channels, 'channel')} of {values}."
@@ -35,13 +36,13 @@ def describe(images: ImageSet) -> tuple[str, ...]:
 
 
 def span_words(images: ImageSet) -> str:
-    """``values from 0 to 255``; says where only some of the images were looked at."""
+    """``from 0 to 255``; says where only some of the images were looked at."""
     if waiting(images.pixels) is None:
         low, high = images.content.low.min(), images.content.high.max()
-        return f"values from {low:g} to {high:g}"
+        return f"from {low:g} to {high:g}"
     rows = np.unique(np.linspace(0, len(images) - 1, LOOKED_AT).astype(np.int64))
     some = images.pixels[rows]
-    return f"values from {some.min():g} to {some.max():g} in a sample of {len(rows):,} images"
+    return f"from {some.min():g} to {some.max():g} in a sample of {len(rows):,} images"
 
 
 def gaps(images: ImageSet, nodata: str | None) -> list[Note]:
@@ -54,17 +55,17 @@ def gaps(images: ImageSet, nodata: str | None) -> list[Note]:
     for value in NO_DATA:
         if nodata is None or float(nodata) != value:
             holes[f"{value:g}"] = (content.low == np.float32(value), f"the value {value:g}")
-    for value, (rows, what) in holes.items():
+    for word, (rows, what) in holes.items():
         count = int(rows.sum())
         if not count:
             continue
         counts = ((split, int((rows & (images.splits == split)).sum())) for split in SPLITS)
         where = ", ".join(f"{number:,} {split}" for split, number in counts if number)
-        first = images.row_ids[int(rows.argmax())]
+        example = str(images.row_ids[int(rows.argmax())])
         notes.append(
             doubt(
-                f"{count:,} images hold {what} ({where}), the first is {first} "
-                f"(--nodata {value} fills them with the mean of the image).",
+                f"{count:,} images hold {what} ({where}), the first is {example} "
+                f"(--nodata {word} fills them with the mean of the image).",
                 about="pixels",
                 setting="nodata",
                 count=count,

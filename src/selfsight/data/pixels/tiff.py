@@ -6,7 +6,6 @@ Through tifffile (``selfsight[tiff]``), which is asked only for these.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,36 +57,6 @@ def read_tiff(encoded: bytes | Path) -> NDArray[Any]:
         values = np.moveaxis(values, (axes.index("Y"), axes.index("X")), (0, 1))
         values = _plain(values.reshape(*values.shape[:2], -1), page)
     return upright(values, _tag(page, ORIENTATION, 1))
-
-
-def tiff_strips(encoded: bytes | Path, height: int) -> Iterator[NDArray[Any]] | None:
-    """Rows of an upright single page from the top, about ``height`` at a time, or None.
-
-    None where the file is compressed in one piece, rotated or made of pages: it is then read whole.
-    """
-    with _opened(encoded) as file:
-        page, pages = file.series[0].pages[0], len(file.series[0].pages)
-        if pages > 1 or _tag(page, ORIENTATION, 1) != 1 or page.planarconfig not in (None, 1):
-            return None
-        if page.is_tiled or page.rowsperstrip >= page.imagelength:
-            return None
-    return _strips(encoded, height)
-
-
-def _strips(encoded: bytes | Path, height: int) -> Iterator[NDArray[Any]]:
-    with _opened(encoded) as file:
-        page = file.series[0].pages[0]
-        held: list[NDArray[Any]] = []
-        rows = 0
-        for segment, _, shape in page.segments(maxworkers=1):
-            strip = np.asarray(segment).reshape(shape)[0]
-            held.append(_plain(strip.reshape(*strip.shape[:2], -1), page))
-            rows += len(held[-1])
-            if rows >= height:
-                yield np.concatenate(held)
-                held, rows = [], 0
-        if held:
-            yield np.concatenate(held)
 
 
 def _header(file: Any) -> tuple[Header | None, int]:

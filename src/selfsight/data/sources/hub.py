@@ -35,11 +35,19 @@ PREFIX = "hf:"
 BATCH = 256
 SHUFFLED = 1000
 """Rows of a stream that are shuffled among themselves, besides its files."""
+ORDER = 20
+"""Before sources that look for images in a folder."""
 
 
 def opens(path: str | Path) -> bool:
-    """Names that begin with ``hf:``."""
-    return str(path).startswith(PREFIX)
+    """Names that begin with ``hf:``, and folders that ``save_to_disk`` wrote."""
+    return str(path).startswith(PREFIX) or _saved(Path(path))
+
+
+def _saved(path: Path) -> bool:
+    return (path / "dataset_dict.json").is_file() or (
+        (path / "state.json").is_file() and (path / "dataset_info.json").is_file()
+    )
 
 
 def list(path: str | Path, asked: Asked) -> Listing:
@@ -55,10 +63,14 @@ def list(path: str | Path, asked: Asked) -> Listing:
         import datasets
     except ImportError:
         raise ValueError(f"{source}: the hub needs `datasets`; install selfsight[hub].") from None
-    name, options = _parsed(source)
+    saved = _saved(Path(path))
+    name, options = (Path(path).resolve().name, {}) if saved else _parsed(source)
     rows = options.get("rows")
     try:
-        if rows is not None:
+        if saved:
+            loaded = datasets.load_from_disk(source)
+            parts = dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
+        elif rows is not None:
             parts = _streamed(datasets, name, options.get("config"), int(rows))
         else:
             parts = dict(datasets.load_dataset(name, options.get("config")))
