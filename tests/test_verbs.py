@@ -63,11 +63,15 @@ def test_there_is_one_way_to_choose_a_device(verb: Verb) -> None:
 def test_a_name_has_one_meaning() -> None:
     """A share of labels is ``label_fraction``; a factor on the rate is ``backbone_lr_factor``."""
     found: dict[str, set[Any]] = {}
+    rates: set[str] = set()
     kinds = [verb.settings_class for verb in VERBS.values()]
     for kind in (*kinds, *(METHODS[name].Settings for name in METHODS)):
         for dotted, field in leaves(kind):
-            leaf = dotted.rpartition(".")[2]
+            block, _, leaf = dotted.rpartition(".")
+            if leaf == "backbone_lr":  # a rate, or several to try
+                rates.add(block)
             found.setdefault(leaf, set()).add((str(field.annotation), str(field.metadata)))
     assert "fraction" not in found
-    for name in ("label_fraction", "fractions", "backbone_lr", "backbone_lr_factor"):
+    assert rates == {"finetuning"}
+    for name in ("label_fraction", "fractions", "backbone_lr_factor"):
         assert len(found[name]) == 1, found[name]

@@ -17,7 +17,8 @@ from selfsight.estimators import SelfSupervisedTransformer as SelfSupervisedTran
 from selfsight.evaluation.protocol import Evaluate
 from selfsight.evaluation.results import Results
 from selfsight.exporting.export import Export, Exported
-from selfsight.fitting.labelled import FineTuning
+from selfsight.fitting.finetune import FineTuning, Recipe
+from selfsight.fitting.probes.mlp import Classifier
 from selfsight.fitting.stopping import Stopping
 from selfsight.labelling.suggest import Suggest, Suggestions
 from selfsight.method import Optimizer
@@ -33,11 +34,9 @@ from selfsight.reporting.report import Report
 from selfsight.runs.run import Run
 from selfsight.training.settings import Pretrain
 from selfsight.training.supervision import Supervision
-from selfsight.tuning.classifier import Classifier
-from selfsight.tuning.finetuning import TuneFinetuning
-from selfsight.tuning.pretraining import TunePretraining
+from selfsight.tuning.finetune import TuneFinetuning
+from selfsight.tuning.pretrain import TunePretraining
 from selfsight.tuning.probe import TuneProbe
-from selfsight.tuning.recipe import Recipe
 from selfsight.tuning.record import Tuned
 from selfsight.version import __version__ as __version__
 from selfsight.views.settings import View
@@ -155,7 +154,7 @@ def run(
     batch_size: int = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
-    preset: Literal["auto", "paper", "small"] = ...,
+    preset: str = ...,
     optimizer: Optimizer = ...,
     supervision: Supervision = ...,
     network: Network = ...,
@@ -208,8 +207,9 @@ def run(
         batch_size: Images of a step, over all processes.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         pool: More unlabelled images to pretrain on, of other sources.
-        preset: The method's recipe: its paper's, or one for images up to 64 px (auto: by the
-            images).
+        preset: The method's recipe for all that is not given, by name; auto: by the images.
+            `paper` holds the authors' values and adapts nothing; the defaults shown here are
+            those of the first.
         optimizer: The optimizer and its schedule.
         supervision: Labels joined to the method; off by default.
         network: Changes to the backbone: a ResNet of other widths and depths, another stem or
@@ -271,7 +271,7 @@ def pretrain(
     batch_size: int = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
-    preset: Literal["auto", "paper", "small"] = ...,
+    preset: str = ...,
     optimizer: Optimizer = ...,
     supervision: Supervision = ...,
     network: Network = ...,
@@ -322,8 +322,9 @@ def pretrain(
         batch_size: Images of a step, over all processes.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         pool: More unlabelled images to pretrain on, of other sources.
-        preset: The method's recipe: its paper's, or one for images up to 64 px (auto: by the
-            images).
+        preset: The method's recipe for all that is not given, by name; auto: by the images.
+            `paper` holds the authors' values and adapts nothing; the defaults shown here are
+            those of the first.
         optimizer: The optimizer and its schedule.
         supervision: Labels joined to the method; off by default.
         network: Changes to the backbone: a ResNet of other widths and depths, another stem or
@@ -548,12 +549,11 @@ def tune_probe(
     seed: int = ...,
     device: str = ...,
     allow_code: bool = ...,
-    out: str | Path | None = ...,
     metric: str | None = ...,
     label_fraction: float = ...,
-    folds: int | None = ...,
-    epochs: int = ...,
     stopping: Stopping = ...,
+    out: str | Path | None = ...,
+    folds: int | None = ...,
     watch: Literal["metric", "loss"] = ...,
     probe: Classifier = ...,
 ) -> Tuned | None:
@@ -601,20 +601,20 @@ def tune_probe(
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         allow_code: Run the file.py:build that a run's backbone may name.
-        out: The study's folder; by default RUN/tuning/TARGET. The same command again continues
-            it.
-        metric: What trials are compared by; by default accuracy, mAP or r2, as in the report.
+        metric: What trials are compared by: a metric of the target, or loss; by default
+            accuracy, mAP or r2, as in the report.
         label_fraction: Share of the labels that may be read; here those of train and
             validation.
+        stopping: When a trial is ended early, in looks at the images held out.
+        out: The study's folder; by default RUN/tuning/TARGET. The same command again continues
+            it.
         folds: Cross-validation inside these labels, by group; 1: the run's validation split; by
             default 5 up to 2,000 labels, else 1.
-        epochs: Passes over the labelled images at most.
-        stopping: When a trial is ended early.
-        watch: What the early stopping looks at, on the rows held out.
+        watch: What the early stopping looks at, on the images held out.
         probe: What is not searched, and the first trial.
 
     Returns:
-        What was found; None for a worker that joined.
+        The finished study; None for a worker that joined.
 
     Raises:
         ValueError: no such run, target, metric or space; the sentence says what to change.
@@ -661,7 +661,7 @@ def tune_pretrain(
     batch_size: int = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
-    preset: Literal["auto", "paper", "small"] = ...,
+    preset: str = ...,
     optimizer: Optimizer = ...,
     supervision: Supervision = ...,
     network: Network = ...,
@@ -732,8 +732,9 @@ def tune_pretrain(
         batch_size: Images of a step, over all processes.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         pool: More unlabelled images to pretrain on, of other sources.
-        preset: The method's recipe: its paper's, or one for images up to 64 px (auto: by the
-            images).
+        preset: The method's recipe for all that is not given, by name; auto: by the images.
+            `paper` holds the authors' values and adapts nothing; the defaults shown here are
+            those of the first.
         optimizer: The optimizer and its schedule.
         supervision: Labels joined to the method; off by default.
         network: Changes to the backbone: a ResNet of other widths and depths, another stem or
@@ -762,7 +763,7 @@ def tune_pretrain(
             it out.
 
     Returns:
-        What was found; None for a worker that joined.
+        The finished study; None for a worker that joined.
 
     Raises:
         ValueError: data, space, objective or storage cannot be used.
@@ -804,11 +805,11 @@ def tune_finetune(
     seed: int = ...,
     device: str = ...,
     allow_code: bool = ...,
-    out: str | Path | None = ...,
     metric: str | None = ...,
     label_fraction: float = ...,
     stopping: Stopping = ...,
-    recipe: Recipe = ...,
+    out: str | Path | None = ...,
+    finetuning: Recipe = ...,
 ) -> Tuned | None:
     """Search how a run's backbone is fine-tuned; read test once, with the best.
 
@@ -854,17 +855,17 @@ def tune_finetune(
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         allow_code: Run the file.py:build that a run's backbone may name.
-        out: The study's folder; by default RUN/tuning/finetune-TARGET. The same command
-            continues it.
-        metric: What trials are compared by; by default accuracy, mAP or r2, as in the report.
+        metric: What trials are compared by: a metric of the target, or loss; by default
+            accuracy, mAP or r2, as in the report.
         label_fraction: Share of the labels that may be read; here those of train and
             validation.
-        stopping: When a trial is ended early, in looks at the images held out: there are 20 at
-            most.
-        recipe: What is not searched, and the first trial.
+        stopping: When a trial is ended early, in looks at the images held out.
+        out: The study's folder; by default RUN/tuning/finetune-TARGET. The same command
+            continues it.
+        finetuning: What is not searched, and the first trial.
 
     Returns:
-        What was found; None for a worker that joined.
+        The finished study; None for a worker that joined.
 
     Raises:
         ValueError: no such run, data, target, metric or space; the sentence says what to change.
@@ -900,6 +901,7 @@ def finetune(
     head_only: Literal["linear", "mlp"] | None = ...,
     label_fraction: float = ...,
     finetuning: FineTuning = ...,
+    probe: Classifier = ...,
 ) -> Predictor:
     """Fit a run to labels, all of its weights or a head, and write a model folder.
 
@@ -936,6 +938,7 @@ def finetune(
         label_fraction: Share of the labels that may be read, drawn as `evaluate` draws them;
             here those of train.
         finetuning: How the weights are trained and what is tried.
+        probe: The network of --head-only mlp, and how it is trained.
 
     Returns:
         The model; also in the folder ``settings.out``.

@@ -149,6 +149,7 @@ SOURCES: dict[str, Callable[[np.ndarray], Any]] = {
     "a list of arrays": list,
     "a list of tensors": lambda x: list(tensors(x)),
     "a dataset of images": Pairs,
+    "a dataset of tuples of one": dataset,
 }
 
 
@@ -189,7 +190,7 @@ def test_torchs_own_datasets(tmp_path: Path) -> None:
     part = open_images(Subset(whole, [5, 7, 9]), validation=0, test=0)
     assert (part.pixels == x[[5, 7, 9]]).all()
     with pytest.raises(ValueError, match="an image, or an image and its label"):
-        open_images(dataset(x))
+        open_images(TensorDataset(tensors(x), torch.arange(40), torch.arange(40)))
 
 
 def test_a_list_of_many_sizes_becomes_one() -> None:

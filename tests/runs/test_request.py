@@ -99,6 +99,31 @@ def test_own_images_are_those_of_the_training(make_file: MakeFile, make_run: Mak
     assert len(own_images(allowed).leaks) == 5  # as its training was told
 
 
+def test_images_that_are_not_there_are_named(make_file: MakeFile, make_run: MakeRun) -> None:
+    """They were moved, or given from Python."""
+    data = make_file("a", range(60), range(60, 80))
+    moved = make_run("moved", data)
+    data.rename(data.with_name("b.npz"))
+    pixels = np.load(data.with_name("b.npz"))["train_images"]
+    given = selfsight.pretrain(
+        "simclr", pixels, out=data.parent / "given", settings=moved_from(moved)
+    )
+    with pytest.raises(
+        ValueError, match=r"^\S+a\.npz: the images that \S+moved was trained on are"
+    ):
+        selfsight.evaluate(moved, device="cpu")
+    with pytest.raises(ValueError, match=r"^images: the images .* given from Python\); name them"):
+        selfsight.finetune(given, out=data.parent / "m", device="cpu")
+    again = images_of(given, RunData(run=str(given.folder.path)), pixels)
+    assert again.cautions == ()  # the same six are validation, which nothing was trained on
+
+
+def moved_from(run: Run) -> dict[str, Any]:
+    """Small settings, those of another run."""
+    names = ("backbone", "network", "epochs", "batch_size", "monitor_images", "device")
+    return {name: run.plain[name] for name in names}
+
+
 def labels_of(images: ImageSet, path: Path, **columns: Any) -> str:
     rows = zip(images.row_ids.tolist(), *columns.values(), strict=True)
     lines = [",".join(["row_id", *columns]), *(",".join(map(str, row)) for row in rows)]

@@ -14,6 +14,7 @@ from selfsight.data import request
 from selfsight.data.imageset import ImageSet
 from selfsight.data.leaks import Seen
 from selfsight.data.request import DataOptions, Images
+from selfsight.data.sources import is_there
 from selfsight.data.splits import Sides
 from selfsight.runs.frame import Frame
 from selfsight.runs.lineage import lineage_of
@@ -84,6 +85,11 @@ def own_images(
                 f"{name}: the images of {run.folder.path} are opened as its training opened them; "
                 f"name the data to choose another {name}."
             )
+    if not is_there(run.settings.data):
+        raise ValueError(
+            f"{run.settings.data}: the images that {run.folder.path} was trained on are not there "
+            "(they were moved, or given from Python); name them, or other images."
+        )
     sides, scale = sides_of(run), Frame.of_run(run).scale(run.name)
     flags: dict[str, Any] = {
         "max_unreadable": max(settings.max_unreadable, run.settings.max_unreadable),

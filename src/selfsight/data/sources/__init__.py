@@ -30,6 +30,12 @@ def _sources() -> tuple[ModuleType, ...]:
     return tuple(sorted(modules, key=lambda module: getattr(module, "ORDER", ORDER)))
 
 
+def is_there(source: str | Path) -> bool:
+    """Whether `list_source` has something to open under this name; it may be damaged."""
+    path = Path(source).expanduser()
+    return path.exists() or any(each.opens(source) for each in _sources())
+
+
 def list_source(source: Any, asked: Asked | None = None) -> Listing:
     """What a source holds: the first module of this folder that opens it is asked.
 

@@ -43,7 +43,7 @@ class Contents:
 
 def opens(path: str | Path) -> bool:
     """Files named so."""
-    return Path(path).suffix.lower() in SUFFIXES and not Path(path).is_dir()
+    return Path(path).suffix.lower() in SUFFIXES and Path(path).is_file()
 
 
 def list(path: str | Path, asked: Asked) -> Listing:

@@ -40,7 +40,7 @@ def opens(path: str | Path) -> bool:
     path = Path(path)
     if path.is_dir():
         return any(NAME.match(file.name) for file in path.iterdir() if file.is_file())
-    return bool(NAME.match(path.name))
+    return bool(NAME.match(path.name)) and path.is_file()
 
 
 def list(path: str | Path, asked: Asked) -> Listing:

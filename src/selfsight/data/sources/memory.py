@@ -54,8 +54,8 @@ def list(source: Any, asked: Asked) -> Listing:
         source: an array or tensor ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``; a list of
             arrays ``(H, W)`` or ``(H, W, C)``, of tensors ``(H, W)`` or ``(C, H, W)``, or of
             Pillow images, of any sizes; or anything with a length and an index that gives such
-            an image or ``(image, label)``, as a torch ``Dataset`` does. A dataset is read from end
-            to end once, and again where its images do not fit in memory.
+            an image, ``(image,)`` or ``(image, label)``, as a torch ``Dataset`` does. A dataset is
+            read from end to end once, and again where its images do not fit in memory.
 
     Raises:
         ValueError: it is none of these, it is empty, or its images differ in type or channels.
@@ -171,9 +171,9 @@ def _image_and_label(item: Any, name: str) -> tuple[NDArray[Any], Any]:
     """``(H, W, C)`` and what is said of it, None where nothing is."""
     image, label = item, None
     if isinstance(item, tuple | builtins.list):
-        if len(item) != 2:
+        if len(item) not in (1, 2):
             raise ValueError(f"{name}: a dataset gives an image, or an image and its label.")
-        image, label = item
+        image, label = item if len(item) == 2 else (item[0], None)
     tensor = _is_tensor(image)
     values = image.detach().cpu().numpy() if tensor else np.asarray(image)
     if values.ndim == 3 and tensor:

@@ -46,7 +46,7 @@ def opens(path: str | Path) -> bool:
     path = Path(path)
     if path.is_dir():
         return any(image_columns(file) or array_columns(file) for file in parquet_files(path))
-    return path.suffix.lower() in SUFFIXES
+    return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
 def list(path: str | Path, asked: Asked) -> Listing:

@@ -105,9 +105,8 @@ def _best(lines: Sequence[str]) -> str:
             continue
         counts = Counter(len(row) for row in rows)
         usual, many = counts.most_common(1)[0] if counts else (1, 0)
-        score = (
-            (many / len(rows), usual) if usual > 1 and len(rows[0]) >= usual - 1 > 0 else (0.0, 0)
-        )
+        fits = usual > 1 and len(rows[0]) >= max(2, usual - 1)
+        score = (many / len(rows), usual) if fits else (0.0, 0)
         if score > best:
             best, found = score, delimiter
     return found
