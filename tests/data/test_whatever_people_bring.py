@@ -493,8 +493,8 @@ def test_12_bits_in_16_and_bytes_meet_by_bits(tmp_path: Path, container: str) ->
     np.save(tmp_path / "bytes.npy", np.round(deep / 4095 * 255).astype("uint8"))
     bytes_ = opened(tmp_path / "bytes.npy", run)
     assert np.abs(bytes_.pixels.astype(int) - run.pixels.astype(int)).max() <= 9
-    undeclared = opened(tmp_path / "a" / ("a.npy" if container == "npy" else
-                                          "set" if container == "PNG" else "a.parquet"))  # fmt: skip
+    names = {"npy": "a.npy", "PNG": "set", "PNG in Parquet": "a.parquet"}
+    undeclared = opened(tmp_path / "a" / names[container])
     with pytest.raises(ValueError, match="--bits N"):
         opened(tmp_path / "bytes.npy", undeclared)
 
@@ -996,7 +996,9 @@ def _with_text(folder: Path) -> Path:
     return folder / "set"
 
 
-@pytest.mark.parametrize(("make", "code", "text"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+@pytest.mark.parametrize(
+    ("make", "code", "text"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+)
 def test_the_audit_shows_guesses_and_what_is_left_out(
     tmp_path: Path, make: Callable[[Path], Path], code: int, text: str
 ) -> None:
@@ -1030,7 +1032,9 @@ def test_a_run_records_its_guesses_and_holds_later_files_to_them(tmp_path: Path)
         images_of(run, RunData(run=str(tmp_path / "run"), data=str(later)))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     container=st.sampled_from(["npy", "npz", "HDF5", "TIFF", "PNG", "lists in Parquet"]),
     dtype=st.sampled_from(["uint8", "uint16", "int16", "int32", "float32"]),
