@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from selfsight.networks import resnet, vit
+from selfsight.networks import efficientnet_lite, resnet, stages, vit
+from selfsight.networks.pooling import StagePooling
 from selfsight.networks.specs import (
     NAMES,
     BackboneSpec,
     Network,
     choose_backbone,
     known_backbone,
+    library_of,
     resolved,
 )
 from selfsight.networks.weights import put_weights, read_weights, write_weights
@@ -46,6 +49,9 @@ class Backbone(nn.Module):
         spec: what it was built from.
         bf16: the network alone runs under autocast to bfloat16; what comes out is float32.
         channels_last: images are brought into that memory format first.
+        held: batch-norm statistics stay what they are: the network is in eval mode in training,
+            too.
+        pooling: how stages become the representation; None: the network's output is it.
         network: the module inside; its state has the keys of torchvision or timm.
     """
 
@@ -56,6 +62,9 @@ class Backbone(nn.Module):
         self.spec = spec
         self.bf16 = False
         self.channels_last = False
+        self.held = False
+        self.pooling: StagePooling | None = None
+        self._outline: stages.Outline | None = None
 
     @classmethod
     def of(cls, module: nn.Module, channels: int, image_size: int) -> Backbone:
@@ -72,7 +81,66 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """``(B, C, H, W)`` to ``(B, F)``, float32 (float64 for weights and images in float64)."""
-        return self._run(self.network, images)
+        return self._run(self.network, images)  # type: ignore[no-any-return]
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if self.held:
+            self.network.eval()
+        return self
+
+    def poolings(self, images: Tensor) -> list[Tensor]:
+        """The output of `forward`, then what else the stages give: ``(B, F_i)`` float32 each.
+
+        Maps at 1/8, 1/16 and 1/32 of the side give their mean and maximum over positions; a ViT
+        the mean of its patch tokens and the class tokens of its last blocks. A network of one's
+        own that shows neither maps nor tokens gives its output alone.
+        """
+        network: Any = self.network
+        if hasattr(network, "maps"):
+            return stages.pooled_maps(self._run(network.maps, images))
+        if hasattr(network, "poolings"):
+            return self._run(network.poolings, images)  # type: ignore[no-any-return]
+        where = self.outline(images)
+        return stages.outlined_poolings(self.network, where, images, self)
+
+    def represent(self, images: Tensor) -> Tensor:
+        """``(B, C, H, W)`` to the representation ``(B, R)``: by `pooling` where there is one."""
+        if self.pooling is None:
+            return self(images)  # type: ignore[no-any-return]
+        if self.pooling.kind == "mean":
+            return self.pooling(self(images))  # type: ignore[no-any-return]
+        return self.pooling(torch.cat(self.poolings(images), 1))  # type: ignore[no-any-return]
+
+    @property
+    def representation_features(self) -> int:
+        """R of `represent`."""
+        return self.features if self.pooling is None else self.pooling.features
+
+    def outline(self, images: Tensor | None = None) -> stages.Outline:
+        """Where the stages of a network are that is not one of ours."""
+        if self._outline is None:
+            if images is None:
+                side = self.spec.image_size
+                images = next(self.parameters()).new_zeros(1, self.spec.channels, side, side)
+            with _in_eval(self.network):
+                self._outline = stages.outline(self.network, images[:1])
+        return self._outline
+
+    def early(self) -> list[nn.Parameter]:
+        """The parameters down to 1/8 of the side; of a ViT its first half."""
+        network: Any = self.network
+        if hasattr(network, "early"):
+            parts = network.early()
+        else:
+            parts = [network.get_submodule(name) for name in self.outline().early]
+            if self.outline().tokens:
+                parts += network.parameters(recurse=False)
+        return [
+            parameter
+            for part in parts
+            for parameter in ([part] if isinstance(part, nn.Parameter) else part.parameters())
+        ]
 
     def tokens(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
         """Class token and patch tokens ``(B, 1 + K, F)``.
@@ -91,15 +159,17 @@ class Backbone(nn.Module):
                 f"backbone {self.spec.name!r} has no tokens; this method needs a ViT such as "
                 "'vit_tiny'."
             )
-        return self._run(tokens, images, keep)
+        return self._run(tokens, images, keep)  # type: ignore[no-any-return]
 
-    def _run(self, network: Callable[..., Tensor], images: Tensor, *rest: Tensor | None) -> Tensor:
+    def _run(self, network: Callable[..., Any], images: Tensor, *rest: Tensor | None) -> Any:
         if self.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         if not self.bf16:
             return network(images, *rest)
         with torch.autocast(images.device.type, dtype=torch.bfloat16):
             out = network(images, *rest)
+        if not isinstance(out, Tensor):
+            return out
         return out if out.dtype == torch.float64 else out.float()
 
 
@@ -176,7 +246,7 @@ def load_backbone(
         raise ValueError(f"{path}: its header is not valid: {sentence(error)}.") from None
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: its header is not valid ({error!r}).") from None
-    network = _empty(path, spec, allow_code) if module is None else module
+    network = _without_weights(path, spec, allow_code) if module is None else module
     put_weights(path, network, tensors)
     if _features(network, spec) != features:
         raise ValueError(f"{path}: its header says {features} features; its network differs.")
@@ -189,6 +259,10 @@ def _network(spec: BackboneSpec) -> nn.Module:
             f"backbone {spec.name!r} wraps a module that selfsight cannot make; wrap it again "
             "with Backbone.of, or give it to load_backbone(path, module=...)."
         )
+    if library_of(spec.name) is not None:
+        from selfsight.networks.published.libraries import library_network
+
+        return library_network(spec)
     if spec.name not in NAMES:
         return _from_file(spec)
     settings, _ = resolved(spec.name, spec.network, spec.image_size)
@@ -196,23 +270,38 @@ def _network(spec: BackboneSpec) -> nn.Module:
     if spec.name in resnet.PLANS:
         assert settings.stem != "auto" and settings.block != "auto" and settings.shortcut != "auto"
         plan = resnet.Plan(settings.widths, settings.depths, settings.block, settings.shortcut)
-        return resnet.ResNet(spec.channels, plan, settings.stem)
+        return resnet.ResNet(spec.channels, plan, settings.stem, settings.stem_padding)
+    if spec.name in efficientnet_lite.PLANS:
+        return efficientnet_lite.EfficientNetLite(spec.channels, settings.widths, settings.depths)
     assert settings.patch_size and settings.positions != "auto"
-    shape = vit.ViTPlan(settings.widths[0], settings.depths[0])
+    shape = vit.ViTPlan(
+        settings.widths[0],
+        settings.depths[0],
+        settings.heads,
+        settings.layer_scale,
+        settings.registers,
+        settings.class_token,
+    )
     return vit.ViT(spec.channels, shape, settings.patch_size, spec.image_size, settings.positions)
 
 
-def _empty(path: str | Path, spec: BackboneSpec, allow_code: bool) -> nn.Module:
-    """The network of a file, without memory for its weights where it is one of ours."""
+def empty_network(spec: BackboneSpec) -> nn.Module:
+    """The network of a spec without memory for its weights, where it is one of ours."""
     if spec.name in NAMES:
         with torch.device("meta"):
             return _network(spec)
-    if not spec.name.startswith("module:") and not allow_code:
+    return _network(spec)
+
+
+def _without_weights(path: str | Path, spec: BackboneSpec, allow_code: bool) -> nn.Module:
+    """The network of a file."""
+    known = spec.name in NAMES or library_of(spec.name) is not None
+    if not known and not spec.name.startswith("module:") and not allow_code:
         raise ValueError(
             f"{path}: its network is made by code, {spec.name}, which is run only on "
             "load_backbone(path, allow_code=True); read that code first."
         )
-    return _network(spec)
+    return empty_network(spec)
 
 
 def _from_file(spec: BackboneSpec) -> nn.Module:
@@ -245,23 +334,18 @@ def _from_file(spec: BackboneSpec) -> nn.Module:
 
 def _features(network: nn.Module, spec: BackboneSpec) -> int:
     """F: known of our own networks, else read off a forward pass of two black images."""
-    if isinstance(network, resnet.ResNet | vit.ViT):
+    if isinstance(network, resnet.ResNet | vit.ViT | efficientnet_lite.EfficientNetLite):
         return network.features
     weight = next(network.parameters(), torch.zeros(()))
     images = weight.new_zeros(2, spec.channels, spec.image_size, spec.image_size)
-    was = {part: part.training for part in network.modules()}
-    network.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _in_eval(network):
             out = network(images)
     except Exception as error:
         raise ValueError(
             f"backbone {spec.name!r} does not take images {tuple(images.shape)}: "
             f"{type(error).__name__}: {error}"
         ) from error
-    finally:
-        for part, training in was.items():
-            part.training = training
     if not isinstance(out, Tensor) or out.dim() != 2 or len(out) != 2:
         given = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
         raise ValueError(
@@ -269,3 +353,15 @@ def _features(network: nn.Module, spec: BackboneSpec) -> int:
             f"images it gave {given}."
         )
     return int(out.shape[1])
+
+
+@contextmanager
+def _in_eval(network: nn.Module) -> Iterator[None]:
+    """Every part in eval mode, and afterwards in the mode that it was in."""
+    was = {part: part.training for part in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for part, training in was.items():
+            part.training = training

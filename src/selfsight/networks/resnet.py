@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from selfsight.networks.stages import mean_of
+
 Stem = Literal["cifar", "imagenet"]
 BlockName = Literal["basic", "bottleneck"]
 Shortcut = Literal["projection", "pad"]
@@ -22,6 +24,8 @@ class Plan(NamedTuple):
     block: BlockName
     shortcut: Shortcut
 
+
+STEM_PADDING: dict[Stem, int] = {"cifar": 1, "imagenet": 3}
 
 PLANS: dict[str, Plan] = {
     "resnet18": Plan((64, 128, 256, 512), (2, 2, 2, 2), "basic", "projection"),
@@ -122,19 +126,23 @@ class ResNet(nn.Module):
         plan: widths, depths, block and shortcut of the stages.
         stem: "cifar" 3x3, stride 1, no max-pool; "imagenet" 7x7, stride 2, then a 3x3 max-pool of
             stride 2.
+        stem_padding: zeros around the image; None: 1 and 3, which keep its size.
 
     Attributes:
         features: F.
     """
 
-    def __init__(self, channels: int, plan: Plan, stem: Stem) -> None:
+    def __init__(
+        self, channels: int, plan: Plan, stem: Stem, stem_padding: int | None = None
+    ) -> None:
         super().__init__()
         width = plan.widths[0]
+        padding = STEM_PADDING[stem] if stem_padding is None else stem_padding
         if stem == "cifar":
-            self.conv1 = nn.Conv2d(channels, width, 3, 1, 1, bias=False)
+            self.conv1 = nn.Conv2d(channels, width, 3, 1, padding, bias=False)
             self.maxpool: nn.Module = nn.Identity()
         else:
-            self.conv1 = nn.Conv2d(channels, width, 7, 2, 3, bias=False)
+            self.conv1 = nn.Conv2d(channels, width, 7, 2, padding, bias=False)
             self.maxpool = nn.MaxPool2d(3, 2, 1)
         self.bn1 = nn.BatchNorm2d(width)
         self.stages = [f"layer{i}" for i in range(1, len(plan.widths) + 1)]
@@ -146,19 +154,28 @@ class ResNet(nn.Module):
         self._initialise()
 
     def forward(self, images: Tensor) -> Tensor:
+        return mean_of(self.maps(images)[-1])
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """``(B, C_i, H_i, W_i)`` after the last three stages; the last is what is pooled.
+
+        With the ImageNet stem those are 1/8, 1/16 and 1/32 of the side.
+        """
         x = self.maxpool(F.relu(self.bn1(self.conv1(images)), inplace=True))
+        maps = []
         for name in self.stages:
             x = getattr(self, name)(x)
-        # In float32 at least: a mean rounded to bfloat16 would keep only three digits.
-        wide = torch.promote_types(x.dtype, torch.float32)
-        # As in the shortcuts, the gradient is to lie as what it is the gradient of.
-        if x.is_contiguous(memory_format=torch.channels_last):
-            pooled: Tensor = x.permute(0, 2, 3, 1).mean((1, 2), dtype=wide)
-        else:
-            pooled = x.mean((2, 3), dtype=wide)
-        return pooled
+            maps.append(x)
+        return maps[-3:]
+
+    def early(self) -> list[nn.Module]:
+        """The layers up to the first of `maps`."""
+        kept = max(1, len(self.stages) - 2)
+        return [self.conv1, self.bn1, *(getattr(self, name) for name in self.stages[:kept])]
 
     def _initialise(self) -> None:
+        if self.conv1.weight.is_meta:  # nothing to draw
+            return
         for part in self.modules():
             if isinstance(part, nn.Conv2d):
                 nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
