@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def byol(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = (ROOT / "CONTRIBUTING.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    (code,) = re.findall(r"<!-- byol\.py.*?-->\n```python\n(.*?)```", text, flags=re.DOTALL)
     path = tmp_path_factory.mktemp("methods") / "byol.py"
     path.write_text(code)
     return path

@@ -61,7 +61,7 @@ def test_the_files_of_a_study(first: Tuned) -> None:
     found = read_tuned(first.folder).found
     assert found["trials"]["made"] == 5
     assert found["again"]["equal"]
-    assert "5 trials" in first.text()
+    assert "5 trials" in str(first)
     page = (first.folder / "report.html").read_text()
     assert "5 trials" in page
     best = yaml.safe_load((first.folder / "best.yaml").read_text())["probe"]
@@ -117,7 +117,7 @@ def test_test_labels_that_are_not_numbers_change_no_choice(
     assert choices(found.folder) == choices(whole.folder)
     assert whole.found["test"] is not None
     assert found.found["test"] is None
-    assert "no test split" in found.text()
+    assert "no test split" in str(found)
 
 
 def test_test_is_read_once_however_often_the_command_is_given(

@@ -9,6 +9,7 @@ from typing import Any
 
 from selfsight.files import read_json, write_json
 from selfsight.fitting.tasks import SHARES, TASKS
+from selfsight.records import ResultsFile, checked
 
 Row = dict[str, Any]
 
@@ -54,21 +55,20 @@ class Results:
             ValueError: the file is missing or damaged.
         """
         kept = read_json(path)
-        try:
-            return cls(
-                Path(path),
-                backbone=kept.get("backbone", ""),
-                records=kept["records"],
-                values=kept["summary"]["values"],
-                differences=kept["summary"]["differences"],
-                choices=kept.get("choices", []),
-                confusion=kept.get("confusion", []),
-                test_readings=kept.get("test_readings", []),
-                notes=kept.get("notes", []),
-                shown=list(dict.fromkeys((r["data"], r["target"]) for r in kept["records"])),
-            )
-        except (KeyError, TypeError, AttributeError):
-            raise ValueError(f"{path} does not hold the results of an evaluation.") from None
+        checked(ResultsFile, kept, path)
+        summary = kept.get("summary", {})
+        return cls(
+            Path(path),
+            backbone=kept.get("backbone", ""),
+            records=kept.get("records", []),
+            values=summary.get("values", []),
+            differences=summary.get("differences", []),
+            choices=kept.get("choices", []),
+            confusion=kept.get("confusion", []),
+            test_readings=kept.get("test_readings", []),
+            notes=kept.get("notes", []),
+            shown=list(dict.fromkeys((r["data"], r["target"]) for r in kept.get("records", []))),
+        )
 
     def write(self) -> None:
         """Puts these beside what the file holds of other data and targets of the same weights.
@@ -79,18 +79,20 @@ class Results:
         if self.path.exists():
             old = Results.read(self.path)
             merged = _merged(old, self)
-        write_json(
-            self.path,
-            {
-                "backbone": merged.backbone,
-                "records": merged.records,
-                "summary": merged.summary,
-                "choices": merged.choices,
-                "confusion": merged.confusion,
-                "test_readings": merged.test_readings,
-                "notes": merged.notes,
-            },
-        )
+        content = {
+            "backbone": merged.backbone,
+            "records": merged.records,
+            "summary": merged.summary,
+            "choices": merged.choices,
+            "confusion": merged.confusion,
+            "test_readings": merged.test_readings,
+            "notes": merged.notes,
+        }
+        checked(ResultsFile, content, self.path)
+        write_json(self.path, content)
+
+    def __str__(self) -> str:
+        return self.table()
 
     def table(self) -> str:
         """One table a task: probes and weights by label fraction, then differences to controls."""
@@ -166,7 +168,7 @@ def _free_lines(values: list[Row]) -> list[str]:
             if (v["probe"], v["metric"]) == (probe, metric)
         }
         rows.append([probe, metric, *(found.get(kind, "") for kind in kinds)])
-    title = f"no label learned from, on {values[0]['split']}"
+    title = f"measured without labels, on {values[0]['split']}"
     return [title, *aligned([["from", "measure", *kinds], *rows])]
 
 

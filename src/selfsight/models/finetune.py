@@ -61,7 +61,10 @@ def finetune(settings: Finetune, images: ImageSet | None = None) -> Predictor:
 
     Args:
         settings: see `Finetune`.
-        images: an image set already opened, instead of ``settings.data`` or the run's.
+        images: an image set that is open already, instead of ``settings.data`` or the run's.
+
+    Returns:
+        The model; also in the folder ``settings.out``.
 
     Raises:
         ValueError: no such run, data or target, no labels, or a folder that is not empty.
@@ -104,7 +107,7 @@ def finetune(settings: Finetune, images: ImageSet | None = None) -> Predictor:
     held = scored(predictor, images, target, images.rows("validation").tolist(), device)
     card = predictor.card.updated({"validation": held})
     predictor = Predictor(predictor.backbone, predictor.head, predictor.statistics, card)
-    predictor.save(settings.out, settings.to_yaml())
+    predictor = predictor.save(settings.out, settings.to_yaml())
     say(_said(predictor))
     return predictor
 

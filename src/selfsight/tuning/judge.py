@@ -16,7 +16,8 @@ from selfsight.fitting.representations import Representations, represent
 from selfsight.fitting.stopping import StoppingRule
 from selfsight.fitting.tasks import TASKS, score
 from selfsight.measures import alpha_req
-from selfsight.training.monitor import Monitor, collapsed
+from selfsight.records import collapsed
+from selfsight.training.monitor import Monitor
 
 Objective = Literal["knn", "linear", "rankme", "alpha_req"]
 WORTH: dict[str, str] = {

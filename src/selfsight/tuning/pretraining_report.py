@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selfsight import vocabulary
 from selfsight.console import duration
 from selfsight.evaluation.protocol import Evaluate, evaluate
 from selfsight.evaluation.results import Results
@@ -26,6 +27,7 @@ from selfsight.tuning.record import (
     write_record,
 )
 from selfsight.tuning.verdict import same_value, threads
+from selfsight.vocabulary import difference_text, interval_text, value_text
 
 if TYPE_CHECKING:
     import optuna
@@ -166,13 +168,6 @@ def _evaluated(bench: Bench, wish: Evaluate) -> Results | None:
 def _answer(found: dict[str, Any]) -> list[str]:
     """The sentences that the command prints and the page begins with."""
     from selfsight.fitting.tasks import TASKS
-    from selfsight.reporting.wording import (
-        difference_text,
-        interval_text,
-        probe_name,
-        subject_name,
-        value_text,
-    )
 
     made, metric = found["trials"], found["metric"]
     saved = 1 - made["epochs"] / max(found["epochs_without_pruning"], 1)
@@ -189,7 +184,8 @@ def _answer(found: dict[str, Any]) -> list[str]:
         if (row["subject"], row["metric"]) == ("trained", shown):
             lines.append(
                 f"On {test['split']}: {shown} {value_text(shown, row['mean'])} "
-                f"({interval_text(shown, row['low'], row['high'])}), {probe_name(row['probe'])}."
+                f"({interval_text(shown, row['low'], row['high'])}), "
+                f"{vocabulary.probe(row['probe']).title}."
             )
     for row in test["differences"]:
         if row["metric"] == shown:
@@ -197,10 +193,10 @@ def _answer(found: dict[str, Any]) -> list[str]:
                 row["verdict"], "no better than"
             )
             other = {"default": "the settings it began with"}.get(
-                row["subject"], subject_name(row["subject"])
+                row["subject"], vocabulary.subject(row["subject"]).title
             )
             lines.append(
-                f"Tuned is {verdict} {other}, {probe_name(row['probe'])}: "
+                f"Tuned is {verdict} {other}, {vocabulary.probe(row['probe']).title}: "
                 f"{difference_text(shown, row['mean'])} "
                 f"({interval_text(shown, row['low'], row['high'], signed=True)})."
             )

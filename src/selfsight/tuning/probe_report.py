@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from selfsight import vocabulary
 from selfsight.evaluation.controls import Subject
 from selfsight.evaluation.intervals import bootstrap_weights
 from selfsight.fitting.folds import groups_of
@@ -97,9 +98,6 @@ def _predicted(
 
 
 def _other(probe: str, weights: str) -> str:
-    from selfsight.reporting.wording import probe_name, subject_name
-
     if probe == "tuned":
-        article = "an " if weights == "untrained" else ""
-        return f"the same classifier on {article}{subject_name(weights)}"
-    return f"the default {probe_name(probe)}"
+        return f"the same classifier on {vocabulary.subject(weights).phrase}"
+    return f"the default {vocabulary.probe(probe).title}"

@@ -49,9 +49,8 @@ class Tuned:
         """Number, value and settings of the best trial."""
         return dict(self.found["best"])
 
-    def text(self) -> str:
-        """What the command prints."""
-        return "\n".join(self.found["answer"])
+    def __str__(self) -> str:
+        return "\n".join([*self.found["answer"], f"The study: {self.folder / 'report.html'}"])
 
 
 def read_tuned(folder: str | Path) -> Tuned:
@@ -176,23 +175,24 @@ def importances(study: optuna.Study) -> dict[str, float]:
     return {name: float(value) for name, value in found.items() if np.isfinite(value)}
 
 
-def curves(study: optuna.Study) -> dict[int, list[float]]:
-    """The value after each epoch of each trial, as far as it got."""
-    found = {}
+def curves(study: optuna.Study) -> dict[int, list[float | None]]:
+    """The value after each epoch of each trial, as far as it got; None where it is not finite."""
+    found: dict[int, list[float | None]] = {}
     for trial in study.get_trials(deepcopy=False):
         reported = [value for _, value in sorted(trial.intermediate_values.items())]
         curve = trial.user_attrs.get("curve") or reported
         if curve:
-            found[trial.number] = [float(value) for value in curve]
+            found[trial.number] = [float(v) if np.isfinite(v) else None for v in curve]
     return found
 
 
 def write_record(
     plan: Plan, found: dict[str, Any], study: optuna.Study, rows: list[dict[str, Any]]
 ) -> Tuned:
-    """``tuning.json`` and ``report.html``."""
-    from selfsight.reporting.tuning_page import write_tuning_page
+    """``tuning.json``, with the rows of ``trials.csv`` and the curves, and ``report.html``."""
+    from selfsight.reporting.tuning import write_tuning_page
 
+    found = {**found, "rows": rows, "curves": curves(study)}
     write_json(plan.folder / "tuning.json", found)
-    write_tuning_page(plan.folder / "report.html", found, rows, curves(study))
+    write_tuning_page(plan.folder)
     return Tuned(plan.folder, found)

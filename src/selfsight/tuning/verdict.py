@@ -21,6 +21,7 @@ from selfsight.fitting.tasks import TASKS, higher_is_better
 from selfsight.settings import Settings
 from selfsight.tuning.record import Tuned, counts_text, finished, search_facts, write_record
 from selfsight.tuning.trials import Measured
+from selfsight.vocabulary import difference_text, interval_text, value_text
 
 if TYPE_CHECKING:
     import optuna
@@ -187,8 +188,6 @@ def answer(found: Mapping[str, Any], named: Callable[[str, str], str]) -> list[s
         found: what ``tuning.json`` will hold.
         named: how the sentences call a probe on some weights.
     """
-    from selfsight.reporting.wording import difference_text, interval_text, value_text
-
     metric = found["metric"]
     lines = [
         f"{counts_text(found['trials'])} in {duration(found['seconds'])}; the best one, "
