@@ -119,7 +119,40 @@ def parsed(verb: Verb, words: list[str]) -> Settings:
         print(printed.getvalue(), end="", file=sys.stderr)
         raise
     # The class that the command line parses cannot be pickled; the plain one can.
-    return base(**{field: getattr(values, field) for field in base.model_fields})
+    fields = base.model_fields
+    settings = base(
+        **{field: _as_given(getattr(values, field), kind, field, words) for field in fields}
+    )
+    return settings.marked(_given(settings, words))
+
+
+def _as_given(value: Any, kind: type[Settings], field: str, words: Sequence[str]) -> Any:
+    """A group of settings of which only those count as given that the file or a flag names."""
+    from selfsight.settings import Settings
+
+    default = kind.model_fields[field].default
+    if not isinstance(value, Settings) or not isinstance(default, Settings):
+        return value
+    flags = {word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")}
+    named = {
+        name
+        for name in type(value).model_fields
+        if getattr(value, name) != getattr(default, name)
+        or flags & {f"--{field}.{no}{name}".replace("_", "-") for no in ("", "no-")}
+    }
+    return value.marked(default.model_fields_set | named)
+
+
+def _given(settings: Settings, words: Sequence[str]) -> set[str]:
+    """The settings that the file or a flag names, those of groups left aside."""
+    flags = {word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")}
+    return {
+        name
+        for name, field in type(settings).model_fields.items()
+        if field.is_required()
+        or getattr(settings, name) != field.default
+        or flags & {f"--{no}{name}".replace("_", "-") for no in ("", "no-")}
+    }
 
 
 def _refused(stop: SystemExit) -> str:

@@ -57,7 +57,9 @@ def run(settings: Pipeline, images: ImageSet | None = None) -> RunOutcome:
     Raises:
         ValueError: see `pretrain` and `evaluate`.
     """
-    training = Pretrain(**{name: getattr(settings, name) for name in Pretrain.model_fields})
+    fields = Pretrain.model_fields
+    training = Pretrain(**{name: getattr(settings, name) for name in fields})
+    training = training.marked(settings.model_fields_set & fields.keys())
     finished = pretrain(training, images)
     path = str(finished.folder.path)
     evaluation = Evaluate(

@@ -201,7 +201,7 @@ def test_pooled_stages_are_standardised_and_weighted() -> None:
     expected[4] = 0.0  # it never changes
     torch.testing.assert_close(deviations, expected, rtol=0.02, atol=1e-6)
     assert fitted.features == 6
-    mean = fitted.of_kind("mean")
+    mean = StagePooling.fitted("mean", (2, 4), pooled)
     assert mean.features == 2
     torch.testing.assert_close(mean(pooled[:, :2])[good], out[good][:, :2] * 2**0.5)
 
@@ -211,13 +211,13 @@ def test_the_representation_is_what_the_pooling_says() -> None:
     with torch.no_grad():
         raw = torch.cat(backbone.poolings(images), 1)
         widths = [p.shape[1] for p in backbone.poolings(images)]
-        assert torch.equal(backbone.represent(images), backbone(images))
+        plain = backbone(images)
+        assert torch.equal(plain, raw[:, : widths[0]])
         backbone.pooling = StagePooling.fitted("stages", widths, raw)
-        torch.testing.assert_close(backbone.represent(images), backbone.pooling(raw))
-        assert (
-            backbone.represent(images).shape[1] == backbone.representation_features == sum(widths)
-        )
-        backbone.pooling = backbone.pooling.of_kind("mean")
-        torch.testing.assert_close(backbone.represent(images), backbone.pooling(backbone(images)))
-        assert backbone.representation_features == 1280
-        assert torch.isfinite(F.normalize(backbone.represent(images))).all()
+        torch.testing.assert_close(backbone(images), backbone.pooling(raw))
+        assert backbone(images).shape[1] == backbone.features == sum(widths)
+        backbone.pooling = StagePooling.fitted("mean", widths, raw)
+        torch.testing.assert_close(backbone(images), backbone.pooling(plain))
+        assert backbone.features == backbone.outputs == 1280
+        assert torch.equal(backbone.output(images), plain)
+        assert torch.isfinite(F.normalize(backbone(images))).all()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -24,11 +25,14 @@ from selfsight.fitting.representations import (
 )
 from selfsight.networks.backbones import Backbone
 from selfsight.runs.run import Run, load_run
+from selfsight.training.representation import fit_pooling
+from selfsight.training.start import kept_start
 
 _PAIRS = 1_000  # images whose views are compared
 _CHEAP = 4_000_000  # pixels that go through the network for one initialisation
 
 
+Representation = Literal["auto", "output", "mean", "stages"]
 Pair = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -37,7 +41,7 @@ class Subject:
     """Representations under one name in the results.
 
     Attributes:
-        name: ``trained``, ``untrained``, ``pixels``, or the name of another run.
+        name: ``trained``, ``start``, ``untrained``, ``pixels``, or the name of another run.
         of_draw: one for all label draws, or one for each (fresh initialisations).
         views: gives the ``(M, F)`` representations of two views of the same images, made when
             they are asked for; None where there are none, as for pixels.
@@ -62,6 +66,8 @@ class Material:
         train: rows that statistics and principal components may be fitted on.
         device: where backbones run.
         allow_code: whether a backbone may be a file of one's own.
+        representation: ``output``, ``mean`` or ``stages``, of every subject; ``auto``: the run's,
+            and of another run its own.
     """
 
     run: Run
@@ -70,6 +76,7 @@ class Material:
     train: NDArray[np.int64]
     device: torch.device
     allow_code: bool = False
+    representation: Representation = "auto"
 
     @property
     def cache(self) -> Path:
@@ -83,7 +90,8 @@ def subjects(
 
     Args:
         material: what they are made of.
-        controls: ``untrained``, ``pixels``, or folders of other runs.
+        controls: ``start``, ``untrained``, ``pixels``, or folders of other runs; a run that began
+            with random weights has no ``start``.
         draws: label draws: the untrained control gets a fresh initialisation for each where that
             is cheap.
 
@@ -93,17 +101,27 @@ def subjects(
     data = material.images.fingerprint(material.rows)
     trained = material.run.backbone(allow_code=material.allow_code)
     hashed = weights_key(trained)
-    found = [_of_network(material, data, "trained", material.run, trained, hashed)]
+    own = "output" if trained.pooling is None else trained.pooling.kind
+    like = own if material.representation == "auto" else material.representation
+    _shape(trained, like, material, material.run)
+    key = weights_key(trained)
+    found = [_of_network(material, data, "trained", material.run, trained, key)]
     notes = []
     for name in controls:
-        if name == "untrained":
+        if name == "start":
+            start = kept_start(material.run.folder, allow_code=material.allow_code)
+            if start is not None:
+                _shape(start, like, material, material.run)
+                key = weights_key(start)
+                found.append(_of_network(material, data, name, material.run, start, key))
+        elif name == "untrained":
             count = draws if _is_cheap(material) else 1
             if count < draws:
                 notes.append(
                     "The untrained control is one initialisation; its spread over others is not "
                     "in the intervals."
                 )
-            found.append(_untrained(material, data, count))
+            found.append(_untrained(material, data, count, like))
         elif name == "pixels":
             found.append(Subject(name, (_pixels(material, data),)))
         else:
@@ -114,6 +132,8 @@ def subjects(
                     f"control {name}: its backbone takes {backbone.spec.channels} channels and "
                     f"{material.images.name} has {material.images.channels}."
                 )
+            if material.representation != "auto":
+                _shape(backbone, like, material, other)
             key = weights_key(backbone)
             found.append(_of_network(material, data, other.name, other, backbone, key))
     damaged = max(r.damaged for subject in found for r in subject.of_draw)
@@ -123,6 +143,21 @@ def subjects(
             "or the network overflows); they are taken as zero."
         )
     return found, hashed, notes
+
+
+def _shape(backbone: Backbone, kind: Representation, material: Material, run: Run) -> None:
+    """Gives a backbone this representation, unless it has it; fitted on train rows, no label."""
+    if kind == "output":
+        backbone.pooling = None
+    elif kind != "auto" and (backbone.pooling is None or backbone.pooling.kind != kind):
+        fit_pooling(
+            backbone,
+            kind,
+            material.images,
+            material.train,
+            run.statistics,
+            device=material.device,
+        )
 
 
 def _is_cheap(material: Material) -> bool:
@@ -175,11 +210,12 @@ def _two_views(
     return first, second
 
 
-def _untrained(material: Material, data: str, count: int) -> Subject:
+def _untrained(material: Material, data: str, count: int, like: Representation) -> Subject:
     """One for each of so many initialisations; the views are those of the first."""
     made = []
     for seed in range(count):
         backbone = material.run.untrained(seed)
+        _shape(backbone, like, material, material.run)
         hashed, name = weights_key(backbone), f"untrained-{seed}"
         made.append(_represented(material, data, name, material.run, backbone, hashed))
         if seed == 0:

@@ -60,8 +60,12 @@ class Evaluate(Settings):
     """Among knn, linear and mlp; each is used for the targets it can predict."""
     balanced: bool = False
     """Rare classes and labels count more in the linear and MLP probes, by inverse frequency."""
-    controls: tuple[str, ...] = ("untrained", "pixels")
-    """What results stand beside: untrained, pixels, and folders of other runs."""
+    controls: tuple[str, ...] = ("start", "untrained", "pixels")
+    """What results stand beside: start (the weights the training began with, where they were not
+    random), untrained, pixels, and folders of other runs."""
+    representation: Literal["auto", "output", "mean", "stages"] = "auto"
+    """Of every subject alike: the network's output, the same standardised, or three stages; auto:
+    the run's."""
     clusters: bool = True
     """Also compare clusters, found without labels, with the classes."""
     finetune: bool = False
@@ -116,7 +120,9 @@ def evaluate(settings: Evaluate, images: ImageSet | None = None) -> Results:
     results = Results(run.folder.results)
     rows, train = _needed(images, bool(targets), split)
     device = torch.device(_device(settings.device))
-    material = Material(run, images, rows, train, device, settings.allow_code)
+    material = Material(
+        run, images, rows, train, device, settings.allow_code, settings.representation
+    )
     found, results.backbone, notes = subjects(material, settings.controls, settings.draws)
     results.notes += notes
     if run.labels_read is not None:

@@ -58,7 +58,18 @@ def _head(source: Source) -> tuple[Tensor, Tensor] | None:
             f"{source.name}: its head is an MLP, and the classifiers of these libraries are "
             "linear; export it with --format onnx, or fit a linear head."
         )
-    return linear
+    pooling = source.backbone.pooling
+    if pooling is None:
+        return linear
+    if pooling.kind != "mean":
+        raise ValueError(
+            f"{source.name}: its head reads several stages of the network, and the classifiers of "
+            "these libraries read its output alone; export it with --format onnx, or train with "
+            "--representation mean."
+        )
+    # W ((x - centre) / scale) + b, with the standardisation inside W and b.
+    weight = linear[0] / pooling.scale.cpu()
+    return weight, linear[1] - weight @ pooling.centre.cpu()
 
 
 def _check_resnet(source: Source, library: Library) -> None:

@@ -41,24 +41,29 @@ __all__ = [
 ]
 
 
+POOLING = "selfsight:pooling."
+"""How the keys of the pooling begin in a file, where no network has any."""
+
+
 class Backbone(nn.Module):
     """The network that is kept: ``(B, C, H, W)`` images to ``(B, F)`` representations.
 
     Attributes:
-        features: F.
+        outputs: width of the network's own output.
         spec: what it was built from.
         bf16: the network alone runs under autocast to bfloat16; what comes out is float32.
         channels_last: images are brought into that memory format first.
         held: batch-norm statistics stay what they are: the network is in eval mode in training,
             too.
-        pooling: how stages become the representation; None: the network's output is it.
+        pooling: how stages become the representation; None, as in training: the network's own
+            output is the representation.
         network: the module inside; its state has the keys of torchvision or timm.
     """
 
     def __init__(self, network: nn.Module, features: int, spec: BackboneSpec) -> None:
         super().__init__()
         self.network = network
-        self.features = features
+        self.outputs = features
         self.spec = spec
         self.bf16 = False
         self.channels_last = False
@@ -79,8 +84,21 @@ class Backbone(nn.Module):
         spec = BackboneSpec(name=name, channels=channels, image_size=image_size)
         return cls(module, _features(module, spec), spec)
 
+    @property
+    def features(self) -> int:
+        """F."""
+        return self.outputs if self.pooling is None else self.pooling.features
+
     def forward(self, images: Tensor) -> Tensor:
         """``(B, C, H, W)`` to ``(B, F)``, float32 (float64 for weights and images in float64)."""
+        if self.pooling is None:
+            return self.output(images)
+        if self.pooling.kind == "mean":
+            return self.pooling(self.output(images))  # type: ignore[no-any-return]
+        return self.pooling(torch.cat(self.poolings(images), 1))  # type: ignore[no-any-return]
+
+    def output(self, images: Tensor) -> Tensor:
+        """The network's own output, before any `pooling`."""
         return self._run(self.network, images)  # type: ignore[no-any-return]
 
     def train(self, mode: bool = True) -> Self:
@@ -90,7 +108,7 @@ class Backbone(nn.Module):
         return self
 
     def poolings(self, images: Tensor) -> list[Tensor]:
-        """The output of `forward`, then what else the stages give: ``(B, F_i)`` float32 each.
+        """The output of the network, then what else the stages give: ``(B, F_i)`` float32 each.
 
         Maps at 1/8, 1/16 and 1/32 of the side give their mean and maximum over positions; a ViT
         the mean of its patch tokens and the class tokens of its last blocks. A network of one's
@@ -100,22 +118,9 @@ class Backbone(nn.Module):
         if hasattr(network, "maps"):
             return stages.pooled_maps(self._run(network.maps, images))
         if hasattr(network, "poolings"):
-            return self._run(network.poolings, images)  # type: ignore[no-any-return]
+            return [_at_least_float32(pooled) for pooled in self._run(network.poolings, images)]
         where = self.outline(images)
-        return stages.outlined_poolings(self.network, where, images, self)
-
-    def represent(self, images: Tensor) -> Tensor:
-        """``(B, C, H, W)`` to the representation ``(B, R)``: by `pooling` where there is one."""
-        if self.pooling is None:
-            return self(images)  # type: ignore[no-any-return]
-        if self.pooling.kind == "mean":
-            return self.pooling(self(images))  # type: ignore[no-any-return]
-        return self.pooling(torch.cat(self.poolings(images), 1))  # type: ignore[no-any-return]
-
-    @property
-    def representation_features(self) -> int:
-        """R of `represent`."""
-        return self.features if self.pooling is None else self.pooling.features
+        return stages.outlined_poolings(self.network, where, images, self.output)
 
     def outline(self, images: Tensor | None = None) -> stages.Outline:
         """Where the stages of a network are that is not one of ours."""
@@ -168,9 +173,11 @@ class Backbone(nn.Module):
             return network(images, *rest)
         with torch.autocast(images.device.type, dtype=torch.bfloat16):
             out = network(images, *rest)
-        if not isinstance(out, Tensor):
-            return out
-        return out if out.dtype == torch.float64 else out.float()
+        return _at_least_float32(out) if isinstance(out, Tensor) else out
+
+
+def _at_least_float32(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()
 
 
 def build_backbone(spec: BackboneSpec, seed: int | None = None) -> Backbone:
@@ -211,15 +218,21 @@ def each_view(network: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> l
 
 
 def save_backbone(path: str | Path, backbone: Backbone, extra: dict[str, Any]) -> None:
-    """Writes weights and spec as one safetensors file, whole or not at all.
+    """Writes weights, spec and pooling as one safetensors file, whole or not at all.
 
     Args:
-        path: the file; its keys are those of ``backbone.network``.
+        path: the file; its keys are those of ``backbone.network``, and `POOLING` with those of
+            ``backbone.pooling``.
         backbone: on any device.
         extra: whatever else belongs to it, in values that JSON holds.
     """
-    header = {"spec": backbone.spec.plain(), "features": backbone.features, "extra": extra}
-    write_weights(path, backbone.network, header)
+    header: dict[str, Any] = {"spec": backbone.spec.plain(), "features": backbone.outputs}
+    header["extra"] = extra
+    beside = {}
+    if (pooling := backbone.pooling) is not None:
+        header["pooling"] = {"kind": pooling.kind, "widths": list(pooling.widths)}
+        beside = {POOLING + name: value for name, value in pooling.state_dict().items()}
+    write_weights(path, backbone.network, header, beside)
 
 
 def load_backbone(
@@ -247,10 +260,28 @@ def load_backbone(
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: its header is not valid ({error!r}).") from None
     network = _without_weights(path, spec, allow_code) if module is None else module
-    put_weights(path, network, tensors)
+    put_weights(path, network, without_pooling(tensors))
     if _features(network, spec) != features:
         raise ValueError(f"{path}: its header says {features} features; its network differs.")
-    return Backbone(network, features, spec), extra
+    backbone = Backbone(network, features, spec)
+    if "pooling" in header:
+        backbone.pooling = _read_pooling(path, header["pooling"], tensors)
+    return backbone, extra
+
+
+def without_pooling(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of the network alone, of the tensors of a file of `save_backbone`."""
+    return {name: value for name, value in tensors.items() if not name.startswith(POOLING)}
+
+
+def _read_pooling(path: str | Path, about: Any, tensors: dict[str, Tensor]) -> StagePooling:
+    try:
+        pooling = StagePooling(about["kind"], [int(width) for width in about["widths"]])
+        own = {n.removeprefix(POOLING): v for n, v in tensors.items() if n.startswith(POOLING)}
+        pooling.load_state_dict(own)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path}: its pooling is not valid ({error}).") from None
+    return pooling
 
 
 def _network(spec: BackboneSpec) -> nn.Module:

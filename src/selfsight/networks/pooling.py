@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 PoolingKind = Literal["mean", "stages"]
+KINDS: tuple[PoolingKind, ...] = ("mean", "stages")
 
 
 class StagePooling(nn.Module):
@@ -20,10 +21,13 @@ class StagePooling(nn.Module):
 
     Args:
         kind: which poolings it takes.
-        widths: of the poolings, ``(F_1, ...)``, S in all.
+        widths: of the poolings that the network gives, ``(F_1, ...)``, S in all.
 
     Attributes:
-        centre, scale: ``(S,)`` of each feature over the rows that it was fitted on.
+        centre, scale: ``(R,)`` of each feature that is taken over the rows that it was fitted on.
+
+    Raises:
+        ValueError: no such kind, or no widths.
     """
 
     centre: Tensor
@@ -31,9 +35,11 @@ class StagePooling(nn.Module):
 
     def __init__(self, kind: PoolingKind, widths: Sequence[int]) -> None:
         super().__init__()
+        if kind not in KINDS or not widths:
+            raise ValueError(f"a pooling {kind!r} of the widths {tuple(widths)} does not exist")
         self.kind, self.widths = kind, tuple(widths)
-        self.register_buffer("centre", torch.zeros(sum(widths)))
-        self.register_buffer("scale", torch.ones(sum(widths)))
+        self.register_buffer("centre", torch.zeros(self.features))
+        self.register_buffer("scale", torch.ones(self.features))
 
     @classmethod
     def fitted(cls, kind: PoolingKind, widths: Sequence[int], pooled: Tensor) -> StagePooling:
@@ -43,6 +49,7 @@ class StagePooling(nn.Module):
         not count.
         """
         pooling = cls(kind, widths)
+        pooled = pooled[:, : pooling.features]
         finite = pooled[torch.isfinite(pooled).all(1)].double()
         deviation, mean = torch.std_mean(finite, dim=0, correction=0)
         # A small constant, so that a feature that hardly ever changes is not blown up.
@@ -51,12 +58,6 @@ class StagePooling(nn.Module):
         pooling.scale.copy_(scale)
         return pooling.to(pooled.device)
 
-    def of_kind(self, kind: PoolingKind) -> StagePooling:
-        """The same standardisation for another choice of poolings."""
-        other = StagePooling(kind, self.widths).to(self.centre.device)
-        other.load_state_dict(self.state_dict())
-        return other
-
     @property
     def features(self) -> int:
         """R."""
@@ -64,9 +65,8 @@ class StagePooling(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """``(B, S)``, or the first pooling ``(B, F_1)`` where that is all it takes."""
-        first = self.widths[0]
+        scaled = (pooled[:, : self.features] - self.centre) / self.scale
         if self.kind == "mean":
-            return (pooled[:, :first] - self.centre[:first]) / self.scale[:first]
-        scaled = (pooled - self.centre) / self.scale
+            return scaled
         parts = torch.split(scaled, list(self.widths), 1)
         return torch.cat([part / part.shape[1] ** 0.5 for part in parts], 1)

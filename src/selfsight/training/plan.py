@@ -16,12 +16,13 @@ from selfsight.data.request import apart, checked, open_data
 from selfsight.data.sources import open_images
 from selfsight.data.statistics import Statistics, channel_statistics
 from selfsight.methods import METHODS, name_of
-from selfsight.networks.backbones import BackboneSpec, choose_backbone
+from selfsight.networks.backbones import BackboneSpec
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.run import LABELS_READ
+from selfsight.training.continuing import continued, in_epochs, suits
 from selfsight.training.device import choose_device, choose_speed
 from selfsight.training.settings import Pretrain, method_name, with_preset
-from selfsight.training.start import like_the_run
+from selfsight.training.start import Beginning, begin, working_size
 from selfsight.training.supervision import labels_to_read
 from selfsight.views.presets import resolve
 
@@ -45,6 +46,8 @@ class Plan:
     leaks: tuple[str, ...] = ()
     on_device: bool = False
     """Whether all pixels lie on the device."""
+    beginning: Beginning | None = None
+    """What the backbone starts from; None: fresh weights."""
 
     @property
     def rows(self) -> int:
@@ -58,14 +61,16 @@ def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
         ValueError: see `pretrain`.
     """
     kind = METHODS[method_name(settings.method)]
-    opened, leaks = checked(images if images is not None else open_data(settings), settings)
+    opened = images if images is not None else open_data(settings)
+    settings, opened, resized = _sized(settings, opened, reopen=images is None)
+    opened, leaks = checked(opened, settings)
     target = _target(opened, settings.target)
-    notes = list(describe(opened))
+    notes = [*describe(opened), *resized]
     settings, labels, said = _labels(settings, opened, target)
     notes += said
-    if settings.weights != "none":
-        settings, sentence = like_the_run(settings, opened)
-        notes.append(sentence)
+    beginning = begin(settings, opened)
+    settings = beginning.settings
+    notes += beginning.notes
     parts = [(opened.pixels, opened.pool)]
     for source in settings.pool:
         more = open_images(source, like=opened, max_unreadable=settings.max_unreadable)
@@ -77,7 +82,13 @@ def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
             + "." * (left_out == 0)
         )
     count = sum(len(rows) for _, rows in parts)
-    if settings.batch_size > count:
+    own_views = settings.views is not None
+    if suits(settings, kind, beginning.source):
+        settings, preset_notes = continued(settings, kind, count)
+    else:
+        settings, preset_notes = with_preset(settings, min(opened.height, opened.width))
+    settings = in_epochs(_settled(settings), count)
+    if settings.batch_size > count and settings.epochs:
         raise ValueError(
             f"batch size {settings.batch_size} is larger than the {count} images to train on; "
             f"give --batch-size {max(2, min(256, count // 4))} or less."
@@ -87,18 +98,10 @@ def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
         raise ValueError(
             f"batch size {settings.batch_size} does not divide by {processes} processes."
         )
-    own_views = settings.views is not None
-    settings, said = with_preset(settings, min(opened.height, opened.width))
     views, sentence = resolve(settings.views or kind.views, opened, untouched=own_views)
-    notes += [*said, sentence]
+    notes += [*(preset_notes if settings.epochs else []), sentence]
     device = choose_device(settings.device)
-    spec = choose_backbone(
-        settings.backbone,
-        settings.network,
-        opened.channels,
-        max(opened.height, opened.width),
-        device.type,
-    )
+    spec = beginning.spec(opened, device.type)
     notes.append(spec.said)
     speed = choose_speed(
         device,
@@ -112,6 +115,11 @@ def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
         ),
     )
     notes.append(speed.said)
+    own = channel_statistics(opened, opened.pool)
+    normalise, statistics, sentence = beginning.normalisation(own)
+    notes += [sentence] * bool(sentence)
+    if settings.epochs == 0:
+        notes.append("Epochs 0: the weights are kept as they are.")
     out = settings.out or f"runs/{Path(settings.data).stem}-{Path(name_of(kind.Settings)).stem}"
     resolved = settings.updated(
         {
@@ -123,9 +131,10 @@ def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
             "backbone": spec.name,
             "network": spec.network,
             "device": device.type,
+            "normalise": normalise,
+            "representation": _representation(settings, beginning),
         }
     )
-    statistics = channel_statistics(opened, opened.pool)
     return Plan(
         resolved,
         RunFolder(out),
@@ -139,7 +148,54 @@ def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
         tuple(notes),
         leaks,
         speed.placement == "device",
+        beginning,
     )
+
+
+def _sized(
+    settings: Pretrain, images: ImageSet, *, reopen: bool
+) -> tuple[Pretrain, ImageSet, list[str]]:
+    """Images at the size that published weights were made for, where theirs is larger."""
+    side = working_size(settings, images) if reopen else None
+    if side is None:
+        return settings, images, []
+    before = f"{images.height} x {images.width} px"
+    settings = settings.updated({"image_size": side})
+    said = (
+        f"Images of {before} are brought to {side} px, the size the weights were published for; "
+        "--image-size N shows more detail and costs (N / "
+        f"{side}) squared times as much."
+    )
+    return settings, open_data(settings), [said]
+
+
+def _settled(settings: Pretrain) -> Pretrain:
+    """What is still open of the backbone's weights and statistics, decided.
+
+    Raises:
+        ValueError: frozen stages whose statistics would move.
+    """
+    frozen = settings.freeze == "early"
+    if frozen and settings.batch_norm == "trained":
+        raise ValueError(
+            "batch_norm 'trained': the statistics of frozen stages would still move; give "
+            "--batch-norm held, or --freeze none."
+        )
+    return settings.updated(
+        {
+            "freeze": "early" if frozen else "none",
+            "batch_norm": "held" if frozen or settings.batch_norm == "held" else "trained",
+        }
+    )
+
+
+def _representation(settings: Pretrain, beginning: Beginning) -> str:
+    """What represents an image: as asked, as in the run it starts from, or by the weights."""
+    if settings.representation != "auto":
+        return settings.representation
+    if beginning.run is not None:
+        return str(beginning.run.plain.get("representation", "output"))
+    return "stages" if beginning.source == "published" else "output"
 
 
 def _target(images: ImageSet, name: str | None) -> Target | None:

@@ -72,6 +72,7 @@ def write_environment(
     leaks: Sequence[str] = (),
     seconds: float | None = None,
     images_seen: int = 0,
+    start: dict[str, Any] | None = None,
 ) -> None:
     """``environment.json``: versions, device, commit, the method's title and paper, the data.
 
@@ -84,6 +85,7 @@ def write_environment(
         leaks: between the splits that the user allowed.
         seconds: that the training took, once it has ended.
         images_seen: in that time.
+        start: where published weights are from that it started with.
     """
     import lightning
 
@@ -113,6 +115,7 @@ def write_environment(
                 "splits": {s: len(images.rows(s)) for s in np.unique(images.splits).tolist()},
                 "notes": list(images.notes),
             },
+            "start": start,
             "notes": list(notes),
             "allowed_leaks": list(leaks),
             "seconds": seconds,

@@ -36,20 +36,40 @@ class Pretrain(Data):
     """The method's own settings."""
     out: str | None = None
     """The run's folder; by default runs/DATA-METHOD. The same command again resumes it."""
-    weights: str = "none"
-    """What the backbone starts from: a finished run, or none for random weights."""
+    weights: str = "auto"
+    """What the backbone starts from: `published` weights, a file of weights, the folder of a
+    finished run, or `none`; auto: published ones where they are installed and suit the images."""
+    weights_part: str | None = None
+    """The part of the file to take, where several fill the network: teacher, backbone, ..."""
     backbone: Annotated[str, AfterValidator(known_backbone)] = "auto"
-    """resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto."""
-    epochs: Annotated[int, Field(ge=1)] = 100
-    """Passes over the pool."""
+    """resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, efficientnet_lite0 to 2, timm:NAME,
+    torchvision:NAME, transformers:OWNER/NAME, file.py:build or auto."""
+    epochs: Annotated[int, Field(ge=0)] = 100
+    """Passes over the pool; 0 keeps the weights as they are."""
+    steps: Annotated[int, Field(ge=1)] | None = None
+    """Length of the training in steps, in place of epochs; the preset `continue` takes 60."""
     batch_size: Annotated[int, Field(ge=2)] = 256
     """Images of a step, over all processes."""
     device: str = "auto"
     """auto, cpu, or cuda."""
     pool: tuple[str, ...] = ()
     """More unlabelled images to pretrain on, of other sources."""
-    preset: Literal["auto", "paper", "small"] = "auto"
-    """The method's recipe: its paper's, or one for images up to 64 px (auto: by the images)."""
+    preset: Literal["auto", "paper", "small", "continue"] = "auto"
+    """The method's recipe: its paper's, one for images up to 64 px, or one that adds to published
+    weights; auto: by the weights and the images."""
+    freeze: Literal["auto", "none", "early"] = "auto"
+    """Weights of the backbone that stay as they are: none, or those down to 1/8 of the side (of a
+    ViT the first half); auto: early under the preset `continue`."""
+    batch_norm: Literal["auto", "trained", "held"] = "auto"
+    """Statistics of batch normalisation: of the batches, or held at those of the start; auto: held
+    under the preset `continue`."""
+    normalise: Literal["auto", "weights", "data", "imagenet", "half", "unit"] = "auto"
+    """Mean and deviation of the channels: those the weights were trained with, those of the
+    images, or fixed ones; auto: the weights' for published ones, else the images'."""
+    representation: Literal["auto", "output", "mean", "stages"] = "auto"
+    """What represents an image: the network's output as it is; the same standardised (mean); or
+    mean and maximum of three stages, standardised; auto: stages for published weights, else
+    output."""
     optimizer: Optimizer = Optimizer()
     """The optimizer and its schedule."""
     supervision: Supervision = Supervision()
