@@ -1,4 +1,4 @@
-"""What a training starts from: published weights, files, libraries, runs, and what is kept of it."""
+"""What a training starts from: published weights, files, libraries, runs; what it keeps of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from selfsight.data.imageset import ImageSet
-from selfsight.files import read_json
 from selfsight.networks.backbones import Backbone, build_backbone, choose_backbone, load_backbone
 from selfsight.networks.backbones import save_backbone as save
 from selfsight.networks.published.packages import PACKAGES
