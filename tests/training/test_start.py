@@ -234,8 +234,8 @@ def test_steps_of_a_large_set_are_less_than_an_epoch() -> None:
 
 def test_frozen_stages_keep_their_statistics(package: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="batch_norm 'trained'"):
-        prepare(wish(tmp_path / "run", batch_norm="trained"), photographs())
-    plan = prepare(wish(tmp_path / "run", batch_norm="trained", freeze="none"), photographs())
+        prepare(wish(tmp_path / "run", batch_norm="trained", freeze="early"), photographs())
+    plan = prepare(wish(tmp_path / "run", batch_norm="trained"), photographs())
     method = build(plan)
     assert method.backbone.network.training
     assert all(parameter.requires_grad for parameter in method.backbone.parameters())

@@ -130,6 +130,7 @@ class ResNet(nn.Module):
 
     Attributes:
         features: F.
+        stride: pixels from one place of the last feature map to the next.
     """
 
     def __init__(
@@ -151,6 +152,7 @@ class ResNet(nn.Module):
             stage, inputs = _stage(inputs, plan, i)
             self.add_module(name, stage)
         self.features = inputs
+        self.stride = 2 ** (len(self.stages) - 1) * (1 if stem == "cifar" else 4)
         self._initialise()
 
     def forward(self, images: Tensor) -> Tensor:
@@ -172,6 +174,10 @@ class ResNet(nn.Module):
         """The layers up to the first of `maps`."""
         kept = max(1, len(self.stages) - 2)
         return [self.conv1, self.bn1, *(getattr(self, name) for name in self.stages[:kept])]
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of the last feature map: each halving rounds up."""
+        return -(-height // self.stride), -(-width // self.stride)
 
     def _initialise(self) -> None:
         if self.conv1.weight.is_meta:  # nothing to draw

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from selfsight.method import Method, Optimizer
-from selfsight.settings import Settings
+from selfsight.method import Method, Optimizer, Preset
+from selfsight.training.presets import updated_at_once
 from selfsight.training.settings import Pretrain
 
 STEPS = 60
@@ -30,24 +30,23 @@ RECIPE = Optimizer(
 
 
 def suits(settings: Pretrain, kind: type[Method], source: str) -> bool:
-    """Whether a training takes the preset.
+    """Whether a training takes the preset as it is described here.
 
     Args:
         settings: as the user gave them.
-        kind: of the method.
+        kind: of the method; one that reads labels has a `continue` of its own or none.
         source: of the weights, see `selfsight.training.start.Beginning`.
 
     Raises:
         ValueError: it is asked for, and there are no weights to continue from.
     """
-    if settings.preset == "continue":
-        if source == "none":
-            raise ValueError(
-                "preset 'continue': it adds to weights, and the training starts from random ones; "
-                "give --weights published, a file or a run."
-            )
-        return True
-    return settings.preset == "auto" and source == "published" and not kind.needs_labels
+    if settings.preset == "continue" and source == "none":
+        raise ValueError(
+            "preset 'continue': it adds to weights, and the training starts from random ones; "
+            "give --weights published, a file or a run."
+        )
+    wanted = settings.preset == "auto" and source == "published"
+    return "labels" not in kind.needs and (wanted or settings.preset == "continue")
 
 
 def continued(settings: Pretrain, kind: type[Method], count: int) -> tuple[Pretrain, list[str]]:
@@ -55,13 +54,16 @@ def continued(settings: Pretrain, kind: type[Method], count: int) -> tuple[Pretr
 
     Args:
         settings: as the user gave them.
-        kind: of the method.
+        kind: of the method; its own `continue` counts for optimizer, views and its own settings,
+            else those of its `small` preset for the latter.
         count: images to train on.
     """
     given = settings.model_fields_set
+    small = kind.presets.get("small") or next(iter(kind.presets.values()))
+    preset = kind.presets.get("continue") or Preset(optimizer=RECIPE, method=small.method)
     changes: dict[str, Any] = {"preset": "continue"}
     if settings.freeze == "auto":
-        changes["freeze"] = "early"
+        changes["freeze"] = "early" if settings.batch_norm != "trained" else "none"
     if settings.batch_norm == "auto":
         changes["batch_norm"] = "held"
     if "batch_size" not in given:
@@ -71,13 +73,14 @@ def continued(settings: Pretrain, kind: type[Method], count: int) -> tuple[Pretr
     if settings.views is None:
         changes["views"] = tuple(
             view.updated({"size": view.size * SIDE}) if view.size <= 1.0 else view
-            for view in kind.views
+            for view in preset.views or kind.views
         )
-    changes |= _open("optimizer", settings.optimizer, kind.optimizer, RECIPE.plain())
-    small = dict(kind.small.get("method", {}))
-    changes |= _open("method", settings.method, kind.Settings(), small)
-    for name, value in changes.items():
-        settings = settings.updated({name: value})
+    for part in ("optimizer", "method"):
+        now, recipe = getattr(settings, part), getattr(preset, part)
+        for name in type(recipe).model_fields:
+            if name not in now.model_fields_set:
+                changes[f"{part}.{name}"] = getattr(recipe, name)
+    settings = updated_at_once(settings, changes)
     length = f"{settings.steps} steps" if settings.steps else f"{settings.epochs} epochs"
     frozen = "early stages frozen, " if settings.freeze == "early" else ""
     held = "batch-norm statistics held, " if settings.batch_norm == "held" else ""
@@ -86,15 +89,6 @@ def continued(settings: Pretrain, kind: type[Method], count: int) -> tuple[Pretr
         f"{settings.optimizer.lr * (settings.optimizer.backbone_lr_factor or 1.0):g} "
         "(--steps or --epochs for longer, --epochs 0 for the weights as they are)."
     ]
-
-
-def _open(part: str, now: Settings, papers: Settings, recipe: dict[str, Any]) -> dict[str, Any]:
-    """What the recipe changes of a part: only what the user left at the method's own value."""
-    return {
-        f"{part}.{name}": value
-        for name, value in recipe.items()
-        if getattr(now, name) == getattr(papers, name) != value
-    }
 
 
 def in_epochs(settings: Pretrain, count: int) -> Pretrain:

@@ -55,15 +55,24 @@ class Beginning:
         """What is recorded of published weights."""
         return None if self.published is None else self.published.origin
 
-    def spec(self, images: ImageSet, device: str) -> BackboneSpec:
-        """The backbone of the training."""
+    def spec(self, images: ImageSet, device: str, *, tokens: bool) -> BackboneSpec:
+        """The backbone of the training.
+
+        Args:
+            images: their channels and size count.
+            device: kind of the device.
+            tokens: whether the backbone must give patch tokens.
+
+        Raises:
+            ValueError: see `choose_backbone`.
+        """
         if self.published is not None:
             return self.published.spec
         if self.run is not None and library_of(self.run.spec.name) is not None:
             return self.run.spec
         side = max(images.height, images.width)
         name, network = self.settings.backbone, self.settings.network
-        return choose_backbone(name, network, images.channels, side, device)
+        return choose_backbone(name, network, images.channels, side, device, tokens=tokens)
 
     def backbone(self, spec: BackboneSpec) -> Backbone:
         """The backbone before the first step; fresh weights are a function of the seed.
@@ -168,7 +177,6 @@ def _chosen(settings: Pretrain, images: ImageSet) -> tuple[str, str]:
     if library_of(settings.backbone) is not None:
         return "published", ""
     kind = METHODS[method_name(settings.method)]
-    needs: frozenset[str] = getattr(kind, "needs", frozenset())
     suits = (
         images.channels in (1, 3)
         and min(images.height, images.width) >= LEAST_SIDE
@@ -179,7 +187,7 @@ def _chosen(settings: Pretrain, images: ImageSet) -> tuple[str, str]:
         not (suits and asked)
         or settings.network != Network()
         or settings.preset not in ("auto", "continue")
-        or "tokens" in needs
+        or "tokens" in kind.needs
     ):
         return "none", ""
     name = DEFAULT if settings.backbone == "auto" else settings.backbone
