@@ -338,7 +338,9 @@ def _network(spec: BackboneSpec) -> nn.Module:
     assert settings.widths and settings.depths
     if spec.name in resnet.PLANS:
         assert settings.stem != "auto" and settings.block != "auto" and settings.shortcut != "auto"
-        plan = resnet.Plan(settings.widths, settings.depths, settings.block, settings.shortcut)
+        plan = resnet.ResNetPlan(
+            settings.widths, settings.depths, settings.block, settings.shortcut
+        )
         return resnet.ResNet(spec.channels, plan, settings.stem, settings.stem_padding)
     if spec.name in efficientnet_lite.PLANS:
         return efficientnet_lite.EfficientNetLite(spec.channels, settings.widths, settings.depths)

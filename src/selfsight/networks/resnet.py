@@ -16,7 +16,7 @@ BlockName = Literal["basic", "bottleneck"]
 Shortcut = Literal["projection", "pad"]
 
 
-class Plan(NamedTuple):
+class ResNetPlan(NamedTuple):
     """The data of one residual network: width, depth of each stage, block and shortcut."""
 
     widths: tuple[int, ...]
@@ -27,17 +27,17 @@ class Plan(NamedTuple):
 
 STEM_PADDING: dict[Stem, int] = {"cifar": 1, "imagenet": 3}
 
-PLANS: dict[str, Plan] = {
-    "resnet18": Plan((64, 128, 256, 512), (2, 2, 2, 2), "basic", "projection"),
-    "resnet34": Plan((64, 128, 256, 512), (3, 4, 6, 3), "basic", "projection"),
-    "resnet50": Plan((64, 128, 256, 512), (3, 4, 6, 3), "bottleneck", "projection"),
+PLANS: dict[str, ResNetPlan] = {
+    "resnet18": ResNetPlan((64, 128, 256, 512), (2, 2, 2, 2), "basic", "projection"),
+    "resnet34": ResNetPlan((64, 128, 256, 512), (3, 4, 6, 3), "basic", "projection"),
+    "resnet50": ResNetPlan((64, 128, 256, 512), (3, 4, 6, 3), "bottleneck", "projection"),
     # arXiv:1512.03385 section 4.2: 6n + 2 layers with n = 3, shortcuts of option A.
-    "resnet20": Plan((16, 32, 64), (3, 3, 3), "basic", "pad"),
+    "resnet20": ResNetPlan((16, 32, 64), (3, 3, 3), "basic", "pad"),
     # arXiv:1902.08276: 1 + 2 * 7 convolutions. Here with batch normalisation and an average pool
     # where the jet papers' network has neither normalisation nor an average (a maximum).
-    "resnet15": Plan((16, 32), (3, 4), "basic", "projection"),
+    "resnet15": ResNetPlan((16, 32), (3, 4), "basic", "projection"),
     # For images of a dozen pixels: 0.2 M parameters, one halving.
-    "resnet_tiny": Plan((32, 64), (2, 2), "basic", "pad"),
+    "resnet_tiny": ResNetPlan((32, 64), (2, 2), "basic", "pad"),
 }
 
 
@@ -134,7 +134,7 @@ class ResNet(nn.Module):
     """
 
     def __init__(
-        self, channels: int, plan: Plan, stem: Stem, stem_padding: int | None = None
+        self, channels: int, plan: ResNetPlan, stem: Stem, stem_padding: int | None = None
     ) -> None:
         super().__init__()
         width = plan.widths[0]
@@ -187,7 +187,7 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
 
 
-def _stage(inputs: int, plan: Plan, index: int) -> tuple[nn.Sequential, int]:
+def _stage(inputs: int, plan: ResNetPlan, index: int) -> tuple[nn.Sequential, int]:
     width = plan.widths[index]
     outputs = width if plan.block == "basic" else 4 * width
     blocks = []
@@ -198,7 +198,7 @@ def _stage(inputs: int, plan: Plan, index: int) -> tuple[nn.Sequential, int]:
     return nn.Sequential(*blocks), outputs
 
 
-def check_plan(plan: Plan) -> None:
+def check_plan(plan: ResNetPlan) -> None:
     """Raises ``ValueError`` where widths, depths and shortcut do not make a network."""
     widths, depths = plan.widths, plan.depths
     if len(widths) != len(depths):

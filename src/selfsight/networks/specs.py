@@ -187,7 +187,7 @@ def _resolved_resnet(name: str, network: Network, image_size: int) -> tuple[Netw
     plan, stem = resnet.PLANS[name], network.stem
     if stem == "auto":
         stem = "cifar" if image_size <= 64 else "imagenet"
-    plan = resnet.Plan(
+    plan = resnet.ResNetPlan(
         network.widths or plan.widths,
         network.depths or plan.depths,
         plan.block if network.block == "auto" else network.block,

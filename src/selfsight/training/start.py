@@ -19,8 +19,7 @@ from selfsight.networks.backbones import (
     without_pooling,
 )
 from selfsight.networks.published.find import find_start, natural_size
-from selfsight.networks.published.origin import Origin, named_normalisation
-from selfsight.networks.published.origin import Start as PublishedStart
+from selfsight.networks.published.origin import Origin, PublishedWeights, named_normalisation
 from selfsight.networks.published.packages import DEFAULT, PACKAGES
 from selfsight.networks.specs import Network, choose_backbone, library_of
 from selfsight.networks.weights import put_weights, read_weights
@@ -46,7 +45,7 @@ class Beginning:
 
     source: Literal["none", "published", "run"]
     settings: Pretrain
-    published: PublishedStart | None = None
+    published: PublishedWeights | None = None
     run: Run | None = None
     notes: tuple[str, ...] = ()
 

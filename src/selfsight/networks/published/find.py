@@ -12,7 +12,7 @@ from selfsight.networks.published.from_file import from_file, problem_of
 from selfsight.networks.published.libraries import from_library, published_size
 from selfsight.networks.published.origin import (
     Origin,
-    Start,
+    PublishedWeights,
     as_state,
     check_values,
     for_channels,
@@ -54,7 +54,7 @@ def find_start(
     channels: int,
     image_size: int,
     part: str | None = None,
-) -> Start:
+) -> PublishedWeights:
     """Weights for every parameter and buffer of a network: all of them, or an error.
 
     Args:
@@ -90,10 +90,10 @@ def find_start(
         )
     start = from_file(path, name, network, images, part)
     origin = start.origin.updated({"source": package.distribution})
-    return Start(start.spec, start.tensors, origin)
+    return PublishedWeights(start.spec, start.tensors, origin)
 
 
-def _from_library(name: str, network: Network, images: tuple[int, int]) -> Start:
+def _from_library(name: str, network: Network, images: tuple[int, int]) -> PublishedWeights:
     spec = choose_backbone(name, network, *images)
     found = from_library(name)
     spec = spec.updated({"config": found.config})
@@ -115,4 +115,4 @@ def _from_library(name: str, network: Network, images: tuple[int, int]) -> Start
         normalisation=found.normalised_by,
         licence=found.licence,
     )
-    return Start(spec, as_state(part), origin)
+    return PublishedWeights(spec, as_state(part), origin)

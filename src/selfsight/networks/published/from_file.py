@@ -22,7 +22,7 @@ from selfsight.networks.published.layouts import (
 )
 from selfsight.networks.published.origin import (
     Origin,
-    Start,
+    PublishedWeights,
     as_state,
     check_values,
     for_channels,
@@ -31,7 +31,7 @@ from selfsight.networks.published.reading import read_off
 from selfsight.networks.published.search import (
     SHOWN,
     Dictionary,
-    Part,
+    FilePart,
     chosen,
     dictionaries,
     part_of,
@@ -40,12 +40,12 @@ from selfsight.networks.published.search import (
 from selfsight.networks.specs import NAMES, BackboneSpec, Network, choose_backbone, resolved
 from selfsight.networks.vit import PLANS as VITS
 
-Attempt = tuple[BackboneSpec, Part]
+Attempt = tuple[BackboneSpec, FilePart]
 
 
 def from_file(
     path: Path, backbone: str, network: Network, images: tuple[int, int], words: str | None
-) -> Start:
+) -> PublishedWeights:
     """The weights in a file.
 
     Args:
@@ -91,7 +91,7 @@ def from_file(
         changes=part.notes,
         **_normalisation(header, layout, images[0]),
     )
-    return Start(spec, as_state(part), origin)
+    return PublishedWeights(spec, as_state(part), origin)
 
 
 def _normalisation(header: Mapping[str, Any], layout: Layout, channels: int) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def _state(name: str, network: Network, images: tuple[int, int]) -> dict[str, Te
     return empty_network(choose_backbone(name, network, *images)).state_dict()
 
 
-def _left_over(every: list[Dictionary], part: Part) -> tuple[str, ...]:
+def _left_over(every: list[Dictionary], part: FilePart) -> tuple[str, ...]:
     """Heads inside the part, and everything outside of it, by their first names, with counts."""
     counts: dict[str, int] = {}
     for key in part.heads:
@@ -202,7 +202,7 @@ def _left_over(every: list[Dictionary], part: Part) -> tuple[str, ...]:
     return tuple(f"{name} ({count})" for name, count in counts.items())
 
 
-def problem_of(part: Part, name: str) -> str:
+def problem_of(part: FilePart, name: str) -> str:
     """Why a part is not the whole of a network."""
     have = part.total - len(part.missing) - len(part.wrong)
     where = f" under {part.place!r}" if part.place else ""

@@ -12,7 +12,7 @@ from selfsight.data.statistics import Statistics
 from selfsight.networks.backbones import Backbone, build_backbone
 from selfsight.networks.published.files import CLOSED
 from selfsight.networks.published.layouts import NAMED, Channels
-from selfsight.networks.published.search import Part
+from selfsight.networks.published.search import FilePart
 from selfsight.networks.specs import BackboneSpec
 from selfsight.settings import Settings
 
@@ -75,7 +75,7 @@ class Origin(Settings):
 
 
 @dataclass(frozen=True)
-class Start:
+class PublishedWeights:
     """Weights for the whole of a network.
 
     Attributes:
@@ -110,7 +110,7 @@ def named_normalisation(name: str, channels: int) -> Statistics:
     return Statistics(*for_channels(NAMED[name], channels))
 
 
-def as_state(part: Part) -> dict[str, Tensor]:
+def as_state(part: FilePart) -> dict[str, Tensor]:
     """The state of a network from a whole part: copies, floating numbers as float32."""
     return {
         key: (value.float() if value.is_floating_point() else value).contiguous().clone()
@@ -118,7 +118,7 @@ def as_state(part: Part) -> dict[str, Tensor]:
     }
 
 
-def check_values(source: str, part: Part) -> None:
+def check_values(source: str, part: FilePart) -> None:
     """Raises ``ValueError`` for values that no trained network has."""
     for key, value in part.tensors.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):

@@ -87,7 +87,7 @@ def _resnet(name: str, asked: bool, shape: Shape) -> tuple[str, dict[str, Any]] 
         "block": block,
         "shortcut": shortcut,
     }
-    plan = resnet.Plan(tuple(widths), tuple(depths), block, shortcut)  # type: ignore[arg-type]
+    plan = resnet.ResNetPlan(tuple(widths), tuple(depths), block, shortcut)  # type: ignore[arg-type]
     known = [title for title, each in resnet.PLANS.items() if each == plan]
     if known:
         return known[0], stem

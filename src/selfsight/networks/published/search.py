@@ -69,7 +69,7 @@ def dictionaries(content: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iter
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class FilePart:
     """What one dictionary and prefix give of a network.
 
     Attributes:
@@ -133,7 +133,7 @@ def part_of(
     state: Mapping[str, Tensor],
     *,
     class_token: bool = True,
-) -> Part:
+) -> FilePart:
     """Fills the state of a network from one dictionary and prefix.
 
     Args:
@@ -178,7 +178,7 @@ def part_of(
             filled[key] = given
     inside = [k for k in dictionary.tensors if k.startswith(prefix) and k not in used]
     rest = [(k, re.split(r"\.", k[len(prefix) :])[0]) for k in inside]
-    return Part(
+    return FilePart(
         dictionary.path,
         prefix,
         naming[0],
@@ -240,7 +240,7 @@ def _positions(table: Tensor, side: int, class_token: bool) -> Tensor:
     return torch.cat([table[:, :first], resized_positions(table[:, first:], side, side)], 1)
 
 
-def chosen(parts: list[Part], words: str | None) -> tuple[Part, list[Part]]:
+def chosen(parts: list[FilePart], words: str | None) -> tuple[FilePart, list[FilePart]]:
     """The part to take among whole ones, and the others.
 
     Args:
@@ -269,7 +269,7 @@ def chosen(parts: list[Part], words: str | None) -> tuple[Part, list[Part]]:
     return first, [part for part in parts if part not in parts_left]
 
 
-def _equal(a: Part, b: Part) -> bool:
+def _equal(a: FilePart, b: FilePart) -> bool:
     return all(
         torch.equal(value, b.tensors[key])
         for key, value in a.tensors.items()
