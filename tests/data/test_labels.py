@@ -11,7 +11,7 @@ import pytest
 
 from selfsight.data.imageset import ImageSet
 from selfsight.data.labels import join_labels
-from selfsight.data.sources import open_images
+from selfsight.data.request import open_images
 
 
 def image_set(*ids: str) -> ImageSet:

@@ -26,7 +26,7 @@ def describe(images: ImageSet) -> tuple[str, ...]:
         alone = int((images.groups < 0).sum())
         rest = f"; {alone:,} images are in none" if alone else ""
         lines.append(f"Groups: {count:,} ({images.group_name}){rest}.")
-    return (*lines, *images.notes)
+    return (*lines, *images.notes, *images.cautions)
 
 
 def value_text(target: Target, row: int) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.data.pixels.memmap import picked, rows_at_once
+from selfsight.data.pixels.content import Content, content_of
+from selfsight.data.pixels.memmap import picked
 
 TargetKind = Literal["class", "labels", "number", "identity"]
 SPLITS = ("train", "validation", "test", "unlabelled")
@@ -77,6 +78,29 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """The form of images that a network takes, and with it what their values mean.
+
+    Attributes:
+        owner: how sentences call what takes them: a set, a run, a model.
+        height, width: pixels.
+        channels: of each pixel.
+        dtype: ``uint8``, ``uint16`` or ``float32``; 255, 65535 or 1 is white.
+    """
+
+    owner: str
+    height: int
+    width: int
+    channels: int
+    dtype: str
+
+    @property
+    def form(self) -> tuple[int, int, int, str]:
+        """All but the owner: digests of pixels are compared within one form."""
+        return self.height, self.width, self.channels, self.dtype
+
+
+@dataclass(frozen=True)
 class ImageSet:
     """Images with their targets, groups and splits.
 
@@ -93,6 +117,10 @@ class ImageSet:
         mirrored: whether a mirrored image is as natural as the original (not so for digits).
         notes: what was guessed, skipped or converted, one sentence each.
         tile_of: ``(N,)`` row id of the image that each tile was cut from, or None: whole images.
+        leaks: leaks that the user allowed, one sentence each; results carry them in red.
+        cautions: what else lessens results on these images, one sentence each.
+        opened_by: the request that opened the set (see `selfsight.data.request.open`), or None.
+            A copy with other values has none.
     """
 
     name: str
@@ -105,6 +133,10 @@ class ImageSet:
     mirrored: bool = True
     notes: tuple[str, ...] = ()
     tile_of: NDArray[np.str_] | None = None
+    leaks: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
+    opened_by: Hashable = field(init=False, default=None, compare=False, repr=False)
+    _content: Content | None = field(init=False, default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         count = len(self.pixels)
@@ -140,9 +172,22 @@ class ImageSet:
         """Rows that pretraining may see: train and unlabelled, never validation or test."""
         return self.rows("train", "unlabelled")
 
+    @property
+    def scale(self) -> Scale:
+        """The form of these images."""
+        return Scale(self.name, self.height, self.width, self.channels, str(self.pixels.dtype))
+
+    @property
+    def content(self) -> Content:
+        """Digests and spans of the pixels, which are read for it once."""
+        if self._content is None:
+            object.__setattr__(self, "_content", content_of(self.pixels))
+        assert self._content is not None
+        return self._content
+
     def take(self, rows: NDArray[np.int64]) -> ImageSet:
         """The rows given, in that order; what lies in a memory map stays there."""
-        return replace(
+        part = replace(
             self,
             pixels=picked(self.pixels, rows),
             row_ids=self.row_ids[rows],
@@ -151,9 +196,24 @@ class ImageSet:
             groups=None if self.groups is None else self.groups[rows],
             tile_of=None if self.tile_of is None else self.tile_of[rows],
         )
+        if self._content is not None:
+            object.__setattr__(part, "_content", self._content.take(rows))
+        return part
+
+    def changed(self, **fields: Any) -> ImageSet:
+        """A copy with other fields; where the pixels stay, they are not read again."""
+        other = replace(self, **fields)
+        if other.pixels is self.pixels:
+            object.__setattr__(other, "_content", self._content)
+        return other
 
     def with_notes(self, *notes: str) -> ImageSet:
-        return replace(self, notes=(*self.notes, *notes))
+        return self.changed(notes=(*self.notes, *notes))
+
+    def marked(self, request: Hashable) -> ImageSet:
+        """The set itself, with the request that opened it."""
+        object.__setattr__(self, "opened_by", request)
+        return self
 
     def fingerprint(self, rows: NDArray[np.int64] | None = None) -> str:
         """16 hexadecimal digits over pixels and row ids: names caches and is kept in runs."""
@@ -161,10 +221,7 @@ class ImageSet:
         chosen = np.arange(len(self)) if rows is None else rows
         digest.update(repr((self.pixels.shape[1:], self.pixels.dtype.str)).encode())
         digest.update("\n".join(self.row_ids[chosen].tolist()).encode())
-        size = rows_at_once(self.pixels)
-        for first in range(0, len(chosen), size):
-            part = chosen[first : first + size]
-            digest.update(np.ascontiguousarray(self.pixels[part]).data)
+        digest.update(self.content.digests[chosen].astype("<u8").tobytes())
         return digest.hexdigest()
 
 

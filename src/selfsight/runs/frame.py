@@ -1,18 +1,14 @@
-"""What images a network was made for, and others brought to that form."""
+"""What images a network was made for, as runs and model cards keep it."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
 from pydantic import Field, ValidationError
 
-from selfsight.console import say
-from selfsight.data.imageset import ImageSet
-from selfsight.data.sources import open_images
-from selfsight.settings import Settings, sentence
+from selfsight.data.imageset import ImageSet, Scale
 from selfsight.runs.run import Run
+from selfsight.settings import Settings, sentence
 
 Side = Annotated[int, Field(ge=1, le=65536)]
 
@@ -65,32 +61,6 @@ class Frame(Settings):
     def words(self) -> str:
         return f"{self.height}x{self.width}x{self.channels} {self.dtype}"
 
-    def empty(self, name: str) -> ImageSet:
-        """A set of no images of this form."""
-        shape = (0, self.height, self.width, self.channels)
-        pixels = np.zeros(shape, self.dtype)
-        return ImageSet(name, pixels, np.zeros(0, "<U1"), np.zeros(0, "<U10"))
-
-    def open(
-        self, source: str | Path | ImageSet, name: str, *, max_unreadable: float = 0.05
-    ) -> ImageSet:
-        """Images of any source in this form; says what had to be done to them.
-
-        Args:
-            source: what `open_images` takes.
-            name: how sentences call the network.
-            max_unreadable: share of unreadable images above which it stops.
-
-        Raises:
-            ValueError: the source cannot be read, or its channels do not fit.
-        """
-        images = open_images(
-            source,
-            like=self.empty(name),
-            max_unreadable=max_unreadable,
-            validation=0.0,
-            test=0.0,
-        )
-        for note in images.notes:
-            say(note)
-        return images
+    def scale(self, owner: str) -> Scale:
+        """The form that images are brought to; ``owner`` is how sentences call the network."""
+        return Scale(owner, self.height, self.width, self.channels, self.dtype)

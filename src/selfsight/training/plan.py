@@ -10,14 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from selfsight.data import request
 from selfsight.data.describe import describe
 from selfsight.data.imageset import ImageSet, Target, choose_target
-from selfsight.data.request import apart, checked, open_data
-from selfsight.data.sources import open_images
+from selfsight.data.request import Images, Pool
 from selfsight.data.statistics import Statistics, channel_statistics
 from selfsight.methods import METHODS, name_of
 from selfsight.networks.backbones import NAMES, BackboneSpec, build_backbone
 from selfsight.runs.folder import RunFolder
+from selfsight.runs.lineage import lineage_of_weights
 from selfsight.runs.run import LABELS_READ
 from selfsight.training.continuing import continued, in_epochs, suits
 from selfsight.training.device import choose_device, choose_speed
@@ -49,38 +50,47 @@ class Plan:
     """Whether all pixels lie on the device."""
     beginning: Beginning | None = None
     """What the backbone starts from; None: fresh weights."""
+    pools: tuple[Pool, ...] = ()
+    """What is trained on besides the image set."""
+    labels_read: Target | None = None
+    """The target as the training reads it; None where it reads no labels."""
 
     @property
     def rows(self) -> int:
         return sum(len(rows) for _, rows in self.parts)
 
 
-def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
+def prepare(settings: Pretrain, images: Images | None = None) -> Plan:
     """Opens the images and resolves every setting that depends on them.
 
     Raises:
         ValueError: see `pretrain`.
     """
     kind = METHODS[method_name(settings.method)]
-    opened = images if images is not None else open_data(settings)
-    settings, opened, resized = _sized(settings, opened, reopen=images is None)
-    opened, leaks = checked(opened, settings)
+    device = choose_device(settings.device)
+    if device.index is not None and settings.devices > 1:
+        raise ValueError(
+            f"device {settings.device!r} is one GPU, and devices is {settings.devices}: give cuda."
+        )
+    start = lineage_of_weights(settings.weights)
+    opened = request.open(settings, images, seen=start.seen)
+    settings, resized = _sized(settings, opened, reopen=images is None)
+    if resized:
+        opened = request.open(settings, seen=start.seen)
     target = _target(opened, settings.target)
-    notes = [*describe(opened), *resized]
+    notes = [*describe(opened), *start.cautions, *resized]
     settings, labels, said = _labels(settings, opened, target)
     notes += said
     beginning = begin(settings, opened)
     settings = beginning.settings
     notes += beginning.notes
-    parts = [(opened.pixels, opened.pool)]
-    for source in settings.pool:
-        more = open_images(source, like=opened, max_unreadable=settings.max_unreadable)
-        rows, left_out = apart(more, opened, settings)
-        parts.append((more.pixels, rows))
+    pools = tuple(request.open_pool(settings, source, opened) for source in settings.pool)
+    parts = [(opened.pixels, opened.pool), *((pool.images.pixels, pool.rows) for pool in pools)]
+    for pool in pools:
+        without = f", without {pool.left_out:,} that are validation or test images"
         notes.append(
-            f"Pretraining also sees {len(rows):,} images of {more.name}"
-            + f", without {left_out:,} that are validation or test images." * (left_out > 0)
-            + "." * (left_out == 0)
+            f"Pretraining also sees {len(pool.rows):,} images of {pool.images.name}"
+            f"{without if pool.left_out else ''}."
         )
     count = sum(len(rows) for _, rows in parts)
     own_views = settings.views is not None
@@ -106,7 +116,6 @@ def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
         untouched="as given" if own_views else "of the paper" if settings.preset == "paper" else "",
     )
     notes += [*(preset_notes if settings.epochs else []), sentence]
-    device = choose_device(settings.device)
     spec = beginning.spec(opened, device.type, tokens="tokens" in kind.needs)
     if "tokens" in kind.needs and spec.name not in NAMES:
         _need_tokens(spec)
@@ -138,7 +147,7 @@ def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
             "compile": speed.compile,
             "backbone": spec.name,
             "network": spec.network,
-            "device": device.type,
+            "device": str(device),
             "normalise": normalise,
             "representation": _representation(settings, beginning),
         }
@@ -154,19 +163,19 @@ def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
         spec,
         device,
         tuple(notes),
-        leaks,
+        (*opened.leaks, *(leak for pool in pools for leak in pool.leaks)),
         speed.placement == "device",
         beginning,
+        pools,
+        labels if resolved.supervision.on or "labels" in kind.needs else None,
     )
 
 
-def _sized(
-    settings: Pretrain, images: ImageSet, *, reopen: bool
-) -> tuple[Pretrain, ImageSet, list[str]]:
-    """Images at the size that published weights were made for, where theirs is larger."""
+def _sized(settings: Pretrain, images: ImageSet, *, reopen: bool) -> tuple[Pretrain, list[str]]:
+    """Settings with the size that published weights were made for, where the images are larger."""
     side = working_size(settings, images) if reopen else None
     if side is None:
-        return settings, images, []
+        return settings, []
     before = f"{images.height} x {images.width} px"
     settings = settings.updated({"image_size": side})
     said = (
@@ -174,7 +183,7 @@ def _sized(
         "--image-size N shows more detail and costs (N / "
         f"{side}) squared times as much."
     )
-    return settings, open_data(settings), [said]
+    return settings, [said]
 
 
 def _settled(settings: Pretrain) -> Pretrain:

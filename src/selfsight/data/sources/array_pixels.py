@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from selfsight.data.imageset import ImageSet
 from selfsight.data.pixels.decode import MIN_SIDE
-from selfsight.data.pixels.memmap import rows_at_once
+from selfsight.data.pixels.memmap import picked, rows_at_once
 from selfsight.data.pixels.resize import resized
 from selfsight.data.pixels.store import decoded, fingerprint
 from selfsight.data.sources.listing import Listing, Loaded, Size, file_identity
@@ -167,7 +167,7 @@ def list_set(images: ImageSet) -> Listing:
 
     def load(rows: NDArray[np.int64], size: Size, max_unreadable: float) -> Loaded:
         whole = len(rows) == len(images)
-        return Loaded(resized(images.pixels if whole else images.pixels[rows], size), rows)
+        return Loaded(resized(images.pixels if whole else picked(images.pixels, rows), size), rows)
 
     return Listing(
         name=images.name,
@@ -179,6 +179,7 @@ def list_set(images: ImageSet) -> Listing:
         group_name=images.group_name,
         mirrored=images.mirrored,
         notes=images.notes,
+        tile_of=images.tile_of,
     )
 
 
