@@ -186,12 +186,18 @@ def run(
     method: str | Path = ...,
     out: str | Path | None = ...,
     weights: str | Path | Run = ...,
+    weights_part: str | None = ...,
     backbone: str = ...,
     epochs: int = ...,
+    steps: int | None = ...,
     batch_size: int = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
     preset: str = ...,
+    freeze: Literal["auto", "none", "early"] = ...,
+    batch_norm: Literal["auto", "trained", "held"] = ...,
+    normalise: Literal["auto", "weights", "data", "imagenet", "half", "unit"] = ...,
+    representation: Literal["auto", "output", "mean", "stages"] = ...,
     optimizer: Optimizer = ...,
     supervision: Supervision = ...,
     network: Network = ...,
@@ -253,15 +259,32 @@ def run(
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         method: A name in `METHODS`, or the path of a file of your own (``./mine.py``).
         out: The run's folder; by default runs/DATA-METHOD. The same command again resumes it.
-        weights: What the backbone starts from: a finished run, or none for random weights.
-        backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto.
-        epochs: Passes over the pool.
+        weights: What the backbone starts from: `published` weights, a file of weights, the
+            folder of a finished run, or `none`; auto: published ones where they are installed
+            and suit the images.
+        weights_part: The part of the file to take, where several fill the network: teacher,
+            backbone, ...
+        backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, efficientnet_lite0 to 2,
+            timm:NAME, torchvision:NAME, transformers:OWNER/NAME, file.py:build or auto.
+        epochs: Passes over the pool; 0 keeps the weights as they are.
+        steps: Length of the training in steps, in place of epochs; the preset `continue` takes
+            60.
         batch_size: Images of a step, over all processes.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         pool: More unlabelled images to pretrain on, of other sources.
-        preset: The method's recipe for all that is not given, by name; auto: by the images.
-            `paper` holds the authors' values and adapts nothing; the defaults shown here are
-            those of the first.
+        preset: The method's recipe for all that is not given, by name; auto: by the weights and
+            the images. `paper` holds the authors' values and adapts nothing, `continue` adds to
+            published weights; the defaults shown here are those of the first.
+        freeze: Weights of the backbone that stay as they are: none, or those down to 1/8 of the
+            side (of a ViT the first half); auto: early under the preset `continue`.
+        batch_norm: Statistics of batch normalisation: of the batches, or held at those of the
+            start; auto: held under the preset `continue`.
+        normalise: Mean and deviation of the channels: those the weights were trained with,
+            those of the images, or fixed ones; auto: the weights' for published ones, else the
+            images'.
+        representation: What represents an image: the network's output as it is; the same
+            standardised (mean); or mean and maximum of three stages, standardised; auto: stages
+            for published weights, else output.
         optimizer: The optimizer and its schedule.
         supervision: Labels joined to the method; off by default.
         network: Changes to the backbone: a ResNet of other widths and depths, another stem or
@@ -329,12 +352,18 @@ def pretrain(
     seed: int = ...,
     out: str | Path | None = ...,
     weights: str | Path | Run = ...,
+    weights_part: str | None = ...,
     backbone: str = ...,
     epochs: int = ...,
+    steps: int | None = ...,
     batch_size: int = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
     preset: str = ...,
+    freeze: Literal["auto", "none", "early"] = ...,
+    batch_norm: Literal["auto", "trained", "held"] = ...,
+    normalise: Literal["auto", "weights", "data", "imagenet", "half", "unit"] = ...,
+    representation: Literal["auto", "output", "mean", "stages"] = ...,
     optimizer: Optimizer = ...,
     supervision: Supervision = ...,
     network: Network = ...,
@@ -394,15 +423,32 @@ def pretrain(
         root: Folder that the paths of a table must stay in; by default the one it lies in.
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: The run's folder; by default runs/DATA-METHOD. The same command again resumes it.
-        weights: What the backbone starts from: a finished run, or none for random weights.
-        backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto.
-        epochs: Passes over the pool.
+        weights: What the backbone starts from: `published` weights, a file of weights, the
+            folder of a finished run, or `none`; auto: published ones where they are installed
+            and suit the images.
+        weights_part: The part of the file to take, where several fill the network: teacher,
+            backbone, ...
+        backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, efficientnet_lite0 to 2,
+            timm:NAME, torchvision:NAME, transformers:OWNER/NAME, file.py:build or auto.
+        epochs: Passes over the pool; 0 keeps the weights as they are.
+        steps: Length of the training in steps, in place of epochs; the preset `continue` takes
+            60.
         batch_size: Images of a step, over all processes.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         pool: More unlabelled images to pretrain on, of other sources.
-        preset: The method's recipe for all that is not given, by name; auto: by the images.
-            `paper` holds the authors' values and adapts nothing; the defaults shown here are
-            those of the first.
+        preset: The method's recipe for all that is not given, by name; auto: by the weights and
+            the images. `paper` holds the authors' values and adapts nothing, `continue` adds to
+            published weights; the defaults shown here are those of the first.
+        freeze: Weights of the backbone that stay as they are: none, or those down to 1/8 of the
+            side (of a ViT the first half); auto: early under the preset `continue`.
+        batch_norm: Statistics of batch normalisation: of the batches, or held at those of the
+            start; auto: held under the preset `continue`.
+        normalise: Mean and deviation of the channels: those the weights were trained with,
+            those of the images, or fixed ones; auto: the weights' for published ones, else the
+            images'.
+        representation: What represents an image: the network's output as it is; the same
+            standardised (mean); or mean and maximum of three stages, standardised; auto: stages
+            for published weights, else output.
         optimizer: The optimizer and its schedule.
         supervision: Labels joined to the method; off by default.
         network: Changes to the backbone: a ResNet of other widths and depths, another stem or
@@ -474,6 +520,7 @@ def evaluate(
     probes: tuple[str, ...] = ...,
     balanced: bool = ...,
     controls: tuple[str, ...] = ...,
+    representation: Literal["auto", "output", "mean", "stages"] = ...,
     clusters: bool = ...,
     finetune: bool = ...,
     finetuning: FineTuning = ...,
@@ -528,7 +575,10 @@ def evaluate(
         probes: Among knn, linear and mlp; each is used for the targets it can predict.
         balanced: Rare classes and labels count more in the linear and MLP probes, by inverse
             frequency.
-        controls: What results stand beside: untrained, pixels, and folders of other runs.
+        controls: What results stand beside: start (the weights the training began with, where
+            they were not random), untrained, pixels, and folders of other runs.
+        representation: Of every subject alike: the network's output, the same standardised, or
+            three stages; auto: the run's.
         clusters: Also compare clusters, found without labels, with the classes.
         finetune: Also fine-tune the backbone, and train the same network from scratch; this
             takes long.
@@ -823,12 +873,18 @@ def tune_pretrain(
     seed: int = ...,
     out: str | Path | None = ...,
     weights: str | Path | Run = ...,
+    weights_part: str | None = ...,
     backbone: str = ...,
     epochs: int = ...,
+    steps: int | None = ...,
     batch_size: int = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
     preset: str = ...,
+    freeze: Literal["auto", "none", "early"] = ...,
+    batch_norm: Literal["auto", "trained", "held"] = ...,
+    normalise: Literal["auto", "weights", "data", "imagenet", "half", "unit"] = ...,
+    representation: Literal["auto", "output", "mean", "stages"] = ...,
     optimizer: Optimizer = ...,
     supervision: Supervision = ...,
     network: Network = ...,
@@ -908,15 +964,32 @@ def tune_pretrain(
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: The study's folder; by default runs/tune-DATA-METHOD. The same command continues
             it.
-        weights: What the backbone starts from: a finished run, or none for random weights.
-        backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto.
-        epochs: Passes over the pool.
+        weights: What the backbone starts from: `published` weights, a file of weights, the
+            folder of a finished run, or `none`; auto: published ones where they are installed
+            and suit the images.
+        weights_part: The part of the file to take, where several fill the network: teacher,
+            backbone, ...
+        backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, efficientnet_lite0 to 2,
+            timm:NAME, torchvision:NAME, transformers:OWNER/NAME, file.py:build or auto.
+        epochs: Passes over the pool; 0 keeps the weights as they are.
+        steps: Length of the training in steps, in place of epochs; the preset `continue` takes
+            60.
         batch_size: Images of a step, over all processes.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         pool: More unlabelled images to pretrain on, of other sources.
-        preset: The method's recipe for all that is not given, by name; auto: by the images.
-            `paper` holds the authors' values and adapts nothing; the defaults shown here are
-            those of the first.
+        preset: The method's recipe for all that is not given, by name; auto: by the weights and
+            the images. `paper` holds the authors' values and adapts nothing, `continue` adds to
+            published weights; the defaults shown here are those of the first.
+        freeze: Weights of the backbone that stay as they are: none, or those down to 1/8 of the
+            side (of a ViT the first half); auto: early under the preset `continue`.
+        batch_norm: Statistics of batch normalisation: of the batches, or held at those of the
+            start; auto: held under the preset `continue`.
+        normalise: Mean and deviation of the channels: those the weights were trained with,
+            those of the images, or fixed ones; auto: the weights' for published ones, else the
+            images'.
+        representation: What represents an image: the network's output as it is; the same
+            standardised (mean); or mean and maximum of three stages, standardised; auto: stages
+            for published weights, else output.
         optimizer: The optimizer and its schedule.
         supervision: Labels joined to the method; off by default.
         network: Changes to the backbone: a ResNet of other widths and depths, another stem or

@@ -59,7 +59,9 @@ def run(settings: Pipeline, images: Images | None = None) -> RunOutcome:
     Raises:
         ValueError: see `pretrain` and `evaluate`.
     """
-    training = Pretrain(**{name: getattr(settings, name) for name in Pretrain.model_fields})
+    fields = Pretrain.model_fields
+    training = Pretrain(**{name: getattr(settings, name) for name in fields})
+    training = training.marked(settings.model_fields_set & fields.keys())
     opened = None if images is None else request.open(training, images)
     finished = pretrain(training, opened)
     path = str(finished.folder.path)

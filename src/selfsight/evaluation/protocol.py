@@ -56,8 +56,12 @@ class Evaluate(RunData):
     """Among knn, linear and mlp; each is used for the targets it can predict."""
     balanced: bool = False
     """Rare classes and labels count more in the linear and MLP probes, by inverse frequency."""
-    controls: tuple[str, ...] = ("untrained", "pixels")
-    """What results stand beside: untrained, pixels, and folders of other runs."""
+    controls: tuple[str, ...] = ("start", "untrained", "pixels")
+    """What results stand beside: start (the weights the training began with, where they were not
+    random), untrained, pixels, and folders of other runs."""
+    representation: Literal["auto", "output", "mean", "stages"] = "auto"
+    """Of every subject alike: the network's output, the same standardised, or three stages; auto:
+    the run's."""
     clusters: bool = True
     """Also compare clusters, found without labels, with the classes."""
     finetune: bool = False
@@ -105,7 +109,8 @@ def evaluate(settings: Evaluate, images: Images | None = None) -> Results:
     split = _scored_split(images, settings.split)
     results = Results(run.folder.results)
     rows, train = _needed(images, bool(targets), split)
-    material = Material(run, images, rows, train, device, settings.allow_code)
+    kind = settings.representation
+    material = Material(run, images, rows, train, device, settings.allow_code, kind)
     earlier = Results.read(results.path).subjects if results.path.exists() else {}
     found, results.backbone, notes = subjects(material, controls, settings.draws, earlier)
     results.subjects = {s.name: s.identity for s in found if s.identity is not None}

@@ -49,6 +49,7 @@ def headline(question: Question) -> Markup:
             + _where(question)
             + _against(question, runs[0], probe, fraction)
             + "."
+            + _advice(question, runs[0], probe, fraction)
         )
     parts = [
         Markup("{} with {}").format(_number(question, value), series.name)
@@ -61,6 +62,17 @@ def headline(question: Question) -> Markup:
         + Markup("reaches {} of ").format(title)
         + Markup(" and ").join([Markup(", ").join(parts[:-1]), parts[-1]])
         + f",{_where(question)}."
+    )
+
+
+def _advice(question: Question, series: Series, probe: str | None, fraction: float | None) -> str:
+    """What to do where the training added nothing to the weights that it began with."""
+    difference = question.difference(series.runs[0], "start", probe, fraction)
+    if difference is None or difference.verdict not in ("no better than the control", "worse"):
+        return ""
+    return (
+        " The training added nothing that these images show: use the weights as they were "
+        "(--epochs 0), and try more or larger images, or another method."
     )
 
 
