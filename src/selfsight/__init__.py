@@ -138,8 +138,8 @@ def tune_probe(run: str | Path | Run, **changes: Any) -> Tuned | None:
 def tune_finetune(
     run: str | Path | Run, data: str | Path | None = None, **changes: Any
 ) -> Tuned | None:
-    """Searches a fine-tuning of a run: see `selfsight.tuning.finetuning.tune_finetuning`."""
-    from selfsight.tuning import finetuning
+    """Searches a fine-tuning of a run: see `selfsight.tuning.finetune.tune_finetuning`."""
+    from selfsight.tuning import finetune as finetuning
 
     path = run if isinstance(run, str | Path) else run.folder.path
     base = finetuning.TuneFinetuning(run=str(path), data=None if data is None else str(data))
@@ -147,9 +147,9 @@ def tune_finetune(
 
 
 def tune_pretrain(method: str, data: str | Path | ImageSet, **changes: Any) -> Tuned | None:
-    """Searches a pretraining: see `selfsight.tuning.pretraining.tune_pretraining`."""
+    """Searches a pretraining: see `selfsight.tuning.pretrain.tune_pretraining`."""
     from selfsight.data.imageset import ImageSet
-    from selfsight.tuning import pretraining
+    from selfsight.tuning import pretrain as pretraining
 
     images = data if isinstance(data, ImageSet) else None
     name = data.name if isinstance(data, ImageSet) else str(data)

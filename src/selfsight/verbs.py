@@ -71,21 +71,20 @@ def _tune_probe(settings: Any) -> int:
 
 
 def _tune_pretrain(settings: Any) -> int:
-    from selfsight.tuning.pretraining import tune_pretraining
+    from selfsight.tuning.pretrain import tune_pretraining
 
     return _tuned(tune_pretraining(settings))
 
 
 def _tune_finetune(settings: Any) -> int:
-    from selfsight.tuning.finetuning import tune_finetuning
+    from selfsight.tuning.finetune import tune_finetuning
 
     return _tuned(tune_finetuning(settings))
 
 
 def _tuned(found: Any) -> int:
     if found is not None:
-        print(found.text())
-        print(f"The study: {found.folder / 'report.html'}")
+        print(found)
     return 0
 
 
@@ -178,14 +177,14 @@ VERBS: dict[str, Verb] = {
     "tune pretrain": Verb(
         "Search a pretraining's settings, ending early what will not win.",
         "METHOD DATA",
-        _class("selfsight.tuning.pretraining", "TunePretraining"),
+        _class("selfsight.tuning.pretrain", "TunePretraining"),
         _tune_pretrain,
         "word",
     ),
     "tune finetune": Verb(
         "Search how a run's backbone is fine-tuned; read test once, with the best.",
         "RUN [DATA]",
-        _class("selfsight.tuning.finetuning", "TuneFinetuning"),
+        _class("selfsight.tuning.finetune", "TuneFinetuning"),
         _tune_finetune,
     ),
     "finetune": Verb(

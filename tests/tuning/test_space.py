@@ -10,8 +10,7 @@ import pytest
 from pydantic import Field
 
 from selfsight.settings import Settings
-from selfsight.tuning.dimensions import Choice, Range, read_dimension
-from selfsight.tuning.space import Space, kinds_of, read_space
+from selfsight.tuning.space import Choice, Range, Space, kinds_of, read_dimension, read_space
 
 
 class Inner(Settings):

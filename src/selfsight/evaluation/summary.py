@@ -11,7 +11,7 @@ import numpy as np
 from selfsight.evaluation.intervals import Interval, interval
 from selfsight.evaluation.results import Results, Row
 from selfsight.fitting.metrics import Floats, Values
-from selfsight.fitting.tasks import higher_is_better
+from selfsight.vocabulary import higher_is_better
 
 
 @dataclass

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from selfsight.fitting.tasks import TASKS
 from selfsight.reporting.questions import Question, Series
 from selfsight.reporting.reading import Difference, Value
 from selfsight.reporting.wording import (
@@ -23,8 +22,9 @@ from selfsight.reporting.wording import (
     unit_of_difference,
     value_text,
 )
+from selfsight.vocabulary import headline as headline_metric
 
-PRIMARY = tuple(task.headline for task in TASKS.values())
+PRIMARY = tuple(map(headline_metric, ("class", "labels", "number", "identity")))
 """Metrics that the headline takes first: fixed by the kind of the target, never the best one."""
 WITH_PROBE = {
     "linear": "a linear probe",

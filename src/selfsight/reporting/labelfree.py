@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from selfsight import vocabulary
 from selfsight.reporting.headline import main_questions
 from selfsight.reporting.questions import WITHOUT_LABELS, Question
 from selfsight.reporting.reading import RunContents, Value
@@ -125,9 +126,7 @@ def _shown(value: Value | None) -> str:
 
 
 def _meaning(metric: str) -> str:
-    from selfsight.evaluation.representation_measures import MEANING
-
-    return MEANING.get(metric, "")
+    return vocabulary.metric(metric).meaning
 
 
 def _rank_correlation(first: Sequence[float], second: Sequence[float]) -> str:

@@ -121,7 +121,7 @@ def parallel_figure(found: Mapping[str, Any], rows: Sequence[Row]) -> Figure:
 
 
 def curves_figure(
-    found: Mapping[str, Any], rows: Sequence[Row], curves: Mapping[int, list[float]]
+    found: Mapping[str, Any], rows: Sequence[Row], curves: Mapping[int, list[float | None]]
 ) -> Figure:
     """The value over the epochs of each trial; where it ends, it was stopped or pruned."""
     scale, unit = _unit(found)
@@ -137,7 +137,7 @@ def curves_figure(
                 "type": "scatter",
                 "mode": "lines+markers",
                 "x": list(range(1, len(curve) + 1)),
-                "y": [rounded(scale * value) for value in curve],
+                "y": [None if value is None else rounded(scale * value) for value in curve],
                 "line": {"color": f"var({color})", "width": 3 if key == best else 1},
                 "opacity": 1.0 if key == best else 0.45,
                 "marker": {"size": [0] * (len(curve) - 1) + [6]},

@@ -35,7 +35,10 @@ from selfsight.reporting.wording import (
 
 
 def write_tuning_page(
-    path: Path, found: Mapping[str, Any], rows: Sequence[Row], curves: Mapping[int, list[float]]
+    path: Path,
+    found: Mapping[str, Any],
+    rows: Sequence[Row],
+    curves: Mapping[int, list[float | None]],
 ) -> Path:
     """One self-contained page on a study.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from selfsight.fitting.tasks import SHARES
+from selfsight import vocabulary
 
 TITLES = {
     "macro_f1": "macro F1",
@@ -63,7 +63,7 @@ def metric_name(metric: str) -> str:
 
 def in_percent(metric: str) -> bool:
     """Whether people read it in per cent, and differences in points."""
-    return metric in SHARES
+    return vocabulary.in_percent(metric)
 
 
 def probe_name(probe: str | None) -> str:

@@ -14,6 +14,7 @@ from selfsight.methods import METHODS
 from selfsight.settings import Settings, unknown
 from selfsight.training.settings import Pretrain, method_name
 from selfsight.tuning.space import kinds_of
+from selfsight.tuning.space import value_of as plain_value
 from selfsight.views.settings import View
 
 STRENGTHS = {
@@ -100,11 +101,8 @@ def kinds(settings: Pretrain, name: str) -> set[type]:
 def value_of(settings: Pretrain, name: str) -> Any:
     """What a searched setting is before the search; None where the views differ in it."""
     head, _, rest = name.partition(".")
-    value: Any = settings
     if head != "views":
-        for part in name.split("."):
-            value = getattr(value, part)
-        return value
+        return plain_value(settings, name)
     assert settings.views is not None
     if rest == "strength":
         return 1.0
