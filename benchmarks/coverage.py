@@ -189,7 +189,7 @@ def measured(cell: Cell, replicates: int, seed: int) -> Coverage:
     if cell.gap is None:
         low, high = intervals.ends_of_shares(values, others, resampling, of_images=True)
     else:
-        low, high = intervals.ends_of_differences(
+        low, high, _ = intervals.ends_of_differences(
             values, others, resampling, errors=errors, bounds=(-1.0, 1.0)
         )
     given = np.isfinite(low)

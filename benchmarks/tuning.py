@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from selfsight.tuning.plan import Plan, pruner
+from selfsight.tuning.pretraining import TunePretraining, tune_pretraining
+from selfsight.tuning.settings import Search
 
 from selfsight.evaluation.results import aligned
 from selfsight.fitting.stopping import Stopping
-from selfsight.tuning.plan import Plan, pruner
-from selfsight.tuning.pretraining import TunePretraining, tune_pretraining
 from selfsight.tuning.probe import TuneProbe, tune_probe
 from selfsight.tuning.record import Tuned, curves
-from selfsight.tuning.settings import Search
 from selfsight.tuning.storage import journal
 
 PRUNERS = ("median", "hyperband", "halving")

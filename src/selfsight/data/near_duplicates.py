@@ -175,7 +175,8 @@ def _candidates(small: Tensor) -> Tensor:
             queries = normalize(_oriented(asked, orientation).flatten(1), dim=1) @ projection
             queries = normalize(queries, dim=1)
             found.append(_nearest(queries, bank, MIN_COSINE, orientation, bar))
-    return torch.unique(torch.cat(found), dim=0)
+    pairs: Tensor = torch.unique(torch.cat(found), dim=0)
+    return pairs
 
 
 def _nearest(queries: Tensor, bank: Tensor, least: float, orientation: int, bar: Any) -> Tensor:
@@ -279,7 +280,8 @@ def _block_correlation(first: Tensor, second: Tensor) -> Tensor:
     one, other = _blocks(middle[:, 0]), _blocks(under)
     length = one.norm(dim=2) * other.norm(dim=2)
     correlation = (one * other).sum(2) / length.clamp_min(1e-3)
-    return correlation.sort(1, descending=True).values[:, BLOCKS**2 // 2 - 1]
+    ordered: Tensor = correlation.sort(1, descending=True).values
+    return ordered[:, BLOCKS**2 // 2 - 1]
 
 
 def _blocks(values: Tensor) -> Tensor:

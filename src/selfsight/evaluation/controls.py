@@ -17,6 +17,7 @@ from selfsight.fitting.representations import (
     Representations,
     cache_key,
     cached_tensor,
+    calibrate,
     raw_pixels,
     represent,
     represent_views,
@@ -38,7 +39,8 @@ class Subject:
 
     Attributes:
         name: ``trained``, ``untrained``, ``pixels``, or the name of another run.
-        of_draw: one for all label draws, or one for each (fresh initialisations).
+        of_draw: one for all label draws, or several initialisations: draws take one after another
+            of them, and where all labels are used each is measured.
         views: gives the ``(M, F)`` representations of two views of the same images, made when
             they are asked for; None where there are none, as for pixels.
     """
@@ -76,17 +78,12 @@ class Material:
         return self.run.folder.representations
 
 
-def subjects(
-    material: Material, controls: tuple[str, ...], draws: int
-) -> tuple[list[Subject], str, list[str]]:
+def subjects(material: Material, controls: tuple[str, ...]) -> tuple[list[Subject], str, list[str]]:
     """The trained backbone first, then each control; the hash of the trained weights; notes.
 
     Args:
         material: what they are made of.
         controls: ``untrained``, ``pixels``, or folders of other runs.
-        draws: label draws: the untrained control gets a fresh initialisation for each where that
-            is cheap.
-
     Raises:
         ValueError: a control that is no run, or that cannot take these images.
     """
@@ -97,13 +94,7 @@ def subjects(
     notes = []
     for name in controls:
         if name == "untrained":
-            count = draws if _is_cheap(material) else 1
-            if count < draws:
-                notes.append(
-                    "The untrained control is one initialisation; its spread over others is not "
-                    "in the intervals."
-                )
-            found.append(_untrained(material, data, count))
+            found.append(_untrained(material, data, 5 if _is_cheap(material) else 3))
         elif name == "pixels":
             found.append(Subject(name, (_pixels(material, data),)))
         else:
@@ -176,10 +167,20 @@ def _two_views(
 
 
 def _untrained(material: Material, data: str, count: int) -> Subject:
-    """One for each of so many initialisations; the views are those of the first."""
+    """One for each of so many initialisations; the views are those of the first.
+
+    Their batch normalisation is calibrated on train images (see `calibrate`).
+    """
     made = []
     for seed in range(count):
         backbone = material.run.untrained(seed)
+        calibrate(
+            backbone,
+            material.images,
+            material.train,
+            material.run.statistics,
+            device=material.device,
+        )
         hashed, name = weights_key(backbone), f"untrained-{seed}"
         made.append(_represented(material, data, name, material.run, backbone, hashed))
         if seed == 0:

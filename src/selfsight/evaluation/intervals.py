@@ -33,6 +33,7 @@ The last rule keeps the coverage where errors cluster; docs/honesty.md has the t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,7 @@ JACKKNIFE = 200
 """Groups up to which each is left out in turn instead."""
 FEW_GROUPS = 5
 """Below this many test groups an interval is given with a warning."""
+LEVEL = 0.05
 _Z = 1.959963984540054
 _LEAST_UNITS = 3
 _FEW_ERRORS = 3.0
@@ -59,26 +61,34 @@ class Interval:
         mean: over draws and seeds, on the whole test split.
         low, high: ends of the interval; None where there is none.
         reason: why there is none, or why to take care; empty otherwise.
+        p: two-sided p-value of a difference; None where there is no interval. It is below 0.05
+            exactly where the interval leaves out 0.
     """
 
     mean: float
     low: float | None
     high: float | None
     reason: str = ""
+    p: float | None = None
 
     @property
     def half(self) -> float | None:
         """Half of the width."""
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
 
-    def verdict(self, *, higher_is_better: bool = True) -> str:
-        """What a difference trained - control allows to say."""
-        if self.low is None or self.high is None:
+    def verdict(self, *, higher_is_better: bool = True, p: float | None = None) -> str:
+        """What a difference trained - control allows to say.
+
+        Args:
+            higher_is_better: the direction of the metric.
+            p: the adjusted p-value (see `holm`) to go by; None: the interval's own.
+        """
+        p = self.p if p is None else p
+        if self.low is None or p is None:
             return "no verdict"
-        low, high = (self.low, self.high) if higher_is_better else (-self.high, -self.low)
-        if low > 0:
-            return "better"
-        return "worse" if high < 0 else "no better than the control"
+        if p >= LEVEL:
+            return "no better than the control"
+        return "better" if (self.mean > 0) == higher_is_better else "worse"
 
 
 @dataclass(frozen=True)
@@ -116,6 +126,11 @@ class Resampling:
             others = drawn[:, index].astype(np.float64)
         return cls(np.concatenate([ones, others]), units, len(groups), units <= JACKKNIFE)
 
+    @classmethod
+    def counted(cls, units: int, rows: int) -> Resampling:
+        """Of so many units and rows, for replicates that were stored; without the weights."""
+        return cls(np.zeros((0, rows)), units, rows, units <= JACKKNIFE)
+
     @property
     def grouped(self) -> bool:
         return self.units < self.rows
@@ -141,8 +156,8 @@ def quantile(freedom: int) -> float:
     return float(t.ppf(0.975, max(freedom, 1)))
 
 
-def half_width(values: Floats, replicates: Floats, resampling: Resampling) -> Floats:
-    """``h`` of the module's formula.
+def half_width(values: Floats, replicates: Floats, resampling: Resampling) -> tuple[Floats, Floats]:
+    """``h`` of the module's formula, and its degrees of freedom.
 
     Args:
         values: ``(..., S, D)`` scores of S training seeds and D label draws on the test split.
@@ -150,7 +165,8 @@ def half_width(values: Floats, replicates: Floats, resampling: Resampling) -> Fl
         resampling: how these were made.
 
     Returns:
-        ``(...,)``; NaN where a variance is undefined.
+        ``(...,)`` each; h is NaN where a variance is undefined. The degrees of freedom are
+        Satterthwaite's, of the sum of the parts; p-values other than 0.05 rest on them.
     """
     seeds, draws = values.shape[-2:]
     of_images = resampling.variance(replicates.mean((-3, -2)))
@@ -164,14 +180,18 @@ def half_width(values: Floats, replicates: Floats, resampling: Resampling) -> Fl
             factors.append((levels, spread))
     variance = np.maximum(rest, 0.0)
     squared = quantile(resampling.units - 1) ** 2 * variance
+    fourth = variance**2 / max(resampling.units - 1, 1)
     excess = 3.0 * min(1.0, (resampling.units - 1) / 10)
     for levels, spread in factors:
         total = variance + spread
+        fourth = fourth + spread**2 / (levels - 1)
         share = spread / np.where(total > 0, total, 1.0)
         squared = squared + quantile(levels - 1) ** 2 * spread
         squared = squared * (1.0 - excess / max(levels, 3) * share * (1.0 - share))
         variance = total
-    return np.sqrt(squared)
+    some = fourth > 0
+    freedom = np.where(some, variance**2 / np.where(some, fourth, 1.0), 1.0)
+    return np.sqrt(squared), freedom
 
 
 def share_ends(mean: Floats, half: Floats, images: int) -> tuple[Floats, Floats]:
@@ -216,7 +236,7 @@ def ends_of_shares(
         of_images: the score is a share of the test images (accuracy, recall at 1): without groups
             it has an interval at 0 and at 1 too, and with groups too few errors have none.
     """
-    mean, half = values.mean((-2, -1)), half_width(values, replicates, resampling)
+    mean, (half, _) = values.mean((-2, -1)), half_width(values, replicates, resampling)
     low, high = share_ends(mean, half, resampling.rows)
     flat = (half == 0) | (mean <= 0) | (mean >= 1)
     none = np.isnan(half) | (flat & (resampling.grouped or not of_images))
@@ -232,8 +252,10 @@ def ends_of_differences(
     *,
     errors: Floats | None = None,
     bounds: tuple[float, float] = (-math.inf, math.inf),
-) -> tuple[Floats, Floats]:
-    """Ends of the intervals of paired differences and unbounded scores; NaN where there is none.
+) -> tuple[Floats, Floats, Floats]:
+    """Ends of the intervals of paired differences and unbounded scores, and p-values of zero.
+
+    NaN where there is no interval.
 
     Without groups, differences of shares of images get the two pseudo-observations of Bonett and
     Price (J. Educ. Behav. Stat. 37, 2012): with few images on which the two differ, ``mean +- h``
@@ -245,14 +267,36 @@ def ends_of_differences(
             None for other metrics.
         bounds: of what the metric can be.
     """
-    mean, half = values.mean((-2, -1)), half_width(values, replicates, resampling)
+    mean, (half, freedom) = values.mean((-2, -1)), half_width(values, replicates, resampling)
     none = np.isnan(half) | (half == 0)
     if errors is not None:
         none = none | too_few(np.minimum(errors, 1 - errors), resampling)
         if not resampling.grouped:
             mean, half = _with_pseudo_observations(mean, half, resampling.rows)
     low, high = np.clip(mean - half, *bounds), np.clip(mean + half, *bounds)
-    return np.where(none, np.nan, low), np.where(none, np.nan, high)
+    p = p_value(mean, half, freedom)
+    return np.where(none, np.nan, low), np.where(none, np.nan, high), np.where(none, np.nan, p)
+
+
+def p_value(mean: Floats, half: Floats, freedom: Floats) -> Floats:
+    """Two-sided p-value of a mean with a 95 % interval ``mean +- half``, by Student's t."""
+    from scipy.stats import t
+
+    ratio = np.abs(mean) / np.where(half > 0, half, 1.0)
+    return np.asarray(2 * t.sf(ratio * t.ppf(1 - LEVEL / 2, freedom), freedom))
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values (Scandinavian Journal of Statistics 6, 1979).
+
+    Below `LEVEL`, all of them together err with a chance of at most `LEVEL`.
+    """
+    order = np.argsort(values, kind="stable")
+    factors = len(values) - np.arange(len(values))
+    raised = np.minimum(np.maximum.accumulate(np.asarray(values)[order] * factors), 1.0)
+    adjusted = np.empty(len(values))
+    adjusted[order] = raised
+    return adjusted.tolist()
 
 
 def _with_pseudo_observations(mean: Floats, half: Floats, images: int) -> tuple[Floats, Floats]:
@@ -290,9 +334,9 @@ def interval(
     if share or of_images:
         ends = ends_of_shares(values, replicates, resampling, of_images=of_images)
     else:
-        ends = ends_of_differences(values, replicates, resampling, bounds=bounds)
+        ends = ends_of_differences(values, replicates, resampling, bounds=bounds)[:2]
     errors = float(values.mean()) if of_images else None
-    return _interval(float(values.mean()), ends, resampling, errors, replicates)
+    return _interval(float(values.mean()), (*ends, None), resampling, errors, replicates)
 
 
 def difference(
@@ -336,16 +380,17 @@ def _split(scores: Floats) -> tuple[Floats, Floats]:
 
 def _interval(
     mean: float,
-    ends: tuple[Floats, Floats],
+    ends: tuple[Floats, Floats, Floats | None],
     resampling: Resampling,
     errors: float | None,
     replicates: Floats,
 ) -> Interval:
-    low, high = (float(end) for end in ends)
+    low, high = (float(end) for end in ends[:2])
     if math.isfinite(low) and math.isfinite(high):
         few = resampling.grouped and resampling.units < FEW_GROUPS
         care = f"there are only {resampling.units} test groups" if few else ""
-        return Interval(mean, low, high, care)
+        p = None if ends[2] is None else float(ends[2])
+        return Interval(mean, low, high, care, p)
     return Interval(mean, None, None, _reason(resampling, errors, replicates))
 
 
