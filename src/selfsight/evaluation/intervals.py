@@ -83,12 +83,11 @@ class Interval:
             higher_is_better: the direction of the metric.
             p: the adjusted p-value (see `holm`) to go by; None: the interval's own.
         """
-        p = self.p if p is None else p
-        if self.low is None or p is None:
+        if self.low is None or self.high is None:
             return "no verdict"
-        if p >= LEVEL:
+        if self.low <= 0 <= self.high or (p is not None and p >= LEVEL):
             return "no better than the control"
-        return "better" if (self.mean > 0) == higher_is_better else "worse"
+        return "better" if (self.low > 0) == higher_is_better else "worse"
 
 
 @dataclass(frozen=True)
