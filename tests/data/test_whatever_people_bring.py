@@ -678,6 +678,22 @@ def test_names_of_images_in_other_spellings(
     assert joined.targets["kind"].values.tolist() == each([0, 1, 2])
 
 
+def test_a_table_names_images_of_one_folder_among_others(tmp_path: Path) -> None:
+    """Names alone, beside a second folder whose names stand twice."""
+    names = folder_of(tmp_path / "photos")
+    tree(tmp_path / "others", ["a", "b"])
+    rows = {"Image Index": names, "kind": each(["a", "b", "c"])}
+    (tmp_path / "t.csv").write_text(csv_text(rows))
+    images = open_images(tmp_path / "t.csv", **PLAIN)
+    assert images.row_ids.tolist() == [f"photos/{name}" for name in names]
+    assert images.targets["kind"].values.tolist() == each([0, 1, 2])
+    assert any("6 images below" in note for note in images.notes)
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / names[0]).write_bytes(PNGS[1])
+    with pytest.raises(ValueError, match="none of the 20 images can be read"):
+        open_images(tmp_path / "t.csv", **PLAIN)
+
+
 def test_accents_in_both_unicode_forms(tmp_path: Path) -> None:
     import unicodedata
 
@@ -973,7 +989,7 @@ CASES = [
     ("half a table", lambda f: _half_named(f), 1, "names 5 of 20 images"),
     ("not a number", lambda f: _with_hole(f), 1, "--nodata nan"),
     ("a guess", lambda f: in_npz(f, {"y": each(HOT)}), 0, "y has a single 1"),
-    ("left out", lambda f: _with_text(f), 0, "no images were left out"),
+    ("left out", lambda f: _with_text(f), 0, "readme.txt"),
 ]
 
 
