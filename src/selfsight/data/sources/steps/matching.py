@@ -45,7 +45,8 @@ def plain_path(text: str) -> str:
         text = text.replace("\\", "/")
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
-    text = DRIVE.sub("", text)
+    if ":" in text:
+        text = DRIVE.sub("", text)
     while text.startswith("./"):
         text = text[2:]
     return text
