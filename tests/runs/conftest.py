@@ -12,7 +12,7 @@ import pytest
 import selfsight
 from selfsight.runs.run import Run
 
-MakeRun = Callable[..., Run]
+TrainRun = Callable[..., Run]
 MakeFile = Callable[..., Path]
 NETWORK = {"backbone": "resnet20", "network.widths": (4, 8), "network.depths": (1, 1)}
 
@@ -38,8 +38,8 @@ def make_file(tmp_path: Path) -> MakeFile:
 
 
 @pytest.fixture
-def make_run(tmp_path: Path) -> MakeRun:
-    """``make_run("a", data, method="supervised", weights=...)``: a training of one epoch."""
+def train_run(tmp_path: Path) -> TrainRun:
+    """``train_run("a", data, method="supervised", weights=...)``: a training of one epoch."""
 
     def make(name: str, data: Path, method: str = "simclr", **changes: Any) -> Run:
         network = {} if "weights" in changes else NETWORK

@@ -17,7 +17,7 @@ from selfsight.runs.request import own_images
 from selfsight.runs.run import Run, load_run
 
 MakeFile = Callable[..., Path]
-MakeRun = Callable[..., Run]
+TrainRun = Callable[..., Run]
 QUICK: dict[str, Any] = {
     "fractions": (1.0,),
     "probes": ("knn",),
@@ -27,10 +27,10 @@ QUICK: dict[str, Any] = {
 }
 
 
-def test_a_run_knows_what_it_was_trained_on(make_file: MakeFile, make_run: MakeRun) -> None:
+def test_a_run_knows_what_it_was_trained_on(make_file: MakeFile, train_run: TrainRun) -> None:
     data = make_file("a", range(60), range(60, 80))
     more = make_file("p", range(100, 130), labels=False)
-    run = make_run("run", data, pool=(str(more),))
+    run = train_run("run", data, pool=(str(more),))
     images, seen = own_images(run), seen_by(run)
     own = images.content.digests[images.pool]
     held = images.content.digests[images.rows("validation", "test")]
@@ -39,18 +39,18 @@ def test_a_run_knows_what_it_was_trained_on(make_file: MakeFile, make_run: MakeR
     assert len(seen.labelled) == 0 and seen.scale.form == images.scale.form
 
 
-def test_the_labels_that_were_read_are_known(make_file: MakeFile, make_run: MakeRun) -> None:
+def test_the_labels_that_were_read_are_known(make_file: MakeFile, train_run: TrainRun) -> None:
     data = make_file("a", range(60), range(60, 80))
-    few = make_run("few", data, "supervised", **{"supervision.label_fraction": 0.5})
-    joined = make_run("joined", data, **{"supervision.weight": 1.0})
+    few = train_run("few", data, "supervised", **{"supervision.label_fraction": 0.5})
+    joined = train_run("joined", data, **{"supervision.weight": 1.0})
     train = own_images(few).rows("train")
     assert len(seen_by(few).labelled) == round(0.5 * len(train))
     assert len(seen_by(joined).labelled) == len(train)
 
 
-def test_its_own_images_are_no_leak(make_file: MakeFile, make_run: MakeRun) -> None:
+def test_its_own_images_are_no_leak(make_file: MakeFile, train_run: TrainRun) -> None:
     data = make_file("a", range(60), range(60, 80))
-    run = make_run("run", data, "supervised")
+    run = train_run("run", data, "supervised")
     results = selfsight.evaluate(run, **QUICK)
     assert results.allowed_leaks == [] and results.records
     again = selfsight.evaluate(run, str(data), **QUICK)  # the same file, named: still none
@@ -58,8 +58,8 @@ def test_its_own_images_are_no_leak(make_file: MakeFile, make_run: MakeRun) -> N
     assert not any("was trained on" in note for note in [*results.notes, *again.notes])
 
 
-def test_other_data_that_the_run_has_seen_is_said(make_file: MakeFile, make_run: MakeRun) -> None:
-    run = make_run("run", make_file("a", range(60), range(60, 80)))
+def test_other_data_that_the_run_has_seen_is_said(make_file: MakeFile, train_run: TrainRun) -> None:
+    run = train_run("run", make_file("a", range(60), range(60, 80)))
     other = make_file("other", range(100, 130), [*range(5), *range(130, 140)])
     results = selfsight.evaluate(run, str(other), **QUICK)
     (note,) = [note for note in results.notes if "was trained on" in note]
@@ -73,9 +73,9 @@ def test_other_data_that_the_run_has_seen_is_said(make_file: MakeFile, make_run:
 
 
 def test_with_their_labels_they_stop_both_verbs(
-    make_file: MakeFile, make_run: MakeRun, tmp_path: Path
+    make_file: MakeFile, train_run: TrainRun, tmp_path: Path
 ) -> None:
-    run = make_run("run", make_file("a", range(60), range(60, 80)), "supervised")
+    run = train_run("run", make_file("a", range(60), range(60, 80)), "supervised")
     other = make_file("other", range(100, 130), [*range(5), *range(130, 140)])
     said = r"other: .*run was trained on \d of the 15 test images with their labels.*--allow-leaks"
     with pytest.raises(ValueError, match=said):
@@ -93,24 +93,24 @@ def test_with_their_labels_they_stop_both_verbs(
     assert not selfsight.evaluate(run, str(other), drop_leaks=True, **QUICK).allowed_leaks
 
 
-def test_ancestors_count(make_file: MakeFile, make_run: MakeRun, tmp_path: Path) -> None:
+def test_ancestors_count(make_file: MakeFile, train_run: TrainRun, tmp_path: Path) -> None:
     """Two generations; what the first read is a leak of the third, and is refused at its start."""
-    first = make_run("first", make_file("a", range(60), range(60, 80)), "supervised")
+    first = train_run("first", make_file("a", range(60), range(60, 80)), "supervised")
     middle = make_file("b", range(100, 140), range(140, 150))
-    second = make_run("second", middle, weights=str(first.folder.path))
+    second = train_run("second", middle, weights=str(first.folder.path))
     other = make_file("other", range(150, 190), range(10))
     with pytest.raises(ValueError, match=r"first was trained on \d+ of the 10 test images with"):
         selfsight.evaluate(second, str(other), **QUICK)
     with pytest.raises(ValueError, match=r"first was trained on \d+ of the 10 test images with"):
-        make_run("third", other, weights=str(second.folder.path))
+        train_run("third", other, weights=str(second.folder.path))
     assert not (tmp_path / "third").exists()
     owners = [Path(seen.owner).name for seen in lineage_of([second]).seen]
     assert owners == ["second", "first"]
 
 
-def test_a_control_that_has_seen_the_test_images(make_file: MakeFile, make_run: MakeRun) -> None:
-    run = make_run("run", make_file("a", range(60), range(60, 80)))
-    control = make_run("control", make_file("b", range(60, 120), range(120, 130)), "supervised")
+def test_a_control_that_has_seen_the_test_images(make_file: MakeFile, train_run: TrainRun) -> None:
+    run = train_run("run", make_file("a", range(60), range(60, 80)))
+    control = train_run("control", make_file("b", range(60, 120), range(120, 130)), "supervised")
     wish = {**QUICK, "controls": (str(control.folder.path),)}
     with pytest.raises(ValueError, match=r"control was trained on \d+ of the 20 test images with"):
         selfsight.evaluate(run, **wish)
@@ -119,11 +119,11 @@ def test_a_control_that_has_seen_the_test_images(make_file: MakeFile, make_run: 
 
 
 def test_a_start_that_is_gone_is_said(
-    make_file: MakeFile, make_run: MakeRun, tmp_path: Path
+    make_file: MakeFile, train_run: TrainRun, tmp_path: Path
 ) -> None:
     data = make_file("a", range(60), range(60, 80))
-    first = make_run("first", data)
-    second = make_run("second", data, weights=str(first.folder.path))
+    first = train_run("first", data)
+    second = train_run("second", data, weights=str(first.folder.path))
     assert not lineage_of([second]).cautions
     moved = tmp_path / "elsewhere"
     moved.mkdir()
@@ -137,8 +137,8 @@ def test_a_start_that_is_gone_is_said(
     assert caution in selfsight.evaluate(second, **QUICK).notes
 
 
-def test_a_damaged_table_is_named(make_file: MakeFile, make_run: MakeRun) -> None:
-    run = make_run("run", make_file("a", range(30), range(30, 40)))
+def test_a_damaged_table_is_named(make_file: MakeFile, train_run: TrainRun) -> None:
+    run = train_run("run", make_file("a", range(30), range(30, 40)))
     run.folder.splits.write_bytes(b"PAR1")
     with pytest.raises(ValueError, match=r"splits\.parquet is damaged"):
         selfsight.evaluate(run, **QUICK)

@@ -22,15 +22,15 @@ from selfsight.runs.request import RunData, images_in, images_of, own_images
 from selfsight.runs.run import Run
 
 MakeFile = Callable[..., Path]
-MakeRun = Callable[..., Run]
+TrainRun = Callable[..., Run]
 QUICK = ["--fractions", "1", "--probes", "knn", "--controls", "untrained", "--no-clusters"]
 CPU = ["--device", "cpu"]
 FORM = (8, 8, 1, "uint8", ValueScale.of("uint8"))
 
 
 @pytest.fixture
-def run(make_file: MakeFile, make_run: MakeRun) -> Run:
-    return make_run("run", make_file("a", range(60), range(60, 80)))
+def run(make_file: MakeFile, train_run: TrainRun) -> Run:
+    return train_run("run", make_file("a", range(60), range(60, 80)))
 
 
 def leaky(folder: Path) -> Path:
@@ -46,7 +46,7 @@ VERBS = {
     "evaluate": lambda folder: QUICK,
     "finetune": lambda folder: ["--out", str(folder / "model"), "--head-only", "linear"],
     "suggest": lambda folder: ["--out", str(folder / "out"), "--count", "2"],
-    "tune probe": lambda folder: ["--trials", "1", "--epochs", "1", "--out", str(folder / "study")],
+    "tune probe": lambda folder: ["--trials", "1", "--out", str(folder / "study")],
 }
 
 
@@ -84,25 +84,25 @@ def test_an_allowed_leak_is_in_the_model(run: Run, tmp_path: Path) -> None:
     assert len(selfsight.load_model(tmp_path / "m").card.allowed_leaks) == 10
 
 
-def test_own_images_are_those_of_the_training(make_file: MakeFile, make_run: MakeRun) -> None:
+def test_own_images_are_those_of_the_training(make_file: MakeFile, train_run: TrainRun) -> None:
     data = make_file("a", range(80), range(80, 100))
-    limited = make_run("limited", data, limit=30)
+    limited = train_run("limited", data, limit=30)
     images = own_images(limited)
     assert len(images.pool) == 30
     assert images.fingerprint() == limited.environment["data"]["fingerprint"]
     leaking = make_file("b", range(60), [*range(5), *range(60, 80)])
-    dropped = make_run("dropped", leaking, drop_leaks=True, image_size=12)
+    dropped = train_run("dropped", leaking, drop_leaks=True, image_size=12)
     images = own_images(dropped)
     assert images.fingerprint() == dropped.environment["data"]["fingerprint"]
     assert images.leaks == ()
-    allowed = make_run("allowed", leaking, allow_leaks=True)
+    allowed = train_run("allowed", leaking, allow_leaks=True)
     assert len(own_images(allowed).leaks) == 5  # as its training was told
 
 
-def test_images_that_are_not_there_are_named(make_file: MakeFile, make_run: MakeRun) -> None:
+def test_images_that_are_not_there_are_named(make_file: MakeFile, train_run: TrainRun) -> None:
     """They were moved, or given from Python."""
     data = make_file("a", range(60), range(60, 80))
-    moved = make_run("moved", data)
+    moved = train_run("moved", data)
     data.rename(data.with_name("b.npz"))
     pixels = np.load(data.with_name("b.npz"))["train_images"]
     given = selfsight.pretrain(
@@ -143,14 +143,14 @@ def test_labels_of_a_verb_move_no_recorded_split(run: Run, tmp_path: Path) -> No
         own_images(run, DataOptions(labels=coils))
 
 
-def test_recorded_groups_stay(make_file: MakeFile, make_run: MakeRun, tmp_path: Path) -> None:
+def test_recorded_groups_stay(make_file: MakeFile, train_run: TrainRun, tmp_path: Path) -> None:
     data = make_file("a", range(80))
     ids = [f"a.npz#{i}" for i in range(80)]
     grade, board = ["low", "high"] * 40, [f"b{i // 4}" for i in range(80)]
     lines = ["row_id,grade,board", *map(",".join, zip(ids, grade, board, strict=True))]
     (tmp_path / "boards.csv").write_text("\n".join(lines))
     labels = str(tmp_path / "boards.csv")
-    run = make_run("run", data, labels=labels, group="board", target="grade")
+    run = train_run("run", data, labels=labels, group="board", target="grade")
     images = own_images(run)
     assert images.group_name == "board"
     other = labels_of(images, tmp_path / "t.csv", defect=["yes", "no"] * (len(images) // 2))
