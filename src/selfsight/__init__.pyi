@@ -156,7 +156,7 @@ def run(
     log_every: int = ...,
     monitor_images: int = ...,
     checkpoint_steps: int | None = ...,
-    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ...,
+    track: tuple[Literal["wandb", "mlflow", "tensorboard"], ...] = ...,
     views: tuple[View, ...] | None = ...,
     fractions: tuple[float, ...] = ...,
     draws: int = ...,
@@ -208,9 +208,10 @@ def run(
         log_every: Steps between two rows of metrics.csv.
         monitor_images: Images that the line after each epoch looks at; 0 turns kNN and
             effective rank off.
-        checkpoint_steps: Steps between two checkpoints, besides the one at the end of each
-            epoch.
-        trackers: Trackers that get the same numbers as metrics.csv.
+        checkpoint_steps: Steps between two checkpoints; by default there is one at the end of
+            each epoch only.
+        track: Where curves, settings and results also go: wandb, mlflow, tensorboard, or
+            several.
         views: The views; None: the method's, adapted to the images.
         fractions: Shares of the training labels that the probes get.
         draws: Draws of the labels at each share below 1.
@@ -264,7 +265,7 @@ def pretrain(
     log_every: int = ...,
     monitor_images: int = ...,
     checkpoint_steps: int | None = ...,
-    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ...,
+    track: tuple[Literal["wandb", "mlflow", "tensorboard"], ...] = ...,
     views: tuple[View, ...] | None = ...,
 ) -> Run:
     """Train a backbone on unlabelled images.
@@ -314,9 +315,10 @@ def pretrain(
         log_every: Steps between two rows of metrics.csv.
         monitor_images: Images that the line after each epoch looks at; 0 turns kNN and
             effective rank off.
-        checkpoint_steps: Steps between two checkpoints, besides the one at the end of each
-            epoch.
-        trackers: Trackers that get the same numbers as metrics.csv.
+        checkpoint_steps: Steps between two checkpoints; by default there is one at the end of
+            each epoch only.
+        track: Where curves, settings and results also go: wandb, mlflow, tensorboard, or
+            several.
         views: The views; None: the method's, adapted to the images.
 
     Returns:
@@ -562,7 +564,7 @@ def tune_pretrain(
     log_every: int = ...,
     monitor_images: int = ...,
     checkpoint_steps: int | None = ...,
-    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ...,
+    track: tuple[Literal["wandb", "mlflow", "tensorboard"], ...] = ...,
     views: tuple[View, ...] | None = ...,
     objective: Literal["auto", "knn", "linear", "rankme", "alpha_req"] = ...,
     stopping: Stopping = ...,
@@ -632,9 +634,10 @@ def tune_pretrain(
         log_every: Steps between two rows of metrics.csv.
         monitor_images: Images that the line after each epoch looks at; 0 turns kNN and
             effective rank off.
-        checkpoint_steps: Steps between two checkpoints, besides the one at the end of each
-            epoch.
-        trackers: Trackers that get the same numbers as metrics.csv.
+        checkpoint_steps: Steps between two checkpoints; by default there is one at the end of
+            each epoch only.
+        track: Where curves, settings and results also go: wandb, mlflow, tensorboard, or
+            several.
         views: The views; None: the method's, adapted to the images.
         objective: What a trial is worth: auto is kNN for classes, a linear probe for other
             labels, both on validation, and RankMe without labels.

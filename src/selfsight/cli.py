@@ -17,6 +17,8 @@ from selfsight.verbs import VERBS, Verb, verb_named
 if TYPE_CHECKING:
     from selfsight.settings import Settings
 
+HELP = {"-h", "--help", "--help-all"}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command.
@@ -35,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"selfsight {__version__}")
         return 0
-    if words[1:] in ([], ["-h"], ["--help"]) and (inner := _inner(words[0])):
+    if words[1:] in ([], ["-h"], ["--help"], ["--help-all"]) and (inner := _inner(words[0])):
         print(_table(inner))
         return 0
     from pydantic import ValidationError
@@ -71,8 +73,9 @@ def overview() -> str:
             f"METHOD is {', '.join(methods)}, or a file of your own (./mine.py).",
             "DATA is a folder of images, Parquet, CSV, .npy, .npz, HDF5, .tar, hf:owner/name,",
             "or `digits` (docs/data.md).",
-            "`selfsight VERB --help` lists the settings, `selfsight pretrain METHOD --help` also",
-            "those of the method.",
+            "`selfsight VERB --help` shows the settings that people turn, --help-all all of them,",
+            "`selfsight pretrain METHOD --help-all` also those of the method. Every verb takes",
+            "--settings FILE.yaml, --quiet (results and warnings only) and --json.",
         ]
     )
 
@@ -82,7 +85,7 @@ def parsed(verb: Verb, words: list[str]) -> Settings:
 
     Raises:
         ValueError: a YAML file or a method that cannot be used.
-        SystemExit: flags that do not fit (code 2), or ``--help`` (code 0).
+        SystemExit: flags that do not fit (code 2), or ``--help`` and ``--help-all`` (code 0).
     """
     import contextlib
     import io
@@ -95,6 +98,7 @@ def parsed(verb: Verb, words: list[str]) -> Settings:
     changes = {} if file is None else read_yaml(file)
     base = kind = verb.settings_class
     program = f"selfsight {verb.name}"
+    method = None
     if verb.method != "none":
         from selfsight.training.settings import Pretrain, typed
 
@@ -104,6 +108,10 @@ def parsed(verb: Verb, words: list[str]) -> Settings:
         program += f" {method}" * (verb.method == "word")
     if changes:
         kind = kind.with_defaults(changes)
+    if HELP & set(words):
+        flag = method if verb.method == "flag" else None
+        print(_help(kind, verb, program, flag, whole="--help-all" in words), end="")
+        raise SystemExit(0)
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):
@@ -120,6 +128,21 @@ def parsed(verb: Verb, words: list[str]) -> Settings:
         raise
     # The class that the command line parses cannot be pickled; the plain one can.
     return base(**{field: getattr(values, field) for field in base.model_fields})
+
+
+def _help(
+    kind: type[Settings], verb: Verb, program: str, method: str | None, *, whole: bool
+) -> str:
+    """The screen of ``--help``, or all of ``--help-all``."""
+    from inspect import cleandoc
+
+    from selfsight.flags import long_help, short_help
+
+    text = cleandoc(verb.settings_class.__doc__ or verb.summary).split("\n\n")[0]
+    description = " ".join(text.split())
+    if verb.method != "none" and kind.__doc__:
+        description += f"\n\n{kind.__doc__}"
+    return (long_help if whole else short_help)(kind, program, description, method)
 
 
 def _refused(stop: SystemExit) -> str:
@@ -191,7 +214,7 @@ def _method(
         name, words = words[0], words[1:]
     elif from_file:
         name = from_file
-    elif {"-h", "--help"} & set(words):
+    elif HELP & set(words):
         name = "simclr"
     else:
         from selfsight.methods import method_names

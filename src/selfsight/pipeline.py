@@ -18,7 +18,10 @@ from selfsight.training.settings import Pretrain
 
 
 class Pipeline(Pretrain):
-    """Pretrain, evaluate and report, in one go."""
+    """Train a backbone on images without labels, measure it beside its controls with few labels
+    and with all of them, and write one report page. The same command again goes on where it
+    stopped.
+    """
 
     fractions: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = (0.01, 0.1, 1.0)
     """Shares of the training labels that the probes get."""
