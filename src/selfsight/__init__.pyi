@@ -7,8 +7,11 @@ from typing import Any, Literal, overload
 from numpy.typing import NDArray
 
 from selfsight import losses as losses
+from selfsight.catalogue import Catalogue, ListMethods
+from selfsight.completions import Completion
 from selfsight.data.audit import AuditData, Audited
 from selfsight.data.imageset import ImageSet
+from selfsight.data.pixels.inventory import Cache, Inventory
 from selfsight.estimators import ImageClassifier as ImageClassifier
 from selfsight.estimators import ImageRegressor as ImageRegressor
 from selfsight.estimators import SelfSupervisedTransformer as SelfSupervisedTransformer
@@ -46,10 +49,13 @@ __all__ = [
     "SelfSupervisedTransformer",
     "__version__",
     "audit",
+    "cache",
+    "completion",
     "embed",
     "evaluate",
     "export",
     "finetune",
+    "list_methods",
     "load",
     "load_model",
     "open_images",
@@ -923,6 +929,73 @@ def report(
 @overload
 def report(settings: Report, /) -> Path:
     """Write one self-contained page on one run, or on several side by side."""
+
+@overload
+def list_methods(
+    *,
+    settings: ListMethods | Mapping[str, Any] | None = ...,
+) -> Catalogue:
+    """List the methods: paper, needs, cost.
+
+    Args:
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+
+    Returns:
+        One entry each, by name.
+    """
+
+@overload
+def list_methods(settings: ListMethods, /) -> Catalogue:
+    """List the methods: paper, needs, cost."""
+
+@overload
+def cache(
+    *,
+    settings: Cache | Mapping[str, Any] | None = ...,
+    clean: bool = ...,
+    older_days: float = ...,
+) -> Inventory:
+    """List decoded images and downloaded weights on this machine, and remove the first.
+
+    Args:
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        clean: Remove the stores of selfsight; downloaded weights stay, other programs share
+            them.
+        older_days: With --clean: only what no command has read for this many days.
+
+    Returns:
+        What is kept, and what was removed.
+
+    Raises:
+        ValueError: a store cannot be removed.
+    """
+
+@overload
+def cache(settings: Cache, /) -> Inventory:
+    """List decoded images and downloaded weights on this machine, and remove the first."""
+
+@overload
+def completion(
+    shell: Literal["bash", "zsh", "fish"],
+    *,
+    settings: Completion | Mapping[str, Any] | None = ...,
+) -> str:
+    """Print a script that completes verbs and flags in bash, zsh or fish.
+
+    Args:
+        shell: bash, zsh or fish.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+
+    Returns:
+        Its text.
+    """
+
+@overload
+def completion(settings: Completion, /) -> str:
+    """Print a script that completes verbs and flags in bash, zsh or fish."""
 
 def open_images(source: str | Path | ImageSet, **options: Any) -> ImageSet:
     """Opens images: see `selfsight.data.sources.open_images`.

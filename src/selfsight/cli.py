@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from selfsight.plugins import is_file, names_in
@@ -42,11 +43,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     from pydantic import ValidationError
 
+    from selfsight.console import progress, quiet
     from selfsight.settings import sentence
 
     try:
         verb, rest = _verb(words)
-        result = verb.call(parsed(verb, rest))
+        rest, quietly = _switched(rest, "--quiet")
+        rest, as_json = _switched(rest, "--json")
+        if HELP & set(rest):
+            parsed(verb, rest)  # which prints it and leaves
+        # Under --json nothing but the object may reach stdout, also not from a library.
+        output = redirect_stdout(sys.stderr) if as_json else nullcontext()
+        with quiet(quietly), progress(verb.name), output:
+            result = verb.call(parsed(verb, rest))
     except ValidationError as error:
         print(f"selfsight: {sentence(error)}", file=sys.stderr)
     except ValueError as error:
@@ -55,7 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("selfsight: stopped.", file=sys.stderr)
         return 130
     else:
-        if result is not None:
+        if as_json:
+            from selfsight.answers import json_text
+
+            print(json_text(verb.name, result))
+        elif result is not None:
             print(result)
         return int(getattr(result, "exit_code", 0))
     return 2
@@ -135,6 +148,8 @@ def parsed(verb: Verb, words: list[str]) -> Settings:
 
 def _as_given(value: Any, kind: type[Settings], field: str, words: Sequence[str]) -> Any:
     """A group of settings of which only those count as given that the file or a flag names."""
+    from selfsight.settings import Settings
+
     default = kind.model_fields[field].default
     if not isinstance(value, Settings) or not isinstance(default, Settings):
         return value
@@ -204,6 +219,11 @@ def _table(names: Collection[str]) -> str:
     return "\n".join(
         f"  {f'{name} {VERBS[name].words}':<{width}}  {VERBS[name].summary}" for name in names
     )
+
+
+def _switched(words: list[str], flag: str) -> tuple[list[str], bool]:
+    """``words`` without a flag that has no value, and whether it was there."""
+    return [word for word in words if word != flag], flag in words
 
 
 def _taken(words: list[str], flag: str) -> tuple[list[str], str | None]:

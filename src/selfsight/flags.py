@@ -182,9 +182,11 @@ def _shown(flag: Flag, *, brief: bool) -> tuple[Any, Any]:
         if plain is not bool:
             options["metavar"] = metavar(plain, brief=brief)
     argument: Any = tyro.conf.arg(**options)
-    annotation: Any = Annotated[flag.field.annotation, argument]  # type: ignore[valid-type]
+    annotation: Any = flag.field.annotation
+    marks: tuple[Any, ...] = (argument,)
     if flag.positional:
-        annotation = tyro.conf.Positional[annotation]
+        marks += (tyro.conf.Positional,)
+    annotation = Annotated[(annotation, *marks)]  # type: ignore[assignment]
     return annotation, ... if required else flag.default
 
 

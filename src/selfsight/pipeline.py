@@ -8,13 +8,14 @@ from typing import Annotated
 
 from pydantic import Field
 
+from selfsight.console import say
 from selfsight.data.imageset import ImageSet
 from selfsight.evaluation.protocol import Evaluate, evaluate
 from selfsight.evaluation.results import Results
 from selfsight.reporting.report import write_report
 from selfsight.runs.run import Run
 from selfsight.training.pretrain import pretrain
-from selfsight.training.settings import Pretrain
+from selfsight.training.settings import Pretrain, method_name
 
 
 class Pipeline(Pretrain):
@@ -61,6 +62,12 @@ def run(settings: Pipeline, images: ImageSet | None = None) -> RunOutcome:
         ValueError: see `pretrain` and `evaluate`.
     """
     training = Pretrain(**{name: getattr(settings, name) for name in Pretrain.model_fields})
+    shares = ", ".join(f"{100 * share:g} %" for share in settings.fractions)
+    say(
+        f"First {settings.epochs} epochs of {method_name(settings.method)}, then probes on "
+        f"{shares} of the labels ({settings.draws} draws of each share) beside controls, then "
+        "the report."
+    )
     finished = pretrain(training, images)
     path = str(finished.folder.path)
     evaluation = Evaluate(
