@@ -96,7 +96,7 @@ def test_a_mistake_is_one_sentence(
         ["pretrain", "simclr", "digits", "--epoch", "3"],
         ["pretrain", "simclr", "digits", "--method.temprature", "0.3"],
         ["pretrain", "simclr", "digits", "--epochs", "three"],
-        ["pretrain", "simclr", "digits", "--compile", "on"],
+        ["pretrain", "simclr", "digits", "--compile", "yes"],
         ["pretrain", "simclr"],
     ],
     ids=" ".join,
@@ -135,7 +135,7 @@ def test_overview_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert stopped.value.code == 0
         assert "usage" in capsys.readouterr().out
     with pytest.raises(SystemExit):
-        main(["pretrain", "barlow_twins", "--help"])
+        main(["pretrain", "barlow_twins", "--help-all"])
     text = capsys.readouterr().out
     assert "--method.redundancy-weight" in text
     assert "--views" not in text

@@ -7,8 +7,11 @@ from typing import Any, Literal, overload
 from numpy.typing import NDArray
 
 from selfsight import losses as losses
+from selfsight.catalogue import Catalogue, ListMethods
+from selfsight.completions import Completion
 from selfsight.data.audit import AuditData, Audited
 from selfsight.data.imageset import ImageSet
+from selfsight.data.pixels.inventory import Cache, Inventory
 from selfsight.data.request import Images
 from selfsight.data.sources.memory import MapDataset
 from selfsight.estimators import ImageClassifier as ImageClassifier
@@ -48,10 +51,13 @@ __all__ = [
     "SelfSupervisedTransformer",
     "__version__",
     "audit",
+    "cache",
+    "completion",
     "embed",
     "evaluate",
     "export",
     "finetune",
+    "list_methods",
     "load",
     "load_model",
     "open_images",
@@ -211,7 +217,7 @@ def run(
     log_every: int = ...,
     monitor_images: int = ...,
     checkpoint_steps: int | None = ...,
-    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ...,
+    track: tuple[Literal["wandb", "mlflow", "tensorboard"], ...] = ...,
     views: tuple[View, ...] | None = ...,
     fractions: tuple[float, ...] = ...,
     draws: int = ...,
@@ -301,9 +307,10 @@ def run(
         log_every: Steps between two rows of metrics.csv.
         monitor_images: Images that the line after each epoch looks at; 0 turns kNN and
             effective rank off.
-        checkpoint_steps: Steps between two checkpoints, besides the one at the end of each
-            epoch.
-        trackers: Trackers that get the same numbers as metrics.csv.
+        checkpoint_steps: Steps between two checkpoints; by default there is one at the end of
+            each epoch only.
+        track: Where curves, settings and results also go: wandb, mlflow, tensorboard, or
+            several.
         views: The views; None: the method's, adapted to the images.
         fractions: Shares of the training labels that the probes get.
         draws: Draws of the labels at each share below 1.
@@ -377,7 +384,7 @@ def pretrain(
     log_every: int = ...,
     monitor_images: int = ...,
     checkpoint_steps: int | None = ...,
-    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ...,
+    track: tuple[Literal["wandb", "mlflow", "tensorboard"], ...] = ...,
     views: tuple[View, ...] | None = ...,
 ) -> Run:
     """Train a backbone on unlabelled images.
@@ -465,9 +472,10 @@ def pretrain(
         log_every: Steps between two rows of metrics.csv.
         monitor_images: Images that the line after each epoch looks at; 0 turns kNN and
             effective rank off.
-        checkpoint_steps: Steps between two checkpoints, besides the one at the end of each
-            epoch.
-        trackers: Trackers that get the same numbers as metrics.csv.
+        checkpoint_steps: Steps between two checkpoints; by default there is one at the end of
+            each epoch only.
+        track: Where curves, settings and results also go: wandb, mlflow, tensorboard, or
+            several.
         views: The views; None: the method's, adapted to the images.
 
     Returns:
@@ -898,7 +906,7 @@ def tune_pretrain(
     log_every: int = ...,
     monitor_images: int = ...,
     checkpoint_steps: int | None = ...,
-    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ...,
+    track: tuple[Literal["wandb", "mlflow", "tensorboard"], ...] = ...,
     views: tuple[View, ...] | None = ...,
     objective: Literal["auto", "knn", "linear", "rankme", "alpha_req"] = ...,
     stopping: Stopping = ...,
@@ -1006,9 +1014,10 @@ def tune_pretrain(
         log_every: Steps between two rows of metrics.csv.
         monitor_images: Images that the line after each epoch looks at; 0 turns kNN and
             effective rank off.
-        checkpoint_steps: Steps between two checkpoints, besides the one at the end of each
-            epoch.
-        trackers: Trackers that get the same numbers as metrics.csv.
+        checkpoint_steps: Steps between two checkpoints; by default there is one at the end of
+            each epoch only.
+        track: Where curves, settings and results also go: wandb, mlflow, tensorboard, or
+            several.
         views: The views; None: the method's, adapted to the images.
         objective: What a trial is worth: auto is kNN for classes, a linear probe for other
             labels, both on validation, and RankMe without labels.
@@ -1508,6 +1517,73 @@ def report(
 @overload
 def report(settings: Report, /) -> Path:
     """Write one self-contained page on one run, or on several side by side."""
+
+@overload
+def list_methods(
+    *,
+    settings: ListMethods | Mapping[str, Any] | None = ...,
+) -> Catalogue:
+    """List the methods: paper, needs, cost.
+
+    Args:
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+
+    Returns:
+        One entry each, by name.
+    """
+
+@overload
+def list_methods(settings: ListMethods, /) -> Catalogue:
+    """List the methods: paper, needs, cost."""
+
+@overload
+def cache(
+    *,
+    settings: Cache | Mapping[str, Any] | None = ...,
+    clean: bool = ...,
+    older_days: float = ...,
+) -> Inventory:
+    """List decoded images and downloaded weights on this machine, and remove the first.
+
+    Args:
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        clean: Remove the stores of selfsight; downloaded weights stay, other programs share
+            them.
+        older_days: With --clean: only what no command has read for this many days.
+
+    Returns:
+        What is kept, and what was removed.
+
+    Raises:
+        ValueError: a store cannot be removed.
+    """
+
+@overload
+def cache(settings: Cache, /) -> Inventory:
+    """List decoded images and downloaded weights on this machine, and remove the first."""
+
+@overload
+def completion(
+    shell: Literal["bash", "zsh", "fish"],
+    *,
+    settings: Completion | Mapping[str, Any] | None = ...,
+) -> str:
+    """Print a script that completes verbs and flags in bash, zsh or fish.
+
+    Args:
+        shell: bash, zsh or fish.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+
+    Returns:
+        Its text.
+    """
+
+@overload
+def completion(settings: Completion, /) -> str:
+    """Print a script that completes verbs and flags in bash, zsh or fish."""
 
 def open_images(source: Images, **options: Any) -> ImageSet:
     """Opens images: see `selfsight.data.request.open_images`; arrays and datasets too.

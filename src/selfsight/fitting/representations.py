@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from selfsight.console import say
+from selfsight.console import progress, say
 from selfsight.data.pixels.memmap import rows_at_once
 from selfsight.draws import keys_of
 from selfsight.files import cached
@@ -218,10 +218,12 @@ def _batches(
         pixels = images.height * images.width
         on_cpu = torch.device(device).type == "cpu"
         batch_size = min(max(_CACHED_PIXELS // pixels, 8), 512) if on_cpu else 512
-    for first in range(0, len(rows), batch_size):
-        part = np.ascontiguousarray(images.pixels[rows[first : first + batch_size]])
-        places = torch.arange(first, first + len(part))
-        yield torch.from_numpy(part).permute(0, 3, 1, 2).to(device), places
+    with progress("representations of images", len(rows)) as step:
+        for first in range(0, len(rows), batch_size):
+            part = np.ascontiguousarray(images.pixels[rows[first : first + batch_size]])
+            places = torch.arange(first, first + len(part))
+            yield torch.from_numpy(part).permute(0, 3, 1, 2).to(device), places
+            step.update(len(part))
 
 
 def raw_pixels(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 import time
 import warnings
 from collections.abc import Sequence
@@ -28,7 +27,7 @@ from selfsight.methods import METHODS
 from selfsight.networks.backbones import Backbone, build_backbone, save_backbone
 from selfsight.runs.run import Run, load_run
 from selfsight.training.checkpoints import AtomicIO, Checkpoints
-from selfsight.training.metrics import Bar, Metrics
+from selfsight.training.metrics import Metrics, Status
 from selfsight.training.module import MethodModule
 from selfsight.training.monitor import Monitor
 from selfsight.training.plan import Plan, prepare
@@ -221,9 +220,7 @@ def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int
         count=settings.monitor_images,
         seed=settings.seed,
     )
-    callbacks: list[pl.Callback] = [metrics, monitor]
-    if sys.stderr.isatty():
-        callbacks.append(Bar(metrics))
+    callbacks: list[pl.Callback] = [metrics, monitor, Status(metrics)]
     callbacks.extend(watching)
     callbacks.append(Checkpoints(folder.checkpoints / "last.ckpt", settings.checkpoint_steps))
     last = folder.checkpoints / "last.ckpt"
@@ -245,7 +242,7 @@ def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int
             num_sanity_val_steps=0,
             enable_model_summary=False,
             enable_checkpointing=False,
-            enable_progress_bar=sys.stderr.isatty(),
+            enable_progress_bar=False,
             default_root_dir=folder.path,
             plugins=[AtomicIO()],
             callbacks=callbacks,

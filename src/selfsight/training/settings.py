@@ -28,7 +28,7 @@ from selfsight.views.settings import View
 class Pretrain(Data):
     """Train a backbone on images without labels.
 
-    What is marked `Suppress` is no flag: a knob of the machine, or too long for a command line.
+    What is marked `Suppress` is too long for a command line: it stands in a settings file.
     """
 
     method: SerializeAsAny[MethodSettings]
@@ -78,26 +78,26 @@ class Pretrain(Data):
     """Changes to the backbone: a ResNet of other widths and depths, another stem or patch."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Of the backbone; heads and losses are always fp32."""
-    memory_format: Suppress[Literal["auto", "channels_last", "contiguous"]] = "auto"
+    memory_format: Literal["auto", "channels_last", "contiguous"] = "auto"
     """Of images and convolutions; auto: channels_last where there are convolutions."""
-    compile: Suppress[Literal["auto", "on", "off"]] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
     """Whether torch.compile is used; auto: on a GPU, where its compiler is installed."""
-    placement: Suppress[Literal["auto", "device", "host"]] = "auto"
+    placement: Literal["auto", "device", "host"] = "auto"
     """Where the pixels lie; auto: on a GPU where they take less than half of its free memory."""
-    devices: Suppress[Annotated[int, Field(ge=1)]] = 1
+    devices: Annotated[int, Field(ge=1)] = 1
     """Processes (GPUs) on each machine."""
-    nodes: Suppress[Annotated[int, Field(ge=1)]] = 1
+    nodes: Annotated[int, Field(ge=1)] = 1
     """Machines."""
-    accumulate_batches: Suppress[Annotated[int, Field(ge=1)]] = 1
+    accumulate_batches: Annotated[int, Field(ge=1)] = 1
     """Batches whose gradients are added up before a step."""
-    log_every: Suppress[Annotated[int, Field(ge=1)]] = 50
+    log_every: Annotated[int, Field(ge=1)] = 50
     """Steps between two rows of metrics.csv."""
-    monitor_images: Suppress[Annotated[int, Field(ge=0)]] = 2048
+    monitor_images: Annotated[int, Field(ge=0)] = 2048
     """Images that the line after each epoch looks at; 0 turns kNN and effective rank off."""
-    checkpoint_steps: Suppress[Annotated[int, Field(ge=1)] | None] = None
-    """Steps between two checkpoints, besides the one at the end of each epoch."""
-    trackers: Suppress[tuple[Literal["tensorboard", "wandb", "mlflow"], ...]] = ()
-    """Trackers that get the same numbers as metrics.csv."""
+    checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
+    """Steps between two checkpoints; by default there is one at the end of each epoch only."""
+    track: tuple[Literal["wandb", "mlflow", "tensorboard"], ...] = ()
+    """Where curves, settings and results also go: wandb, mlflow, tensorboard, or several."""
     views: Suppress[tuple[View, ...] | None] = None
     """The views; None: the method's, adapted to the images."""
 

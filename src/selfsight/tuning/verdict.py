@@ -61,6 +61,13 @@ def tune(settings: Search, images: Images | None, prepare: Prepare) -> Tuned | N
     began, problem = time.monotonic(), prepare(settings, images)
     for note in problem.notes if not settings.join else ():
         say(note)
+    search, hands = problem.search, f" by {settings.workers} workers" * (settings.workers > 1)
+    say(
+        f"Up to {search.trials} trials{hands}, compared by {problem.metric} on validation data"
+        + (f", for {search.minutes:g} minutes at most" if search.minutes is not None else "")
+        + "; then the best one once more, and test is read. After the first trial the status line "
+        "says how long the others take."
+    )
     with terminated_as_interrupted():
         study, reason = make_trials(settings, problem, prepare)
         if settings.join:
