@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format bench clean
+.PHONY: help demo test test-slow lint format stub bench clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,9 @@ lint: $(STAMP)  ## ruff and mypy
 format: $(STAMP)  ## ruff's formatter and safe fixes
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+stub: $(STAMP)  ## src/selfsight/__init__.pyi, after a change of the settings of a verb
+	@$(BIN)/python tests/stub.py
 
 # lightly and kornia need torchvision, whose binaries are of one torch build: none of what is
 # measured calls them, so it goes in without its dependencies beside the torch that is pinned.

@@ -15,7 +15,7 @@ from selfsight.verbs import VERBS
 
 
 def pretraining(*words: str) -> Pretrain:
-    settings = parsed("pretrain", list(words))
+    settings = parsed(VERBS["pretrain"], list(words))
     assert isinstance(settings, Pretrain)
     return settings
 

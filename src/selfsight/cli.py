@@ -1,4 +1,4 @@
-"""The verbs as commands: thin, one function a verb.
+"""The verbs as commands: words to settings, settings to the verb, errors to one sentence.
 
 Flags are made from the settings of the verb; its first words are positional; ``--settings
 file.yaml`` gives other defaults, which flags override.
@@ -6,26 +6,32 @@ file.yaml`` gives other defaults, which flags override.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from selfsight.settings import Settings, read_yaml, sentence, unknown
-from selfsight.verbs import VERBS, Verb
+from selfsight.plugins import is_file, names_in
+from selfsight.verbs import VERBS, Verb, verb_named
+
+if TYPE_CHECKING:
+    from selfsight.settings import Settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; the exit code is 0, 1 where something was found, or 2 for bad input."""
+    """Runs a command.
+
+    Returns:
+        0; the ``exit_code`` of what the verb returns, such as 1 for an audit that finds a leak; 2
+        for bad input; 130 where it was interrupted.
+    """
     os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())
         return 0
     if words[0] == "--version":
-        from selfsight import __version__
+        from selfsight.version import __version__
 
         print(f"selfsight {__version__}")
         return 0
@@ -34,9 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     from pydantic import ValidationError
 
+    from selfsight.settings import sentence
+
     try:
-        name, rest = _verb(words)
-        return VERBS[name].run(parsed(name, rest))
+        verb, rest = _verb(words)
+        result = verb.call(parsed(verb, rest))
     except ValidationError as error:
         print(f"selfsight: {sentence(error)}", file=sys.stderr)
     except ValueError as error:
@@ -44,20 +52,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("selfsight: stopped.", file=sys.stderr)
         return 130
+    else:
+        if result is not None:
+            print(result)
+        return int(getattr(result, "exit_code", 0))
     return 2
 
 
 def overview() -> str:
-    """What ``selfsight --help`` prints; imports no torch."""
-    from selfsight.methods import method_names
-
+    """What ``selfsight --help`` prints; imports neither torch nor pydantic."""
+    methods = names_in(os.path.join(os.path.dirname(__file__), "methods"))
     return "\n".join(
         [
             "selfsight: image representations from unlabelled images, proved with few labels.",
             "",
             _table(VERBS),
             "",
-            f"METHOD is {', '.join(method_names())}, or a file of your own (./mine.py).",
+            f"METHOD is {', '.join(methods)}, or a file of your own (./mine.py).",
             "DATA is a folder of images, Parquet, CSV, .npy, .npz, HDF5, .tar, hf:owner/name,",
             "or `digits` (docs/data.md).",
             "`selfsight VERB --help` lists the settings, `selfsight pretrain METHOD --help` also",
@@ -66,20 +77,24 @@ def overview() -> str:
     )
 
 
-def parsed(name: str, words: list[str]) -> Settings:
+def parsed(verb: Verb, words: list[str]) -> Settings:
     """The settings of a verb from its words: defaults, then the YAML file, then flags.
 
     Raises:
         ValueError: a YAML file or a method that cannot be used.
         SystemExit: flags that do not fit (code 2), or ``--help`` (code 0).
     """
+    import contextlib
+    import io
+
     import tyro
 
-    verb = VERBS[name]
+    from selfsight.settings import read_yaml
+
     words, file = _taken(words, "--settings")
     changes = {} if file is None else read_yaml(file)
-    base = kind = verb.settings()
-    program = f"selfsight {name}"
+    base = kind = verb.settings_class
+    program = f"selfsight {verb.name}"
     if verb.method != "none":
         from selfsight.training.settings import Pretrain, typed
 
@@ -89,10 +104,10 @@ def parsed(name: str, words: list[str]) -> Settings:
         program += f" {method}" * (verb.method == "word")
     if changes:
         kind = kind.with_defaults(changes)
-    said = io.StringIO()
+    printed = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
-            found = tyro.cli(
+        with contextlib.redirect_stderr(printed):
+            values = tyro.cli(
                 kind,
                 args=words,
                 prog=program,
@@ -101,11 +116,13 @@ def parsed(name: str, words: list[str]) -> Settings:
     except SystemExit as stop:
         if refused := _refused(stop):
             raise ValueError(f"{refused}. `{program} --help` lists all settings.") from None
-        print(said.getvalue(), end="", file=sys.stderr)
+        print(printed.getvalue(), end="", file=sys.stderr)
         raise
     # The class made for the command line cannot be pickled; the plain one can.
     fields = base.model_fields
-    return base(**{field: _as_given(getattr(found, field), kind, field, words) for field in fields})
+    return base(
+        **{field: _as_given(getattr(values, field), kind, field, words) for field in fields}
+    )
 
 
 def _as_given(value: Any, kind: type[Settings], field: str, words: Sequence[str]) -> Any:
@@ -124,11 +141,13 @@ def _as_given(value: Any, kind: type[Settings], field: str, words: Sequence[str]
 
 
 def _refused(stop: SystemExit) -> str:
-    """What pydantic refused when tyro stopped, in a sentence; empty where it was something else.
+    """What pydantic refused when tyro stopped, in a sentence; empty where that was not the cause.
 
-    tyro prints pydantic's own text, of several lines; the error itself is what stopped it.
+    tyro prints the text of pydantic, which has several lines.
     """
     from pydantic import ValidationError
+
+    from selfsight.settings import sentence
 
     error, prefix = stop.__context__, ""
     while error is not None and not isinstance(error, ValidationError):
@@ -138,14 +157,17 @@ def _refused(stop: SystemExit) -> str:
     return "" if error is None else sentence(error, prefix).removesuffix(".")
 
 
-def _verb(words: list[str]) -> tuple[str, list[str]]:
-    for length in (2, 1):
-        name = " ".join(words[:length])
-        if name in VERBS:
-            return name, words[length:]
+def _verb(words: list[str]) -> tuple[Verb, list[str]]:
+    """The verb that the first word, or the first two, name; and the other words."""
+    if is_file(words[0]):
+        return verb_named(words[0]), words[1:]
+    if (name := " ".join(words[:2])) in VERBS:
+        return VERBS[name], words[2:]
     if inner := _inner(words[0]):
-        raise unknown("command", " ".join(words[:2]), inner)
-    raise unknown("command", words[0], VERBS)
+        from selfsight.settings import unknown
+
+        raise unknown("command", name, inner)
+    return verb_named(words[0]), words[1:]
 
 
 def _inner(word: str) -> list[str]:

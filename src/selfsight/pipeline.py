@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
+from selfsight.data.imageset import ImageSet
 from selfsight.evaluation.protocol import Evaluate, evaluate
-from selfsight.reporting.page import write_report
+from selfsight.evaluation.results import Results
+from selfsight.reporting.report import write_report
+from selfsight.runs.run import Run
 from selfsight.training.pretrain import pretrain
 from selfsight.training.settings import Pretrain
 
@@ -22,26 +26,46 @@ class Pipeline(Pretrain):
     """Draws of the labels at each share below 1."""
 
 
-def run(settings: Pipeline) -> Path:
+@dataclass(frozen=True)
+class RunOutcome:
+    """What `run` leaves.
+
+    Attributes:
+        run: the finished run.
+        results: of its evaluation.
+        page: path of its report.
+    """
+
+    run: Run
+    results: Results
+    page: Path
+
+    def __str__(self) -> str:
+        return f"{self.results}\nThe report: {self.page}"
+
+
+def run(settings: Pipeline, images: ImageSet | None = None) -> RunOutcome:
     """Pretrains on ``settings.data``, evaluates beside controls, and writes the report.
 
+    Args:
+        settings: of the training, and the shares and draws of the evaluation.
+        images: an image set that is open already, instead of ``settings.data``.
+
     Returns:
-        The path of the page.
+        The run, its results and the path of its page.
 
     Raises:
         ValueError: see `pretrain` and `evaluate`.
     """
     training = Pretrain(**{name: getattr(settings, name) for name in Pretrain.model_fields})
-    finished = pretrain(training)
+    finished = pretrain(training, images)
     path = str(finished.folder.path)
-    results = evaluate(
-        Evaluate(
-            run=path,
-            fractions=settings.fractions,
-            draws=settings.draws,
-            seed=settings.seed,
-            device=settings.device,
-        )
+    evaluation = Evaluate(
+        run=path,
+        fractions=settings.fractions,
+        draws=settings.draws,
+        seed=settings.seed,
+        device=settings.device,
     )
-    print(results.table())
-    return write_report([path])
+    results = evaluate(evaluation, images)
+    return RunOutcome(finished, results, write_report([path]))

@@ -1,221 +1,176 @@
-"""The verbs of the command line: what each takes, and what it prints; thin, one function a verb."""
+"""The verbs: one table for the command line and the Python API.
+
+A verb is a function that takes the verb's settings, and images that are open already where it
+reads images. What it returns knows its own text (``str``) and, where it is not 0, its exit code
+(``exit_code``). The table names settings and function by ``module:name``, so that a verb is
+imported when it is used.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib import import_module
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from selfsight.settings import Settings
+from selfsight.plugins import is_file, module_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from selfsight.settings import Settings
 
 
-@dataclass(frozen=True)
-class Verb:
-    """A command.
+class Verb(NamedTuple):
+    """A verb.
 
     Attributes:
-        summary: one line of the overview.
+        name: of the command; two words for one of a family.
         words: its positional words.
-        settings: imports and returns its settings.
-        run: does it; the exit code.
+        settings: their class, or ``module:name``.
+        function: that does it, or ``module:name``.
+        summary: one line.
         method: how a method is named: as the first word, by ``--method``, or not at all.
     """
 
-    summary: str
+    name: str
     words: str
-    settings: Callable[[], type[Settings]]
-    run: Callable[[Any], int]
+    settings: str | type[Settings]
+    function: str | Callable[..., Any]
+    summary: str
     method: Literal["word", "flag", "none"] = "none"
 
+    @property
+    def settings_class(self) -> type[Settings]:
+        kind: type[Settings] = _resolved(self.settings)
+        return kind
 
-def _class(module: str, name: str) -> Callable[[], type[Settings]]:
-    """Settings that are imported when their verb is used."""
-    return lambda: cast(type[Settings], getattr(import_module(module), name))
-
-
-def _pretrain(settings: Any) -> int:
-    from selfsight.training.pretrain import pretrain
-
-    print(pretrain(settings).folder.path)
-    return 0
+    @property
+    def call(self) -> Callable[..., Any]:
+        function: Callable[..., Any] = _resolved(self.function)
+        return function
 
 
-def _run(settings: Any) -> int:
-    from selfsight.pipeline import run
-
-    page = run(settings)
-    print(f"The report: {page}")
-    return 0
-
-
-def _evaluate(settings: Any) -> int:
-    from selfsight.evaluation.protocol import evaluate
-
-    print(evaluate(settings).table())
-    return 0
-
-
-def _suggest(settings: Any) -> int:
-    from selfsight.labelling.suggest import suggest
-
-    found = suggest(settings)
-    print(f"{len(found.rows)} images to label: {found.folder / 'labels.csv'}")
-    return 0
-
-
-def _tune_probe(settings: Any) -> int:
-    from selfsight.tuning.probe import tune_probe
-
-    return _tuned(tune_probe(settings))
-
-
-def _tune_pretrain(settings: Any) -> int:
-    from selfsight.tuning.pretraining import tune_pretraining
-
-    return _tuned(tune_pretraining(settings))
-
-
-def _tune_finetune(settings: Any) -> int:
-    from selfsight.tuning.finetuning import tune_finetuning
-
-    return _tuned(tune_finetuning(settings))
-
-
-def _tuned(found: Any) -> int:
-    if found is not None:
-        print(found.text())
-        print(f"The study: {found.folder / 'report.html'}")
-    return 0
-
-
-def _finetune(settings: Any) -> int:
-    from selfsight.models.finetune import finetune
-
-    finetune(settings)
-    print(settings.out)
-    return 0
-
-
-def _predict(settings: Any) -> int:
-    from selfsight.models.predict import predict
-
-    print(predict(settings))
-    return 0
-
-
-def _embed(settings: Any) -> int:
-    from selfsight.models.embed import embed
-
-    print(embed(settings))
-    return 0
-
-
-def _export(settings: Any) -> int:
-    from selfsight.exporting.export import export
-
-    found = export(settings)
-    print(f"{found.path}\n{found.said}")
-    return 0
-
-
-def _report(settings: Any) -> int:
-    from selfsight.reporting.page import write_report
-
-    print(f"The report: {write_report(settings.runs, settings.out)}")
-    return 0
-
-
-def _audit(settings: Any) -> int:
-    from selfsight.reporting.auditing import audit
-
-    page, found = audit(settings)
-    for crossing in found.crossings:
-        print(crossing.what)
-    print(f"The audit: {page}")
-    return 1 if found.crossings else 0
-
-
-VERBS: dict[str, Verb] = {
-    "audit": Verb(
+_TABLE = (
+    Verb(
+        "audit",
+        "DATA",
+        "selfsight.data.audit:AuditData",
+        "selfsight.data.audit:audit_data",
         "Look for what crosses the splits, duplicates, and broken or blank images.",
-        "DATA",
-        _class("selfsight.reporting.auditing", "AuditData"),
-        _audit,
     ),
-    "run": Verb(
-        "Pretrain, evaluate and report, in one go.",
+    Verb(
+        "run",
         "DATA",
-        _class("selfsight.pipeline", "Pipeline"),
-        _run,
+        "selfsight.pipeline:Pipeline",
+        "selfsight.pipeline:run",
+        "Pretrain, evaluate and report, in one go.",
         "flag",
     ),
-    "pretrain": Verb(
+    Verb(
+        "pretrain",
+        "METHOD DATA",
+        "selfsight.training.settings:Pretrain",
+        "selfsight.training.pretrain:pretrain",
         "Train a backbone on unlabelled images.",
-        "METHOD DATA",
-        _class("selfsight.training.settings", "Pretrain"),
-        _pretrain,
         "word",
     ),
-    "evaluate": Verb(
+    Verb(
+        "evaluate",
+        "RUN [DATA]",
+        "selfsight.evaluation.protocol:Evaluate",
+        "selfsight.evaluation.protocol:evaluate",
         "Measure a run beside its controls, with few labels and all of them.",
-        "RUN [DATA]",
-        _class("selfsight.evaluation.protocol", "Evaluate"),
-        _evaluate,
     ),
-    "suggest": Verb(
+    Verb(
+        "suggest",
+        "RUN [DATA]",
+        "selfsight.labelling.suggest:Suggest",
+        "selfsight.labelling.suggest:suggest",
         "Pick the images whose labels will help most, and write a table to fill in.",
-        "RUN [DATA]",
-        _class("selfsight.labelling.suggest", "Suggest"),
-        _suggest,
     ),
-    "tune probe": Verb(
-        "Search the classifier on a run's representations; read test once, with the best.",
+    Verb(
+        "tune probe",
         "RUN",
-        _class("selfsight.tuning.probe", "TuneProbe"),
-        _tune_probe,
+        "selfsight.tuning.probe:TuneProbe",
+        "selfsight.tuning.probe:tune_probe",
+        "Search the classifier on a run's representations; read test once, with the best.",
     ),
-    "tune pretrain": Verb(
-        "Search a pretraining's settings, ending early what will not win.",
+    Verb(
+        "tune pretrain",
         "METHOD DATA",
-        _class("selfsight.tuning.pretraining", "TunePretraining"),
-        _tune_pretrain,
+        "selfsight.tuning.pretrain:TunePretraining",
+        "selfsight.tuning.pretrain:tune_pretraining",
+        "Search a pretraining's settings; end trials early that will not win.",
         "word",
     ),
-    "tune finetune": Verb(
+    Verb(
+        "tune finetune",
+        "RUN [DATA]",
+        "selfsight.tuning.finetune:TuneFinetuning",
+        "selfsight.tuning.finetune:tune_finetuning",
         "Search how a run's backbone is fine-tuned; read test once, with the best.",
-        "RUN [DATA]",
-        _class("selfsight.tuning.finetuning", "TuneFinetuning"),
-        _tune_finetune,
     ),
-    "finetune": Verb(
+    Verb(
+        "finetune",
+        "RUN [DATA]",
+        "selfsight.models.finetune:Finetune",
+        "selfsight.models.finetune:finetune",
         "Fit a run to labels, all of its weights or a head, and write a model folder.",
-        "RUN [DATA]",
-        _class("selfsight.models.finetune", "Finetune"),
-        _finetune,
     ),
-    "predict": Verb(
-        "Predict classes, labels or numbers of images with a model.",
+    Verb(
+        "predict",
         "MODEL IMAGES",
-        _class("selfsight.models.predict", "Predict"),
-        _predict,
+        "selfsight.models.predict:Predict",
+        "selfsight.models.predict:predict",
+        "Predict classes, labels or numbers of images with a model.",
     ),
-    "embed": Verb(
-        "Write the representations of images.",
+    Verb(
+        "embed",
         "RUN IMAGES",
-        _class("selfsight.models.embed", "Embed"),
-        _embed,
+        "selfsight.models.embed:Embed",
+        "selfsight.models.embed:embed",
+        "Write the representations of images.",
     ),
-    "export": Verb(
-        "Write a run or a model as ONNX, or as a state dict of torchvision, timm, transformers.",
+    Verb(
+        "export",
         "RUN",
-        _class("selfsight.exporting.export", "Export"),
-        _export,
+        "selfsight.exporting.export:Export",
+        "selfsight.exporting.export:export",
+        "Write a run or a model as ONNX, or as a state dict of torchvision, timm, transformers.",
     ),
-    "report": Verb(
-        "Write one self-contained page on one run, or on several side by side.",
+    Verb(
+        "report",
         "RUN...",
-        _class("selfsight.reporting.settings", "Report"),
-        _report,
+        "selfsight.reporting.report:Report",
+        "selfsight.reporting.report:report",
+        "Write one self-contained page on one run, or on several side by side.",
     ),
-}
+)
+
+VERBS: dict[str, Verb] = {verb.name: verb for verb in _TABLE}
+"""In the order of the overview."""
+
+
+def verb_named(name: str) -> Verb:
+    """A verb of the table, or the ``VERB`` of a file of the user's own (``./count.py``).
+
+    Raises:
+        ValueError: there is no such verb.
+    """
+    if is_file(name):
+        verb = getattr(module_at(name, "verb"), "VERB", None)
+        if not isinstance(verb, Verb):
+            raise ValueError(f"verb {name}: the file must define VERB, a selfsight.verbs.Verb.")
+        return verb
+    if name not in VERBS:
+        from selfsight.settings import unknown
+
+        raise unknown("command", name, VERBS)
+    return VERBS[name]
+
+
+def _resolved(reference: Any) -> Any:
+    if not isinstance(reference, str):
+        return reference
+    from importlib import import_module
+
+    module, _, name = reference.partition(":")
+    return getattr(import_module(module), name)

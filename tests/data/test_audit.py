@@ -64,8 +64,9 @@ def test_what_is_found() -> None:
 
 
 def test_json_holds_all_of_it() -> None:
-    found = json.loads(audit(image_set()).to_json())
-    assert found["row_ids"]["7"] == "made#7"
+    found = json.loads(json.dumps(audit(image_set()).plain()))
+    assert found["rows"]["7"]["name"] == "made#7"
+    assert found["rows"]["7"]["target"] == "kind a, size 0, marks none, who d"
     assert found["crossings"][0]["rows"] == [0, 7]
     assert found["distributions"]["kind"]["splits"]["train"]["counts"] == [4, 2]
 

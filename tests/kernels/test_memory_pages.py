@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from selfsight import losses
-from selfsight.fitting.weight_training import seconds_of_a_step, train_on
+from selfsight.fitting import finetune
 from selfsight.kernels import gram, memory_pages
 from selfsight.kernels.gram import product_for
 from selfsight.kernels.memory_pages import (
@@ -22,7 +22,6 @@ from selfsight.kernels.memory_pages import (
     keep_freed_pages,
 )
 from selfsight.training.pretrain import train
-from selfsight.tuning import recipe as tuning_recipe
 
 PROGRAM = """
 import resource, sys
@@ -146,7 +145,7 @@ def test_a_training_inside_another_leaves_it_its_pages(monkeypatch: pytest.Monke
     assert told == ["keep", "step", "give", "give"]
 
 
-@pytest.mark.parametrize("training", [train, train_on, seconds_of_a_step, tuning_recipe.train])
+@pytest.mark.parametrize("training", [train, finetune.train, finetune.estimate])
 def test_every_training_keeps_them(
     training: Callable[..., object], monkeypatch: pytest.MonkeyPatch
 ) -> None:

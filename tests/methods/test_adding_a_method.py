@@ -26,7 +26,7 @@ TINY = {"epochs": 1, "batch_size": 32, "limit": 64, "device": "cpu"}
 @pytest.fixture(scope="module")
 def byol(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = (ROOT / "CONTRIBUTING.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    (code,) = re.findall(r"<!-- byol\.py.*?-->\n```python\n(.*?)```", text, flags=re.DOTALL)
     path = tmp_path_factory.mktemp("methods") / "byol.py"
     path.write_text(code)
     return path

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -21,6 +23,7 @@ LEVELS = {
     "untrained": (0.47, 0.85, 0.95),
     "pixels": (0.6, 0.9, 0.96),
 }
+TITLES = {"simclr": "SimCLR", "vicreg": "VICReg"}
 FRACTIONS = ((0.01, 15), (0.1, 144), (1.0, 1437))
 
 
@@ -38,6 +41,34 @@ def digits() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def make_run() -> MakeRun:
     """`synthetic_run`, as a fixture."""
     return synthetic_run
+
+
+ALONE = """
+import sys
+from selfsight.reporting.{kind} import {name}
+print({name}({argument!r}))
+wrong = {{"torch", "lightning", "sklearn", "optuna"}} & set(sys.modules)
+assert not wrong, wrong
+"""
+
+
+@pytest.fixture
+def opened_alone() -> Callable[[str, str, object], Path]:
+    """Writes a page in a fresh interpreter, which must not have imported torch by then."""
+
+    def opened(kind: str, name: str, argument: object) -> Path:
+        code = ALONE.format(kind=kind, name=name, argument=argument)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return Path(done.stdout.strip())
+
+    return opened
+
+
+@pytest.fixture
+def without_plotly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out the five megabytes of Plotly."""
+    monkeypatch.setattr("selfsight.reporting.page._plotly", lambda: "/* left out */")
 
 
 def synthetic_run(
@@ -92,6 +123,7 @@ def _environment(folder: Path, images: int, method: str, leaks: Sequence[str]) -
     environment: dict[str, Any] = {
         "selfsight": "0.1.0", "python": "3.11.9", "torch": "2.13.0", "lightning": "2.6.6",
         "numpy": "2.4.6", "device": "cpu", "threads": 2, "commit": "0123abc",
+        "method": {"title": TITLES.get(method, method), "paper": "arXiv:2002.05709"},
         "data": {
             "fingerprint": "00aa11bb22cc33dd", "name": "digits", "images": images,
             "height": 8, "width": 8, "channels": 1, "dtype": "uint8",

@@ -185,6 +185,9 @@ def test_the_guard_finds_what_waits(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU here")
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")
+@pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores")
 @pytest.mark.parametrize("compiled", ["off", "on"])
 @pytest.mark.parametrize("method", METHODS)
 def test_on_a_gpu_nothing_is_waited_for(method: str, compiled: str, tmp_path: Path) -> None:

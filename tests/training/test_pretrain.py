@@ -13,8 +13,8 @@ import torch
 import selfsight
 from selfsight.data.imageset import ImageSet, class_target
 from selfsight.methods import METHODS
+from selfsight.records import collapsed
 from selfsight.runs.run import load_run
-from selfsight.training.monitor import collapsed
 from selfsight.training.plan import prepare
 from selfsight.training.settings import Pretrain
 

@@ -5,90 +5,83 @@
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.data.duplicates import SIDES, look
+from selfsight.console import say
+from selfsight.data.describe import describe, value_text
+from selfsight.data.duplicates import look
 from selfsight.data.imageset import SPLITS, ImageSet, Target
-from selfsight.data.leaks import Copies, Crossing, copies_of, crossings_of, different_targets
+from selfsight.data.leaks import copies_of, crossings_of, different_targets
+from selfsight.data.pixels.display import write_pictures
+from selfsight.data.request import Data, open_data
+from selfsight.files import write_json
+from selfsight.records import Audit, NearPair, RowNote
 
 MAX_PAIRS = 1000
 BINS = 20
 
 
-@dataclass(frozen=True)
-class NearPair:
-    """Two images that look the same; ``similarity`` is the correlation at the best shift."""
+class AuditData(Data):
+    """Look for what crosses the splits, duplicates, and broken or blank images."""
 
-    rows: tuple[int, int]
-    splits: tuple[str, str]
-    similarity: float
-    different: tuple[str, ...]
-
-    @property
-    def across(self) -> bool:
-        return SIDES[self.splits[0]] != SIDES[self.splits[1]]
+    out: str | None = None
+    """Folder of audit.html, audit.json and pictures.npz; by default runs/DATA-audit."""
+    near: bool = True
+    """Look for near-duplicates too."""
 
 
 @dataclass(frozen=True)
-class Audit:
-    """Everything that was found; row numbers are those of the image set.
+class Audited:
+    """An audit and its page.
 
     Attributes:
-        name, images, height, width, channels, dtype: of the set.
-        values: smallest and largest pixel value.
-        splits: images of each split.
-        distributions: for each target: its kind, its names, and for each split the known and
-            unknown images and the counts (``edges`` are the bins of numbers).
-        groups: name, number and largest size of the groups, or None.
-        blank: rows of images without any content.
-        copies: images of identical pixels, blanks apart.
-        near: near-duplicates, most similar first; at most 1,000, those across splits first.
-        near_count: how many there are.
-        near_across: how many of them stand on two sides of the splits.
-        crossings: what must not be.
-        notes: of the image set and of the audit.
-        seconds: that it took.
+        audit: what was found.
+        page: path of ``audit.html``.
     """
 
-    name: str
-    images: int
-    height: int
-    width: int
-    channels: int
-    dtype: str
-    values: tuple[float, float]
-    splits: dict[str, int]
-    distributions: dict[str, dict[str, Any]]
-    groups: dict[str, Any] | None
-    blank: tuple[int, ...]
-    copies: tuple[Copies, ...]
-    near: tuple[NearPair, ...]
-    near_count: int
-    near_across: int
-    crossings: tuple[Crossing, ...]
-    row_ids: dict[int, str]
-    notes: tuple[str, ...]
-    seconds: float
+    audit: Audit
+    page: Path
 
     @property
-    def different_labels(self) -> tuple[Copies, ...]:
-        """Identical images whose known targets differ."""
-        return tuple(copies for copies in self.copies if copies.different)
+    def exit_code(self) -> int:
+        """1 where something crosses the splits."""
+        return 1 if self.audit.crossings else 0
 
-    def plain(self) -> dict[str, Any]:
-        """Dictionaries, lists, numbers and text; ``row_ids`` names the rows that are mentioned."""
-        found = asdict(self)
-        found["row_ids"] = {str(row): name for row, name in self.row_ids.items()}
-        return found
+    def __str__(self) -> str:
+        lines = [crossing.what for crossing in self.audit.crossings]
+        return "\n".join([*lines, f"The audit: {self.page}"])
 
-    def to_json(self) -> str:
-        return json.dumps(self.plain(), indent=1, ensure_ascii=False) + "\n"
+
+def audit_data(settings: AuditData, images: ImageSet | None = None) -> Audited:
+    """Audits images and writes ``audit.json``, ``pictures.npz`` and ``audit.html``.
+
+    Args:
+        settings: see `AuditData`.
+        images: an image set that is open already, instead of ``settings.data``.
+
+    Returns:
+        What was found, and the path of the page.
+
+    Raises:
+        ValueError: the images cannot be opened.
+    """
+    from selfsight.reporting.audit import pictured_rows, write_audit_page
+
+    if images is None:
+        images = open_data(settings)
+    for note in describe(images):
+        say(note)
+    found = audit(images, near=settings.near)
+    folder = Path(settings.out or f"runs/{Path(settings.data).stem}-audit")
+    write_json(folder / "audit.json", found.plain())
+    write_pictures(folder / "pictures.npz", images.pixels, pictured_rows(found), found.values)
+    return Audited(found, write_audit_page(folder))
 
 
 def audit(images: ImageSet, *, near: bool = True) -> Audit:
@@ -115,8 +108,8 @@ def audit(images: ImageSet, *, near: bool = True) -> Audit:
             NearPair(
                 (int(a), int(b)),
                 (str(images.splits[a]), str(images.splits[b])),
-                float(similarity),
                 different_targets(images, np.array([a, b])),
+                float(similarity),
             )
             for (a, b), similarity in zip(found.rows, found.similarity, strict=True)
         ]
@@ -124,6 +117,9 @@ def audit(images: ImageSet, *, near: bool = True) -> Audit:
     crossings = crossings_of(images, copies)
     named = {row for group in copies for row in group.rows} | set(blank.tolist())
     named |= {row for pair in shown for row in pair.rows}
+    for crossing in crossings:
+        splits = images.splits[list(crossing.rows)].tolist()
+        named |= {crossing.rows[splits.index(split)] for split in crossing.splits}
     return Audit(
         name=images.name,
         images=len(images),
@@ -141,10 +137,17 @@ def audit(images: ImageSet, *, near: bool = True) -> Audit:
         near_count=len(pairs),
         near_across=sum(pair.across for pair in pairs),
         crossings=tuple(crossings),
-        row_ids={row: str(images.row_ids[row]) for row in sorted(named)},
+        rows={row: _note(images, row) for row in sorted(named)},
         notes=tuple(notes),
         seconds=time.perf_counter() - start,
     )
+
+
+def _note(images: ImageSet, row: int) -> RowNote:
+    words = {name: value_text(target, row) or "unknown" for name, target in images.targets.items()}
+    several = ", ".join(f"{name} {text}" for name, text in list(words.items())[:4])
+    text = several if len(words) > 1 else "".join(words.values())
+    return RowNote(str(images.row_ids[row]), str(images.splits[row]), text)
 
 
 def distribution(images: ImageSet, target: Target) -> dict[str, Any]:

@@ -29,6 +29,19 @@ def describe(images: ImageSet) -> tuple[str, ...]:
     return (*lines, *images.notes)
 
 
+def value_text(target: Target, row: int) -> str:
+    """What a target says of an image: a name, names, numbers; empty where it is unknown."""
+    value = target.values[row]
+    if target.values.ndim == 1:
+        return target.names[int(value)] if value >= 0 else ""
+    if np.isnan(value).all():
+        return ""
+    if target.kind == "labels":
+        present = [name for name, v in zip(target.names, value, strict=True) if v > 0.5]
+        return ", ".join(present) or "none"
+    return ", ".join(f"{v:g}" for v in value)
+
+
 def _target(target: Target) -> str:
     what = f"class of {len(target.names):,} classes"
     if target.kind == "number":

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from selfsight.data.imageset import ImageSet
 from selfsight.data.pixels.memmap import rows_at_once
-
-SIDES = {"train": 0, "unlabelled": 0, "validation": 1, "test": 2}
+from selfsight.records import SIDES
 
 
 @dataclass(frozen=True)
@@ -58,11 +57,11 @@ def sides_of(images: ImageSet) -> NDArray[np.int64]:
 
 
 def copies_together(images: ImageSet, given: NDArray[np.str_]) -> ImageSet:
-    """The images with splits of our own making repaired where they part identical images.
+    """The images with the splits that we cut repaired where they separate identical images.
 
-    Whoever was moved to validation or test goes back to the pool when a copy stayed behind, and
-    all of its group with it. Splits that were given stay; a copy across them is a leak that
-    `selfsight.data.leaks.leaks` finds.
+    An image that was moved to validation or test goes back to the pool, with its whole group,
+    when a copy of it stayed there. Splits that were given stay as they are; a copy across them is
+    a leak that `selfsight.data.leaks.leaks` finds.
 
     Args:
         images: with complete splits.

@@ -2,46 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.data.duplicates import SIDES, Looked, look, sides_of
+from selfsight.data.duplicates import Looked, look, sides_of
 from selfsight.data.imageset import SPLITS, ImageSet
-
-
-@dataclass(frozen=True)
-class Crossing:
-    """One thing that stands on two sides of the splits.
-
-    Attributes:
-        kind: ``pixels`` (the same image) or ``group``.
-        splits: where it stands.
-        rows: its images.
-        what: one sentence that names them.
-    """
-
-    kind: str
-    splits: tuple[str, ...]
-    rows: tuple[int, ...]
-    what: str
-
-
-@dataclass(frozen=True)
-class Copies:
-    """Images of identical pixels.
-
-    Attributes:
-        rows: two or more.
-        splits: of the rows.
-        different: names of the targets that are known and differ between them.
-    """
-
-    rows: tuple[int, ...]
-    splits: tuple[str, ...]
-    different: tuple[str, ...]
+from selfsight.records import Copies, Crossing
 
 
 def leaks(images: ImageSet) -> tuple[Crossing, ...]:
@@ -116,7 +84,7 @@ def crossings_of(images: ImageSet, copies: list[Copies]) -> list[Crossing]:
     """Copies and groups that stand on two sides of the splits."""
     found: list[Crossing] = []
     for group in copies:
-        if len({SIDES[split] for split in group.splits}) > 1:
+        if group.across:
             found.append(_crossing(images, "pixels", np.array(group.rows), "The same image"))
     if images.groups is not None:
         both = np.stack([images.groups, sides_of(images)])

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from selfsight.data.describe import value_text
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.files import cached, replacing
 from selfsight.fitting.representations import Representations, cache_key
@@ -49,12 +50,13 @@ def write_map(
     name = cache_key(key, images.row_ids[rows].tolist(), target.name if target else None, seed)
 
     def write(path: Path) -> None:
+        texts = ["" if target is None else value_text(target, row) for row in rows.tolist()]
         arrays: dict[str, Any] = {
             "x": _positions(representations.at(rows).cpu().numpy(), seed),
             "thumbnails": _thumbnails(images, rows),
             "row_ids": images.row_ids[rows].astype(str),
             "splits": images.splits[rows].astype(str),
-            "target": np.array([_text(target, row) for row in rows.tolist()], dtype=str),
+            "target": np.array(texts, dtype=str),
         }
         with open(path, "wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
@@ -96,15 +98,3 @@ def _thumbnails(images: ImageSet, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         sides = [max(1, round(images.height * shrink)), max(1, round(images.width * shrink))]
         batch = torch.nn.functional.interpolate(batch, sides, mode="bilinear", antialias=True)
     return (batch.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
-
-
-def _text(target: Target | None, row: int) -> str:
-    if target is None or not target.known[row]:
-        return ""
-    value = target.values[row]
-    if target.values.ndim == 1:
-        return target.names[int(value)]
-    if target.kind == "labels":
-        present = [name for name, v in zip(target.names, value, strict=True) if v > 0.5]
-        return ", ".join(present) or "none"
-    return ", ".join(f"{v:g}" for v in value)

@@ -9,14 +9,6 @@ from torch import Tensor
 from selfsight.fitting.representations import Representations
 from selfsight.measures import alignment, alpha_req, effective_rank, uniformity
 
-MEANING = {
-    "rankme": "how many directions the representations use; 1 means they collapsed to a line",
-    "alpha_req": "how fast their variance falls from direction to direction; about 1 serves well, "
-    "far above it few directions carry all",
-    "uniformity": "how evenly they cover the sphere; 0 is one point, lower is more even",
-    "alignment": "how far apart two views of one image lie on the sphere; 0 is the same point",
-}
-"""What each tells, for people."""
 _ROWS = 10_000
 
 

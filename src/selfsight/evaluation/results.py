@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from selfsight.files import read_json, write_json
-from selfsight.fitting.tasks import SHARES, TASKS
+from selfsight.records import ResultsFile, checked
+from selfsight.vocabulary import headline, in_percent, metrics_of
 
 Row = dict[str, Any]
 
@@ -54,21 +55,20 @@ class Results:
             ValueError: the file is missing or damaged.
         """
         kept = read_json(path)
-        try:
-            return cls(
-                Path(path),
-                backbone=kept.get("backbone", ""),
-                records=kept["records"],
-                values=kept["summary"]["values"],
-                differences=kept["summary"]["differences"],
-                choices=kept.get("choices", []),
-                confusion=kept.get("confusion", []),
-                test_readings=kept.get("test_readings", []),
-                notes=kept.get("notes", []),
-                shown=list(dict.fromkeys((r["data"], r["target"]) for r in kept["records"])),
-            )
-        except (KeyError, TypeError, AttributeError):
-            raise ValueError(f"{path} does not hold the results of an evaluation.") from None
+        checked(ResultsFile, kept, path)
+        summary = kept.get("summary", {})
+        return cls(
+            Path(path),
+            backbone=kept.get("backbone", ""),
+            records=kept.get("records", []),
+            values=summary.get("values", []),
+            differences=summary.get("differences", []),
+            choices=kept.get("choices", []),
+            confusion=kept.get("confusion", []),
+            test_readings=kept.get("test_readings", []),
+            notes=kept.get("notes", []),
+            shown=list(dict.fromkeys((r["data"], r["target"]) for r in kept.get("records", []))),
+        )
 
     def write(self) -> None:
         """Puts these beside what the file holds of other data and targets of the same weights.
@@ -79,18 +79,20 @@ class Results:
         if self.path.exists():
             old = Results.read(self.path)
             merged = _merged(old, self)
-        write_json(
-            self.path,
-            {
-                "backbone": merged.backbone,
-                "records": merged.records,
-                "summary": merged.summary,
-                "choices": merged.choices,
-                "confusion": merged.confusion,
-                "test_readings": merged.test_readings,
-                "notes": merged.notes,
-            },
-        )
+        content = {
+            "backbone": merged.backbone,
+            "records": merged.records,
+            "summary": merged.summary,
+            "choices": merged.choices,
+            "confusion": merged.confusion,
+            "test_readings": merged.test_readings,
+            "notes": merged.notes,
+        }
+        checked(ResultsFile, content, self.path)
+        write_json(self.path, content)
+
+    def __str__(self) -> str:
+        return self.table()
 
     def table(self) -> str:
         """One table a task: probes and weights by label fraction, then differences to controls."""
@@ -106,7 +108,7 @@ class Results:
             return ""
         free = [v for v in values if v["task"] in ("none", "clusters")]
         lines = []
-        main = [v for v in values if v["task"] in TASKS and v["label"] is None]
+        main = [v for v in values if metrics_of(v["task"]) and v["label"] is None]
         if main:
             lines += _main_lines(main, self.differences, data, target)
         if free:
@@ -117,18 +119,17 @@ class Results:
 def _main_lines(
     values: list[Row], differences: list[Row], data: str, target: str | None
 ) -> list[str]:
-    task = TASKS[values[0]["task"]]
-    metric = task.headline
+    task = values[0]["task"]
+    metric = headline(task)
     values = [v for v in values if v["metric"] == metric]
     differences = [
         d
         for d in differences
         if (d["data"], d["target"], d["metric"], d["label"]) == (data, target, metric, None)
-        and d["task"] == task.kind
+        and d["task"] == task
     ]
     columns = list(dict.fromkeys(v["label_fraction"] for v in values))
-    scale = 100.0 if metric in SHARES else 1.0
-    unit = " %" if metric in SHARES else ""
+    scale, unit = (100.0, " %") if in_percent(metric) else (1.0, "")
     counts = {f: next(v["num_labels"] for v in values if v["label_fraction"] == f) for f in columns}
     head = [f"{100 * f:g} % ({counts[f]} labels)" if f else "no labels" for f in columns]
     rows: list[list[str]] = []
@@ -148,7 +149,7 @@ def _main_lines(
             }
             rows.append(["", f"trained - {control}", *(found.get(f, "") for f in columns)])
     title = (
-        f"{data}, {target} ({task.kind}), {metric}{unit} on {values[0]['split']}: "
+        f"{data}, {target} ({task}), {metric}{unit} on {values[0]['split']}: "
         "mean ± half of the 95 % interval"
     )
     return [title, *aligned([["probe", "subject", *head], *rows])]
@@ -166,7 +167,7 @@ def _free_lines(values: list[Row]) -> list[str]:
             if (v["probe"], v["metric"]) == (probe, metric)
         }
         rows.append([probe, metric, *(found.get(kind, "") for kind in kinds)])
-    title = f"no label learned from, on {values[0]['split']}"
+    title = f"measured without labels, on {values[0]['split']}"
     return [title, *aligned([["from", "measure", *kinds], *rows])]
 
 

@@ -39,17 +39,23 @@ class Exported:
 
     Attributes:
         path: of the file.
-        said: how it is used: names of inputs and outputs, or code that loads it.
-        difference: largest difference to torch that was seen; None for a state dict.
+        usage: names of inputs and outputs, or code that loads it.
+        difference: the largest difference from torch on a few images; None for a state dict.
     """
 
     path: Path
-    said: str
+    usage: str
     difference: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.path}\n{self.usage}"
 
 
 def export(settings: Export) -> Exported:
     """Writes the file, whole or not at all.
+
+    Returns:
+        The path, and how the file is used.
 
     Raises:
         ValueError: no such run or model, a package that is missing, a network that the library
@@ -63,9 +69,9 @@ def export(settings: Export) -> Exported:
         return _exported_onnx(path, source, settings)
     assert settings.format != "onnx"
     state, code = state_dict_for(source, settings.format)
-    said = code_to_load(code, settings.out, source)
-    _write_state(path, suffix, state, source, said)
-    return Exported(path, said)
+    usage = code_to_load(code, settings.out, source)
+    _write_state(path, suffix, state, source, usage)
+    return Exported(path, usage)
 
 
 def _source(settings: Export) -> Source:
@@ -83,19 +89,19 @@ def _exported_onnx(path: Path, source: Source, settings: Export) -> Exported:
     frame = source.frame
     values = f"0 to {frame.top:g}" if frame.dtype != "float32" else "as in the images"
     dtype = frame.dtype if own else "float32"
-    said = (
+    usage = (
         f"images (batch, {frame.channels}, {frame.height}, {frame.width}) {dtype}, raw values "
         f"({values}) -> {', '.join(outputs_of(source))}; onnxruntime and torch differ by at most "
         f"{difference:.1e}."
     )
-    return Exported(path, said, difference)
+    return Exported(path, usage, difference)
 
 
-def _write_state(path: Path, suffix: str, state: State, source: Source, said: str) -> None:
+def _write_state(path: Path, suffix: str, state: State, source: Source, usage: str) -> None:
     if suffix == ".safetensors":
         from safetensors.torch import save_file
 
-        about = {"selfsight": json.dumps({**source.about, "code": said})}
+        about = {"selfsight": json.dumps({**source.about, "code": usage})}
         with replacing(path) as temporary:
             save_file(state, temporary, metadata=about)
         return

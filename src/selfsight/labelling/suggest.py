@@ -1,4 +1,4 @@
-"""The verb `suggest`: a run and its unlabelled images in, a table to fill in and a sheet out."""
+"""The verb `suggest`: a run and its unlabelled images in, a table to fill in and a page out."""
 
 from __future__ import annotations
 
@@ -17,12 +17,16 @@ from torch import Tensor
 
 from selfsight.console import say
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.files import write_text
+from selfsight.data.pixels.display import displayed, write_pictures
+from selfsight.files import write_json, write_text
 from selfsight.fitting.folds import groups_of
-from selfsight.fitting.probes import PROBES, Subset
+from selfsight.fitting.labelled import Subset
+from selfsight.fitting.probes import PROBES
 from selfsight.fitting.representations import Representations, kept_representations
 from selfsight.labelling import strategies
-from selfsight.labelling.sheet import displayed, write_page, write_sheet
+from selfsight.labelling.sheet import write_sheet
+from selfsight.records import SuggestedImage, SuggestionsFile
+from selfsight.reporting.labelling import write_labelling_page
 from selfsight.runs.run import Run, load_run
 from selfsight.settings import Settings, unknown
 from selfsight.training.device import choose_device
@@ -42,7 +46,7 @@ class Suggest(Settings):
     count: Annotated[int, Field(ge=1), tyro.conf.arg(aliases=("-n",))] = 50
     """How many images to suggest."""
     out: str = "suggestions"
-    """Folder for labels.csv, sheet.png and index.html."""
+    """Folder of labels.csv, sheet.png, suggestions.json and index.html."""
     by: Literal["auto", "representative", "typical", "coverage", "uncertainty", "random"] = "auto"
     """representative: facility location; typical: TypiClust; coverage: k-centre; auto:
     representative, and uncertainty from ten labels a class on."""
@@ -73,7 +77,7 @@ class Suggestions:
         rows: ``(n,)`` rows of the image set, the most helpful first.
         row_ids: of these.
         reasons: one for each.
-        folder: where labels.csv, sheet.png and index.html are.
+        folder: of labels.csv, sheet.png, suggestions.json and index.html.
     """
 
     rows: NDArray[np.int64]
@@ -81,13 +85,19 @@ class Suggestions:
     reasons: list[str]
     folder: Path
 
+    def __str__(self) -> str:
+        return f"{len(self.rows)} images to label: {self.folder / 'labels.csv'}"
+
 
 def suggest(settings: Suggest, images: ImageSet | None = None) -> Suggestions:
     """Chooses images of train and unlabelled rows that have no label, and writes them down.
 
     Args:
         settings: see `Suggest`.
-        images: an image set already opened, instead of ``settings.data`` or the run's.
+        images: an image set that is open already, instead of ``settings.data`` or the run's.
+
+    Returns:
+        The images, the reason for each, and the folder of the files.
 
     Raises:
         ValueError: no such run or target, or no image without a label.
@@ -136,10 +146,10 @@ def suggest(settings: Suggest, images: ImageSet | None = None) -> Suggestions:
         reasons = strategies.at_random(picker, settings.count, seed=settings.seed)
     else:
         assert target is not None
-        doubt = _uncertainty(settings, images, target, values, rows, labelled, groups)
+        doubt = _uncertainty(settings, images, target, values, rows, labelled)
         reasons = strategies.uncertain(picker, settings.count, doubt)
     chosen = rows[np.array(picker.chosen, np.int64)]
-    return _written(settings, images, target, chosen, reasons, by)
+    return _written(settings, images, target, chosen, reasons, by, int(labelled.sum()))
 
 
 def _keep_what_was_filled_in(settings: Suggest) -> None:
@@ -204,21 +214,11 @@ def _uncertainty(
     values: Tensor,
     rows: NDArray[np.int64],
     labelled: NDArray[np.bool_],
-    groups: NDArray[np.int64],
 ) -> Tensor:
     """``(N,)`` in [0, 1], by a linear probe fitted on the labelled rows."""
     whole = Representations.of(values, rows, rows)
-    subset = Subset(
-        kind=target.kind,
-        features=values[torch.from_numpy(labelled)],
-        mean=whole.mean,
-        scale=whole.scale,
-        values=target.values[rows[labelled]],
-        groups=groups[labelled],
-        outputs=len(target.names),
-        seed=settings.seed,
-    )
-    probabilities = PROBES["linear"](subset).predict(values).float()
+    subset = Subset(images, target, rows[labelled], settings.seed)
+    probabilities = PROBES["linear"](subset, whole).predict(values).float()
     return strategies.margin(probabilities, several=target.kind == "labels")
 
 
@@ -229,19 +229,27 @@ def _written(
     chosen: NDArray[np.int64],
     reasons: list[str],
     by: str,
+    labelled: int,
 ) -> Suggestions:
     folder = Path(settings.out)
     ids = images.row_ids[chosen].tolist()
     name = target.name if target is not None else settings.target or "label"
     write_text(folder / "labels.csv", _table(settings, images, target, ids, name))
-    shown = displayed(np.asarray(images.pixels[chosen]))
-    write_sheet(folder / "sheet.png", shown)
-    about = f"{len(ids)} images of {images.name}, chosen by: {by}. Fill in {name} in labels.csv"
-    if target is not None and target.kind in ("class", "labels"):
-        about += f" ({', '.join(target.names[:20])}{', ...' * (len(target.names) > 20)})"
-    if target is not None and target.kind == "labels":
-        about += "; join several labels of an image with |, and write | alone for none"
-    write_page(folder / "index.html", shown, ids, reasons, about + ".")
+    write_sheet(folder / "sheet.png", displayed(np.asarray(images.pixels[chosen])))
+    record = SuggestionsFile(
+        run=settings.run,
+        data=images.name,
+        by=by,
+        target=name,
+        kind=None if target is None else target.kind,
+        names=() if target is None else target.names,
+        table="labels.csv",
+        labelled=labelled,
+        images=tuple(map(SuggestedImage, ids, reasons)),
+    )
+    write_json(folder / "suggestions.json", record.plain())
+    write_pictures(folder / "pictures.npz", images.pixels[chosen], range(len(chosen)))
+    write_labelling_page(folder)
     if len(ids) < settings.count:
         say(
             f"Only {len(ids)} images can be suggested: the others are near-duplicates of these or "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import tyro
@@ -21,6 +21,7 @@ from selfsight.models.predictor import Predictor, is_model
 from selfsight.models.tables import (
     Write,
     check_suffix,
+    csv_text,
     writing_npy,
     writing_npz,
     writing_table,
@@ -39,8 +40,8 @@ class Embed(Settings):
     """The folder of a finished run, or of a model."""
     images: tyro.conf.Positional[str]
     """Images: a folder, a Parquet file or folder, CSV, .npy or .npz; labels are not read."""
-    out: str
-    """.parquet, .csv, .npz, or .npy (row ids in NAME.row_ids.npy)."""
+    out: str | None = None
+    """.parquet, .csv, .npz, or .npy (row ids in NAME.row_ids.npy); by default CSV is printed."""
     batch_size: Annotated[int, Field(ge=1)] = 256
     """Images that go through the network at once."""
     max_unreadable: Annotated[float, Field(ge=0.0, le=1.0)] = 0.05
@@ -51,20 +52,40 @@ class Embed(Settings):
     """Run the file.py:build that the backbone may name."""
 
 
-def embed(settings: Embed, images: ImageSet | None = None) -> Path:
-    """Writes ``row_id`` and ``(N, F)`` float32 representations; the path is returned.
+class Embeddings(NamedTuple):
+    """Representations in memory; its text is CSV.
+
+    Attributes:
+        row_ids: ``(N,)``.
+        representations: ``(N, F)`` float32.
+    """
+
+    row_ids: NDArray[np.str_]
+    representations: NDArray[np.float32]
+
+    def __str__(self) -> str:
+        return csv_text(_table(self.row_ids, self.representations, listed=False))
+
+
+def embed(settings: Embed, images: ImageSet | None = None) -> Path | Embeddings:
+    """Represents images, and writes ``row_id`` and ``(N, F)`` float32 representations.
 
     Parquet holds them as one list column ``representation``, CSV as ``f0`` to ``f{F-1}``, ``.npz``
     as ``row_ids`` and ``representations``.
 
     Args:
         settings: see `Embed`.
-        images: an image set already opened, instead of ``settings.images``.
+        images: an image set that is open already, instead of ``settings.images``.
+
+    Returns:
+        The path of the file; without ``settings.out`` row ids ``(N,)`` and representations
+        ``(N, F)`` float32.
 
     Raises:
         ValueError: the run or the images cannot be read, or do not fit each other.
     """
-    check_suffix(settings.out, (".parquet", ".csv", ".npz", ".npy"))
+    if settings.out is not None:
+        check_suffix(settings.out, (".parquet", ".csv", ".npz", ".npy"))
     device = choose_device(settings.device)
     backbone, statistics, frame = backbone_of(settings.run, allow_code=settings.allow_code)
     images = frame.open(
@@ -72,13 +93,14 @@ def embed(settings: Embed, images: ImageSet | None = None) -> Path:
         settings.run,
         max_unreadable=settings.max_unreadable,
     )
+    parts: list[NDArray[np.float32]] = []
     with (
-        _writing(settings.out, images.row_ids, backbone.features) as write,
+        _writing(settings.out, parts, images.row_ids, backbone.features) as write,
         progress("embed", len(images)) as bar,
     ):
         for first in range(0, len(images), PART):
             rows = np.arange(first, min(first + PART, len(images)))
-            made = represent(
+            values = represent(
                 backbone,
                 images,
                 rows,
@@ -86,9 +108,11 @@ def embed(settings: Embed, images: ImageSet | None = None) -> Path:
                 device=device,
                 batch_size=settings.batch_size,
             )
-            write((images.row_ids[rows], made.numpy()))
+            write((images.row_ids[rows], values.numpy()))
             bar.update(len(rows))
-    return Path(settings.out)
+    if settings.out is not None:
+        return Path(settings.out)
+    return Embeddings(images.row_ids, np.concatenate(parts))
 
 
 def backbone_of(
@@ -107,8 +131,13 @@ def backbone_of(
 
 
 @contextmanager
-def _writing(path: str, row_ids: NDArray[np.str_], width: int) -> Iterator[Write]:
-    """A function that appends ``(row ids, representations)``."""
+def _writing(
+    path: str | None, parts: list[NDArray[np.float32]], row_ids: NDArray[np.str_], width: int
+) -> Iterator[Write]:
+    """A function that appends ``(row ids, representations)``; to ``parts`` where path is None."""
+    if path is None:
+        yield lambda part: parts.append(part[1])
+        return
     suffix = Path(path).suffix.lower()
     if suffix in (".npz", ".npy"):
         opened = writing_npz if suffix == ".npz" else writing_npy

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +15,7 @@ from pydantic import Field
 from selfsight.console import progress, say
 from selfsight.data.imageset import ImageSet
 from selfsight.models.predictor import Predictor
-from selfsight.models.tables import check_suffix, writing_table
+from selfsight.models.tables import check_suffix, csv_text, writing_table
 from selfsight.settings import Settings
 from selfsight.training.device import choose_device
 
@@ -28,8 +30,8 @@ class Predict(Settings):
     """The folder of a model."""
     images: tyro.conf.Positional[str]
     """Images: a folder, a Parquet file or folder, CSV, .npy or .npz; labels are not read."""
-    out: str
-    """The table: .parquet or .csv."""
+    out: str | None = None
+    """The table: .parquet or .csv; by default CSV is printed."""
     batch_size: Annotated[int, Field(ge=1)] = 256
     """Images that go through the network at once."""
     max_unreadable: Annotated[float, Field(ge=0.0, le=1.0)] = 0.05
@@ -40,22 +42,59 @@ class Predict(Settings):
     """Run the file.py:build that the model's backbone may name."""
 
 
-def predict(settings: Predict, images: ImageSet | None = None) -> Path:
-    """Writes one row an image; its path is returned.
+@dataclass(frozen=True)
+class PredictionTable:
+    """Predictions in memory; its text is CSV.
+
+    Attributes:
+        row_ids: ``(N,)``.
+        predicted: of each image: a class, a list of labels or a list of numbers; None where its
+            pixels are not finite.
+        output: ``(N, K)`` float32 probabilities, or numbers in their unit.
+        names: of the K classes, labels or numbers.
+        arrow: the same as a pyarrow table, with the columns of `predict`.
+    """
+
+    row_ids: NDArray[np.str_]
+    predicted: list[Any]
+    output: NDArray[np.float32]
+    names: tuple[str, ...]
+    arrow: Any
+
+    def __len__(self) -> int:
+        return len(self.row_ids)
+
+    def __str__(self) -> str:
+        import pyarrow as pa
+
+        table, name = self.arrow, "predicted"
+        if name in table.column_names and pa.types.is_list(table.schema.field(name).type):
+            texts = pa.array(joined(self.predicted), pa.string())
+            table = table.set_column(table.column_names.index(name), name, texts)
+        return csv_text(table)
+
+
+def predict(settings: Predict, images: ImageSet | None = None) -> Path | PredictionTable:
+    """Predicts one row an image.
 
     The columns are ``row_id``, then for a class ``predicted`` and ``p_NAME`` for each class, for
     several labels ``predicted`` (those above their thresholds: a list in Parquet, joined by ``|``
     in CSV) and ``p_NAME`` for each label, for numbers one column each, in its unit. Where pixels
-    are not finite all but the row id is null.
+    are not finite, everything but the row id is null.
 
     Args:
         settings: see `Predict`.
-        images: an image set already opened, instead of ``settings.images``.
+        images: an image set that is open already, instead of ``settings.images``.
+
+    Returns:
+        The path of the table; without ``settings.out`` the table itself.
 
     Raises:
         ValueError: the model or the images cannot be read, or do not fit each other.
     """
-    csv = check_suffix(settings.out, (".parquet", ".csv")) == ".csv"
+    csv = False
+    if settings.out is not None:
+        csv = check_suffix(settings.out, (".parquet", ".csv")) == ".csv"
     device = choose_device(settings.device)
     predictor = Predictor.load(settings.model, allow_code=settings.allow_code)
     images = predictor.card.frame.open(
@@ -63,20 +102,44 @@ def predict(settings: Predict, images: ImageSet | None = None) -> Path:
         f"model {settings.model}",
         max_unreadable=settings.max_unreadable,
     )
+    outputs: list[NDArray[np.float32]] = []
     damaged = 0
     with (
-        writing_table(settings.out) as write,
+        nullcontext() if settings.out is None else writing_table(settings.out) as write,
         progress("predict", len(images)) as bar,
     ):
         for first in range(0, len(images), PART):
             rows = np.arange(first, min(first + PART, len(images)))
             output = predictor.output(images, rows, device=device, batch_size=settings.batch_size)
             damaged += int((~np.isfinite(output).all(1)).sum())
-            write(table_of(predictor, images.row_ids[rows], output, joined=csv))
+            if write is None:
+                outputs.append(output)
+            else:
+                write(table_of(predictor, images.row_ids[rows], output, flat=csv))
             bar.update(len(rows))
     if damaged:
         say(f"{damaged:,} images have pixels that are not finite: their predictions are empty.")
-    return Path(settings.out)
+    if settings.out is not None:
+        return Path(settings.out)
+    return in_memory(predictor, images.row_ids, np.concatenate(outputs))
+
+
+def in_memory(
+    predictor: Predictor, row_ids: NDArray[np.str_], output: NDArray[np.float32]
+) -> PredictionTable:
+    """Predictions as `PredictionTable`, of ``(N, K)`` outputs of a predictor."""
+    return PredictionTable(
+        row_ids,
+        predictor.decide(output),
+        output,
+        predictor.card.names,
+        table_of(predictor, row_ids, output),
+    )
+
+
+def joined(labels: list[Any]) -> list[str | None]:
+    """Lists of labels as text with ``|`` between them."""
+    return [None if one is None else "|".join(one) for one in labels]
 
 
 def table_of(
@@ -84,7 +147,7 @@ def table_of(
     row_ids: NDArray[np.str_],
     output: NDArray[np.float32],
     *,
-    joined: bool = False,
+    flat: bool = False,
 ) -> Any:
     """Predictions as a pyarrow table; see `predict`.
 
@@ -92,7 +155,7 @@ def table_of(
         predictor: what made them.
         row_ids: ``(M,)``.
         output: ``(M, K)`` of `Predictor.output`.
-        joined: labels as text with ``|`` between them, instead of lists.
+        flat: labels as text with ``|`` between them, instead of lists.
     """
     import pyarrow as pa
 
@@ -100,9 +163,8 @@ def table_of(
     columns: dict[str, Any] = {"row_id": pa.array(row_ids.tolist(), pa.string())}
     if kind == "class":
         columns["predicted"] = pa.array(decided, pa.string())
-    elif kind == "labels" and joined:
-        text = [None if labels is None else "|".join(labels) for labels in decided]
-        columns["predicted"] = pa.array(text, pa.string())
+    elif kind == "labels" and flat:
+        columns["predicted"] = pa.array(joined(decided), pa.string())
     elif kind == "labels":
         columns["predicted"] = pa.array(decided, pa.list_(pa.string()))
     prefix = "" if kind == "number" else "p_"

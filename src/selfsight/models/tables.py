@@ -28,6 +28,16 @@ def check_suffix(path: str | Path, suffixes: tuple[str, ...]) -> str:
     return suffix
 
 
+def csv_text(table: Any) -> str:
+    """A pyarrow table as CSV, without the last line break."""
+    import pyarrow as pa
+    import pyarrow.csv as pc
+
+    sink = pa.BufferOutputStream()
+    pc.write_csv(table, sink)
+    return bytes(sink.getvalue()).decode().removesuffix("\n")
+
+
 @contextmanager
 def writing_table(path: str | Path) -> Iterator[Write]:
     """A function that appends a pyarrow table; the file appears when the block ends well.

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from selfsight.files import replacing
-from selfsight.fitting.probes.knn import neighbours
 from selfsight.fitting.representations import represent, weights_key
+from selfsight.measures import neighbours
 
 if TYPE_CHECKING:
     from selfsight.data.imageset import ImageSet

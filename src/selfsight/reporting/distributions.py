@@ -3,36 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from selfsight.reporting.figures import (
     MOST_BARS,
-    Figure,
     axis,
     escaped,
     figure,
+    heatmap_figure,
     rounded,
     shortened,
 )
-from selfsight.reporting.reading import Splits
-from selfsight.reporting.wording import number
+from selfsight.reporting.page import Figure
+from selfsight.reporting.words import number
 
 MOST_NAMES = 250
 
 
-def distribution_figure(splits: Splits) -> tuple[Figure, int] | None:
-    """The targets of each split, and how many names are shown; None where none is known."""
+@dataclass(frozen=True)
+class Splits:
+    """The targets of each split, counted.
+
+    Attributes:
+        images, labelled, groups: split -> count; ``groups`` is empty where there are none.
+        target: name of the target.
+        kind: of the target; None where no image has one.
+        shares: of classes or labels: split -> name -> count.
+        numbers: of numbers: split -> ``(N, D)`` float64, NaN unknown.
+        together: of labels: ``[a][b]``, train images with both a and b.
+    """
+
+    images: dict[str, int]
+    labelled: dict[str, int]
+    groups: dict[str, int]
+    kind: Literal["class", "labels", "number"] | None
+    shares: dict[str, dict[str, int]] = field(default_factory=dict)
+    numbers: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    together: dict[str, dict[str, int]] = field(default_factory=dict)
+    target: str = ""
+
+
+def distribution_figure(splits: Splits) -> Figure | None:
+    """The targets of each split; None where none is known."""
     if splits.kind == "number":
-        return _histogram(splits), 0
+        return _histogram(splits)
     sides = [side for side in splits.images if splits.labelled.get(side)]
     if not sides:
         return None
     names = _by_size(splits)
     if len(names) > MOST_NAMES:
-        return _images_a_name(splits, sides), 0
+        return _images_a_name(splits, sides)
     named = len(names) <= MOST_BARS
     traces = []
     for side in sides:
@@ -63,7 +88,7 @@ def distribution_figure(splits: Splits) -> tuple[Figure, int] | None:
         }
         if sum(map(len, names)) > 90:
             ticks["tickangle"] = -40
-    made = figure(
+    return figure(
         traces,
         300 if max(map(len, names), default=0) < 9 else 360,
         xaxis=axis("" if named else f"{len(names)} names, most frequent first", showgrid=False)
@@ -72,42 +97,19 @@ def distribution_figure(splits: Splits) -> tuple[Figure, int] | None:
         bargap=0.25,
         bargroupgap=0.05,
     )
-    return made, len(names)
 
 
 def together_figure(together: dict[str, dict[str, int]]) -> Figure:
-    """Of the train images with the label of a row, the share that has a column's label too."""
+    """Of the train images with the label of a row, the share that also has a column's label."""
     names = sorted(together, key=_natural)
-    labels = [shortened(name, 20) for name in names]
-    ticks = {"tickvals": list(range(len(names))), "ticktext": labels}
-    shares, text = [], []
+    shares, hover = [], []
     for a in names:
         counts = together[a]
-        shares.append([rounded(100 * counts.get(b, 0) / counts[a]) for b in names])
-        text.append(
+        shares.append([100 * counts.get(b, 0) / counts[a] for b in names])
+        hover.append(
             [f"{escaped(a)} and {escaped(b)}<br>{number(counts.get(b, 0))} images" for b in names]
         )
-    trace: dict[str, Any] = {
-        "type": "heatmap",
-        "z": shares,
-        "customdata": text,
-        "hovertemplate": "%{customdata} (%{z:.1f} %)<extra></extra>",
-        "colorscale": [[0, "var(--card)"], [1, "var(--split-train)"]],
-        "zmin": 0,
-        "zmax": 100,
-        "showscale": False,
-        "xgap": 1,
-        "ygap": 1,
-    }
-    if len(names) <= 12:
-        trace["text"] = [[f"{v:.0f}" if v and v >= 0.5 else "" for v in row] for row in shares]
-        trace["texttemplate"] = "%{text}"
-    return figure(
-        [trace],
-        max(300, min(560, 120 + 34 * len(names))),
-        xaxis=axis("has also", showgrid=False, **ticks),
-        yaxis=axis("of the images with", showgrid=False, autorange="reversed", **ticks),
-    )
+    return heatmap_figure(shares, hover, names, ("has also", "images with"), "--split-train")
 
 
 def _histogram(splits: Splits) -> Figure:
@@ -174,7 +176,7 @@ def _images_a_name(splits: Splits, sides: Sequence[str]) -> Figure:
     return figure(
         traces,
         300,
-        xaxis=axis("images of a name", type="log", showgrid=False),
+        xaxis=axis("images with the same name", type="log", showgrid=False),
         yaxis=axis("names", type="log"),
     )
 

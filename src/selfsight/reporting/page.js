@@ -24,8 +24,9 @@
       place.style.minHeight = `${figure.layout.height}px`;
     }
     if (!zoom) figure.layout.dragmode = false;
+    figure.layout.width = place.clientWidth;
     Plotly.react(place, figure.data, figure.layout, {
-      responsive: true, displaylogo: false, displayModeBar: zoom ? "hover" : false,
+      displaylogo: false, displayModeBar: zoom ? "hover" : false,
       modeBarButtons: [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
     });
     place.dataset.drawn = "yes";
@@ -40,6 +41,13 @@
   }, { rootMargin: "600px" });
   const places = [...document.querySelectorAll(".plot[data-figure]")];
   places.forEach((place) => near.observe(place));
+  // a chart follows the width of its card, whatever changes it: the window, a turned phone, print
+  const wide = new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      if (target.dataset.drawn && target.clientWidth && target.clientWidth !== target.layout.width) draw(target);
+    }
+  });
+  places.forEach((place) => wide.observe(place));
   theme.addEventListener("change", () => {
     places.filter((place) => place.dataset.drawn).forEach(draw);
   });

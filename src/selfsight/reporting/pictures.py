@@ -6,6 +6,7 @@ import base64
 import io
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,12 +77,19 @@ def _sheet(thumbnails: NDArray[Any], side: int, quality: int = 85) -> Sprites:
     return Sprites(uri, columns, rows, *small, crisp=max(height, width) <= CRISP_BELOW)
 
 
-def display(pixels: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
-    """Pixels of any type as uint8: 8-bit ones as they are, others from ``low`` to ``high``."""
-    if pixels.dtype == np.uint8:
-        return pixels
-    scaled = (np.asarray(pixels, np.float64) - low) / max(high - low, 1e-12)
-    return (np.nan_to_num(scaled).clip(0, 1) * 255).round().astype(np.uint8)
+def read_pictures(path: Path) -> dict[int, NDArray[np.uint8]]:
+    """Row -> ``(h, w, 1 or 3)`` of a ``pictures.npz``; empty where there is none.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(zip(file["rows"].tolist(), file["images"], strict=True))
+    except Exception as error:  # a damaged file may raise anything
+        raise ValueError(f"{path} is damaged and cannot be read: {error}") from None
 
 
 def _image(pixels: NDArray[Any]) -> Image.Image:

@@ -43,6 +43,9 @@ class Run:
     statistics: Statistics
     spec: BackboneSpec
 
+    def __str__(self) -> str:
+        return str(self.folder.path)
+
     @property
     def name(self) -> str:
         return self.folder.path.name

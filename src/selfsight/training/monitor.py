@@ -16,13 +16,9 @@ from selfsight.console import say
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.statistics import Statistics
 from selfsight.measures import effective_rank, knn_predict, standard_deviation_of_normalised
+from selfsight.records import collapsed
 from selfsight.training.metrics import Metrics
 from selfsight.views.apply import whole_frame
-
-COLLAPSED_RANK = 2.0
-"""Below this effective rank the representations lie on a line."""
-COLLAPSED_SPREAD = 0.05
-"""Below this share of an even spread, all images look the same to the backbone."""
 
 
 class Monitor(pl.Callback):
@@ -115,13 +111,6 @@ class Monitor(pl.Callback):
                 "Warning: the representations have collapsed: images look nearly the same to the "
                 "backbone. Try a lower --optimizer.lr, a larger --batch-size, or another method."
             )
-
-
-def collapsed(measured: dict[str, float]) -> bool:
-    """Whether representations of this effective rank and spread tell images apart no more."""
-    if not measured:
-        return False
-    return measured["effective_rank"] < COLLAPSED_RANK or measured["spread"] < COLLAPSED_SPREAD
 
 
 @contextmanager

@@ -72,7 +72,10 @@ def pretrain(
         folder.path.mkdir(parents=True, exist_ok=True)
         write_text(folder.settings, plan.settings.to_yaml())
         write_splits(folder.splits, plan.images, plan.target)
-        write_environment(folder, plan.images, plan.device, plan.notes, leaks=plan.leaks)
+        kind = METHODS[method_name(plan.settings.method)]
+        write_environment(
+            folder, plan.images, plan.device, plan.notes, method=kind, leaks=plan.leaks
+        )
         assert plan.settings.views is not None
         write_samples(folder.samples, plan.images, plan.settings.views, plan.statistics)
     began = time.monotonic()
@@ -84,6 +87,7 @@ def pretrain(
             plan.images,
             plan.device,
             plan.notes,
+            method=METHODS[method_name(plan.settings.method)],
             leaks=plan.leaks,
             seconds=seconds,
             images_seen=seen,

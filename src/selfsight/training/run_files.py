@@ -1,4 +1,4 @@
-"""What a run notes down around its training: splits, environment, samples of the views."""
+"""What a run writes before and after its training: splits, environment, samples of the views."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import selfsight
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.statistics import Statistics
 from selfsight.draws import keys_of
 from selfsight.files import replacing, write_json
+from selfsight.method import Method
 from selfsight.runs.folder import RunFolder
+from selfsight.version import __version__
 from selfsight.views.apply import make_views
 from selfsight.views.ops import to_unit
 from selfsight.views.settings import View
@@ -67,18 +68,30 @@ def write_environment(
     device: torch.device,
     notes: Sequence[str],
     *,
+    method: type[Method] | None = None,
     leaks: Sequence[str] = (),
     seconds: float | None = None,
     images_seen: int = 0,
 ) -> None:
-    """``environment.json``: versions, device, commit, and the data with its fingerprint."""
+    """``environment.json``: versions, device, commit, the method's title and paper, the data.
+
+    Args:
+        folder: of the run.
+        images: what it is trained on.
+        device: that trains.
+        notes: what was decided for the user.
+        method: whose title and paper pages show, without importing it.
+        leaks: between the splits that the user allowed.
+        seconds: that the training took, once it has ended.
+        images_seen: in that time.
+    """
     import lightning
 
     name = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor()
     write_json(
         folder.environment,
         {
-            "selfsight": selfsight.__version__,
+            "selfsight": __version__,
             "commit": _commit(),
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -88,6 +101,7 @@ def write_environment(
             "device": f"{device.type} {name}".strip(),
             "threads": torch.get_num_threads(),
             "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "method": {} if method is None else {"title": title_of(method), "paper": method.paper},
             "data": {
                 "name": images.name,
                 "fingerprint": images.fingerprint(),
@@ -105,6 +119,12 @@ def write_environment(
             "images_per_second": images_seen / seconds if seconds else None,
         },
     )
+
+
+def title_of(method: type[Method]) -> str:
+    """What people call a method: its docstring up to the first colon, or the name of its class."""
+    title, colon, _ = (method.__doc__ or "").strip().partition(":")
+    return title if colon and len(title) <= 40 and "\n" not in title else method.__name__
 
 
 def _commit() -> str | None:

@@ -1,0 +1,935 @@
+"""The API of selfsight for editors and type checkers; `make stub` writes this file."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, overload
+
+from numpy.typing import NDArray
+
+from selfsight import losses as losses
+from selfsight.data.audit import AuditData, Audited
+from selfsight.data.imageset import ImageSet
+from selfsight.estimators import ImageClassifier as ImageClassifier
+from selfsight.estimators import ImageRegressor as ImageRegressor
+from selfsight.estimators import SelfSupervisedTransformer as SelfSupervisedTransformer
+from selfsight.evaluation.protocol import Evaluate
+from selfsight.evaluation.results import Results
+from selfsight.exporting.export import Export, Exported
+from selfsight.fitting.finetune import FineTuning, Recipe
+from selfsight.fitting.probes.mlp import Classifier
+from selfsight.fitting.stopping import Stopping
+from selfsight.labelling.suggest import Suggest, Suggestions
+from selfsight.method import Optimizer
+from selfsight.methods import METHODS as METHODS
+from selfsight.models.embed import Embed, Embeddings
+from selfsight.models.finetune import Finetune
+from selfsight.models.predict import Predict, PredictionTable
+from selfsight.models.predictor import Predictor
+from selfsight.networks.backbones import Backbone
+from selfsight.networks.specs import Network
+from selfsight.pipeline import Pipeline, RunOutcome
+from selfsight.reporting.report import Report
+from selfsight.runs.run import Run
+from selfsight.training.settings import Pretrain
+from selfsight.training.supervision import Supervision
+from selfsight.tuning.finetune import TuneFinetuning
+from selfsight.tuning.pretrain import TunePretraining
+from selfsight.tuning.probe import TuneProbe
+from selfsight.tuning.record import Tuned
+from selfsight.version import __version__ as __version__
+from selfsight.views.settings import View
+
+__all__ = [
+    "METHODS",
+    "ImageClassifier",
+    "ImageRegressor",
+    "SelfSupervisedTransformer",
+    "__version__",
+    "audit",
+    "embed",
+    "evaluate",
+    "export",
+    "finetune",
+    "load",
+    "load_model",
+    "open_images",
+    "predict",
+    "pretrain",
+    "report",
+    "run",
+    "suggest",
+    "tune_finetune",
+    "tune_pretrain",
+    "tune_probe",
+]
+
+@overload
+def audit(
+    data: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]],
+    *,
+    settings: AuditData | Mapping[str, Any] | None = ...,
+    target: str | None = ...,
+    labels: str | None = ...,
+    group: str | None = ...,
+    split_column: str | None = ...,
+    tile: int | None = ...,
+    drop_leaks: bool = ...,
+    allow_leaks: bool = ...,
+    limit: int | None = ...,
+    image_size: int | None = ...,
+    seed: int = ...,
+    max_unreadable: float = ...,
+    out: str | Path | None = ...,
+    near: bool = ...,
+) -> Audited:
+    """Look for what crosses the splits, duplicates, and broken or blank images.
+
+    Args:
+        data: Images: a folder, Parquet, CSV, .npy, .npz, HDF5, .tar shards, hf:owner/name or
+            `digits`. Or an image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        target: The column that says what is on an image; pretraining itself does not read it.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id.
+        group: The column that no split may cut: a coil, a patient, a board.
+        split_column: The column that says train, validation or test; by default guessed, or the
+            files' names.
+        tile: Side in pixels of tiles that large images are cut into; predictions are pooled by
+            image.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is.
+        allow_leaks: Go on with such leaks; the report carries them in red.
+        limit: A seeded draw of this many images of the pool.
+        image_size: Side that images of several sizes are brought to, pixels.
+        seed: Seed of the weights, the order, the splits and every view.
+        max_unreadable: Share of unreadable images above which the run stops.
+        out: Folder of audit.html, audit.json and pictures.npz; by default runs/DATA-audit.
+        near: Look for near-duplicates too.
+
+    Returns:
+        What was found, and the path of the page.
+
+    Raises:
+        ValueError: the images cannot be opened.
+    """
+
+@overload
+def audit(settings: AuditData, /) -> Audited:
+    """Look for what crosses the splits, duplicates, and broken or blank images."""
+
+@overload
+def run(
+    data: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]],
+    *,
+    settings: Pipeline | Mapping[str, Any] | None = ...,
+    target: str | None = ...,
+    labels: str | None = ...,
+    group: str | None = ...,
+    split_column: str | None = ...,
+    tile: int | None = ...,
+    drop_leaks: bool = ...,
+    allow_leaks: bool = ...,
+    limit: int | None = ...,
+    image_size: int | None = ...,
+    seed: int = ...,
+    max_unreadable: float = ...,
+    method: str | Path = ...,
+    out: str | Path | None = ...,
+    weights: str | Path | Run = ...,
+    backbone: str = ...,
+    epochs: int = ...,
+    batch_size: int = ...,
+    device: str = ...,
+    pool: tuple[str, ...] = ...,
+    preset: str = ...,
+    optimizer: Optimizer = ...,
+    supervision: Supervision = ...,
+    network: Network = ...,
+    precision: Literal["auto", "fp32", "bf16"] = ...,
+    memory_format: Literal["auto", "channels_last", "contiguous"] = ...,
+    compile: Literal["auto", "on", "off"] = ...,
+    placement: Literal["auto", "device", "host"] = ...,
+    devices: int = ...,
+    nodes: int = ...,
+    accumulate_batches: int = ...,
+    log_every: int = ...,
+    monitor_images: int = ...,
+    checkpoint_steps: int | None = ...,
+    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ...,
+    views: tuple[View, ...] | None = ...,
+    fractions: tuple[float, ...] = ...,
+    draws: int = ...,
+) -> RunOutcome:
+    """Pretrain, evaluate and report, in one go.
+
+    Args:
+        data: Images: a folder, Parquet, CSV, .npy, .npz, HDF5, .tar shards, hf:owner/name or
+            `digits`. Or an image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        target: The column that says what is on an image; pretraining itself does not read it.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id.
+        group: The column that no split may cut: a coil, a patient, a board.
+        split_column: The column that says train, validation or test; by default guessed, or the
+            files' names.
+        tile: Side in pixels of tiles that large images are cut into; predictions are pooled by
+            image.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is.
+        allow_leaks: Go on with such leaks; the report carries them in red.
+        limit: A seeded draw of this many images of the pool.
+        image_size: Side that images of several sizes are brought to, pixels.
+        seed: Seed of the weights, the order, the splits and every view.
+        max_unreadable: Share of unreadable images above which the run stops.
+        method: A name in `METHODS`, or the path of a file of your own (``./mine.py``).
+        out: The run's folder; by default runs/DATA-METHOD. The same command again resumes it.
+        weights: What the backbone starts from: a finished run, or none for random weights.
+        backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto.
+        epochs: Passes over the pool.
+        batch_size: Images of a step, over all processes.
+        device: auto, cpu, or cuda.
+        pool: More unlabelled images to pretrain on, of other sources.
+        preset: The method's recipe for all that is not given, by name; auto: by the images.
+            `paper` holds the authors' values and adapts nothing; the defaults shown here are
+            those of the first.
+        optimizer: The optimizer and its schedule.
+        supervision: Labels joined to the method; off by default.
+        network: Changes to the backbone: a ResNet of other widths and depths, another stem or
+            patch.
+        precision: Of the backbone; heads and losses are always fp32.
+        memory_format: Of images and convolutions; auto: channels_last where there are
+            convolutions.
+        compile: Whether torch.compile is used; auto: on a GPU, where its compiler is installed.
+        placement: Where the pixels lie; auto: on a GPU where they take less than half of its
+            free memory.
+        devices: Processes (GPUs) on each machine.
+        nodes: Machines.
+        accumulate_batches: Batches whose gradients are added up before a step.
+        log_every: Steps between two rows of metrics.csv.
+        monitor_images: Images that the line after each epoch looks at; 0 turns kNN and
+            effective rank off.
+        checkpoint_steps: Steps between two checkpoints, besides the one at the end of each
+            epoch.
+        trackers: Trackers that get the same numbers as metrics.csv.
+        views: The views; None: the method's, adapted to the images.
+        fractions: Shares of the training labels that the probes get.
+        draws: Draws of the labels at each share below 1.
+
+    Returns:
+        The run, its results and the path of its page.
+
+    Raises:
+        ValueError: see `pretrain` and `evaluate`.
+    """
+
+@overload
+def run(settings: Pipeline, /) -> RunOutcome:
+    """Pretrain, evaluate and report, in one go."""
+
+@overload
+def pretrain(
+    method: str | Path,
+    data: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]],
+    *,
+    settings: Pretrain | Mapping[str, Any] | None = ...,
+    target: str | None = ...,
+    labels: str | None = ...,
+    group: str | None = ...,
+    split_column: str | None = ...,
+    tile: int | None = ...,
+    drop_leaks: bool = ...,
+    allow_leaks: bool = ...,
+    limit: int | None = ...,
+    image_size: int | None = ...,
+    seed: int = ...,
+    max_unreadable: float = ...,
+    out: str | Path | None = ...,
+    weights: str | Path | Run = ...,
+    backbone: str = ...,
+    epochs: int = ...,
+    batch_size: int = ...,
+    device: str = ...,
+    pool: tuple[str, ...] = ...,
+    preset: str = ...,
+    optimizer: Optimizer = ...,
+    supervision: Supervision = ...,
+    network: Network = ...,
+    precision: Literal["auto", "fp32", "bf16"] = ...,
+    memory_format: Literal["auto", "channels_last", "contiguous"] = ...,
+    compile: Literal["auto", "on", "off"] = ...,
+    placement: Literal["auto", "device", "host"] = ...,
+    devices: int = ...,
+    nodes: int = ...,
+    accumulate_batches: int = ...,
+    log_every: int = ...,
+    monitor_images: int = ...,
+    checkpoint_steps: int | None = ...,
+    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ...,
+    views: tuple[View, ...] | None = ...,
+) -> Run:
+    """Train a backbone on unlabelled images.
+
+    Args:
+        method: A name in `METHODS`, or the path of a file of your own (``./mine.py``).
+        data: Images: a folder, Parquet, CSV, .npy, .npz, HDF5, .tar shards, hf:owner/name or
+            `digits`. Or an image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        target: The column that says what is on an image; pretraining itself does not read it.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id.
+        group: The column that no split may cut: a coil, a patient, a board.
+        split_column: The column that says train, validation or test; by default guessed, or the
+            files' names.
+        tile: Side in pixels of tiles that large images are cut into; predictions are pooled by
+            image.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is.
+        allow_leaks: Go on with such leaks; the report carries them in red.
+        limit: A seeded draw of this many images of the pool.
+        image_size: Side that images of several sizes are brought to, pixels.
+        seed: Seed of the weights, the order, the splits and every view.
+        max_unreadable: Share of unreadable images above which the run stops.
+        out: The run's folder; by default runs/DATA-METHOD. The same command again resumes it.
+        weights: What the backbone starts from: a finished run, or none for random weights.
+        backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto.
+        epochs: Passes over the pool.
+        batch_size: Images of a step, over all processes.
+        device: auto, cpu, or cuda.
+        pool: More unlabelled images to pretrain on, of other sources.
+        preset: The method's recipe for all that is not given, by name; auto: by the images.
+            `paper` holds the authors' values and adapts nothing; the defaults shown here are
+            those of the first.
+        optimizer: The optimizer and its schedule.
+        supervision: Labels joined to the method; off by default.
+        network: Changes to the backbone: a ResNet of other widths and depths, another stem or
+            patch.
+        precision: Of the backbone; heads and losses are always fp32.
+        memory_format: Of images and convolutions; auto: channels_last where there are
+            convolutions.
+        compile: Whether torch.compile is used; auto: on a GPU, where its compiler is installed.
+        placement: Where the pixels lie; auto: on a GPU where they take less than half of its
+            free memory.
+        devices: Processes (GPUs) on each machine.
+        nodes: Machines.
+        accumulate_batches: Batches whose gradients are added up before a step.
+        log_every: Steps between two rows of metrics.csv.
+        monitor_images: Images that the line after each epoch looks at; 0 turns kNN and
+            effective rank off.
+        checkpoint_steps: Steps between two checkpoints, besides the one at the end of each
+            epoch.
+        trackers: Trackers that get the same numbers as metrics.csv.
+        views: The views; None: the method's, adapted to the images.
+
+    Returns:
+        The run, finished.
+
+    Raises:
+        ValueError: data, target, method, batch size or folder cannot be used; the sentence says
+            what to change.
+    """
+
+@overload
+def pretrain(settings: Pretrain, /) -> Run:
+    """Train a backbone on unlabelled images."""
+
+@overload
+def evaluate(
+    run: str | Path | Run,
+    data: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]] | None = ...,
+    *,
+    settings: Evaluate | Mapping[str, Any] | None = ...,
+    target: str | None = ...,
+    group: str | None = ...,
+    fractions: tuple[float, ...] = ...,
+    draws: int = ...,
+    probes: tuple[str, ...] = ...,
+    balanced: bool = ...,
+    controls: tuple[str, ...] = ...,
+    clusters: bool = ...,
+    finetune: bool = ...,
+    finetuning: FineTuning = ...,
+    split: Literal["auto", "test", "validation"] = ...,
+    seed: int = ...,
+    device: str = ...,
+    allow_code: bool = ...,
+) -> Results:
+    """Measure a run beside its controls, with few labels and all of them.
+
+    Args:
+        run: The folder of a finished run.
+        data: Images to evaluate on; by default those of the run, with the run's splits. Or an
+            image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        target: The target; by default the run's, or else every target there is.
+        group: The column that no split may cut; for other data than the run's.
+        fractions: Shares of the labels of the train split.
+        draws: Draws of labels at each share below 1.
+        probes: Among knn, linear and mlp; each is used for the targets it can predict.
+        balanced: Rare classes and labels count more in the linear and MLP probes, by inverse
+            frequency.
+        controls: What results stand beside: untrained, pixels, and folders of other runs.
+        clusters: Also compare clusters, found without labels, with the classes.
+        finetune: Also fine-tune the backbone, and train the same network from scratch; this
+            takes long.
+        finetuning: How that training is done and what it tries.
+        split: Where results are read; auto: test, or validation where there is no test split.
+        seed: Seed of the label draws, folds and bootstrap.
+        device: auto, cpu, or cuda.
+        allow_code: Run the file.py:build that a run's backbone may name.
+
+    Returns:
+        The results; also in ``results.json`` and ``predictions.parquet`` of the run.
+
+    Raises:
+        ValueError: no such run, data, target or probe; the sentence says what to change.
+    """
+
+@overload
+def evaluate(settings: Evaluate, /) -> Results:
+    """Measure a run beside its controls, with few labels and all of them."""
+
+@overload
+def suggest(
+    run: str | Path | Run,
+    data: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]] | None = ...,
+    *,
+    settings: Suggest | Mapping[str, Any] | None = ...,
+    count: int = ...,
+    out: str | Path = ...,
+    by: Literal["auto", "representative", "typical", "coverage", "uncertainty", "random"] = ...,
+    target: str | None = ...,
+    labels: str | None = ...,
+    group: str | None = ...,
+    per_group: int | None = ...,
+    near: float = ...,
+    seed: int = ...,
+    device: str = ...,
+    allow_code: bool = ...,
+) -> Suggestions:
+    """Pick the images whose labels will help most, and write a table to fill in.
+
+    Args:
+        run: The folder of a finished run.
+        data: Images to choose from; by default those of the run. Or an image set, or arrays
+            ``(N, H, W)`` or ``(N, H, W, C)``.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        count: How many images to suggest.
+        out: Folder of labels.csv, sheet.png, suggestions.json and index.html.
+        by: representative: facility location; typical: TypiClust; coverage: k-centre; auto:
+            representative, and uncertainty from ten labels a class on.
+        target: The target to label; by default the run's, or the only one.
+        labels: A table of the labels known so far, such as an earlier labels.csv, filled in; by
+            default the run's.
+        group: The column of groups; for other data than the run's.
+        per_group: Images of one group at most; None: twice an even share.
+        near: Cosine of two representations above which their images are near-duplicates.
+        seed: Seed of clusters and draws.
+        device: auto, cpu, or cuda.
+        allow_code: Run the file.py:build that a run's backbone may name.
+
+    Returns:
+        The images, the reason for each, and the folder of the files.
+
+    Raises:
+        ValueError: no such run or target, or no image without a label.
+    """
+
+@overload
+def suggest(settings: Suggest, /) -> Suggestions:
+    """Pick the images whose labels will help most, and write a table to fill in."""
+
+@overload
+def tune_probe(
+    run: str | Path | Run,
+    *,
+    settings: TuneProbe | Mapping[str, Any] | None = ...,
+    search: tuple[str, ...] = ...,
+    trials: int = ...,
+    minutes: float | None = ...,
+    patience_trials: int | None = ...,
+    sampler: Literal["tpe", "random"] = ...,
+    pruner: Literal["median", "hyperband", "halving", "none"] = ...,
+    storage: str | None = ...,
+    workers: int = ...,
+    join: bool = ...,
+    heartbeat: int = ...,
+    target: str | None = ...,
+    metric: str | None = ...,
+    fraction: float = ...,
+    stopping: Stopping = ...,
+    seed: int = ...,
+    device: str = ...,
+    allow_code: bool = ...,
+    out: str | Path | None = ...,
+    folds: int | None = ...,
+    watch: Literal["metric", "loss"] = ...,
+    probe: Classifier = ...,
+) -> Tuned | None:
+    """Search the classifier on a run's representations; read test once, with the best.
+
+    Args:
+        run: The folder of a finished run.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        search: SETTING=RANGE words, as in "optimizer.lr=log(1e-4,1)" epochs=5..20
+            backbone=resnet18,auto, or a YAML file of them; `default` is the default space.
+        trials: Trials of the study, over all workers and all times it was started.
+        minutes: No trial begins later than this after the command was started.
+        patience_trials: The study stops after this many trials in a row without a better value.
+        sampler: How the next trial is chosen: Optuna's TPE, or at random.
+        pruner: How a trial that will not win is ended early; halving is Hyperband's strictest
+            bracket.
+        storage: postgresql://USER@HOST/DATABASE for many machines; by default
+            OUT/study.journal.
+        workers: Processes that this command starts; a study of one worker is a function of its
+            seed.
+        join: Only work on the trials of a study that another command began, and leave.
+        heartbeat: Seconds between signs of life in a database; a worker silent for four of them
+            is dead.
+        target: The target to predict; by default the run's, or the only one there is.
+        metric: What trials are compared by: a metric of the target, or loss; by default
+            accuracy, mAP or r2, as in the report.
+        fraction: Share of the train and validation labels that may be read.
+        stopping: When a trial is ended early, in looks at the images held out.
+        seed: Seed of the held-out images, the training and the search.
+        device: auto, cpu, or cuda.
+        allow_code: Run the file.py:build that a run's backbone may name.
+        out: The study's folder; by default RUN/tuning/TARGET. The same command again continues
+            it.
+        folds: Cross-validation inside these labels, by group; 1: the run's validation split; by
+            default 5 up to 2,000 labels, else 1.
+        watch: What the early stopping looks at, on the images held out.
+        probe: What is not searched, and the first trial.
+
+    Returns:
+        The finished study; None for a worker that joined.
+
+    Raises:
+        ValueError: no such run, target, metric or space; the sentence says what to change.
+    """
+
+@overload
+def tune_probe(settings: TuneProbe, /) -> Tuned | None:
+    """Search the classifier on a run's representations; read test once, with the best."""
+
+@overload
+def tune_pretrain(
+    method: str | Path,
+    data: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]],
+    *,
+    settings: TunePretraining | Mapping[str, Any] | None = ...,
+    search: tuple[str, ...] = ...,
+    trials: int = ...,
+    minutes: float | None = ...,
+    patience_trials: int | None = ...,
+    sampler: Literal["tpe", "random"] = ...,
+    pruner: Literal["median", "hyperband", "halving", "none"] = ...,
+    storage: str | None = ...,
+    workers: int = ...,
+    join: bool = ...,
+    heartbeat: int = ...,
+    target: str | None = ...,
+    labels: str | None = ...,
+    group: str | None = ...,
+    split_column: str | None = ...,
+    tile: int | None = ...,
+    drop_leaks: bool = ...,
+    allow_leaks: bool = ...,
+    limit: int | None = ...,
+    image_size: int | None = ...,
+    seed: int = ...,
+    max_unreadable: float = ...,
+    out: str | Path | None = ...,
+    weights: str | Path | Run = ...,
+    backbone: str = ...,
+    epochs: int = ...,
+    batch_size: int = ...,
+    device: str = ...,
+    pool: tuple[str, ...] = ...,
+    preset: str = ...,
+    optimizer: Optimizer = ...,
+    supervision: Supervision = ...,
+    network: Network = ...,
+    precision: Literal["auto", "fp32", "bf16"] = ...,
+    memory_format: Literal["auto", "channels_last", "contiguous"] = ...,
+    compile: Literal["auto", "on", "off"] = ...,
+    placement: Literal["auto", "device", "host"] = ...,
+    devices: int = ...,
+    nodes: int = ...,
+    accumulate_batches: int = ...,
+    log_every: int = ...,
+    monitor_images: int = ...,
+    checkpoint_steps: int | None = ...,
+    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ...,
+    views: tuple[View, ...] | None = ...,
+    objective: Literal["auto", "knn", "linear", "rankme", "alpha_req"] = ...,
+    stopping: Stopping = ...,
+    fractions: tuple[float, ...] = ...,
+) -> Tuned | None:
+    """Search a pretraining's settings; end trials early that will not win.
+
+    Args:
+        method: A name in `METHODS`, or the path of a file of your own (``./mine.py``).
+        data: Images: a folder, Parquet, CSV, .npy, .npz, HDF5, .tar shards, hf:owner/name or
+            `digits`. Or an image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        search: SETTING=RANGE words, as in "optimizer.lr=log(1e-4,1)" epochs=5..20
+            backbone=resnet18,auto, or a YAML file of them; `default` is the default space.
+        trials: Trials of the study, over all workers and all times it was started.
+        minutes: No trial begins later than this after the command was started.
+        patience_trials: The study stops after this many trials in a row without a better value.
+        sampler: How the next trial is chosen: Optuna's TPE, or at random.
+        pruner: How a trial that will not win is ended early: of those that came as far, halving
+            lets the best third go on, hyperband lets some be for longer, and median keeps the
+            better half.
+        storage: postgresql://USER@HOST/DATABASE for many machines; by default
+            OUT/study.journal.
+        workers: Processes that this command starts; a study of one worker is a function of its
+            seed.
+        join: Only work on the trials of a study that another command began, and leave.
+        heartbeat: Seconds between signs of life in a database; a worker silent for four of them
+            is dead.
+        target: The column that says what is on an image; pretraining itself does not read it.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id.
+        group: The column that no split may cut: a coil, a patient, a board.
+        split_column: The column that says train, validation or test; by default guessed, or the
+            files' names.
+        tile: Side in pixels of tiles that large images are cut into; predictions are pooled by
+            image.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is.
+        allow_leaks: Go on with such leaks; the report carries them in red.
+        limit: A seeded draw of this many images of the pool.
+        image_size: Side that images of several sizes are brought to, pixels.
+        seed: Seed of the weights, the order, the splits and every view.
+        max_unreadable: Share of unreadable images above which the run stops.
+        out: The study's folder; by default runs/tune-DATA-METHOD. The same command continues
+            it.
+        weights: What the backbone starts from: a finished run, or none for random weights.
+        backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto.
+        epochs: Passes over the pool.
+        batch_size: Images of a step, over all processes.
+        device: auto, cpu, or cuda.
+        pool: More unlabelled images to pretrain on, of other sources.
+        preset: The method's recipe for all that is not given, by name; auto: by the images.
+            `paper` holds the authors' values and adapts nothing; the defaults shown here are
+            those of the first.
+        optimizer: The optimizer and its schedule.
+        supervision: Labels joined to the method; off by default.
+        network: Changes to the backbone: a ResNet of other widths and depths, another stem or
+            patch.
+        precision: Of the backbone; heads and losses are always fp32.
+        memory_format: Of images and convolutions; auto: channels_last where there are
+            convolutions.
+        compile: Whether torch.compile is used; auto: on a GPU, where its compiler is installed.
+        placement: Where the pixels lie; auto: on a GPU where they take less than half of its
+            free memory.
+        devices: Processes (GPUs) on each machine.
+        nodes: Machines.
+        accumulate_batches: Batches whose gradients are added up before a step.
+        log_every: Steps between two rows of metrics.csv.
+        monitor_images: Images that the line after each epoch looks at; 0 turns kNN and
+            effective rank off.
+        checkpoint_steps: Steps between two checkpoints, besides the one at the end of each
+            epoch.
+        trackers: Trackers that get the same numbers as metrics.csv.
+        views: The views; None: the method's, adapted to the images.
+        objective: What a trial is worth: auto is kNN for classes, a linear probe for other
+            labels, both on validation, and RankMe without labels.
+        stopping: When a trial is ended early; by default never, for the learning rate falls to
+            the end.
+        fractions: Shares of the train labels for the one evaluation of the best run; () leaves
+            it out.
+
+    Returns:
+        The finished study; None for a worker that joined.
+
+    Raises:
+        ValueError: data, space, objective or storage cannot be used.
+    """
+
+@overload
+def tune_pretrain(settings: TunePretraining, /) -> Tuned | None:
+    """Search a pretraining's settings; end trials early that will not win."""
+
+@overload
+def tune_finetune(
+    run: str | Path | Run,
+    data: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]] | None = ...,
+    *,
+    settings: TuneFinetuning | Mapping[str, Any] | None = ...,
+    search: tuple[str, ...] = ...,
+    trials: int = ...,
+    minutes: float | None = ...,
+    patience_trials: int | None = ...,
+    sampler: Literal["tpe", "random"] = ...,
+    pruner: Literal["median", "hyperband", "halving", "none"] = ...,
+    storage: str | None = ...,
+    workers: int = ...,
+    join: bool = ...,
+    heartbeat: int = ...,
+    target: str | None = ...,
+    metric: str | None = ...,
+    fraction: float = ...,
+    stopping: Stopping = ...,
+    seed: int = ...,
+    device: str = ...,
+    allow_code: bool = ...,
+    group: str | None = ...,
+    drop_leaks: bool = ...,
+    allow_leaks: bool = ...,
+    out: str | Path | None = ...,
+    finetuning: Recipe = ...,
+) -> Tuned | None:
+    """Search how a run's backbone is fine-tuned; read test once, with the best.
+
+    Args:
+        run: The folder of a finished run.
+        data: Labelled images to fine-tune on; by default those of the run, with the run's
+            splits. Or an image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        search: SETTING=RANGE words, as in "optimizer.lr=log(1e-4,1)" epochs=5..20
+            backbone=resnet18,auto, or a YAML file of them; `default` is the default space.
+        trials: Trials of the study, over all workers and all times it was started.
+        minutes: No trial begins later than this after the command was started.
+        patience_trials: The study stops after this many trials in a row without a better value.
+        sampler: How the next trial is chosen: Optuna's TPE, or at random.
+        pruner: How a trial that will not win is ended early; halving is Hyperband's strictest
+            bracket.
+        storage: postgresql://USER@HOST/DATABASE for many machines; by default
+            OUT/study.journal.
+        workers: Processes that this command starts; a study of one worker is a function of its
+            seed.
+        join: Only work on the trials of a study that another command began, and leave.
+        heartbeat: Seconds between signs of life in a database; a worker silent for four of them
+            is dead.
+        target: The target to predict; by default the run's, or the only one there is.
+        metric: What trials are compared by: a metric of the target, or loss; by default
+            accuracy, mAP or r2, as in the report.
+        fraction: Share of the train and validation labels that may be read.
+        stopping: When a trial is ended early, in looks at the images held out.
+        seed: Seed of the held-out images, the training and the search.
+        device: auto, cpu, or cuda.
+        allow_code: Run the file.py:build that a run's backbone may name.
+        group: The column that no split may cut; for other data than the run's.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is.
+        allow_leaks: Go on with such leaks; the report names them.
+        out: The study's folder; by default RUN/tuning/finetune-TARGET. The same command
+            continues it.
+        finetuning: What is not searched, and the first trial.
+
+    Returns:
+        The finished study; None for a worker that joined.
+
+    Raises:
+        ValueError: no such run, data, target, metric or space; the sentence says what to change.
+    """
+
+@overload
+def tune_finetune(settings: TuneFinetuning, /) -> Tuned | None:
+    """Search how a run's backbone is fine-tuned; read test once, with the best."""
+
+@overload
+def finetune(
+    run: str | Path | Run,
+    data: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]] | None = ...,
+    *,
+    settings: Finetune | Mapping[str, Any] | None = ...,
+    out: str | Path,
+    target: str | None = ...,
+    labels: str | None = ...,
+    group: str | None = ...,
+    head_only: Literal["linear", "mlp"] | None = ...,
+    fraction: float = ...,
+    finetuning: FineTuning = ...,
+    probe: Classifier = ...,
+    seed: int = ...,
+    device: str = ...,
+    allow_code: bool = ...,
+) -> Predictor:
+    """Fit a run to labels, all of its weights or a head, and write a model folder.
+
+    Args:
+        run: The folder of a finished run.
+        data: Images with labels; by default those of the run, with the run's splits. Or an
+            image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        out: The model's folder.
+        target: The target; by default the run's, or the only one.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id.
+        group: The column that no fold may cut; for other data than the run's.
+        head_only: Leave the backbone as it is and fit only a head, in seconds: linear (logistic
+            regression; ridge for numbers) or mlp.
+        fraction: Share of the labels of the train split, drawn as `evaluate` draws them.
+        finetuning: How the weights are trained and what is tried.
+        probe: The network of --head-only mlp, and how it is trained.
+        seed: Seed of the label draw, folds, order and views.
+        device: auto, cpu, or cuda.
+        allow_code: Run the file.py:build that the run's backbone may name.
+
+    Returns:
+        The model; also in the folder ``settings.out``.
+
+    Raises:
+        ValueError: no such run, data or target, no labels, or a folder that is not empty.
+    """
+
+@overload
+def finetune(settings: Finetune, /) -> Predictor:
+    """Fit a run to labels, all of its weights or a head, and write a model folder."""
+
+@overload
+def predict(
+    model: str | Path | Predictor,
+    images: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]],
+    *,
+    settings: Predict | Mapping[str, Any] | None = ...,
+    out: str | Path | None = ...,
+    batch_size: int = ...,
+    max_unreadable: float = ...,
+    device: str = ...,
+    allow_code: bool = ...,
+) -> Path | PredictionTable:
+    """Predict classes, labels or numbers of images with a model.
+
+    Args:
+        model: The folder of a model.
+        images: Images: a folder, a Parquet file or folder, CSV, .npy or .npz; labels are not
+            read. Or an image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        out: The table: .parquet or .csv; by default CSV is printed.
+        batch_size: Images that go through the network at once.
+        max_unreadable: Share of unreadable images above which it stops; they are left out.
+        device: auto, cpu, or cuda.
+        allow_code: Run the file.py:build that the model's backbone may name.
+
+    Returns:
+        The path of the table; without ``settings.out`` the table itself.
+
+    Raises:
+        ValueError: the model or the images cannot be read, or do not fit each other.
+    """
+
+@overload
+def predict(settings: Predict, /) -> Path | PredictionTable:
+    """Predict classes, labels or numbers of images with a model."""
+
+@overload
+def embed(
+    run: str | Path | Run,
+    images: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]],
+    *,
+    settings: Embed | Mapping[str, Any] | None = ...,
+    out: str | Path | None = ...,
+    batch_size: int = ...,
+    max_unreadable: float = ...,
+    device: str = ...,
+    allow_code: bool = ...,
+) -> Path | Embeddings:
+    """Write the representations of images.
+
+    Args:
+        run: The folder of a finished run, or of a model.
+        images: Images: a folder, a Parquet file or folder, CSV, .npy or .npz; labels are not
+            read. Or an image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        out: .parquet, .csv, .npz, or .npy (row ids in NAME.row_ids.npy); by default CSV is
+            printed.
+        batch_size: Images that go through the network at once.
+        max_unreadable: Share of unreadable images above which it stops; they are left out.
+        device: auto, cpu, or cuda.
+        allow_code: Run the file.py:build that the backbone may name.
+
+    Returns:
+        The path of the file; without ``settings.out`` row ids ``(N,)`` and representations
+        ``(N, F)`` float32.
+
+    Raises:
+        ValueError: the run or the images cannot be read, or do not fit each other.
+    """
+
+@overload
+def embed(settings: Embed, /) -> Path | Embeddings:
+    """Write the representations of images."""
+
+@overload
+def export(
+    run: str | Path | Run,
+    *,
+    settings: Export | Mapping[str, Any] | None = ...,
+    out: str | Path,
+    format: Literal["onnx", "torchvision", "timm", "transformers"] = ...,
+    input: Literal["float32", "own"] = ...,
+    allow_code: bool = ...,
+) -> Exported:
+    """Write a run or a model as ONNX, or as a state dict of torchvision, timm, transformers.
+
+    Args:
+        run: The folder of a finished run, or of a model of `finetune`.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        out: .onnx; for a state dict .safetensors, or .pth or .pt.
+        format: ONNX from raw pixels on, or a state dict that this library loads strictly.
+        input: ONNX: dtype of the input; own: that of the images, such as uint8. Values are the
+            same.
+        allow_code: Run the file.py:build that the backbone may name.
+
+    Returns:
+        The path, and how the file is used.
+
+    Raises:
+        ValueError: no such run or model, a package that is missing, a network that the library
+            does not have, or an ONNX file that gives other numbers than torch.
+    """
+
+@overload
+def export(settings: Export, /) -> Exported:
+    """Write a run or a model as ONNX, or as a state dict of torchvision, timm, transformers."""
+
+@overload
+def report(
+    runs: str | Path | Run | Sequence[str | Path | Run],
+    *,
+    settings: Report | Mapping[str, Any] | None = ...,
+    out: str | Path | None = ...,
+) -> Path:
+    """Write one self-contained page on one run, or on several side by side.
+
+    Args:
+        runs: Folders of finished runs.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        out: The page; by default report.html in the run, or comparison.html in the first of
+            several.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        ValueError: no run is given, there is no such folder, or a file of one is damaged.
+    """
+
+@overload
+def report(settings: Report, /) -> Path:
+    """Write one self-contained page on one run, or on several side by side."""
+
+def open_images(source: str | Path | ImageSet, **options: Any) -> ImageSet:
+    """Opens images: see `selfsight.data.sources.open_images`.
+
+    More than 20,000 encoded images stay undecoded until they are read or trained on, unless
+    ``decode=True``.
+    """
+
+def load(run: str | Path) -> Backbone:
+    """The trained backbone of a run, in eval mode: ``(B, C, H, W)`` normalised -> ``(B, F)``."""
+
+def load_model(folder: str | Path) -> Predictor:
+    """A model of `finetune`, on the CPU: `selfsight.models.predictor.Predictor`."""

@@ -1,0 +1,201 @@
+"""The verbs as functions: `selfsight.evaluate`, `selfsight.audit` and the rest, by one helper.
+
+Every function takes the verb's settings as keywords, dotted ones in the mapping ``settings``, or a
+settings object as its only word; and it takes images as a path, an `ImageSet` or arrays.
+"""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+
+import tyro
+from pydantic.fields import FieldInfo
+
+from selfsight.settings import Settings
+from selfsight.verbs import VERBS, Verb
+
+if TYPE_CHECKING:
+    from selfsight.data.imageset import ImageSet
+
+IMAGES = ("data", "images")
+"""Settings that name images; a function takes images themselves in their place."""
+RUNS = ("run", "runs", "model", "weights")
+"""Settings that name the folder of a run or a model; a function takes the object too."""
+MORE = "A settings object, or a mapping with nested or dotted names (``{'optimizer.lr': 1e-3}``)."
+OBJECTS = " Or an image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``."
+METHOD = "A name in `METHODS`, or the path of a file of your own (``./mine.py``)."
+
+
+def function_name(verb: Verb) -> str:
+    """``tune probe`` -> ``tune_probe``."""
+    return verb.name.replace(" ", "_")
+
+
+NAMES = {function_name(verb): verb.name for verb in VERBS.values()}
+"""Name of the function -> name of the verb."""
+
+
+def as_function(verb: Verb) -> Callable[..., Any]:
+    """The function of a verb, with the signature and the docstring of its settings."""
+    kind = verb.settings_class
+    parameters = parameters_of(verb)
+    words = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        given = _bound(verb, words, arguments, keywords)
+        settings = given.pop("settings", None)
+        images = None
+        for name in IMAGES:
+            if name in given and not isinstance(given[name], str | Path | NoneType):
+                images = _opened(given[name], split=name == "data")
+                given[name] = images.name
+        changes = {
+            name: _plain(value, kind.model_fields.get(name)) for name, value in given.items()
+        }
+        if isinstance(settings, Settings):
+            ready = settings.updated(changes)
+        else:
+            ready = _settings_of(verb, kind, {**(settings or {}), **changes}, parameters)
+        return verb.call(ready) if images is None else verb.call(ready, images)
+
+    call.__name__ = call.__qualname__ = function_name(verb)
+    call.__module__ = "selfsight"
+    call.__doc__ = docstring(verb)
+    call.__signature__ = signature_of(verb)  # type: ignore[attr-defined]
+    return call
+
+
+def signature_of(verb: Verb) -> inspect.Signature:
+    """The words of a verb, its settings as keywords, and what it returns; annotations are text."""
+    returns = verb.call.__annotations__.get("return", Any)
+    text = returns if isinstance(returns, str) else typed(returns)
+    return inspect.Signature(parameters_of(verb), return_annotation=text)
+
+
+def parameters_of(verb: Verb) -> list[inspect.Parameter]:
+    """The words of a verb, then its settings as keywords."""
+    fields = verb.settings_class.model_fields
+    words = [name for name, field in fields.items() if tyro.conf.Positional in field.metadata]
+    if verb.method == "word":
+        words = ["method", *words]
+    plain = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [_parameter(name, fields[name], plain) for name in words]
+    only = inspect.Parameter.KEYWORD_ONLY
+    more = f"{verb.settings_class.__name__} | Mapping[str, Any] | None"
+    parameters.append(inspect.Parameter("settings", only, default=None, annotation=more))
+    rest = [name for name in fields if name not in words]
+    return parameters + [_parameter(name, fields[name], only) for name in rest]
+
+
+def _parameter(name: str, field: FieldInfo, kind: Any) -> inspect.Parameter:
+    annotation = typed(field.annotation)
+    none = " | None" if annotation.endswith("None") else ""
+    default = inspect.Parameter.empty if field.is_required() else field.default
+    if name == "method":
+        annotation = "str | Path"
+        default = inspect.Parameter.empty if kind.name.startswith("POSITIONAL") else "simclr"
+    elif name in IMAGES:
+        annotation = f"str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]]{none}"
+    elif name == "runs":
+        annotation = "str | Path | Run | Sequence[str | Path | Run]"
+    elif name in RUNS:
+        annotation = f"str | Path | {'Predictor' if name == 'model' else 'Run'}{none}"
+    elif name == "out":
+        annotation = f"str | Path{none}"
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
+
+
+def docstring(verb: Verb) -> str:
+    """Summary, the settings as arguments, and what the function itself says below its own."""
+    fields = verb.settings_class.model_fields
+    lines = [verb.summary, "", "Args:"]
+    for parameter in parameters_of(verb):
+        text = fields[parameter.name].description if parameter.name in fields else MORE
+        text = METHOD if parameter.name == "method" else " ".join((text or "").split())
+        text += OBJECTS if parameter.name in IMAGES else ""
+        line = f"    {parameter.name}: {text}"
+        lines += textwrap.wrap(line, 92, subsequent_indent=" " * 8, break_on_hyphens=False)
+    own = inspect.cleandoc(verb.call.__doc__ or "")
+    places = [own.find(f"\n{part}:") for part in ("Returns", "Raises")]
+    ends = [place for place in places if place >= 0]
+    return "\n".join([*lines, *([own[min(ends) :]] if ends else [])])
+
+
+def typed(annotation: Any) -> str:
+    """An annotation as people write it: ``tuple[float, ...] | None``; constraints are left out."""
+    origin: Any = get_origin(annotation)
+    inner: tuple[Any, ...] = get_args(annotation)
+    if annotation in (None, NoneType):
+        return "None"
+    if annotation is Ellipsis:
+        return "..."
+    if origin is Annotated:
+        return typed(inner[0])
+    if origin is Literal:
+        return f"Literal[{', '.join(map(repr, inner))}]"
+    if origin in (Union, UnionType):
+        return " | ".join(typed(part) for part in inner)
+    if origin is not None:
+        return f"{origin.__name__}[{', '.join(typed(part) for part in inner)}]"
+    return str(getattr(annotation, "__name__", annotation))
+
+
+def _bound(
+    verb: Verb, words: Sequence[str], arguments: tuple[Any, ...], keywords: dict[str, Any]
+) -> dict[str, Any]:
+    """Words and keywords by name; a settings object as the first word is ``settings``."""
+    if arguments and isinstance(arguments[0], verb.settings_class):
+        arguments, keywords = arguments[1:], {**keywords, "settings": arguments[0]}
+    name = function_name(verb)
+    if len(arguments) > len(words):
+        raise TypeError(f"{name}() takes at most {len(words)} words ({', '.join(words)}).")
+    given = dict(zip(words, arguments, strict=False))
+    if twice := given.keys() & keywords.keys():
+        raise TypeError(f"{name}() got {sorted(twice)[0]!r} twice.")
+    return {**given, **keywords}
+
+
+def _settings_of(
+    verb: Verb,
+    kind: type[Settings],
+    changes: Mapping[str, Any],
+    parameters: Sequence[inspect.Parameter],
+) -> Settings:
+    """The settings: what has no default first, then the changes with their dotted names."""
+    needed = [p.name for p in parameters if p.default is p.empty]
+    missing = [name for name in needed if name not in changes]
+    if missing:
+        raise TypeError(f"{function_name(verb)}() needs {missing[0]!r}.")
+    first = {name: changes[name] for name in needed}
+    if verb.method != "none":
+        first["method"] = changes.get("method", "simclr")
+    rest = {name: value for name, value in changes.items() if name not in first}
+    return kind.model_validate(first).updated(rest)
+
+
+def _plain(value: Any, field: FieldInfo | None) -> Any:
+    """A path as text, a run or a model as its folder; several where one was given."""
+    if field is not None and get_origin(field.annotation) is tuple:
+        several = list(value) if isinstance(value, list | tuple) else [value]
+        return tuple(_plain(one, None) for one in several)
+    folder = getattr(value, "folder", None)
+    if folder is not None:
+        return str(getattr(folder, "path", folder))
+    return str(value) if isinstance(value, Path) else value
+
+
+def _opened(images: Any, *, split: bool) -> ImageSet:
+    """Arrays as an image set, with complete splits where it is asked for; an image set as it is."""
+    from selfsight.data.imageset import ImageSet
+    from selfsight.data.sources import open_images
+    from selfsight.estimators import image_set
+
+    if isinstance(images, ImageSet):
+        return images
+    unsplit = image_set(images, "images")
+    return open_images(unsplit) if split else unsplit

@@ -1,0 +1,340 @@
+"""What the files of a run, an audit and a suggestion hold: one schema for writer and reader.
+
+`results.json` is checked against `ResultsFile` when it is written and when it is read;
+`audit.json` and `suggestions.json` hold an `Audit` and a `SuggestionsFile`. The module needs
+neither torch nor numpy, so that pages open without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from selfsight.files import read_json
+from selfsight.settings import sentence
+
+SIDES = {"train": 0, "unlabelled": 0, "validation": 1, "test": 2}
+"""Side of each split: nothing may stand on two of them."""
+COLLAPSED_RANK = 2.0
+"""Effective rank below which the representations lie on a line."""
+COLLAPSED_SPREAD = 0.05
+"""Share of an even spread below which all images look the same to the backbone."""
+
+
+def collapsed(measured: Mapping[str, float]) -> bool:
+    """Whether representations have collapsed, by ``effective_rank`` and ``spread``.
+
+    A measure that is missing says nothing; both are columns of ``metrics.csv``.
+    """
+    return (
+        measured.get("effective_rank", COLLAPSED_RANK) < COLLAPSED_RANK
+        or measured.get("spread", COLLAPSED_SPREAD) < COLLAPSED_SPREAD
+    )
+
+
+CLOSED = ConfigDict(frozen=True, extra="forbid")
+"""A field that the schema does not have is an error, in the writer as in the reader."""
+
+
+class Place(BaseModel):
+    """What an entry of ``results.json`` is of.
+
+    Attributes:
+        data: name of the image set.
+        task: kind of the target; ``none`` and ``clusters`` are measured without labels.
+        target: its name.
+        split: that was scored.
+        probe: or another reader of the representations; ``none`` for a measure of them alone.
+        label_fraction: share of the labels of train that the probe got; 0 where it got none.
+        num_labels: labelled images that were read.
+    """
+
+    model_config = CLOSED
+
+    data: str | None = None
+    task: str | None = None
+    target: str | None = None
+    split: str | None = None
+    probe: str | None = None
+    label_fraction: float | None = None
+    num_labels: float | None = None
+
+    @property
+    def fraction(self) -> float | None:
+        """The share of the labels; None where none was read."""
+        return self.label_fraction or None
+
+
+class Record(Place):
+    """One number: a metric of one fitted probe, of the whole target or of one label."""
+
+    subject: str
+    label_seed: int | None = None
+    metric: str
+    label: str | None = None
+    value: float
+
+
+class ProbeChoice(Place):
+    """What a probe chose inside its labelled images."""
+
+    subject: str
+    label_seed: int | None = None
+    choice: dict[str, Any]
+
+
+class Reading(Place):
+    """One comparison of predictions with the test split, and its time (ISO 8601)."""
+
+    subject: str
+    label_seed: int | None = None
+    when: str
+
+
+class Confusion(Place):
+    """Counts of a probe's predictions; rows are the true classes."""
+
+    subject: str
+    label_seed: int | None = None
+    names: list[str]
+    matrix: list[list[int]]
+
+
+class Value(Place):
+    """The mean of a metric over label draws, with its 95 % interval where one can be given."""
+
+    subject: str
+    metric: str
+    label: str | None = None
+    draws: int | None = None
+    mean: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+class Difference(Place):
+    """The mean of trained - control, paired by label draw and image, with its 95 % interval."""
+
+    control: str
+    metric: str
+    label: str | None = None
+    draws: int | None = None
+    mean: float | None
+    low: float | None = None
+    high: float | None = None
+    verdict: str | None = None
+
+
+class ResultsSummary(BaseModel):
+    """Means and differences of all records."""
+
+    model_config = CLOSED
+
+    values: list[Value] = []
+    differences: list[Difference] = []
+
+
+class ResultsFile(BaseModel):
+    """``results.json``.
+
+    Attributes:
+        backbone: hash of the trained weights.
+        records: one a number.
+        summary: means over label draws, and differences to the controls.
+        choices: what each probe chose.
+        confusion: confusion matrices of the first draw at the largest share.
+        test_readings: each comparison of predictions with the test split.
+        notes: what was decided for the user, one sentence each.
+        allowed_leaks: leaks that the user allowed, one sentence each.
+        subjects: subjects that are runs: name -> path (``run``) and hash of the weights.
+    """
+
+    model_config = CLOSED
+
+    backbone: str = ""
+    records: list[Record] = []
+    summary: ResultsSummary = ResultsSummary()
+    choices: list[ProbeChoice] = []
+    confusion: list[Confusion] = []
+    test_readings: list[Reading] = []
+    notes: list[str] = []
+    allowed_leaks: list[str] = []
+    subjects: dict[str, dict[str, str]] = {}
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """One thing that stands on two sides of the splits.
+
+    Attributes:
+        kind: ``pixels`` (the same image) or ``group``.
+        splits: where it stands.
+        rows: its images.
+        what: one sentence that names them.
+    """
+
+    kind: str
+    splits: tuple[str, ...]
+    rows: tuple[int, ...]
+    what: str
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Images of identical pixels.
+
+    Attributes:
+        rows: two or more.
+        splits: of the rows.
+        different: names of the targets that are known and differ between them.
+    """
+
+    rows: tuple[int, ...]
+    splits: tuple[str, ...]
+    different: tuple[str, ...]
+
+    @property
+    def across(self) -> bool:
+        """Whether they stand on two sides of the splits."""
+        return len({SIDES.get(split) for split in self.splits}) > 1
+
+
+@dataclass(frozen=True)
+class NearPair(Copies):
+    """Two images that look the same; ``similarity`` is the correlation at the best shift."""
+
+    similarity: float
+
+
+@dataclass(frozen=True)
+class RowNote:
+    """An image that an audit mentions: its row id, its split and its targets in words."""
+
+    name: str
+    split: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Audit:
+    """``audit.json``: everything that an audit found; row numbers are those of the image set.
+
+    Attributes:
+        name, images, height, width, channels, dtype: of the set.
+        values: smallest and largest pixel value.
+        splits: images of each split.
+        distributions: for each target: its kind, its names, and for each split the known and
+            unknown images and the counts (``edges`` are the bins of numbers).
+        groups: name, number and largest size of the groups, or None.
+        blank: rows of images without any content.
+        copies: images of identical pixels, blanks apart.
+        near: near-duplicates, most similar first; at most 1,000, those across splits first.
+        near_count: how many there are.
+        near_across: how many of them stand on two sides of the splits.
+        crossings: what must not be.
+        rows: the images that are mentioned, by row.
+        notes: of the image set and of the audit.
+        seconds: that it took.
+    """
+
+    name: str
+    images: int
+    height: int
+    width: int
+    channels: int
+    dtype: str
+    values: tuple[float, float]
+    splits: dict[str, int]
+    distributions: dict[str, dict[str, Any]]
+    groups: dict[str, Any] | None
+    blank: tuple[int, ...]
+    copies: tuple[Copies, ...]
+    near: tuple[NearPair, ...]
+    near_count: int
+    near_across: int
+    crossings: tuple[Crossing, ...]
+    rows: dict[int, RowNote]
+    notes: tuple[str, ...]
+    seconds: float
+
+    @property
+    def different_labels(self) -> tuple[Copies, ...]:
+        """Identical images whose known targets differ."""
+        return tuple(copies for copies in self.copies if copies.different)
+
+    def plain(self) -> dict[str, Any]:
+        """Dictionaries, lists, numbers and text, as in ``audit.json``."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class SuggestedImage:
+    """An image to label: its row id and why it was chosen."""
+
+    row_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class SuggestionsFile:
+    """``suggestions.json``: the images to label next, the most helpful first.
+
+    Attributes:
+        run: folder of the run that represents the images.
+        data: name of the image set.
+        by: the strategy.
+        target: name of the column to fill in.
+        kind: of the target; None where there is none yet.
+        names: of its classes or labels.
+        table: the file to fill in.
+        labelled: images that have a label already.
+        images: those that were chosen.
+    """
+
+    run: str
+    data: str
+    by: str
+    target: str
+    kind: str | None
+    names: tuple[str, ...]
+    table: str
+    labelled: int
+    images: tuple[SuggestedImage, ...] = field(default_factory=tuple)
+
+    def plain(self) -> dict[str, Any]:
+        """Dictionaries, lists and text, as in the file."""
+        return asdict(self)
+
+
+Schema = TypeVar("Schema")
+
+
+def read_record(kind: type[Schema], path: str | Path) -> Schema:
+    """A file as ``kind``: `ResultsFile`, `Audit` or `SuggestionsFile`.
+
+    Raises:
+        ValueError: the file is missing or damaged; names the file and the field.
+    """
+    return checked(kind, read_json(path), path)
+
+
+def checked(kind: type[Schema], content: Any, path: str | Path) -> Schema:
+    """Plain content as ``kind``.
+
+    Args:
+        kind: a schema of this module.
+        content: dictionaries, lists, numbers and text.
+        path: how the error calls it.
+
+    Raises:
+        ValueError: a field is missing, wrong or unknown; names it.
+    """
+    try:
+        record: Schema = TypeAdapter(kind).validate_python(content)
+    except ValidationError as error:
+        raise ValueError(f"{path} is damaged: {sentence(error)}.") from None
+    return record

@@ -1,0 +1,111 @@
+"""The verb `report`: one self-contained page on one run folder, or on several side by side."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import tyro
+
+from selfsight.reporting.page import Page, write_page
+from selfsight.reporting.report.contents import RunContents, read_run, with_own_names
+from selfsight.reporting.report.headline import SINGLE_SEED, further, headline
+from selfsight.reporting.report.questions import ReportContents
+from selfsight.reporting.report.training import collapse_warning
+from selfsight.reporting.report.what import data_name, method_title
+from selfsight.reporting.words import listed
+from selfsight.runs.folder import RunFolder
+from selfsight.settings import Settings
+
+MOST_LEAKS = 8
+
+
+class Report(Settings):
+    """Write one self-contained page on one run, or on several side by side."""
+
+    runs: tyro.conf.Positional[tuple[str, ...]]
+    """Folders of finished runs."""
+    out: str | None = None
+    """The page; by default report.html in the run, or comparison.html in the first of several."""
+
+
+def report(settings: Report) -> Path:
+    """Writes one HTML file that opens offline; several runs are compared.
+
+    Args:
+        settings: see `Report`.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        ValueError: no run is given, there is no such folder, or a file of one is damaged.
+    """
+    return write_report(settings.runs, settings.out)
+
+
+def write_report(runs: Sequence[str | Path], out: str | Path | None = None) -> Path:
+    """Writes the page of `report`.
+
+    Args:
+        runs: run folders; each of their files is optional.
+        out: the HTML file; by default ``report.html`` in the (first) run, or
+            ``comparison.html`` there for several.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        ValueError: no run is given, there is no such folder, or a file of one is damaged.
+    """
+    if not runs:
+        raise ValueError("report: name at least one run folder.")
+    folders = list(dict.fromkeys(Path(run) for run in runs))
+    contents = ReportContents.of(with_own_names([read_run(folder) for folder in folders]))
+    if out is None:
+        first = RunFolder(folders[0])
+        out = first.report if len(folders) == 1 else first.path / "comparison.html"
+    return write_page(Path(out), sys.modules[__name__], contents, _header(contents))
+
+
+def _header(contents: ReportContents) -> Page:
+    runs, several = contents.runs, contents.several
+    leaks = [contents.start(run) + leak for run in runs for leak in run.leaks]
+    if len(leaks) > MOST_LEAKS:
+        more = f"and {len(leaks) - MOST_LEAKS} more, in environment.json and results.json"
+        leaks = [*leaks[:MOST_LEAKS], more]
+    alarm = (
+        "A leak between the splits was allowed: these results are better than the representation "
+        "deserves. Do not quote them."
+    )
+    warnings = [
+        (f"{run.name if several else 'The representations'} collapsed.", warning)
+        for run in runs
+        if (warning := collapse_warning(run))
+    ]
+    lines = [sentence for question in contents.answered for sentence in further(question)]
+    classes = [name for name, holds in (("comparison", several), ("leaked", leaks)) if holds]
+    return Page(
+        kind="report",
+        title=_title(runs),
+        source=listed([str(run.path) for run in runs]),
+        answers=[headline(question) for question in contents.answered] or [_unanswered(several)],
+        further=[SINGLE_SEED] if several else lines,
+        alarm=(alarm, leaks) if leaks else None,
+        warnings=warnings,
+        classes=classes,
+    )
+
+
+def _unanswered(several: bool) -> str:
+    if several:
+        return "None of these runs has been evaluated yet, so nobody knows what they are worth."
+    return "This run has not been evaluated yet, so nobody knows what its representation is worth."
+
+
+def _title(runs: Sequence[RunContents]) -> str:
+    if len(runs) > 1:
+        return f"{len(runs)} runs compared"
+    method, data = method_title(runs[0]), data_name(runs[0])
+    return f"{method} on {data}" if method and data else runs[0].name

@@ -1,0 +1,146 @@
+"""The examples of CONTRIBUTING.md run as they stand there."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import selfsight
+from selfsight.cli import main
+from selfsight.data.imageset import ImageSet
+from selfsight.plugins import module_at
+
+TEXT = (Path(__file__).resolve().parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+FENCE = re.compile(r"<!-- (\w+\.(?:py|html))\b.*?-->\n```\w+\n(.*?)```", re.DOTALL)
+EXAMPLES = dict(FENCE.findall(TEXT))
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Any:
+    """Writes an example into a file of its own."""
+
+    def write(*names: str) -> Path:
+        for name in names:
+            (tmp_path / name).write_text(EXAMPLES[name])
+        return tmp_path / names[0]
+
+    return write
+
+
+def test_no_example_is_left_out() -> None:
+    assert len(re.findall(r"^```(?:python|html)$", TEXT, re.MULTILINE)) == len(EXAMPLES)
+    text = "".join(path.read_text() for path in Path(__file__).parent.rglob("test_*.py"))
+    assert all(f'"{name}"' in text or "<!-- byol" in text for name in EXAMPLES)
+
+
+def test_the_verb(example: Any, capsys: pytest.CaptureFixture[str], digits: ImageSet) -> None:
+    from selfsight.api import as_function
+    from selfsight.verbs import verb_named
+
+    file = example("count.py")
+    assert main([str(file), "digits"]) == 0
+    assert capsys.readouterr().out == "test 359\ntrain 1294\nvalidation 144\n"
+    assert main([str(file), "digits", "--at-least", "200"]) == 1
+    count = as_function(verb_named(str(file)))
+    assert count(digits, at_least=145).exit_code == 1
+    assert "at_least: The command fails" in count.__doc__
+
+
+def test_the_section(
+    example: Any, digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from selfsight.evaluation.results import Results
+    from selfsight.reporting import report
+
+    folder = example("labels_read.py", "labels_read.html").parent
+    monkeypatch.setattr(report, "__path__", [*report.__path__, str(folder)])
+    importlib.invalidate_caches()
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("settings.yaml", "environment.json", "splits.parquet"):
+        (run / name).write_bytes((digits_run / name).read_bytes())
+    page = selfsight.report(run).read_text(encoding="utf-8")
+    assert "Labels read" not in page  # there are no results yet
+    results = Results(run / "results.json")
+    place = {"data": "digits", "task": "class", "target": "digit", "split": "test"}
+    for labels in (13, 1294):
+        about = {**place, "probe": "knn", "num_labels": labels, "label_fraction": labels / 1294}
+        results.values.append({**about, "subject": "trained", "metric": "accuracy", "mean": 0.9})
+    results.write()
+    page = selfsight.report(run).read_text(encoding="utf-8")
+    assert '<a href="#labels-read">Labels read</a>' in page
+    assert "<dt>kNN</dt><dd>1,294</dd>" in page
+    assert page.index('id="results"') < page.index('id="labels-read"') < page.index('id="training"')
+    monkeypatch.delitem(sys.modules, "selfsight.reporting.report.labels_read")
+
+
+def test_the_probe(example: Any, digits: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from selfsight import vocabulary
+    from selfsight.fitting import probes
+    from selfsight.fitting.labelled import Subset
+    from selfsight.fitting.representations import Representations
+
+    folder = example("nearest_mean.py").parent
+    monkeypatch.setattr(probes, "__path__", [*probes.__path__, str(folder)])
+    monkeypatch.setattr(vocabulary, "PROBES", dict(vocabulary.PROBES))
+    importlib.invalidate_caches()
+    pixels = torch.from_numpy(digits.pixels.reshape(len(digits), -1).astype(np.float32))
+    rows = np.arange(len(digits))
+    train, test = digits.rows("train"), digits.rows("test")
+    target = digits.targets["digit"]
+    subset = Subset(digits, target, train[:300])
+    assert "nearest_mean" in probes.probes_of("class")
+    assert "nearest_mean" not in probes.probes_of("number")
+    assert vocabulary.probe("nearest_mean").title == "nearest mean"
+    fitted = probes.PROBES["nearest_mean"](subset, Representations.of(pixels, rows, train))
+    probabilities = fitted.predict(pixels[test])
+    assert torch.allclose(probabilities.sum(1), torch.ones(len(test)))
+    right = probabilities.argmax(1).numpy() == target.values[test]
+    assert right.mean() > 0.8
+    monkeypatch.delitem(sys.modules, "selfsight.fitting.probes.nearest_mean")
+
+
+def test_the_metric(example: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sklearn.metrics import top_k_accuracy_score
+
+    from selfsight import vocabulary
+    from selfsight.data.imageset import Target
+    from selfsight.fitting import metrics
+
+    monkeypatch.setattr(metrics, "FUNCTIONS", dict(metrics.FUNCTIONS))
+    monkeypatch.setattr(vocabulary, "METRICS", dict(vocabulary.METRICS))
+    module_at(example("top_two.py"), "metric")
+    random = np.random.default_rng(0)
+    output, truth = random.random((50, 4), np.float32), random.integers(0, 4, 50)
+    weights = np.stack([np.ones(50), random.random(50)])
+    target = Target("kind", "class", truth, tuple("abcd"))
+    values = metrics.score(target, output, np.arange(50), weights)["top_two", None]
+    for value, weight in zip(values, weights, strict=True):
+        expected = top_k_accuracy_score(truth, output, k=2, sample_weight=weight)
+        assert value == pytest.approx(expected, abs=1e-12)
+    assert vocabulary.metric("top_two").title == "top-2 accuracy"
+    assert vocabulary.value_text("top_two", 0.5).startswith("50.0")
+
+
+def test_the_source(example: Any, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 5, 4), np.uint8)
+    head = bytes((0, 0, 8, 3)) + np.array(pixels.shape, ">u4").tobytes()
+    images = tmp_path / "t10k-images-idx3-ubyte"
+    images.write_bytes(head + pixels.tobytes())
+    labels = tmp_path / "t10k-labels-idx1-ubyte"
+    labels.write_bytes(bytes((0, 0, 8, 1)) + np.array([6], ">u4").tobytes() + bytes(range(6)))
+    listing = module_at(example("idx.py"), "source").list_idx(images)
+    assert listing.targets["label"].names[3] == "3"
+    loaded = listing.load(np.array([4, 1]), None, 0.0)
+    np.testing.assert_array_equal(loaded.pixels[..., 0], pixels[[4, 1]])
+    images.write_bytes(head)
+    with pytest.raises(ValueError, match="is no IDX file of images"):
+        module_at(tmp_path / "idx.py", "source").list_idx(images)
