@@ -17,7 +17,7 @@ class RunFolder:
     ``environment.json``      versions, device, commit, fingerprint of the data
     ``splits.parquet``        row id, split, group, target
     ``metrics.csv``           one row every few steps, one at the end of each epoch
-    ``checkpoints/``          ``last.ckpt``, for resuming
+    ``checkpoints/``          ``last.ckpt``, for resuming; kept backbones
     ``samples.npz``           images and their views, as the report shows them
     ``backbone.safetensors``  weights, with the network's settings in the header
     ``representations/``      computed once, keyed by weights and data

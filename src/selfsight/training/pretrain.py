@@ -26,7 +26,7 @@ from selfsight.method import Method
 from selfsight.methods import METHODS
 from selfsight.networks.backbones import save_backbone
 from selfsight.runs.run import Run, load_run
-from selfsight.training.checkpoints import AtomicIO, Checkpoints
+from selfsight.training.checkpoints import AtomicIO, Checkpoints, KeptBackbones
 from selfsight.training.metrics import Bar, Metrics
 from selfsight.training.module import MethodModule
 from selfsight.training.monitor import Monitor
@@ -92,15 +92,19 @@ def pretrain(
             seconds=seconds,
             images_seen=seen,
         )
-        extra = {
-            "statistics": {"mean": plan.statistics.mean, "std": plan.statistics.std},
-            "method": method_name(plan.settings.method),
-        }
-        save_backbone(folder.backbone, method.backbone, extra)
+        save_backbone(folder.backbone, method.backbone, _extra(plan))
     del method
     give_leftovers_back()
     say(f"Trained in {duration(seconds)}: {folder.path}")
     return load_run(folder.path)
+
+
+def _extra(plan: Plan) -> dict[str, Any]:
+    """What a backbone's file says besides its network."""
+    return {
+        "statistics": {"mean": plan.statistics.mean, "std": plan.statistics.std},
+        "method": method_name(plan.settings.method),
+    }
 
 
 def build(plan: Plan) -> Method:
@@ -174,6 +178,8 @@ def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int
     if sys.stderr.isatty():
         callbacks.append(Bar(metrics))
     callbacks.extend(watching)
+    if settings.keep_every is not None:
+        callbacks.append(KeptBackbones(folder.checkpoints, settings.keep_every, _extra(plan)))
     callbacks.append(Checkpoints(folder.checkpoints / "last.ckpt", settings.checkpoint_steps))
     last = folder.checkpoints / "last.ckpt"
     resume = last.is_file()
@@ -187,7 +193,9 @@ def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int
             strategy="ddp" if settings.devices * settings.nodes > 1 else "auto",
             max_epochs=settings.epochs,
             accumulate_grad_batches=settings.accumulate_batches,
-            gradient_clip_val=settings.optimizer.max_grad_norm,
+            gradient_clip_val=settings.optimizer.max_grad_norm
+            if settings.optimizer.clip_by == "global"
+            else None,
             precision="32-true",
             logger=False,
             use_distributed_sampler=False,

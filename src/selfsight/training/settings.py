@@ -74,6 +74,9 @@ class Pretrain(Data):
     """Steps between two rows of metrics.csv."""
     monitor_images: Suppress[Annotated[int, Field(ge=0)]] = 2048
     """Images that the line after each epoch looks at; 0 turns kNN and effective rank off."""
+    keep_every: Annotated[int, Field(ge=1)] | None = None
+    """Epochs between two backbones that are kept, as checkpoints/epoch-N.safetensors; None: only
+    the last backbone is."""
     checkpoint_steps: Suppress[Annotated[int, Field(ge=1)] | None] = None
     """Steps between two checkpoints, besides the one at the end of each epoch."""
     trackers: Suppress[tuple[Literal["tensorboard", "wandb", "mlflow"], ...]] = ()
