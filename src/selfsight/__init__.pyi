@@ -154,6 +154,7 @@ def run(
     accumulate_batches: int = ...,
     log_every: int = ...,
     monitor_images: int = ...,
+    keep_every: int | None = ...,
     checkpoint_steps: int | None = ...,
     trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ...,
     views: tuple[View, ...] | None = ...,
@@ -208,6 +209,8 @@ def run(
         log_every: Steps between two rows of metrics.csv.
         monitor_images: Images that the line after each epoch looks at; 0 turns kNN and
             effective rank off.
+        keep_every: Epochs between two backbones that are kept, as
+            checkpoints/epoch-N.safetensors; None: only the last backbone is.
         checkpoint_steps: Steps between two checkpoints, besides the one at the end of each
             epoch.
         trackers: Trackers that get the same numbers as metrics.csv.
@@ -263,6 +266,7 @@ def pretrain(
     accumulate_batches: int = ...,
     log_every: int = ...,
     monitor_images: int = ...,
+    keep_every: int | None = ...,
     checkpoint_steps: int | None = ...,
     trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ...,
     views: tuple[View, ...] | None = ...,
@@ -315,6 +319,8 @@ def pretrain(
         log_every: Steps between two rows of metrics.csv.
         monitor_images: Images that the line after each epoch looks at; 0 turns kNN and
             effective rank off.
+        keep_every: Epochs between two backbones that are kept, as
+            checkpoints/epoch-N.safetensors; None: only the last backbone is.
         checkpoint_steps: Steps between two checkpoints, besides the one at the end of each
             epoch.
         trackers: Trackers that get the same numbers as metrics.csv.
@@ -561,6 +567,7 @@ def tune_pretrain(
     accumulate_batches: int = ...,
     log_every: int = ...,
     monitor_images: int = ...,
+    keep_every: int | None = ...,
     checkpoint_steps: int | None = ...,
     trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ...,
     views: tuple[View, ...] | None = ...,
@@ -633,6 +640,8 @@ def tune_pretrain(
         log_every: Steps between two rows of metrics.csv.
         monitor_images: Images that the line after each epoch looks at; 0 turns kNN and
             effective rank off.
+        keep_every: Epochs between two backbones that are kept, as
+            checkpoints/epoch-N.safetensors; None: only the last backbone is.
         checkpoint_steps: Steps between two checkpoints, besides the one at the end of each
             epoch.
         trackers: Trackers that get the same numbers as metrics.csv.

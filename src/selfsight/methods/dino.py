@@ -149,7 +149,7 @@ class DINO(Method):
 
     def frozen(self, progress: float) -> Sequence[nn.Parameter]:
         still = progress < self.settings.freeze_prototypes
-        return [self.head.prototypes.weight] if still else []
+        return list(self.head.prototypes.parameters()) if still else []
 
     def chance_loss(self, batch_size: int) -> float:
         """The cross-entropy of two even distributions over the prototypes."""

@@ -22,6 +22,8 @@ from selfsight.views.apply import whole_frame
 
 FEWEST = 16
 """Images from which an effective rank says something: that of three images is at most 3."""
+SHRUNK = 0.1
+"""Embeddings that vary less than this share of what they did at the first step are a point."""
 AT_CHANCE = 0.01
 """A loss this close to its value for images that all look alike, as a share, is that value."""
 
@@ -66,12 +68,25 @@ class Monitor(pl.Callback):
         self.warned = False
         self.measured: dict[str, float] = {}
         self.start_knn: float | None = None
+        self.start_deviation: Tensor | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"start_knn": self.start_knn}
+        start = self.start_deviation
+        return {
+            "start_knn": self.start_knn,
+            "start_deviation": None if start is None else float(start),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.start_knn = state["start_knn"]
+        self.start_knn, start = state["start_knn"], state["start_deviation"]
+        self.start_deviation = None if start is None else torch.tensor(start)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # On the device: an epoch's end reads it.
+        if self.start_deviation is None and module.embeddings is not None:
+            self.start_deviation = _deviation(module.embeddings)
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         if self.start_knn is not None or not self.count or self.target is None:
@@ -142,28 +157,35 @@ class Monitor(pl.Callback):
                 "the representations have collapsed: images look nearly the same to the backbone. "
                 f"{remedy}"
             )
-        if module.embeddings is not None and collapsed(_spread(module.embeddings)):
+        if module.embeddings is not None and self._embeddings_collapsed(module.embeddings):
             return (
                 "the embeddings have collapsed: images look nearly the same to the loss. "
                 f"{remedy} Weights of the method's terms may be too small, too."
             )
-        progress = module.step / module.total_steps
         better = self._better_than_start(measured)
         chance = module.method.chance_loss(module.loader.batch_size)
         at_chance = chance is not None and abs(loss - chance) <= AT_CHANCE * chance
-        if at_chance and progress >= 0.25 and better is not True:
+        if at_chance and 4 * module.step >= module.total_steps and better is not True:
             return (
                 f"the loss is {loss:.4g}, what it is when all images look alike ({chance:.4g}): "
                 f"nothing is learned. {remedy}"
             )
-        if better is False and progress >= 0.5:
+        if better is False and module.step >= module.total_steps:
             assert self.start_knn is not None
             return (
                 f"kNN on validation is {100 * measured['knn']:.1f} %, below the "
-                f"{100 * self.start_knn:.1f} % of before the training: the representations become "
-                f"worse. {remedy}"
+                f"{100 * self.start_knn:.1f} % of before the training: the representations have "
+                f"become worse. {remedy}"
             )
         return None
+
+    def _embeddings_collapsed(self, embeddings: Tensor) -> bool:
+        """Whether they lie on a line, point one way, or have shrunk to a point."""
+        start = self.start_deviation
+        if len(embeddings) < FEWEST:
+            return False
+        shrunk = start is not None and float(_deviation(embeddings)) < SHRUNK * float(start)
+        return shrunk or collapsed(_spread(embeddings))
 
     def _better_than_start(self, measured: dict[str, float]) -> bool | None:
         """Whether kNN is above (True) or below (False) that of the start, beyond two errors."""
@@ -172,6 +194,11 @@ class Monitor(pl.Callback):
         error = (self.start_knn * (1.0 - self.start_knn) / max(len(self.queries), 1)) ** 0.5
         gain = measured["knn"] - self.start_knn
         return None if abs(gain) <= 2.0 * error else gain > 0
+
+
+def _deviation(embeddings: Tensor) -> Tensor:
+    """The standard deviation over a batch, in the mean over the dimensions."""
+    return embeddings.float().std(0).mean()
 
 
 def _spread(representations: Tensor) -> dict[str, float]:
