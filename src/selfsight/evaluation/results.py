@@ -21,7 +21,7 @@ class Results:
     Attributes:
         path: the file it is kept in.
         backbone: hash of the trained weights; results of other weights are not kept beside these.
-        records: one a number: data, task, target, probe, weights, label_fraction, num_labels,
+        records: one a number: data, task, target, probe, subject, label_fraction, num_labels,
             label_seed, split, metric, label, value.
         values: means over label draws with 95 % intervals.
         differences: trained - control, paired by draw, with intervals and verdict.
@@ -29,6 +29,8 @@ class Results:
         confusion: confusion matrices (rows: truth) of the first draw at the largest fraction.
         test_readings: each time that predictions were compared with the test split.
         notes: what was decided for the user, one sentence each.
+        allowed_leaks: leaks that the user allowed, one sentence each, after the name of the data.
+        subjects: subjects that are runs: name -> path (``run``) and hash of the weights.
         shown: ``(data, target)`` that this evaluation was about.
     """
 
@@ -41,6 +43,8 @@ class Results:
     confusion: list[Row] = field(default_factory=list)
     test_readings: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    allowed_leaks: list[str] = field(default_factory=list)
+    subjects: dict[str, dict[str, str]] = field(default_factory=dict)
     shown: list[tuple[str, str | None]] = field(default_factory=list)
 
     @property
@@ -67,6 +71,8 @@ class Results:
             confusion=kept.get("confusion", []),
             test_readings=kept.get("test_readings", []),
             notes=kept.get("notes", []),
+            allowed_leaks=kept.get("allowed_leaks", []),
+            subjects=kept.get("subjects", {}),
             shown=list(dict.fromkeys((r["data"], r["target"]) for r in kept.get("records", []))),
         )
 
@@ -87,6 +93,8 @@ class Results:
             "confusion": merged.confusion,
             "test_readings": merged.test_readings,
             "notes": merged.notes,
+            "allowed_leaks": merged.allowed_leaks,
+            "subjects": merged.subjects,
         }
         checked(ResultsFile, content, self.path)
         write_json(self.path, content)
@@ -97,6 +105,7 @@ class Results:
     def table(self) -> str:
         """One table a task: probes and weights by label fraction, then differences to controls."""
         parts = [self._task_table(data, target) for data, target in self.shown]
+        parts += [f"Warning, allowed: {leak}" for leak in self.allowed_leaks]
         parts += [f"note: {note}" for note in self.notes]
         return "\n\n".join(part for part in parts[: len(self.shown)] if part) + "".join(
             "\n" + note for note in parts[len(self.shown) :]
@@ -190,6 +199,7 @@ def _short(verdict: str) -> str:
 
 def _merged(old: Results, new: Results) -> Results:
     about = set(new.shown)
+    names = {data for data, _ in new.shown}
     same = old.backbone == new.backbone
 
     def both(before: Iterable[Row], after: list[Row]) -> list[Row]:
@@ -206,4 +216,9 @@ def _merged(old: Results, new: Results) -> Results:
         confusion=both(old.confusion, new.confusion),
         test_readings=[*old.test_readings, *new.test_readings],
         notes=list(dict.fromkeys([*(old.notes if same else []), *new.notes])),
+        allowed_leaks=[
+            *(leak for leak in old.allowed_leaks if same and leak.partition(": ")[0] not in names),
+            *new.allowed_leaks,
+        ],
+        subjects={**(old.subjects if same else {}), **new.subjects},
     )
