@@ -94,7 +94,7 @@ def test_no_two_steps_share_the_keys_of_shifted_rows() -> None:
     rows = torch.arange(256)
     keys = torch.stack([keys_of(12345, step, rows) for step in range(20_000)])
     assert len(keys.unique()) == keys.numel()
-    assert 0 <= int(keys.min()) and int(keys.max()) < 2**62
+    assert int(keys.min()) >= 0 and int(keys.max()) < 2**62
     bits = (keys[::37].flatten()[:, None] >> torch.arange(62)) & 1
     assert (bits.double().mean(0) - 0.5).abs().max() < 0.01
 

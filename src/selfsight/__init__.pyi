@@ -70,6 +70,17 @@ def audit(
     data: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: AuditData | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -94,6 +105,21 @@ def audit(
             `digits`. Or an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -132,6 +158,17 @@ def run(
     data: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: Pipeline | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -181,6 +218,21 @@ def run(
             `digits`. Or an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -253,6 +305,17 @@ def pretrain(
     data: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: Pretrain | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -300,6 +363,21 @@ def pretrain(
             `digits`. Or an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -370,6 +448,17 @@ def evaluate(
     data: str | Path | ImageSet | NDArray[Any] | MapDataset | None = ...,
     *,
     settings: Evaluate | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -404,6 +493,21 @@ def evaluate(
             an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -454,6 +558,17 @@ def suggest(
     data: str | Path | ImageSet | NDArray[Any] | MapDataset | None = ...,
     *,
     settings: Suggest | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -484,6 +599,21 @@ def suggest(
             an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -539,6 +669,17 @@ def tune_probe(
     workers: int = ...,
     join: bool = ...,
     heartbeat: int = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -586,6 +727,21 @@ def tune_probe(
         join: Only work on the trials of a study that another command began, and leave.
         heartbeat: Seconds between signs of life in a database; a worker silent for four of them
             is dead.
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -646,6 +802,17 @@ def tune_pretrain(
     workers: int = ...,
     join: bool = ...,
     heartbeat: int = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -712,6 +879,21 @@ def tune_pretrain(
         join: Only work on the trials of a study that another command began, and leave.
         heartbeat: Seconds between signs of life in a database; a worker silent for four of them
             is dead.
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -798,6 +980,17 @@ def tune_finetune(
     workers: int = ...,
     join: bool = ...,
     heartbeat: int = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -843,6 +1036,21 @@ def tune_finetune(
         join: Only work on the trials of a study that another command began, and leave.
         heartbeat: Seconds between signs of life in a database; a worker silent for four of them
             is dead.
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -890,6 +1098,17 @@ def finetune(
     data: str | Path | ImageSet | NDArray[Any] | MapDataset | None = ...,
     *,
     settings: Finetune | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -920,6 +1139,21 @@ def finetune(
             an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -966,6 +1200,17 @@ def predict(
     images: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: Predict | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -993,6 +1238,21 @@ def predict(
             arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -1034,6 +1294,17 @@ def embed(
     images: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: Embed | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -1061,6 +1332,21 @@ def embed(
             arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.

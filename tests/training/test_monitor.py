@@ -140,8 +140,9 @@ def test_a_run_on_three_images_is_not_called_collapsed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     random = np.random.default_rng(0)
-    pixels = random.integers(0, 256, (3, 8, 8, 1), dtype=np.uint8)
-    few = ImageSet("few", pixels, np.array(["a", "b", "c"]), np.full(3, "train"), {})
+    pixels = random.integers(0, 256, (4, 8, 8, 1), dtype=np.uint8)
+    splits = np.array(["train", "train", "train", "validation"])
+    few = ImageSet("few", pixels, np.array(list("abcd")), splits, {})
     train("simclr", tmp_path / "run", few, batch_size=3, epochs=2)
     err = capsys.readouterr().err
     assert "collapsed" not in err and "epoch 2/2" in err
