@@ -216,6 +216,7 @@ def run(
     accumulate_batches: int = ...,
     log_every: int = ...,
     monitor_images: int = ...,
+    keep_every: int | None = ...,
     checkpoint_steps: int | None = ...,
     track: tuple[Literal["wandb", "mlflow", "tensorboard"], ...] = ...,
     views: tuple[View, ...] | None = ...,
@@ -307,6 +308,8 @@ def run(
         log_every: Steps between two rows of metrics.csv.
         monitor_images: Images that the line after each epoch looks at; 0 turns kNN and
             effective rank off.
+        keep_every: Epochs between two backbones that are kept, as
+            checkpoints/epoch-N.safetensors; None: only the last backbone is.
         checkpoint_steps: Steps between two checkpoints; by default there is one at the end of
             each epoch only.
         track: Where curves, settings and results also go: wandb, mlflow, tensorboard, or
@@ -383,6 +386,7 @@ def pretrain(
     accumulate_batches: int = ...,
     log_every: int = ...,
     monitor_images: int = ...,
+    keep_every: int | None = ...,
     checkpoint_steps: int | None = ...,
     track: tuple[Literal["wandb", "mlflow", "tensorboard"], ...] = ...,
     views: tuple[View, ...] | None = ...,
@@ -472,6 +476,8 @@ def pretrain(
         log_every: Steps between two rows of metrics.csv.
         monitor_images: Images that the line after each epoch looks at; 0 turns kNN and
             effective rank off.
+        keep_every: Epochs between two backbones that are kept, as
+            checkpoints/epoch-N.safetensors; None: only the last backbone is.
         checkpoint_steps: Steps between two checkpoints; by default there is one at the end of
             each epoch only.
         track: Where curves, settings and results also go: wandb, mlflow, tensorboard, or
@@ -905,6 +911,7 @@ def tune_pretrain(
     accumulate_batches: int = ...,
     log_every: int = ...,
     monitor_images: int = ...,
+    keep_every: int | None = ...,
     checkpoint_steps: int | None = ...,
     track: tuple[Literal["wandb", "mlflow", "tensorboard"], ...] = ...,
     views: tuple[View, ...] | None = ...,
@@ -1014,6 +1021,8 @@ def tune_pretrain(
         log_every: Steps between two rows of metrics.csv.
         monitor_images: Images that the line after each epoch looks at; 0 turns kNN and
             effective rank off.
+        keep_every: Epochs between two backbones that are kept, as
+            checkpoints/epoch-N.safetensors; None: only the last backbone is.
         checkpoint_steps: Steps between two checkpoints; by default there is one at the end of
             each epoch only.
         track: Where curves, settings and results also go: wandb, mlflow, tensorboard, or

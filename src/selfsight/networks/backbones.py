@@ -199,6 +199,18 @@ class Backbone(nn.Module):
             )
         return int(stride)
 
+    def drop_paths(self, rate: float) -> None:
+        """Drops residual branches of images at random in training (stochastic depth).
+
+        For networks with a method ``drop_paths(rate)``: our ViTs. Others stay as they are.
+
+        Args:
+            rate: probability in the last block; it rises linearly from 0 in the first.
+        """
+        drop_paths = getattr(self.network, "drop_paths", None)
+        if drop_paths is not None:
+            drop_paths(rate)
+
     @property
     def has_tokens(self) -> bool:
         """Whether `tokens` works."""
@@ -237,7 +249,9 @@ def build_backbone(spec: BackboneSpec, seed: int | None = None) -> Backbone:
         return build_backbone(spec)
 
 
-def each_view(network: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> list[Tensor]:
+def each_view(
+    network: Callable[[Tensor], Tensor], views: Sequence[Tensor], *, one_by_one: bool = False
+) -> list[Tensor]:
     """``network`` on each view, views of one shape as one batch, in the order of ``views``.
 
     Batch statistics are then over all views of one shape, as in SimCLR's and DINO's own code.
@@ -245,7 +259,11 @@ def each_view(network: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> l
     Args:
         network: ``(B, ...)`` to ``(B, ...)``.
         views: each ``(B, ...)`` with the same B.
+        one_by_one: each view as a batch of its own, with its own batch statistics, as in the code
+            of Barlow Twins' and VICReg's authors.
     """
+    if one_by_one:
+        return [network(view) for view in views]
     out: dict[int, Tensor] = {}
     for shape in dict.fromkeys(view.shape for view in views):
         group = [i for i, view in enumerate(views) if view.shape == shape]

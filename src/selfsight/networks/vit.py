@@ -136,7 +136,11 @@ class LayerScale(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Attention and perceptron, each after a layer normalisation and around a shortcut."""
+    """Attention and perceptron, each after a layer normalisation and around a shortcut.
+
+    Attributes:
+        drop_path: the probability, in training, that an image takes the shortcut alone.
+    """
 
     def __init__(self, width: int, heads: int, layer_scale: bool = False) -> None:
         super().__init__()
@@ -146,10 +150,19 @@ class TransformerBlock(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
         self.mlp = Perceptron(width)
         self.ls2: nn.Module = LayerScale(width) if layer_scale else nn.Identity()
+        self.drop_path = 0.0
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.ls1(self.attn(self.norm1(x)))
-        return x + self.ls2(self.mlp(self.norm2(x)))  # type: ignore[no-any-return]
+        x = x + self._kept(self.ls1(self.attn(self.norm1(x))))
+        return x + self._kept(self.ls2(self.mlp(self.norm2(x))))
+
+    def _kept(self, branch: Tensor) -> Tensor:
+        """Stochastic depth (arXiv:1603.09382): of the images that keep a branch it is scaled up."""
+        if not self.training or not self.drop_path:
+            return branch
+        keep = 1.0 - self.drop_path
+        kept = torch.rand(len(branch), 1, 1, device=branch.device) < keep
+        return branch * (kept.to(branch.dtype) / keep)
 
 
 class ViT(nn.Module):
@@ -267,6 +280,12 @@ class ViT(nn.Module):
         if not self.class_token:
             return torch.cat([patches.mean(1, keepdim=True), patches], 1)
         return torch.cat([x[:, :1], patches], 1) if self.registers else x
+
+    def drop_paths(self, rate: float) -> None:
+        """Stochastic depth from the next step on: 0 in the first block, ``rate`` in the last."""
+        for place, block in enumerate(self.blocks):
+            assert isinstance(block, TransformerBlock)
+            block.drop_path = rate * place / max(len(self.blocks) - 1, 1)
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of patches of an image."""

@@ -18,7 +18,7 @@ class RunFolder:
     ``splits.parquet``        row id, split, group, target, digest of the pixels, label read or not
     ``pools.parquet``         source and digest of the images of further pools
     ``metrics.csv``           one row every few steps, one at the end of each epoch
-    ``checkpoints/``          ``last.ckpt``, for resuming
+    ``checkpoints/``          ``last.ckpt``, for resuming; kept backbones
     ``samples.npz``           images and their views, as the report shows them
     ``backbone.safetensors``  weights, with the network's settings in the header
     ``start.safetensors``     the same before the first step, unless it was random

@@ -26,7 +26,7 @@ from selfsight.method import Method
 from selfsight.methods import METHODS
 from selfsight.networks.backbones import Backbone, build_backbone, save_backbone
 from selfsight.runs.run import Run, load_run
-from selfsight.training.checkpoints import AtomicIO, Checkpoints
+from selfsight.training.checkpoints import AtomicIO, Checkpoints, KeptBackbones
 from selfsight.training.metrics import Metrics, Status
 from selfsight.training.module import MethodModule
 from selfsight.training.monitor import Monitor
@@ -131,13 +131,18 @@ def _save(plan: Plan, path: Path, backbone: Backbone) -> None:
         fit_pooling(
             backbone, kind, plan.images, plan.images.pool, plan.statistics, device=plan.device
         )
+    save_backbone(path, backbone, _extra(plan))
+
+
+def _extra(plan: Plan) -> dict[str, Any]:
+    """What a backbone's file says besides its network."""
     extra: dict[str, Any] = {
         "statistics": {"mean": plan.statistics.mean, "std": plan.statistics.std},
         "method": method_name(plan.settings.method),
     }
     if origin := _origin(plan):
         extra["start"] = origin
-    save_backbone(path, backbone, extra)
+    return extra
 
 
 def first_backbone(plan: Plan) -> Backbone:
@@ -222,6 +227,8 @@ def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int
     )
     callbacks: list[pl.Callback] = [metrics, monitor, Status(metrics)]
     callbacks.extend(watching)
+    if settings.keep_every is not None:
+        callbacks.append(KeptBackbones(folder.checkpoints, settings.keep_every, _extra(plan)))
     callbacks.append(Checkpoints(folder.checkpoints / "last.ckpt", settings.checkpoint_steps))
     last = folder.checkpoints / "last.ckpt"
     resume = last.is_file()
@@ -235,7 +242,9 @@ def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int
             strategy="ddp" if settings.devices * settings.nodes > 1 else "auto",
             max_epochs=settings.epochs,
             accumulate_grad_batches=settings.accumulate_batches,
-            gradient_clip_val=settings.optimizer.max_grad_norm,
+            gradient_clip_val=settings.optimizer.max_grad_norm
+            if settings.optimizer.clip_by == "global"
+            else None,
             precision="32-true",
             logger=False,
             use_distributed_sampler=False,

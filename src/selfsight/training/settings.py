@@ -94,6 +94,9 @@ class Pretrain(Data):
     """Steps between two rows of metrics.csv."""
     monitor_images: Annotated[int, Field(ge=0)] = 2048
     """Images that the line after each epoch looks at; 0 turns kNN and effective rank off."""
+    keep_every: Annotated[int, Field(ge=1)] | None = None
+    """Epochs between two backbones that are kept, as checkpoints/epoch-N.safetensors; None: only
+    the last backbone is."""
     checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
     """Steps between two checkpoints; by default there is one at the end of each epoch only."""
     track: tuple[Literal["wandb", "mlflow", "tensorboard"], ...] = ()
