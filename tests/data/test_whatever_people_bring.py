@@ -847,12 +847,29 @@ def test_files_that_disagree_are_reconciled_or_refused(tmp_path: Path) -> None:
         open_images(folder)
 
 
+@pytest.mark.parametrize("container", ["npz", "hdf5"])
+def test_splits_of_different_ranges_are_doubtful(tmp_path: Path, container: str) -> None:
+    parts = {"train": ramp(0, 1, "float32"), "test": ramp(0, 255, "float32")}
+    if container == "npz":
+        path = tmp_path / "a.npz"
+        np.savez(path, **{f"x_{name}": values for name, values in parts.items()})
+    else:
+        path = tmp_path / "a.h5"
+        with h5py.File(path, "w") as file:
+            for name, values in parts.items():
+                file[f"{name}/images"] = values
+    notes = doubts(open_images(path).notes)
+    assert any("different ways" in note and "test" in note.about for note in notes)
+
+
 @pytest.mark.parametrize("container", ["npy", "HDF5", "TIFF"])
 @pytest.mark.parametrize("value", ["nan", "-9999"])
 def test_nodata_is_filled_and_counted(tmp_path: Path, container: str, value: str) -> None:
     values = ramp(1, 2, "float32").copy()
     values[1, :3] = float(value)
     path = WRITE[container](tmp_path, values)
+    doubtful = next(note for note in doubts(open_images(path, **PLAIN).notes))
+    assert doubtful.number == 1 and f"--nodata {value}" in doubtful
     filled = open_images(path, **PLAIN, nodata=value)
     assert np.isfinite(filled.pixels).all() and filled.pixels.min() >= 1
     np.testing.assert_allclose(filled.pixels[1, :3], values[1, 3:].mean(), rtol=1e-5)
