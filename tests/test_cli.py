@@ -69,7 +69,10 @@ def test_settings_survive_yaml() -> None:
             "method.temperature: Input",
         ),
         (["pretrain", "simclr", "digits", "--backbone", "resnet81"], "did you mean 'resnet18'"),
-        (["evaluate", "runs/x", "--fractions", "2"], "fractions: each must be above 0"),
+        (
+            ["evaluate", "runs/x", "--fractions", "2"],
+            "fractions.0: Input should be less than or equal to 1",
+        ),
         (["evaluate", "/no/such/run"], "/no/such/run"),
         (["report", "/no/such/run"], "/no/such/run"),
         (["run", "digits", "--method", "bolo"], "bolo"),

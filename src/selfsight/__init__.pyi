@@ -70,6 +70,17 @@ def audit(
     data: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: AuditData | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -94,6 +105,21 @@ def audit(
             `digits`. Or an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -132,6 +158,17 @@ def run(
     data: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: Pipeline | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -186,6 +223,21 @@ def run(
             `digits`. Or an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -273,6 +325,17 @@ def pretrain(
     data: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: Pretrain | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -325,6 +388,21 @@ def pretrain(
             `digits`. Or an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -410,6 +488,17 @@ def evaluate(
     data: str | Path | ImageSet | NDArray[Any] | MapDataset | None = ...,
     *,
     settings: Evaluate | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -445,6 +534,21 @@ def evaluate(
             an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -498,6 +602,17 @@ def suggest(
     data: str | Path | ImageSet | NDArray[Any] | MapDataset | None = ...,
     *,
     settings: Suggest | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -528,6 +643,21 @@ def suggest(
             an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -583,6 +713,17 @@ def tune_probe(
     workers: int = ...,
     join: bool = ...,
     heartbeat: int = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -630,6 +771,21 @@ def tune_probe(
         join: Only work on the trials of a study that another command began, and leave.
         heartbeat: Seconds between signs of life in a database; a worker silent for four of them
             is dead.
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -690,6 +846,17 @@ def tune_pretrain(
     workers: int = ...,
     join: bool = ...,
     heartbeat: int = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -761,6 +928,21 @@ def tune_pretrain(
         join: Only work on the trials of a study that another command began, and leave.
         heartbeat: Seconds between signs of life in a database; a worker silent for four of them
             is dead.
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -862,6 +1044,17 @@ def tune_finetune(
     workers: int = ...,
     join: bool = ...,
     heartbeat: int = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -907,6 +1100,21 @@ def tune_finetune(
         join: Only work on the trials of a study that another command began, and leave.
         heartbeat: Seconds between signs of life in a database; a worker silent for four of them
             is dead.
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -954,6 +1162,17 @@ def finetune(
     data: str | Path | ImageSet | NDArray[Any] | MapDataset | None = ...,
     *,
     settings: Finetune | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -984,6 +1203,21 @@ def finetune(
             an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -1030,6 +1264,17 @@ def predict(
     images: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: Predict | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -1057,6 +1302,21 @@ def predict(
             arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -1098,6 +1358,17 @@ def embed(
     images: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: Embed | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -1125,6 +1396,21 @@ def embed(
             arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.

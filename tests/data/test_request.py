@@ -13,6 +13,7 @@ import pytest
 from selfsight.data import request
 from selfsight.data.imageset import ImageSet, Scale
 from selfsight.data.leaks import Seen
+from selfsight.data.pixels.values import ValueScale
 from selfsight.data.request import Data, DataOptions, open_images
 from selfsight.data.splits import Sides
 
@@ -264,7 +265,10 @@ def test_recorded_sides_are_taken_by_row_id(tmp_path: Path) -> None:
 
 def test_a_scale_is_what_values_are_brought_to(tmp_path: Path) -> None:
     np.save(tmp_path / "grey.npy", noise(10, 12, 1)[..., 0])
-    scale = Scale("runs/a", 8, 8, 3, "uint16")
+    unsaid = Scale("runs/a", 8, 8, 3, "uint16")
+    with pytest.raises(ValueError, match=r"grey.npy: .* 8 bits, and runs/a has uint16 of no"):
+        request.open(Data(data=str(tmp_path / "grey.npy")), scale=unsaid)
+    scale = replace(unsaid, values=ValueScale.of("uint16", 16))
     images = request.open(Data(data=str(tmp_path / "grey.npy")), scale=scale)
     assert images.scale.form == scale.form
     with pytest.raises(ValueError, match="image_size 12: runs/a takes images of 8x8"):

@@ -15,6 +15,7 @@ from PIL import Image
 import selfsight
 from selfsight.cli import main
 from selfsight.data.imageset import ImageSet
+from selfsight.data.pixels.values import ValueScale
 from selfsight.data.request import DataOptions
 from selfsight.runs.frame import Frame
 from selfsight.runs.request import RunData, images_in, images_of, own_images
@@ -24,6 +25,7 @@ MakeFile = Callable[..., Path]
 TrainRun = Callable[..., Run]
 QUICK = ["--fractions", "1", "--probes", "knn", "--controls", "untrained", "--no-clusters"]
 CPU = ["--device", "cpu"]
+FORM = (8, 8, 1, "uint8", ValueScale.of("uint8"))
 
 
 @pytest.fixture
@@ -171,7 +173,7 @@ def test_other_images_take_the_form_of_the_run(run: Run, tmp_path: Path) -> None
     settings = RunData(run=str(run.folder.path))
     for source in (pixels, list(pixels)):
         images = images_of(run, settings, source)
-        assert images.scale.form == Frame.of_run(run).scale("run").form == (8, 8, 1, "uint8")
+        assert images.scale.form == Frame.of_run(run).scale("run").form == FORM
     np.save(tmp_path / "b.npy", pixels)
     tiles = settings.updated({"data": str(tmp_path / "b.npy"), "tile": 10, "limit": 12})
     assert len(images_of(run, tiles).pool) == 12

@@ -19,6 +19,7 @@ from selfsight.data.describe import describe, value_text
 from selfsight.data.duplicates import look
 from selfsight.data.imageset import SPLITS, ImageSet, Target
 from selfsight.data.leaks import copies_of, crossings_of, different_targets
+from selfsight.data.notes import records
 from selfsight.data.pixels.display import write_pictures
 from selfsight.data.request import Data, Images
 from selfsight.files import write_json
@@ -51,8 +52,9 @@ class Audited:
 
     @property
     def exit_code(self) -> int:
-        """1 where something crosses the splits."""
-        return 1 if self.audit.crossings else 0
+        """1 where something crosses the splits, or the images may have been read wrongly."""
+        doubtful = any(reading["doubtful"] for reading in self.audit.readings)
+        return 1 if self.audit.crossings or doubtful else 0
 
     def __str__(self) -> str:
         lines = [crossing.what for crossing in self.audit.crossings]
@@ -140,6 +142,7 @@ def audit(images: ImageSet, *, near: bool = True) -> Audit:
         crossings=tuple(crossings),
         rows={row: _note(images, row) for row in sorted(named)},
         notes=tuple(notes),
+        readings=tuple(records(notes)),
         seconds=time.perf_counter() - start,
     )
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from selfsight.data.pixels.content import Content, content_of
 from selfsight.data.pixels.memmap import picked
+from selfsight.data.pixels.values import ValueScale
 
 TargetKind = Literal["class", "labels", "number", "identity"]
 SPLITS = ("train", "validation", "test", "unlabelled")
@@ -85,7 +86,8 @@ class Scale:
         owner: how sentences call what takes them: a set, a run, a model.
         height, width: pixels.
         channels: of each pixel.
-        dtype: ``uint8``, ``uint16`` or ``float32``; 255, 65535 or 1 is white.
+        dtype: ``uint8``, ``uint16`` or ``float32``.
+        values: what the values mean; by default what their type says.
     """
 
     owner: str
@@ -93,11 +95,16 @@ class Scale:
     width: int
     channels: int
     dtype: str
+    values: ValueScale | None = None
+
+    def __post_init__(self) -> None:
+        if self.values is None:
+            object.__setattr__(self, "values", ValueScale.of(self.dtype))
 
     @property
-    def form(self) -> tuple[int, int, int, str]:
+    def form(self) -> tuple[int, int, int, str, ValueScale | None]:
         """All but the owner: digests of pixels are compared within one form."""
-        return self.height, self.width, self.channels, self.dtype
+        return self.height, self.width, self.channels, self.dtype, self.values
 
 
 @dataclass(frozen=True)
@@ -115,7 +122,9 @@ class ImageSet:
         groups: ``(N,)`` int64, -1 for an image in no group (a group of its own), or None.
         group_name: the column the groups come from.
         mirrored: whether a mirrored image is as natural as the original (not so for digits).
-        notes: what was guessed, skipped or converted, one sentence each.
+        notes: what was guessed, left out or converted, one sentence each; a
+            `selfsight.data.notes.Note` says the same in parts.
+        value_scale: what the values mean; by default what their type says.
         tile_of: ``(N,)`` row id of the image that each tile was cut from, or None: whole images.
         leaks: leaks that the user allowed, one sentence each; results carry them in red.
         cautions: what else lessens results on these images, one sentence each.
@@ -133,6 +142,7 @@ class ImageSet:
     mirrored: bool = True
     notes: tuple[str, ...] = ()
     tile_of: NDArray[np.str_] | None = None
+    value_scale: ValueScale | None = None
     leaks: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
     opened_by: Hashable = field(init=False, default=None, compare=False, repr=False)
@@ -140,6 +150,8 @@ class ImageSet:
 
     def __post_init__(self) -> None:
         count = len(self.pixels)
+        if self.value_scale is None:
+            object.__setattr__(self, "value_scale", ValueScale.of(self.pixels.dtype))
         assert self.pixels.ndim == 4, "pixels are (N, H, W, C)"
         assert self.pixels.dtype in (np.uint8, np.uint16, np.float32), self.pixels.dtype
         assert len(self.row_ids) == count and len(self.splits) == count
@@ -175,7 +187,8 @@ class ImageSet:
     @property
     def scale(self) -> Scale:
         """The form of these images."""
-        return Scale(self.name, self.height, self.width, self.channels, str(self.pixels.dtype))
+        dtype = str(self.pixels.dtype)
+        return Scale(self.name, self.height, self.width, self.channels, dtype, self.value_scale)
 
     @property
     def content(self) -> Content:

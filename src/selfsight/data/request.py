@@ -8,8 +8,9 @@ leak stops the verb unless the user drops it or allows it. This module knows pla
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,24 +19,26 @@ import tyro
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, ValidationError
 
+from selfsight.data.describe import gaps
 from selfsight.data.duplicates import copies_together
 from selfsight.data.imageset import ImageSet, Scale
 from selfsight.data.labels import join_labels
 from selfsight.data.leaks import Seen, apart, checked, scored_rows, unseen
 from selfsight.data.pixels.lazy import waiting
+from selfsight.data.reading import FOLDER, NONE, Asked, ReadOptions, held_to
 from selfsight.data.sources import list_source
-from selfsight.data.sources.array_pixels import list_set, made_like
-from selfsight.data.sources.listing import MAX_SCANNED, Listing
-from selfsight.data.sources.memory import MapDataset, list_memory, name_of_memory
+from selfsight.data.sources.memory import MapDataset, name_of_memory
+from selfsight.data.sources.steps.array_pixels import list_set, made_like
+from selfsight.data.sources.steps.listing import MAX_SCANNED, Listing, Loaded
 from selfsight.data.splits import Sides, assign_splits, draw_pool, recorded
 from selfsight.data.tiles import tiled
-from selfsight.settings import Settings, sentence, unknown
+from selfsight.settings import sentence, unknown
 
 Images = str | Path | ImageSet | ArrayLike | MapDataset
 """What can be opened: see `selfsight.data.sources` and `selfsight.data.sources.memory`."""
 
 
-class DataOptions(Settings):
+class DataOptions(ReadOptions):
     """How images are opened: the same names, with the same meaning, in every verb."""
 
     target: str | None = None
@@ -85,6 +88,8 @@ def open(
     scale: Scale | None = None,
     seen: Sequence[Seen] = (),
     decode: bool | None = True,
+    whole: bool = False,
+    guesses: Mapping[str, Sequence[str]] | None = None,
 ) -> ImageSet:
     """Opens images: reads, joins labels, splits, brings to a form, and checks for leaks.
 
@@ -103,6 +108,9 @@ def open(
         decode: False leaves encoded images undecoded until they are read: opening takes seconds
             and no memory for pixels, but only some headers are looked at, and identical images
             are not looked for. None: so above 20,000 images.
+        whole: take images of unknown splits too, for verbs that only look at every image.
+        guesses: what a run guessed of its own images (see `selfsight.data.notes.guesses`), which
+            these are held to.
 
     Raises:
         ValueError: one sentence that names what is wrong with the source or a setting, or the
@@ -119,7 +127,12 @@ def open(
             f"{scale.width} pixels; leave --image-size out."
         )
     drop, allow = settings.drop_leaks, settings.allow_leaks
-    listing = _listing(settings, source)
+    form = settings
+    if guesses:
+        given = {name: getattr(settings, name) for name in ReadOptions.model_fields}
+        form = settings.updated(held_to(given, guesses))
+    listing = _listing(form, source, scale, whole)
+    _check_kinds(settings, listing)
     rows, splits, notes = _split(listing, settings, sides, keep=isinstance(source, ImageSet))
     lazily = decode is False or (decode is None and len(rows) > MAX_SCANNED)
     files = listing.files if lazily and scale is None and sides is None else None
@@ -137,6 +150,7 @@ def open(
         mirrored=kept.mirrored,
         notes=(*kept.notes, *loaded.notes, *notes),
         tile_of=kept.tile_of,
+        value_scale=loaded.scale,
     )
     unsettled = waiting(images.pixels)
     if unsettled is not None:
@@ -145,14 +159,16 @@ def open(
     if isinstance(source, ImageSet) and images.pixels is source.pixels:
         images = source.changed(**{f.name: getattr(images, f.name) for f in _FIELDS})
     if scale is not None:
-        images = made_like(images, _empty(scale))
+        images = made_like(images, _empty(scale), settings)
     if sides is None:
         images = copies_together(images, listing.splits[loaded.rows])
     else:
         images = recorded(images, sides, str(getattr(settings, "data", images.name)))
     images = checked(images, drop, allow)
+    images = images.with_notes(*gaps(images, settings.nodata))
     for weights in seen:
-        images = unseen(images, weights, _digests(images, weights.scale, listing), drop, allow)
+        other = partial(_listing, form, source, weights.scale, whole)
+        images = unseen(images, weights, _digests(images, weights.scale, other), drop, allow)
     return images.marked(request)
 
 
@@ -212,6 +228,12 @@ def open_pool(settings: DataOptions, source: Images, images: ImageSet) -> Pool:
         tile=settings.tile,
         max_unreadable=settings.max_unreadable,
         root=settings.root,
+        bits=settings.bits,
+        value_range=settings.value_range,
+        nodata=settings.nodata,
+        max_pixels=settings.max_pixels,
+        axes=settings.axes,
+        masks=settings.masks,
         allow_leaks=True,  # inside the pool nothing is evaluated
     )
     pool = open(wish, source, scale=images.scale)
@@ -258,29 +280,53 @@ def _request(
     )
 
 
-def _listing(settings: DataOptions, source: Any) -> Listing:
+def _listing(
+    settings: DataOptions, source: Any, scale: Scale | None, whole: bool = False
+) -> Listing:
     """What the source holds, with its labels and tiles."""
     target, group, split = settings.target, settings.group, settings.split_column
-    asked = (None, None, None) if settings.labels is not None else (target, group, split)
-    if isinstance(source, str | Path):
-        root = None if settings.root is None else Path(settings.root)
-        listing = list_source(source, *asked, root)
-    else:
-        listing = list_set(settled(source)) if isinstance(source, ImageSet) else list_memory(source)
-        if asked[1] not in (None, listing.group_name):
-            raise ValueError(
-                f"group {group!r}: {listing.name} is open already and has no such groups; join a "
-                "table with this column by --labels, or name it where the images are opened."
-            )
-    if settings.labels is not None:
-        listing = join_labels(listing, settings.labels, target, group, split)
+    table = None if settings.labels in (None, NONE) else settings.labels
+    form = Asked(
+        labels=settings.labels is None,
+        root=None if settings.root is None else Path(settings.root),
+        options=settings,
+        scale=None if scale is None else scale.values,
+        owner="" if scale is None else scale.owner,
+        whole=whole,
+    )
+    asked = replace(form, target=target, group=group, split=split)
+    if isinstance(source, ImageSet):
+        listing = list_set(settled(source))
+    elif table is None:
+        listing = list_source(source, asked)
+    else:  # its columns are those of the table; a split may still be the folders, or none
+        bare = ReadOptions.model_validate({
+            **{name: getattr(settings, name) for name in ReadOptions.model_fields}, "kinds": ()
+        })  # fmt: skip
+        folders = split if split in (NONE, FOLDER) else None
+        listing = list_source(source, replace(form, options=bare, split=folders))
+    open_already = not isinstance(source, str | Path) and table is None
+    if open_already and group not in (None, NONE, listing.group_name):
+        raise ValueError(
+            f"group {group!r}: {listing.name} is open already and has no such groups; join a "
+            "table with this column by --labels, or name it where the images are opened."
+        )
+    if table is not None:
+        listing = join_labels(listing, table, asked)
     if settings.tile is not None and listing.tile_of is None:
-        listing = tiled(listing, settings.tile, settings.max_unreadable)
+        listing = tiled(listing, settings.tile, settings.max_unreadable, asked)
     if target is not None and target not in listing.targets:
         if not listing.targets:
             raise ValueError(f"target {target!r}: {listing.name} has no targets.")
         raise unknown(f"target in {listing.name} named", target, listing.targets)
     return listing
+
+
+def _check_kinds(settings: DataOptions, listing: Listing) -> None:
+    """Raises ``ValueError`` where a kind is given for a column that is not there."""
+    for name in settings.kind_of:
+        if name not in listing.targets:
+            raise unknown(f"target in {listing.name} named", name, listing.targets)
 
 
 def _split(
@@ -313,7 +359,7 @@ def _split(
     return rows, splits, notes
 
 
-def _digests(images: ImageSet, scale: Scale, listing: Listing) -> NDArray[np.uint64]:
+def _digests(images: ImageSet, scale: Scale, listed: Callable[[], Listing]) -> NDArray[np.uint64]:
     """Digests of the scored rows' pixels in another form, read from the source in it."""
     rows = scored_rows(images)
     if scale.form == images.scale.form:
@@ -321,16 +367,29 @@ def _digests(images: ImageSet, scale: Scale, listing: Listing) -> NDArray[np.uin
     digests = np.zeros(len(rows), np.uint64)
     if scale.channels != images.channels and {scale.channels, images.channels} != {1, 3}:
         return digests
-    place = {row_id: i for i, row_id in enumerate(listing.row_ids.tolist())}
-    wanted = np.array([place[row_id] for row_id in images.row_ids[rows].tolist()], np.int64)
-    loaded = listing.load(wanted, (scale.height, scale.width), 1.0)
+    try:
+        listing = listed()
+        loaded, wanted = _loaded(images, rows, scale, listing)
+    except ValueError:  # values that cannot be brought to that form are not those that it saw
+        return digests
     ids, splits = listing.row_ids[loaded.rows], listing.splits[loaded.rows]
-    others = made_like(ImageSet(images.name, loaded.pixels, ids, splits), _empty(scale))
+    form = ImageSet(images.name, loaded.pixels, ids, splits, value_scale=loaded.scale)
+    others = made_like(form, _empty(scale))
     digests[np.isin(wanted, loaded.rows)] = others.content.digests
     return digests
+
+
+def _loaded(
+    images: ImageSet, rows: NDArray[np.int64], scale: Scale, listing: Listing
+) -> tuple[Loaded, NDArray[np.int64]]:
+    """The rows in another form, and their numbers in the listing."""
+    place = {row_id: i for i, row_id in enumerate(listing.row_ids.tolist())}
+    wanted = np.array([place[row_id] for row_id in images.row_ids[rows].tolist()], np.int64)
+    return listing.load(wanted, (scale.height, scale.width), 1.0), wanted
 
 
 def _empty(scale: Scale) -> ImageSet:
     """A set of no images in a form."""
     pixels = np.zeros((0, scale.height, scale.width, scale.channels), scale.dtype)
-    return ImageSet(scale.owner, pixels, np.zeros(0, "<U1"), np.zeros(0, "<U10"))
+    ids, splits = np.zeros(0, "<U1"), np.zeros(0, "<U10")
+    return ImageSet(scale.owner, pixels, ids, splits, value_scale=scale.values)

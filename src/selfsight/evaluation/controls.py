@@ -18,6 +18,7 @@ from selfsight.fitting.representations import (
     Representations,
     cache_key,
     cached_tensor,
+    calibrate,
     raw_pixels,
     represent,
     represent_views,
@@ -45,7 +46,8 @@ class Subject:
 
     Attributes:
         name: one of `selfsight.vocabulary.SUBJECTS`, or how a run is called; unique in the results.
-        of_draw: one for all label draws, or one for each (fresh initialisations).
+        of_draw: one for all label draws, or several initialisations: draws take one after another
+            of them, and where all labels are used each is measured.
         views: gives the ``(M, F)`` representations of two views of the same images, made when
             they are asked for; None where there are none, as for pixels.
         identity: of a run; None otherwise.
@@ -107,7 +109,6 @@ def controls_of(names: Sequence[str]) -> list[str | Run]:
 def subjects(
     material: Material,
     controls: Sequence[str | Run],
-    draws: int,
     known: Mapping[str, Identity] | None = None,
 ) -> tuple[list[Subject], str, list[str]]:
     """The trained backbone first, then each control; the hash of the trained weights; notes.
@@ -116,8 +117,6 @@ def subjects(
         material: what they are made of.
         controls: from `controls_of`.
             A run that began with random weights has no ``start``.
-        draws: label draws: the untrained control gets a fresh initialisation for each where that
-            is cheap.
         known: names of runs beside which these results are kept; no other run gets one of them.
 
     Raises:
@@ -145,12 +144,7 @@ def subjects(
                 views = partial(_two_views, material, data, control, start, weights_key(start))
                 found.append(Subject(control, (made,), views))
         elif control == "untrained":
-            count = draws if _is_cheap(material) else 1
-            if count < draws:
-                notes.append(
-                    "The untrained control is one initialisation; its spread over others is not "
-                    "in the intervals."
-                )
+            count = 5 if _is_cheap(material) else 3
             found.append(_untrained(material, data, count, like))
         else:
             found.append(Subject("pixels", (_pixels(material, data),)))
@@ -254,11 +248,15 @@ def _two_views(
 
 
 def _untrained(material: Material, data: str, count: int, like: Representation) -> Subject:
-    """One for each of so many initialisations; the views are those of the first."""
-    made = []
+    """One for each of so many initialisations; the views are those of the first.
+
+    Their batch normalisation is calibrated on train images (see `calibrate`).
+    """
+    run, made = material.run, []
     for seed in range(count):
-        backbone = material.run.untrained(seed)
-        _shape(backbone, like, material, material.run)
+        backbone = run.untrained(seed)
+        calibrate(backbone, material.images, material.train, run.statistics, device=material.device)
+        _shape(backbone, like, material, run)
         hashed, name = weights_key(backbone), f"untrained-{seed}"
         made.append(_represented(material, data, name, material.run, backbone, hashed))
         if seed == 0:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from contextlib import suppress
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from selfsight.data.imageset import ImageSet, Scale
+from selfsight.data.pixels.values import ValueScale
 from selfsight.runs.run import Run
 from selfsight.settings import Settings, sentence
 
@@ -14,7 +16,7 @@ Side = Annotated[int, Field(ge=1, le=65536)]
 
 
 class Frame(Settings):
-    """Size, channels and type of images."""
+    """Size, channels and type of images, and what their values mean."""
 
     height: Side
     """Pixels."""
@@ -23,7 +25,24 @@ class Frame(Settings):
     channels: Side
     """Channels."""
     dtype: Literal["uint8", "uint16", "float32"]
-    """Of the raw values."""
+    """Of the pixels."""
+    value_type: str
+    """Of the values in the files: uint8, int32, float32..."""
+    bits: Annotated[int, Field(ge=1, le=32)] | None = None
+    """That integers use, where they say it."""
+    black: float | None = None
+    """The value that means black; none where nothing says it."""
+    white: float | None = None
+    """The value that means white."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_type(cls, values: Any) -> Any:
+        """Without a word on the values they mean what their type says."""
+        if isinstance(values, dict) and "value_type" not in values and "dtype" in values:
+            with suppress(TypeError, KeyError):
+                return {**_meaning(ValueScale.of(values["dtype"])), **values}
+        return values
 
     @classmethod
     def of(cls, images: ImageSet) -> Frame:
@@ -33,6 +52,7 @@ class Frame(Settings):
                 "width": images.width,
                 "channels": images.channels,
                 "dtype": str(images.pixels.dtype),
+                **_meaning(images.value_scale),
             }
         )
 
@@ -63,4 +83,15 @@ class Frame(Settings):
 
     def scale(self, owner: str) -> Scale:
         """The form that images are brought to; ``owner`` is how sentences call the network."""
-        return Scale(owner, self.height, self.width, self.channels, self.dtype)
+        values = ValueScale(self.value_type, self.dtype, self.bits, self.black, self.white)
+        return Scale(owner, self.height, self.width, self.channels, self.dtype, values)
+
+
+def _meaning(values: ValueScale | None) -> dict[str, Any]:
+    assert values is not None
+    return {
+        "value_type": values.type,
+        "bits": values.bits,
+        "black": values.low,
+        "white": values.high,
+    }

@@ -58,7 +58,8 @@ def images_of(
     else:
         lineage = lineage_of([run, *controls])
         scale = Frame.of_run(run).scale(run.name)
-        images = request.open(settings, source, scale=scale, seen=lineage.seen)
+        guesses = run.environment["data"].get("guesses", {})
+        images = request.open(settings, source, scale=scale, seen=lineage.seen, guesses=guesses)
     cautions = (*images.cautions, *lineage.cautions)
     return images.changed(cautions=tuple(dict.fromkeys(cautions)))
 
@@ -120,7 +121,7 @@ def images_in(frame: Frame, owner: str, settings: DataOptions, source: Images) -
         ValueError: see `selfsight.data.request.open`.
     """
     wish = settings.updated({"validation": 0.0, "test": 0.0, "allow_leaks": True})
-    images = request.open(wish, source, scale=frame.scale(owner))
+    images = request.open(wish, source, scale=frame.scale(owner), whole=True)
     for note in images.notes:
         say(note)
     return images

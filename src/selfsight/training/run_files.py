@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfsight.data.imageset import ImageSet, Target
+from selfsight.data.notes import guesses
 from selfsight.data.request import Pool
 from selfsight.data.statistics import Statistics
 from selfsight.draws import keys_of
 from selfsight.files import replacing, write_json
 from selfsight.method import Method
 from selfsight.runs.folder import RunFolder
+from selfsight.runs.frame import Frame
 from selfsight.version import __version__
 from selfsight.views.apply import make_views
 from selfsight.views.ops import to_unit
@@ -145,12 +147,10 @@ def write_environment(
                 "name": images.name,
                 "fingerprint": images.fingerprint(),
                 "images": len(images),
-                "height": images.height,
-                "width": images.width,
-                "channels": images.channels,
-                "dtype": str(images.pixels.dtype),
+                **Frame.of(images).plain(),
                 "splits": {s: len(images.rows(s)) for s in np.unique(images.splits).tolist()},
                 "notes": list(images.notes),
+                "guesses": guesses(images.notes),
             },
             "start": start,
             "notes": list(notes),

@@ -12,7 +12,7 @@ from PIL import Image
 
 from selfsight.data import request
 from selfsight.data.request import open_images
-from selfsight.data.sources import listing
+from selfsight.data.sources.steps import listing
 
 
 def noise(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:

@@ -1,73 +1,77 @@
-"""Sources: anything on disk that a user points at becomes a `Listing`."""
+"""The folder is the registry: a source is one file with ``opens(path)`` and ``list(path, asked)``.
+
+``opens`` says whether the source takes a path (or a name, or an object in memory); ``list`` says
+what is there before a pixel is decoded. A module may set ``ORDER``: smaller ones are asked first.
+"""
 
 from __future__ import annotations
 
+import importlib
+from functools import cache
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-from selfsight.data.pixels.headers import SUFFIXES
-from selfsight.data.sources.listing import Listing
+from selfsight.data.pixels.formats import SUFFIXES
+from selfsight.data.reading import Asked
+from selfsight.data.sources.steps.listing import Listing
+from selfsight.plugins import names_in
+
+ORDER = 50
+"""Place of a source that says none."""
+STEPS = "steps"
+"""The folder of what sources share, which is no source."""
+
+
+@cache
+def _sources() -> tuple[ModuleType, ...]:
+    names = [name for name in names_in(*__path__) if name != STEPS]
+    modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
+    return tuple(sorted(modules, key=lambda module: getattr(module, "ORDER", ORDER)))
 
 
 def is_there(source: str | Path) -> bool:
     """Whether `list_source` has something to open under this name; it may be damaged."""
-    from selfsight.data.sources import digits, hub, shards
-
     path = Path(source).expanduser()
-    named = str(source) == digits.NAME or str(source).startswith(hub.PREFIX)
-    return named or path.exists() or shards.is_pattern(path)
+    return path.exists() or any(each.opens(source) for each in _sources())
 
 
-def list_source(
-    source: str | Path,
-    target: str | None = None,
-    group: str | None = None,
-    split: str | None = None,
-    root: Path | None = None,
-) -> Listing:
-    """What ``digits``, a folder, a table, an array file, tar shards or ``hf:owner/name`` holds.
+def list_source(source: Any, asked: Asked | None = None) -> Listing:
+    """What a source holds: the first module of this folder that opens it is asked.
 
     Args:
-        source: its name or path.
-        target, group, split: columns of a table, keys of an array file; None: guessed.
-        root: folder that the paths of a manifest must stay in; None: the folder it lies in.
+        source: a path, a name such as ``digits`` or ``hf:owner/name``, or images in memory.
+        asked: columns that the user named, and how files are read.
 
     Raises:
         ValueError: there is no such source, or it is damaged; the sentence names it.
     """
-    from selfsight.data.sources import arrays, digits, folder, hub, shards, table
-    from selfsight.data.sources.listing_from_columns import Asked
-
-    if not is_there(source):
+    if isinstance(source, str | Path):
+        expanded = Path(source).expanduser()
+        source = expanded if expanded.exists() else source
+    module = next((each for each in _sources() if each.opens(source)), None)
+    if module is not None:
+        listing: Listing = module.list(source, asked or Asked())
+        return listing
+    path = Path(source)
+    if not path.exists():
         raise ValueError(f"{source}: there is no such file or folder.")
-    asked = Asked(target, group, split)
-    if str(source) == digits.NAME:
-        return digits.list_digits()
-    if str(source).startswith(hub.PREFIX):
-        return hub.list_hub(str(source), asked)
-    path = Path(source).expanduser()
-    if not path.exists() and shards.is_pattern(path):
-        return shards.list_shards(path, asked)
-    if path.is_dir():
-        inner = table.table_in(path)
-        if inner is not None:
-            return table.list_table(inner, target, group, split, root)
-        if shards.shards_in(path):
-            return shards.list_shards(path, asked)
-        for name, column in (("group", group), ("split", split)):
-            if column is not None:
-                raise ValueError(
-                    f"{name} {column!r}: a folder of images has no columns; give a table "
-                    "(CSV or Parquet) with the paths of the images and this column."
-                )
-        return folder.list_folder(path)
     suffix = path.suffix.lower()
-    if suffix == shards.SUFFIX:
-        return shards.list_shards(path, asked)
-    if suffix in table.SUFFIXES:
-        return table.list_table(path, target, group, split, root)
-    if suffix in arrays.SUFFIXES:
-        return arrays.list_arrays(path, target, group, split)
     if suffix in SUFFIXES:
         raise ValueError(f"{path} is one image; give the folder that it lies in.")
-    known = ", ".join((*table.SUFFIXES, *arrays.SUFFIXES, shards.SUFFIX))
-    raise ValueError(f"{path}: its format is not known; give a folder of images or one of {known}.")
+    hint = {
+        ".zip": "; unpack it and give the folder",
+        ".gz": "; unpack it and give what is in it",
+        ".tgz": "; unpack it and give the folder",
+        ".mat": "; save its arrays as .npz",
+        ".xlsx": "; save the sheet as CSV",
+        ".xls": "; save the sheet as CSV",
+        ".pkl": "; pickles are never loaded since they can run code: save np.savez('images.npz', "
+        "images=..., labels=...)",
+        ".pickle": "; pickles are never loaded since they can run code: save "
+        "np.savez('images.npz', images=..., labels=...)",
+    }.get(suffix, "")
+    known = ", ".join(word for each in _sources() for word in getattr(each, "SUFFIXES", ()))
+    raise ValueError(
+        f"{path}: its format is not known{hint}; give a folder of images or one of {known}."
+    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,15 +14,18 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.data.pixels.decode import plan
-from selfsight.data.pixels.headers import Header
+from selfsight.data.imageset import ImageSet
 from selfsight.data.pixels.memmap import picked
+from selfsight.data.pixels.plan import chosen_size, resize_notes
 from selfsight.data.pixels.resize import resized
 from selfsight.data.pixels.store import decoded, fingerprint, memory_budget
-from selfsight.data.sources.array_pixels import as_pixels
-from selfsight.data.sources.columns import targets_of
-from selfsight.data.sources.listing import Listing, Loaded, Size
+from selfsight.data.reading import Asked
+from selfsight.data.sources.steps.array_pixels import as_pixels
+from selfsight.data.sources.steps.listing import Listing, Loaded, Size, evident
+from selfsight.data.sources.steps.targets import targets_of
 
+ORDER = 0
+"""Asked first: the others take paths and names."""
 LABEL = "label"
 """What the second item of a dataset's ``(image, label)`` is called."""
 
@@ -33,11 +38,16 @@ class MapDataset(Protocol):
 
 def name_of_memory(source: Any) -> str:
     """How sentences and settings call it: ``images``, or the class of a dataset."""
-    plain = isinstance(source, np.ndarray | list | tuple) or _is_tensor(source)
+    plain = isinstance(source, np.ndarray | builtins.list | tuple) or _is_tensor(source)
     return "images" if plain else type(source).__name__
 
 
-def list_memory(source: Any) -> Listing:
+def opens(source: Any) -> bool:
+    """Anything but a path, a name, or an image set."""
+    return not isinstance(source, str | Path | ImageSet)
+
+
+def list(source: Any, asked: Asked) -> Listing:
     """An array, a list of images or a map-style dataset as a source; every row is in train.
 
     Args:
@@ -54,28 +64,30 @@ def list_memory(source: Any) -> Listing:
     if _is_tensor(source):
         source = source.detach().cpu().numpy()
     if isinstance(source, np.ndarray) and source.dtype != object:
-        return _list_array(source, name)
+        return _list_array(source, name, asked)
     length, item = getattr(source, "__len__", None), getattr(source, "__getitem__", None)
     if isinstance(source, dict) or length is None or item is None:
         raise ValueError(
             f"{name}: images are a path, an array, a list of arrays, an image set, or a dataset "
             "that has a length and an index."
         )
-    return _list_items(source, name)
+    return _list_items(source, name, asked)
 
 
-def _list_array(array: NDArray[Any], name: str) -> Listing:
-    pixels, notes = as_pixels([array], Path(name))
+def _list_array(array: NDArray[Any], name: str, asked: Asked) -> Listing:
+    pixels, notes = as_pixels({name: array}, name, asked)
     whole = pixels.as_it_is
 
     def load(rows: NDArray[np.int64], size: Size, max_unreadable: float) -> Loaded:
         if whole is not None:
-            found = whole if len(rows) == len(array) else picked(whole, rows)
+            found = whole if len(rows) == len(whole) else picked(whole, rows)
         else:
-            found = np.concatenate(list(pixels.chunks(rows)))
-        return Loaded(resized(found, size), rows)
+            found = np.concatenate([*pixels.chunks(rows, name)])
+        found = resized(found, size)
+        return Loaded(found, rows, (), evident(pixels.scale, found, asked))
 
-    return Listing(name, _row_ids(name, len(array)), _train(len(array)), load, notes=tuple(notes))
+    count = pixels.shape[0]
+    return Listing(name, _row_ids(name, count), _train(count), load, notes=tuple(notes))
 
 
 @dataclass(frozen=True)
@@ -99,13 +111,13 @@ class Items:
         return out
 
 
-def _list_items(source: Sequence[Any], name: str) -> Listing:
+def _list_items(source: Sequence[Any], name: str, asked: Asked) -> Listing:
     count, budget = len(source), memory_budget()
     if not count:
         raise ValueError(f"{name}: it holds no images.")
-    kept: list[NDArray[Any]] = []
-    labels: list[Any] = []
-    sizes: list[tuple[int, int]] = []
+    kept: Any = []
+    labels: Any = []
+    sizes: Any = []
     digest, used = hashlib.blake2b(digest_size=8), 0
     first: NDArray[Any] | None = None
     for row in range(count):
@@ -130,21 +142,26 @@ def _list_items(source: Sequence[Any], name: str) -> Listing:
         return kept[row] if kept else _image_and_label(source[row], f"{name}#{row}")[0]
 
     def load(rows: NDArray[np.int64], size: Size, max_unreadable: float) -> Loaded:
-        wanted = plan((Header(*pair, "grey") for pair in sizes), size, name)
-        items = Items(read, (count, wanted.height, wanted.width, first.shape[2]), first.dtype)
-        pixels, notes = as_pixels([items], Path(name))
+        height, width = chosen_size(Counter(sizes), size, name)
+        items = Items(read, (count, height, width, first.shape[2]), first.dtype)
+        pixels, notes = as_pixels({name: items}, name, asked, "NHWC")
 
         def fill(out: NDArray[Any]) -> dict[str, Any]:
             place = 0
-            for chunk in pixels.chunks(rows):
+            for chunk in pixels.chunks(rows, name):
                 out[place : place + len(chunk)] = chunk
                 place += len(chunk)
             return {"rows": place}
 
         shape = (len(rows), *pixels.shape[1:])
-        made_of = [digest.hexdigest(), repr((shape, pixels.dtype.name)), rows.tobytes().hex()]
+        made_of = [
+            digest.hexdigest(),
+            repr((shape, pixels.scale, pixels.factors)),
+            rows.tobytes().hex(),
+        ]
         found, _ = decoded(shape, pixels.dtype, partial(fingerprint, made_of), fill)
-        return Loaded(found, rows, (*wanted.notes, *notes))
+        return Loaded(found, rows, (*resize_notes(sizes, (height, width)), *notes),
+                      evident(pixels.scale, found, asked))  # fmt: skip
 
     targets, notes = _targets(labels, getattr(source, "classes", None), name)
     return Listing(name, _row_ids(name, count), _train(count), load, targets, notes=tuple(notes))
@@ -153,7 +170,7 @@ def _list_items(source: Sequence[Any], name: str) -> Listing:
 def _image_and_label(item: Any, name: str) -> tuple[NDArray[Any], Any]:
     """``(H, W, C)`` and what is said of it, None where nothing is."""
     image, label = item, None
-    if isinstance(item, tuple | list):
+    if isinstance(item, tuple | builtins.list):
         if len(item) not in (1, 2):
             raise ValueError(f"{name}: a dataset gives an image, or an image and its label.")
         image, label = item if len(item) == 2 else (item[0], None)
@@ -175,8 +192,8 @@ def _image_and_label(item: Any, name: str) -> tuple[NDArray[Any], Any]:
 
 
 def _targets(
-    labels: list[Any], names: Sequence[str] | None, source: str
-) -> tuple[dict[str, Any], list[str]]:
+    labels: Sequence[Any], names: Sequence[str] | None, source: str
+) -> tuple[dict[str, Any], Sequence[str]]:
     import pyarrow as pa
 
     plain = [value.tolist() if hasattr(value, "tolist") else value for value in labels]

@@ -146,12 +146,15 @@ def _against(
     above: list[str] = []
     below: list[str] = []
     neither: list[str] = []
+    unknown: list[str] = []
     for control in question.controls:
         difference = question.difference(run, control, probe, fraction)
         if difference is None:
             continue
         name = vocabulary.subject(control).phrase
-        if difference.verdict == "no better than the control":
+        if difference.verdict == "no verdict":
+            unknown.append(f"{name} ({difference.reason})")
+        elif difference.verdict == "no better than the control":
             between = interval_text(question.metric, difference.low, difference.high, signed=True)
             shown = difference_text(question.metric, difference.mean)
             shown += unit_of_difference(question.metric)
@@ -167,6 +170,8 @@ def _against(
         parts.append(Markup("<em>{}</em>").format(listed(below)))
     if neither:
         parts.append(Markup("<em>no better than</em> {}").format(listed(neither, "or")))
+    if unknown:
+        parts.append(Markup("<em>no verdict beside</em> {}").format(listed(unknown)))
     if not parts:
         return Markup("")
     joined = parts[0]
