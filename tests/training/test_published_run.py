@@ -16,6 +16,7 @@ from selfsight.models.embed import Embed, embed
 from selfsight.models.finetune import Finetune, finetune
 from selfsight.networks.published.packages import PACKAGES
 from selfsight.reporting.report import write_report
+from selfsight.runs.request import own_images
 from selfsight.runs.run import Run
 from selfsight.training.pretrain import pretrain
 from selfsight.training.settings import Pretrain
@@ -82,7 +83,7 @@ def test_embed_gives_the_stored_representation(run: Run, folder: Path, tmp_path:
     import pyarrow.parquet as pq
 
     table = pq.read_table(out)
-    images, backbone = run.images(), run.backbone()
+    images, backbone = own_images(run), run.backbone()
     expected = represent(
         backbone, images, np.arange(len(images)), run.statistics, device="cpu"
     ).numpy()
@@ -105,7 +106,7 @@ def test_a_model_and_its_onnx_file_use_it(run: Run, tmp_path: Path) -> None:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    images = run.images()
+    images = own_images(run)
     frames = torch.from_numpy(np.asarray(images.pixels[:3])).permute(0, 3, 1, 2)
     with torch.no_grad():
         expected = run.backbone()(whole_frame(frames, run.statistics)).numpy()
