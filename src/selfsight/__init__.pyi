@@ -24,6 +24,9 @@ from selfsight.models.embed import Embed, Embeddings
 from selfsight.models.finetune import Finetune
 from selfsight.models.predict import Predict, PredictionTable
 from selfsight.models.predictor import Predictor
+from selfsight.neighbours.build import IndexImages
+from selfsight.neighbours.index import Index
+from selfsight.neighbours.query import SearchResults
 from selfsight.networks.backbones import Backbone
 from selfsight.networks.specs import Network
 from selfsight.pipeline import Pipeline, RunOutcome
@@ -37,6 +40,7 @@ from selfsight.tuning.pretraining import TunePretraining
 from selfsight.tuning.probe import TuneProbe
 from selfsight.tuning.recipe import Recipe
 from selfsight.tuning.record import Tuned
+from selfsight.tuning.settings import Search
 from selfsight.version import __version__ as __version__
 from selfsight.views.settings import View
 
@@ -51,6 +55,7 @@ __all__ = [
     "evaluate",
     "export",
     "finetune",
+    "index",
     "load",
     "load_model",
     "open_images",
@@ -58,6 +63,7 @@ __all__ = [
     "pretrain",
     "report",
     "run",
+    "search",
     "suggest",
     "tune_finetune",
     "tune_pretrain",
@@ -856,6 +862,102 @@ def embed(
 @overload
 def embed(settings: Embed, /) -> Path | Embeddings:
     """Write the representations of images."""
+
+@overload
+def index(
+    run: str | Path | Run,
+    images: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]] | None = ...,
+    *,
+    settings: IndexImages | Mapping[str, Any] | None = ...,
+    out: str | Path = ...,
+    append: bool = ...,
+    target: str | None = ...,
+    labels: str | None = ...,
+    kind: Literal["auto", "exact", "ivf_flat", "ivf_sq8"] = ...,
+    recall: float = ...,
+    pictures: int = ...,
+    batch_size: int = ...,
+    max_unreadable: float = ...,
+    seed: int = ...,
+    device: str = ...,
+    allow_code: bool = ...,
+) -> Index:
+    """Represent images once, and keep them in a folder that can be searched.
+
+    Args:
+        run: The folder of a finished run, or of a model.
+        images: Images, as for `embed`; by default those of the run, with the run's splits. Or
+            an image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        out: The folder of the index.
+        append: Add images to the index in --out; those of the same source that it has are left
+            out.
+        target: The column whose label stands beside the images; by default the run's, or the
+            only one.
+        labels: A table of targets that is joined to the run's own images by row id.
+        kind: exact, or inverted lists of faiss with whole vectors (ivf_flat) or a byte a number
+            (ivf_sq8); auto: exact up to 500,000 images, then ivf_sq8.
+        recall: Share of the ten exact neighbours that an approximate search must find; it
+            visits as many lists as that takes on these images.
+        pictures: Longest side in pixels of the small pictures that are kept for pages; 0: none.
+        batch_size: Images that go through the network at once.
+        max_unreadable: Share of unreadable images above which it stops; they are left out.
+        seed: Seed of the lists and of the images that ask for the measured recall.
+        device: auto, cpu, or cuda.
+        allow_code: Run the file.py:build that the backbone may name.
+
+    Returns:
+        The index, opened from its folder.
+
+    Raises:
+        ValueError: the run or the images cannot be read or do not fit each other, there is an
+            index already, or one to add to was made with other weights.
+    """
+
+@overload
+def index(settings: IndexImages, /) -> Index:
+    """Represent images once, and keep them in a folder that can be searched."""
+
+@overload
+def search(
+    index: str | Path | Index,
+    queries: str | Path | Sequence[str | Path],
+    *,
+    settings: Search | Mapping[str, Any] | None = ...,
+    k: int = ...,
+    far: bool = ...,
+    out: str | Path | None = ...,
+    run: str | Path | Run | None = ...,
+    device: str = ...,
+    allow_code: bool = ...,
+) -> SearchResults:
+    """Find the images of an index that look most like a query, or least.
+
+    Args:
+        index: The folder of an index.
+        queries: Image files, folders or tables of images, or row ids of the index.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        k: Neighbours of each query; a query by row id is not its own neighbour.
+        far: The least similar images instead.
+        out: .csv or .parquet; a page of pictures is written beside it. By default CSV is
+            printed.
+        run: The run of the index, where it has moved; only images that are not indexed need it.
+        device: auto, cpu, or cuda.
+        allow_code: Run the file.py:build that the backbone may name.
+
+    Returns:
+        Neighbours, the table, and where it was written.
+
+    Raises:
+        ValueError: no such index, or one that is damaged; a query that cannot be read; or the run
+            has other weights than those of the index.
+    """
+
+@overload
+def search(settings: Search, /) -> SearchResults:
+    """Find the images of an index that look most like a query, or least."""
 
 @overload
 def export(

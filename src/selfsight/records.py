@@ -310,11 +310,76 @@ class SuggestionsFile:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class ShownPicture:
+    """A small picture: a data URI, its size in pixels, whether its pixels stay square."""
+
+    uri: str
+    width: int
+    height: int
+    crisp: bool
+
+
+@dataclass(frozen=True)
+class ShownImage:
+    """An image on a page of neighbours: row id, label, split, a word, and its picture."""
+
+    name: str
+    label: str
+    split: str
+    words: str
+    picture: ShownPicture | None
+
+
+@dataclass(frozen=True)
+class ShownNeighbours:
+    """A query and its neighbours; ``novel``: nothing in the index is as near as is usual."""
+
+    query: ShownImage
+    neighbours: tuple[ShownImage, ...]
+    novel: bool
+
+
+@dataclass(frozen=True)
+class SearchFile:
+    """The JSON beside the table of a search, for its page.
+
+    Attributes:
+        index: its folder.
+        data: name of the indexed images.
+        images: how many there are.
+        table: file name of all neighbours.
+        far: whether the least similar were asked for.
+        queries: how many.
+        neighbours: of each query.
+        usual: cosine with the nearest image that 99 % of the indexed images exceed.
+        recall: of an approximate search; None: it is exact.
+        shown: the first queries.
+        left_out: pictures that the page had no room for.
+    """
+
+    index: str
+    data: str
+    images: int
+    table: str
+    far: bool
+    queries: int
+    neighbours: int
+    usual: float | None
+    recall: float | None
+    shown: tuple[ShownNeighbours, ...]
+    left_out: int = 0
+
+    def plain(self) -> dict[str, Any]:
+        """Dictionaries, lists and text, as in the file."""
+        return asdict(self)
+
+
 Schema = TypeVar("Schema")
 
 
 def read_record(kind: type[Schema], path: str | Path) -> Schema:
-    """A file as ``kind``: `ResultsFile`, `Audit` or `SuggestionsFile`.
+    """A file as ``kind``, one of the schemas of this module.
 
     Raises:
         ValueError: the file is missing or damaged; names the file and the field.

@@ -130,6 +130,20 @@ _TABLE = (
         "Write the representations of images.",
     ),
     Verb(
+        "index",
+        "RUN [IMAGES]",
+        "selfsight.neighbours.build:IndexImages",
+        "selfsight.neighbours.build:index",
+        "Represent images once, and keep them in a folder that can be searched.",
+    ),
+    Verb(
+        "search",
+        "INDEX QUERY...",
+        "selfsight.neighbours.query:Search",
+        "selfsight.neighbours.query:search",
+        "Find the images of an index that look most like a query, or least.",
+    ),
+    Verb(
         "export",
         "RUN",
         "selfsight.exporting.export:Export",
