@@ -25,7 +25,9 @@ from selfsight.models.finetune import Finetune
 from selfsight.models.predict import Predict, PredictionTable
 from selfsight.models.predictor import Predictor
 from selfsight.neighbours.build import IndexImages
+from selfsight.neighbours.clusters import ClusterImages, Clusters
 from selfsight.neighbours.index import Index
+from selfsight.neighbours.pairs import ComparePairs, PairsResults
 from selfsight.neighbours.query import SearchResults
 from selfsight.networks.backbones import Backbone
 from selfsight.networks.specs import Network
@@ -51,6 +53,7 @@ __all__ = [
     "SelfSupervisedTransformer",
     "__version__",
     "audit",
+    "cluster",
     "embed",
     "evaluate",
     "export",
@@ -59,6 +62,7 @@ __all__ = [
     "load",
     "load_model",
     "open_images",
+    "pairs",
     "predict",
     "pretrain",
     "report",
@@ -958,6 +962,80 @@ def search(
 @overload
 def search(settings: Search, /) -> SearchResults:
     """Find the images of an index that look most like a query, or least."""
+
+@overload
+def pairs(
+    index: str | Path | Index,
+    *,
+    settings: ComparePairs | Mapping[str, Any] | None = ...,
+    pairs: str | None = ...,
+    out: str | Path = ...,
+    count: int = ...,
+    copies: float = ...,
+    seed: int = ...,
+) -> PairsResults:
+    """Decide of pairs of images whether they are the same, or list the most similar ones.
+
+    Args:
+        index: The folder of an index.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        pairs: CSV or Parquet: two columns of images (a and b, or NAME_a and NAME_b), same (1 or
+            0), perhaps fold. Without it the most and the least similar pairs of the index are
+            listed.
+        out: .csv or .parquet; a page and its JSON are written beside it.
+        count: Pairs that are listed at each end, where there is no file of pairs.
+        copies: Cosine from which an image of a pair counts as a copy of an image that
+            pretraining saw.
+        seed: Seed of the folds, where the file has none.
+
+    Returns:
+        Scores, the table, and where they were written.
+
+    Raises:
+        ValueError: no such index or file of pairs, or no pair whose images are in the index.
+    """
+
+@overload
+def pairs(settings: ComparePairs, /) -> PairsResults:
+    """Decide of pairs of images whether they are the same, or list the most similar ones."""
+
+@overload
+def cluster(
+    index: str | Path | Index,
+    *,
+    settings: ClusterImages | Mapping[str, Any] | None = ...,
+    out: str | Path = ...,
+    by: Literal["auto", "hdbscan", "linkage"] = ...,
+    pairs: str | None = ...,
+    threshold: float | None = ...,
+    near: float = ...,
+) -> Clusters:
+    """Group the images of an index by similarity, and name near-duplicates.
+
+    Args:
+        index: The folder of an index.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        out: .csv or .parquet: row_id, cluster, size, duplicate_of, label; a page is written
+            beside it.
+        by: hdbscan needs no threshold; linkage: average linkage at a threshold; auto: linkage
+            where there are pairs or a threshold.
+        pairs: Labelled pairs, as for `pairs`; the threshold lies 3.3 deviations above the mean
+            cosine of the different ones.
+        threshold: Mean cosine of two groups from which average linkage joins them.
+        near: Cosine from which two images are near-duplicates.
+
+    Returns:
+        The groups, how they agree with the labels, and where they were written.
+
+    Raises:
+        ValueError: no such index or file of pairs, or settings that do not go together.
+    """
+
+@overload
+def cluster(settings: ClusterImages, /) -> Clusters:
+    """Group the images of an index by similarity, and name near-duplicates."""
 
 @overload
 def export(

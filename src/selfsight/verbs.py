@@ -144,6 +144,20 @@ _TABLE = (
         "Find the images of an index that look most like a query, or least.",
     ),
     Verb(
+        "pairs",
+        "INDEX",
+        "selfsight.neighbours.pairs:ComparePairs",
+        "selfsight.neighbours.pairs:pairs",
+        "Decide of pairs of images whether they are the same, or list the most similar ones.",
+    ),
+    Verb(
+        "cluster",
+        "INDEX",
+        "selfsight.neighbours.clusters:ClusterImages",
+        "selfsight.neighbours.clusters:cluster",
+        "Group the images of an index by similarity, and name near-duplicates.",
+    ),
+    Verb(
         "export",
         "RUN",
         "selfsight.exporting.export:Export",
