@@ -9,13 +9,16 @@ from numpy.typing import NDArray
 from selfsight import losses as losses
 from selfsight.data.audit import AuditData, Audited
 from selfsight.data.imageset import ImageSet
+from selfsight.data.request import Images
+from selfsight.data.sources.memory import MapDataset
 from selfsight.estimators import ImageClassifier as ImageClassifier
 from selfsight.estimators import ImageRegressor as ImageRegressor
 from selfsight.estimators import SelfSupervisedTransformer as SelfSupervisedTransformer
 from selfsight.evaluation.protocol import Evaluate
 from selfsight.evaluation.results import Results
 from selfsight.exporting.export import Export, Exported
-from selfsight.fitting.labelled import FineTuning
+from selfsight.fitting.finetune import FineTuning, Recipe
+from selfsight.fitting.probes.mlp import Classifier
 from selfsight.fitting.stopping import Stopping
 from selfsight.labelling.suggest import Suggest, Suggestions
 from selfsight.method import Optimizer
@@ -36,13 +39,11 @@ from selfsight.reporting.report import Report
 from selfsight.runs.run import Run
 from selfsight.training.settings import Pretrain
 from selfsight.training.supervision import Supervision
-from selfsight.tuning.classifier import Classifier
-from selfsight.tuning.finetuning import TuneFinetuning
-from selfsight.tuning.pretraining import TunePretraining
+from selfsight.tuning.finetune import TuneFinetuning
+from selfsight.tuning.pretrain import TunePretraining
 from selfsight.tuning.probe import TuneProbe
-from selfsight.tuning.recipe import Recipe
 from selfsight.tuning.record import Tuned
-from selfsight.tuning.settings import Search
+from selfsight.tuning.study import Search
 from selfsight.version import __version__ as __version__
 from selfsight.views.settings import View
 
@@ -76,20 +77,34 @@ __all__ = [
 
 @overload
 def audit(
-    data: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]],
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: AuditData | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
+    image_size: int | None = ...,
+    limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
-    limit: int | None = ...,
-    image_size: int | None = ...,
-    seed: int = ...,
     max_unreadable: float = ...,
+    validation: float = ...,
+    test: float = ...,
+    root: str | None = ...,
+    seed: int = ...,
     out: str | Path | None = ...,
     near: bool = ...,
 ) -> Audited:
@@ -97,23 +112,43 @@ def audit(
 
     Args:
         data: Images: a folder, Parquet, CSV, .npy, .npz, HDF5, .tar shards, hf:owner/name or
-            `digits`. Or an image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+            `digits`. Or an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
-        target: The column that says what is on an image; pretraining itself does not read it.
-        labels: A table of targets (CSV, Parquet) that is joined to the images by row id.
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
+        target: The column that says what is on an image; by default the run's, or the only one.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
+            target, group and split column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
-        tile: Side in pixels of tiles that large images are cut into; predictions are pooled by
+        tile: Side in pixels of tiles that large images are cut into; results are pooled by
             image.
-        drop_leaks: Leave out train images that are in validation or test too, or whose group
-            is.
-        allow_leaks: Go on with such leaks; the report carries them in red.
-        limit: A seeded draw of this many images of the pool.
         image_size: Side that images of several sizes are brought to, pixels.
-        seed: Seed of the weights, the order, the splits and every view.
-        max_unreadable: Share of unreadable images above which the run stops.
+        limit: A seeded draw of this many images of the pool; validation and test stay whole.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is, and test images that a run has been trained on.
+        allow_leaks: Go on with such leaks; every result carries them in red.
+        max_unreadable: Share of unreadable images above which it stops; the others are left out
+            and named.
+        validation: Share of train that is cut as validation where the images have none.
+        test: Share of the labelled images that is cut as test where the images have none.
+        root: Folder that the paths of a table must stay in; by default the one it lies in.
+        seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: Folder of audit.html, audit.json and pictures.npz; by default runs/DATA-audit.
         near: Look for near-duplicates too.
 
@@ -130,20 +165,34 @@ def audit(settings: AuditData, /) -> Audited:
 
 @overload
 def run(
-    data: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]],
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: Pipeline | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
+    image_size: int | None = ...,
+    limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
-    limit: int | None = ...,
-    image_size: int | None = ...,
-    seed: int = ...,
     max_unreadable: float = ...,
+    validation: float = ...,
+    test: float = ...,
+    root: str | None = ...,
+    seed: int = ...,
     method: str | Path = ...,
     out: str | Path | None = ...,
     weights: str | Path | Run = ...,
@@ -152,7 +201,7 @@ def run(
     batch_size: int = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
-    preset: Literal["auto", "paper", "small"] = ...,
+    preset: str = ...,
     optimizer: Optimizer = ...,
     supervision: Supervision = ...,
     network: Network = ...,
@@ -175,33 +224,54 @@ def run(
 
     Args:
         data: Images: a folder, Parquet, CSV, .npy, .npz, HDF5, .tar shards, hf:owner/name or
-            `digits`. Or an image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+            `digits`. Or an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
-        target: The column that says what is on an image; pretraining itself does not read it.
-        labels: A table of targets (CSV, Parquet) that is joined to the images by row id.
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
+        target: The column that says what is on an image; by default the run's, or the only one.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
+            target, group and split column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
-        tile: Side in pixels of tiles that large images are cut into; predictions are pooled by
+        tile: Side in pixels of tiles that large images are cut into; results are pooled by
             image.
-        drop_leaks: Leave out train images that are in validation or test too, or whose group
-            is.
-        allow_leaks: Go on with such leaks; the report carries them in red.
-        limit: A seeded draw of this many images of the pool.
         image_size: Side that images of several sizes are brought to, pixels.
-        seed: Seed of the weights, the order, the splits and every view.
-        max_unreadable: Share of unreadable images above which the run stops.
+        limit: A seeded draw of this many images of the pool; validation and test stay whole.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is, and test images that a run has been trained on.
+        allow_leaks: Go on with such leaks; every result carries them in red.
+        max_unreadable: Share of unreadable images above which it stops; the others are left out
+            and named.
+        validation: Share of train that is cut as validation where the images have none.
+        test: Share of the labelled images that is cut as test where the images have none.
+        root: Folder that the paths of a table must stay in; by default the one it lies in.
+        seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         method: A name in `METHODS`, or the path of a file of your own (``./mine.py``).
         out: The run's folder; by default runs/DATA-METHOD. The same command again resumes it.
         weights: What the backbone starts from: a finished run, or none for random weights.
         backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto.
         epochs: Passes over the pool.
         batch_size: Images of a step, over all processes.
-        device: auto, cpu, or cuda.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         pool: More unlabelled images to pretrain on, of other sources.
-        preset: The method's recipe: its paper's, or one for images up to 64 px (auto: by the
-            images).
+        preset: The method's recipe for all that is not given, by name; auto: by the images.
+            `paper` holds the authors' values and adapts nothing; the defaults shown here are
+            those of the first.
         optimizer: The optimizer and its schedule.
         supervision: Labels joined to the method; off by default.
         network: Changes to the backbone: a ResNet of other widths and depths, another stem or
@@ -239,20 +309,34 @@ def run(settings: Pipeline, /) -> RunOutcome:
 @overload
 def pretrain(
     method: str | Path,
-    data: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]],
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: Pretrain | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
+    image_size: int | None = ...,
+    limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
-    limit: int | None = ...,
-    image_size: int | None = ...,
-    seed: int = ...,
     max_unreadable: float = ...,
+    validation: float = ...,
+    test: float = ...,
+    root: str | None = ...,
+    seed: int = ...,
     out: str | Path | None = ...,
     weights: str | Path | Run = ...,
     backbone: str = ...,
@@ -260,7 +344,7 @@ def pretrain(
     batch_size: int = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
-    preset: Literal["auto", "paper", "small"] = ...,
+    preset: str = ...,
     optimizer: Optimizer = ...,
     supervision: Supervision = ...,
     network: Network = ...,
@@ -282,32 +366,53 @@ def pretrain(
     Args:
         method: A name in `METHODS`, or the path of a file of your own (``./mine.py``).
         data: Images: a folder, Parquet, CSV, .npy, .npz, HDF5, .tar shards, hf:owner/name or
-            `digits`. Or an image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+            `digits`. Or an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
-        target: The column that says what is on an image; pretraining itself does not read it.
-        labels: A table of targets (CSV, Parquet) that is joined to the images by row id.
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
+        target: The column that says what is on an image; by default the run's, or the only one.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
+            target, group and split column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
-        tile: Side in pixels of tiles that large images are cut into; predictions are pooled by
+        tile: Side in pixels of tiles that large images are cut into; results are pooled by
             image.
-        drop_leaks: Leave out train images that are in validation or test too, or whose group
-            is.
-        allow_leaks: Go on with such leaks; the report carries them in red.
-        limit: A seeded draw of this many images of the pool.
         image_size: Side that images of several sizes are brought to, pixels.
-        seed: Seed of the weights, the order, the splits and every view.
-        max_unreadable: Share of unreadable images above which the run stops.
+        limit: A seeded draw of this many images of the pool; validation and test stay whole.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is, and test images that a run has been trained on.
+        allow_leaks: Go on with such leaks; every result carries them in red.
+        max_unreadable: Share of unreadable images above which it stops; the others are left out
+            and named.
+        validation: Share of train that is cut as validation where the images have none.
+        test: Share of the labelled images that is cut as test where the images have none.
+        root: Folder that the paths of a table must stay in; by default the one it lies in.
+        seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: The run's folder; by default runs/DATA-METHOD. The same command again resumes it.
         weights: What the backbone starts from: a finished run, or none for random weights.
         backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto.
         epochs: Passes over the pool.
         batch_size: Images of a step, over all processes.
-        device: auto, cpu, or cuda.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         pool: More unlabelled images to pretrain on, of other sources.
-        preset: The method's recipe: its paper's, or one for images up to 64 px (auto: by the
-            images).
+        preset: The method's recipe for all that is not given, by name; auto: by the images.
+            `paper` holds the authors' values and adapts nothing; the defaults shown here are
+            those of the first.
         optimizer: The optimizer and its schedule.
         supervision: Labels joined to the method; off by default.
         network: Changes to the backbone: a ResNet of other widths and depths, another stem or
@@ -344,11 +449,36 @@ def pretrain(settings: Pretrain, /) -> Run:
 @overload
 def evaluate(
     run: str | Path | Run,
-    data: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]] | None = ...,
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset | None = ...,
     *,
     settings: Evaluate | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
+    labels: str | None = ...,
     group: str | None = ...,
+    split_column: str | None = ...,
+    tile: int | None = ...,
+    image_size: int | None = ...,
+    limit: int | None = ...,
+    drop_leaks: bool = ...,
+    allow_leaks: bool = ...,
+    max_unreadable: float = ...,
+    validation: float = ...,
+    test: float = ...,
+    root: str | None = ...,
+    seed: int = ...,
+    device: str = ...,
+    allow_code: bool = ...,
     fractions: tuple[float, ...] = ...,
     draws: int = ...,
     probes: tuple[str, ...] = ...,
@@ -358,20 +488,51 @@ def evaluate(
     finetune: bool = ...,
     finetuning: FineTuning = ...,
     split: Literal["auto", "test", "validation"] = ...,
-    seed: int = ...,
-    device: str = ...,
-    allow_code: bool = ...,
 ) -> Results:
     """Measure a run beside its controls, with few labels and all of them.
 
     Args:
         run: The folder of a finished run.
-        data: Images to evaluate on; by default those of the run, with the run's splits. Or an
-            image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+        data: Images, as for `pretrain`; by default those of the run, with the run's splits. Or
+            an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
-        target: The target; by default the run's, or else every target there is.
-        group: The column that no split may cut; for other data than the run's.
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
+        target: The column that says what is on an image; by default the run's, or the only one.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
+            target, group and split column are then columns of it.
+        group: The column that no split may cut: a coil, a patient, a board.
+        split_column: The column that says train, validation or test; by default guessed, or the
+            files' names.
+        tile: Side in pixels of tiles that large images are cut into; results are pooled by
+            image.
+        image_size: Side that images of several sizes are brought to, pixels.
+        limit: A seeded draw of this many images of the pool; validation and test stay whole.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is, and test images that a run has been trained on.
+        allow_leaks: Go on with such leaks; every result carries them in red.
+        max_unreadable: Share of unreadable images above which it stops; the others are left out
+            and named.
+        validation: Share of train that is cut as validation where the images have none.
+        test: Share of the labelled images that is cut as test where the images have none.
+        root: Folder that the paths of a table must stay in; by default the one it lies in.
+        seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
+        allow_code: Run the file.py:build that a run's backbone may name.
         fractions: Shares of the labels of the train split.
         draws: Draws of labels at each share below 1.
         probes: Among knn, linear and mlp; each is used for the targets it can predict.
@@ -383,9 +544,6 @@ def evaluate(
             takes long.
         finetuning: How that training is done and what it tries.
         split: Where results are read; auto: test, or validation where there is no test split.
-        seed: Seed of the label draws, folds and bootstrap.
-        device: auto, cpu, or cuda.
-        allow_code: Run the file.py:build that a run's backbone may name.
 
     Returns:
         The results; also in ``results.json`` and ``predictions.parquet`` of the run.
@@ -401,42 +559,92 @@ def evaluate(settings: Evaluate, /) -> Results:
 @overload
 def suggest(
     run: str | Path | Run,
-    data: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]] | None = ...,
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset | None = ...,
     *,
     settings: Suggest | Mapping[str, Any] | None = ...,
-    count: int = ...,
-    out: str | Path = ...,
-    by: Literal["auto", "representative", "typical", "coverage", "uncertainty", "random"] = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
-    per_group: int | None = ...,
-    near: float = ...,
+    split_column: str | None = ...,
+    tile: int | None = ...,
+    image_size: int | None = ...,
+    limit: int | None = ...,
+    drop_leaks: bool = ...,
+    allow_leaks: bool = ...,
+    max_unreadable: float = ...,
+    validation: float = ...,
+    test: float = ...,
+    root: str | None = ...,
     seed: int = ...,
     device: str = ...,
     allow_code: bool = ...,
+    count: int = ...,
+    out: str | Path = ...,
+    by: Literal["auto", "representative", "typical", "coverage", "uncertainty", "random"] = ...,
+    per_group: int | None = ...,
+    near: float = ...,
 ) -> Suggestions:
     """Pick the images whose labels will help most, and write a table to fill in.
 
     Args:
         run: The folder of a finished run.
-        data: Images to choose from; by default those of the run. Or an image set, or arrays
-            ``(N, H, W)`` or ``(N, H, W, C)``.
+        data: Images, as for `pretrain`; by default those of the run, with the run's splits. Or
+            an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
+        target: The column that says what is on an image; by default the run's, or the only one.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
+            target, group and split column are then columns of it.
+        group: The column that no split may cut: a coil, a patient, a board.
+        split_column: The column that says train, validation or test; by default guessed, or the
+            files' names.
+        tile: Side in pixels of tiles that large images are cut into; results are pooled by
+            image.
+        image_size: Side that images of several sizes are brought to, pixels.
+        limit: A seeded draw of this many images of the pool; validation and test stay whole.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is, and test images that a run has been trained on.
+        allow_leaks: Go on with such leaks; every result carries them in red.
+        max_unreadable: Share of unreadable images above which it stops; the others are left out
+            and named.
+        validation: Share of train that is cut as validation where the images have none.
+        test: Share of the labelled images that is cut as test where the images have none.
+        root: Folder that the paths of a table must stay in; by default the one it lies in.
+        seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
+        allow_code: Run the file.py:build that a run's backbone may name.
         count: How many images to suggest.
         out: Folder of labels.csv, sheet.png, suggestions.json and index.html.
         by: representative: facility location; typical: TypiClust; coverage: k-centre; auto:
             representative, and uncertainty from ten labels a class on.
-        target: The target to label; by default the run's, or the only one.
-        labels: A table of the labels known so far, such as an earlier labels.csv, filled in; by
-            default the run's.
-        group: The column of groups; for other data than the run's.
         per_group: Images of one group at most; None: twice an even share.
         near: Cosine of two representations above which their images are near-duplicates.
-        seed: Seed of clusters and draws.
-        device: auto, cpu, or cuda.
-        allow_code: Run the file.py:build that a run's backbone may name.
 
     Returns:
         The images, the reason for each, and the folder of the files.
@@ -452,6 +660,7 @@ def suggest(settings: Suggest, /) -> Suggestions:
 @overload
 def tune_probe(
     run: str | Path | Run,
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset | None = ...,
     *,
     settings: TuneProbe | Mapping[str, Any] | None = ...,
     search: tuple[str, ...] = ...,
@@ -464,23 +673,47 @@ def tune_probe(
     workers: int = ...,
     join: bool = ...,
     heartbeat: int = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
-    out: str | Path | None = ...,
-    metric: str | None = ...,
-    fraction: float = ...,
-    folds: int | None = ...,
-    epochs: int = ...,
-    stopping: Stopping = ...,
-    watch: Literal["metric", "loss"] = ...,
-    probe: Classifier = ...,
+    labels: str | None = ...,
+    group: str | None = ...,
+    split_column: str | None = ...,
+    tile: int | None = ...,
+    image_size: int | None = ...,
+    limit: int | None = ...,
+    drop_leaks: bool = ...,
+    allow_leaks: bool = ...,
+    max_unreadable: float = ...,
+    validation: float = ...,
+    test: float = ...,
+    root: str | None = ...,
     seed: int = ...,
     device: str = ...,
     allow_code: bool = ...,
+    metric: str | None = ...,
+    label_fraction: float = ...,
+    stopping: Stopping = ...,
+    out: str | Path | None = ...,
+    folds: int | None = ...,
+    watch: Literal["metric", "loss"] = ...,
+    probe: Classifier = ...,
 ) -> Tuned | None:
     """Search the classifier on a run's representations; read test once, with the best.
 
     Args:
         run: The folder of a finished run.
+        data: Images, as for `pretrain`; by default those of the run, with the run's splits. Or
+            an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
         search: SETTING=RANGE words, as in "optimizer.lr=log(1e-4,1)" epochs=5..20
@@ -498,23 +731,56 @@ def tune_probe(
         join: Only work on the trials of a study that another command began, and leave.
         heartbeat: Seconds between signs of life in a database; a worker silent for four of them
             is dead.
-        target: The target to predict; by default the run's, or the only one there is.
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
+        target: The column that says what is on an image; by default the run's, or the only one.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
+            target, group and split column are then columns of it.
+        group: The column that no split may cut: a coil, a patient, a board.
+        split_column: The column that says train, validation or test; by default guessed, or the
+            files' names.
+        tile: Side in pixels of tiles that large images are cut into; results are pooled by
+            image.
+        image_size: Side that images of several sizes are brought to, pixels.
+        limit: A seeded draw of this many images of the pool; validation and test stay whole.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is, and test images that a run has been trained on.
+        allow_leaks: Go on with such leaks; every result carries them in red.
+        max_unreadable: Share of unreadable images above which it stops; the others are left out
+            and named.
+        validation: Share of train that is cut as validation where the images have none.
+        test: Share of the labelled images that is cut as test where the images have none.
+        root: Folder that the paths of a table must stay in; by default the one it lies in.
+        seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
+        allow_code: Run the file.py:build that a run's backbone may name.
+        metric: What trials are compared by: a metric of the target, or loss; by default
+            accuracy, mAP or r2, as in the report.
+        label_fraction: Share of the labels that may be read; here those of train and
+            validation.
+        stopping: When a trial is ended early, in looks at the images held out.
         out: The study's folder; by default RUN/tuning/TARGET. The same command again continues
             it.
-        metric: What trials are compared by; by default accuracy, mAP or r2, as in the report.
-        fraction: Share of the train and validation labels that may be read.
         folds: Cross-validation inside these labels, by group; 1: the run's validation split; by
             default 5 up to 2,000 labels, else 1.
-        epochs: Passes over the labelled images at most.
-        stopping: When a trial is ended early.
-        watch: What the early stopping looks at, on the rows held out.
+        watch: What the early stopping looks at, on the images held out.
         probe: What is not searched, and the first trial.
-        seed: Seed of folds, weights and the search.
-        device: auto, cpu, or cuda.
-        allow_code: Run the file.py:build that a run's backbone may name.
 
     Returns:
-        What was found; None for a worker that joined.
+        The finished study; None for a worker that joined.
 
     Raises:
         ValueError: no such run, target, metric or space; the sentence says what to change.
@@ -527,7 +793,7 @@ def tune_probe(settings: TuneProbe, /) -> Tuned | None:
 @overload
 def tune_pretrain(
     method: str | Path,
-    data: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]],
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: TunePretraining | Mapping[str, Any] | None = ...,
     search: tuple[str, ...] = ...,
@@ -540,17 +806,31 @@ def tune_pretrain(
     workers: int = ...,
     join: bool = ...,
     heartbeat: int = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
+    image_size: int | None = ...,
+    limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
-    limit: int | None = ...,
-    image_size: int | None = ...,
-    seed: int = ...,
     max_unreadable: float = ...,
+    validation: float = ...,
+    test: float = ...,
+    root: str | None = ...,
+    seed: int = ...,
     out: str | Path | None = ...,
     weights: str | Path | Run = ...,
     backbone: str = ...,
@@ -558,7 +838,7 @@ def tune_pretrain(
     batch_size: int = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
-    preset: Literal["auto", "paper", "small"] = ...,
+    preset: str = ...,
     optimizer: Optimizer = ...,
     supervision: Supervision = ...,
     network: Network = ...,
@@ -583,7 +863,7 @@ def tune_pretrain(
     Args:
         method: A name in `METHODS`, or the path of a file of your own (``./mine.py``).
         data: Images: a folder, Parquet, CSV, .npy, .npz, HDF5, .tar shards, hf:owner/name or
-            `digits`. Or an image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+            `digits`. Or an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
         search: SETTING=RANGE words, as in "optimizer.lr=log(1e-4,1)" epochs=5..20
@@ -602,30 +882,51 @@ def tune_pretrain(
         join: Only work on the trials of a study that another command began, and leave.
         heartbeat: Seconds between signs of life in a database; a worker silent for four of them
             is dead.
-        target: The column that says what is on an image; pretraining itself does not read it.
-        labels: A table of targets (CSV, Parquet) that is joined to the images by row id.
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
+        target: The column that says what is on an image; by default the run's, or the only one.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
+            target, group and split column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
-        tile: Side in pixels of tiles that large images are cut into; predictions are pooled by
+        tile: Side in pixels of tiles that large images are cut into; results are pooled by
             image.
-        drop_leaks: Leave out train images that are in validation or test too, or whose group
-            is.
-        allow_leaks: Go on with such leaks; the report carries them in red.
-        limit: A seeded draw of this many images of the pool.
         image_size: Side that images of several sizes are brought to, pixels.
-        seed: Seed of the weights, the order, the splits and every view.
-        max_unreadable: Share of unreadable images above which the run stops.
+        limit: A seeded draw of this many images of the pool; validation and test stay whole.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is, and test images that a run has been trained on.
+        allow_leaks: Go on with such leaks; every result carries them in red.
+        max_unreadable: Share of unreadable images above which it stops; the others are left out
+            and named.
+        validation: Share of train that is cut as validation where the images have none.
+        test: Share of the labelled images that is cut as test where the images have none.
+        root: Folder that the paths of a table must stay in; by default the one it lies in.
+        seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: The study's folder; by default runs/tune-DATA-METHOD. The same command continues
             it.
         weights: What the backbone starts from: a finished run, or none for random weights.
         backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto.
         epochs: Passes over the pool.
         batch_size: Images of a step, over all processes.
-        device: auto, cpu, or cuda.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         pool: More unlabelled images to pretrain on, of other sources.
-        preset: The method's recipe: its paper's, or one for images up to 64 px (auto: by the
-            images).
+        preset: The method's recipe for all that is not given, by name; auto: by the images.
+            `paper` holds the authors' values and adapts nothing; the defaults shown here are
+            those of the first.
         optimizer: The optimizer and its schedule.
         supervision: Labels joined to the method; off by default.
         network: Changes to the backbone: a ResNet of other widths and depths, another stem or
@@ -654,7 +955,7 @@ def tune_pretrain(
             it out.
 
     Returns:
-        What was found; None for a worker that joined.
+        The finished study; None for a worker that joined.
 
     Raises:
         ValueError: data, space, objective or storage cannot be used.
@@ -667,7 +968,7 @@ def tune_pretrain(settings: TunePretraining, /) -> Tuned | None:
 @overload
 def tune_finetune(
     run: str | Path | Run,
-    data: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]] | None = ...,
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset | None = ...,
     *,
     settings: TuneFinetuning | Mapping[str, Any] | None = ...,
     search: tuple[str, ...] = ...,
@@ -680,25 +981,45 @@ def tune_finetune(
     workers: int = ...,
     join: bool = ...,
     heartbeat: int = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
+    labels: str | None = ...,
     group: str | None = ...,
+    split_column: str | None = ...,
+    tile: int | None = ...,
+    image_size: int | None = ...,
+    limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
-    out: str | Path | None = ...,
-    metric: str | None = ...,
-    fraction: float = ...,
-    stopping: Stopping = ...,
-    recipe: Recipe = ...,
+    max_unreadable: float = ...,
+    validation: float = ...,
+    test: float = ...,
+    root: str | None = ...,
     seed: int = ...,
     device: str = ...,
     allow_code: bool = ...,
+    metric: str | None = ...,
+    label_fraction: float = ...,
+    stopping: Stopping = ...,
+    out: str | Path | None = ...,
+    finetuning: Recipe = ...,
 ) -> Tuned | None:
     """Search how a run's backbone is fine-tuned; read test once, with the best.
 
     Args:
         run: The folder of a finished run.
-        data: Labelled images to fine-tune on; by default those of the run, with the run's
-            splits. Or an image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+        data: Images, as for `pretrain`; by default those of the run, with the run's splits. Or
+            an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
         search: SETTING=RANGE words, as in "optimizer.lr=log(1e-4,1)" epochs=5..20
@@ -716,24 +1037,53 @@ def tune_finetune(
         join: Only work on the trials of a study that another command began, and leave.
         heartbeat: Seconds between signs of life in a database; a worker silent for four of them
             is dead.
-        target: The target to predict; by default the run's, or the only one there is.
-        group: The column that no split may cut; for other data than the run's.
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
+        target: The column that says what is on an image; by default the run's, or the only one.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
+            target, group and split column are then columns of it.
+        group: The column that no split may cut: a coil, a patient, a board.
+        split_column: The column that says train, validation or test; by default guessed, or the
+            files' names.
+        tile: Side in pixels of tiles that large images are cut into; results are pooled by
+            image.
+        image_size: Side that images of several sizes are brought to, pixels.
+        limit: A seeded draw of this many images of the pool; validation and test stay whole.
         drop_leaks: Leave out train images that are in validation or test too, or whose group
-            is.
-        allow_leaks: Go on with such leaks; the report names them.
+            is, and test images that a run has been trained on.
+        allow_leaks: Go on with such leaks; every result carries them in red.
+        max_unreadable: Share of unreadable images above which it stops; the others are left out
+            and named.
+        validation: Share of train that is cut as validation where the images have none.
+        test: Share of the labelled images that is cut as test where the images have none.
+        root: Folder that the paths of a table must stay in; by default the one it lies in.
+        seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
+        allow_code: Run the file.py:build that a run's backbone may name.
+        metric: What trials are compared by: a metric of the target, or loss; by default
+            accuracy, mAP or r2, as in the report.
+        label_fraction: Share of the labels that may be read; here those of train and
+            validation.
+        stopping: When a trial is ended early, in looks at the images held out.
         out: The study's folder; by default RUN/tuning/finetune-TARGET. The same command
             continues it.
-        metric: What trials are compared by; by default accuracy, mAP or r2, as in the report.
-        fraction: Share of the train and validation labels that may be read.
-        stopping: When a trial is ended early, in looks at the images held out: there are 20 at
-            most.
-        recipe: What is not searched, and the first trial.
-        seed: Seed of the held-out images, order, views and the search.
-        device: auto, cpu, or cuda.
-        allow_code: Run the file.py:build that a run's backbone may name.
+        finetuning: What is not searched, and the first trial.
 
     Returns:
-        What was found; None for a worker that joined.
+        The finished study; None for a worker that joined.
 
     Raises:
         ValueError: no such run, data, target, metric or space; the sentence says what to change.
@@ -746,39 +1096,93 @@ def tune_finetune(settings: TuneFinetuning, /) -> Tuned | None:
 @overload
 def finetune(
     run: str | Path | Run,
-    data: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]] | None = ...,
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset | None = ...,
     *,
     settings: Finetune | Mapping[str, Any] | None = ...,
-    out: str | Path,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
-    head_only: Literal["linear", "mlp"] | None = ...,
-    fraction: float = ...,
-    finetuning: FineTuning = ...,
+    split_column: str | None = ...,
+    tile: int | None = ...,
+    image_size: int | None = ...,
+    limit: int | None = ...,
+    drop_leaks: bool = ...,
+    allow_leaks: bool = ...,
+    max_unreadable: float = ...,
+    validation: float = ...,
+    test: float = ...,
+    root: str | None = ...,
     seed: int = ...,
     device: str = ...,
     allow_code: bool = ...,
+    out: str | Path,
+    head_only: Literal["linear", "mlp"] | None = ...,
+    label_fraction: float = ...,
+    finetuning: FineTuning = ...,
+    probe: Classifier = ...,
 ) -> Predictor:
     """Fit a run to labels, all of its weights or a head, and write a model folder.
 
     Args:
         run: The folder of a finished run.
-        data: Images with labels; by default those of the run, with the run's splits. Or an
-            image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+        data: Images, as for `pretrain`; by default those of the run, with the run's splits. Or
+            an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
+        target: The column that says what is on an image; by default the run's, or the only one.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
+            target, group and split column are then columns of it.
+        group: The column that no split may cut: a coil, a patient, a board.
+        split_column: The column that says train, validation or test; by default guessed, or the
+            files' names.
+        tile: Side in pixels of tiles that large images are cut into; results are pooled by
+            image.
+        image_size: Side that images of several sizes are brought to, pixels.
+        limit: A seeded draw of this many images of the pool; validation and test stay whole.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is, and test images that a run has been trained on.
+        allow_leaks: Go on with such leaks; every result carries them in red.
+        max_unreadable: Share of unreadable images above which it stops; the others are left out
+            and named.
+        validation: Share of train that is cut as validation where the images have none.
+        test: Share of the labelled images that is cut as test where the images have none.
+        root: Folder that the paths of a table must stay in; by default the one it lies in.
+        seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
+        allow_code: Run the file.py:build that a run's backbone may name.
         out: The model's folder.
-        target: The target; by default the run's, or the only one.
-        labels: A table of targets (CSV, Parquet) that is joined to the images by row id.
-        group: The column that no fold may cut; for other data than the run's.
         head_only: Leave the backbone as it is and fit only a head, in seconds: linear (logistic
             regression; ridge for numbers) or mlp.
-        fraction: Share of the labels of the train split, drawn as `evaluate` draws them.
+        label_fraction: Share of the labels that may be read, drawn as `evaluate` draws them;
+            here those of train.
         finetuning: How the weights are trained and what is tried.
-        seed: Seed of the label draw, folds, order and views.
-        device: auto, cpu, or cuda.
-        allow_code: Run the file.py:build that the run's backbone may name.
+        probe: The network of --head-only mlp, and how it is trained.
 
     Returns:
         The model; also in the folder ``settings.out``.
@@ -794,12 +1198,36 @@ def finetune(settings: Finetune, /) -> Predictor:
 @overload
 def predict(
     model: str | Path | Predictor,
-    images: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]],
+    images: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: Predict | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
+    target: str | None = ...,
+    labels: str | None = ...,
+    group: str | None = ...,
+    split_column: str | None = ...,
+    tile: int | None = ...,
+    image_size: int | None = ...,
+    limit: int | None = ...,
+    drop_leaks: bool = ...,
+    allow_leaks: bool = ...,
+    max_unreadable: float = ...,
+    validation: float = ...,
+    test: float = ...,
+    root: str | None = ...,
+    seed: int = ...,
     out: str | Path | None = ...,
     batch_size: int = ...,
-    max_unreadable: float = ...,
     device: str = ...,
     allow_code: bool = ...,
 ) -> Path | PredictionTable:
@@ -807,14 +1235,47 @@ def predict(
 
     Args:
         model: The folder of a model.
-        images: Images: a folder, a Parquet file or folder, CSV, .npy or .npz; labels are not
-            read. Or an image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+        images: Images, as for `pretrain`; labels and splits are not read. Or an image set,
+            arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
+        target: The column that says what is on an image; by default the run's, or the only one.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
+            target, group and split column are then columns of it.
+        group: The column that no split may cut: a coil, a patient, a board.
+        split_column: The column that says train, validation or test; by default guessed, or the
+            files' names.
+        tile: Side in pixels of tiles that large images are cut into; results are pooled by
+            image.
+        image_size: Side that images of several sizes are brought to, pixels.
+        limit: A seeded draw of this many images of the pool; validation and test stay whole.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is, and test images that a run has been trained on.
+        allow_leaks: Go on with such leaks; every result carries them in red.
+        max_unreadable: Share of unreadable images above which it stops; the others are left out
+            and named.
+        validation: Share of train that is cut as validation where the images have none.
+        test: Share of the labelled images that is cut as test where the images have none.
+        root: Folder that the paths of a table must stay in; by default the one it lies in.
+        seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: The table: .parquet or .csv; by default CSV is printed.
         batch_size: Images that go through the network at once.
-        max_unreadable: Share of unreadable images above which it stops; they are left out.
-        device: auto, cpu, or cuda.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         allow_code: Run the file.py:build that the model's backbone may name.
 
     Returns:
@@ -831,12 +1292,36 @@ def predict(settings: Predict, /) -> Path | PredictionTable:
 @overload
 def embed(
     run: str | Path | Run,
-    images: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]],
+    images: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: Embed | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
+    target: str | None = ...,
+    labels: str | None = ...,
+    group: str | None = ...,
+    split_column: str | None = ...,
+    tile: int | None = ...,
+    image_size: int | None = ...,
+    limit: int | None = ...,
+    drop_leaks: bool = ...,
+    allow_leaks: bool = ...,
+    max_unreadable: float = ...,
+    validation: float = ...,
+    test: float = ...,
+    root: str | None = ...,
+    seed: int = ...,
     out: str | Path | None = ...,
     batch_size: int = ...,
-    max_unreadable: float = ...,
     device: str = ...,
     allow_code: bool = ...,
 ) -> Path | Embeddings:
@@ -844,15 +1329,48 @@ def embed(
 
     Args:
         run: The folder of a finished run, or of a model.
-        images: Images: a folder, a Parquet file or folder, CSV, .npy or .npz; labels are not
-            read. Or an image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+        images: Images, as for `pretrain`; labels and splits are not read. Or an image set,
+            arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
+        target: The column that says what is on an image; by default the run's, or the only one.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
+            target, group and split column are then columns of it.
+        group: The column that no split may cut: a coil, a patient, a board.
+        split_column: The column that says train, validation or test; by default guessed, or the
+            files' names.
+        tile: Side in pixels of tiles that large images are cut into; results are pooled by
+            image.
+        image_size: Side that images of several sizes are brought to, pixels.
+        limit: A seeded draw of this many images of the pool; validation and test stay whole.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is, and test images that a run has been trained on.
+        allow_leaks: Go on with such leaks; every result carries them in red.
+        max_unreadable: Share of unreadable images above which it stops; the others are left out
+            and named.
+        validation: Share of train that is cut as validation where the images have none.
+        test: Share of the labelled images that is cut as test where the images have none.
+        root: Folder that the paths of a table must stay in; by default the one it lies in.
+        seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: .parquet, .csv, .npz, or .npy (row ids in NAME.row_ids.npy); by default CSV is
             printed.
         batch_size: Images that go through the network at once.
-        max_unreadable: Share of unreadable images above which it stops; they are left out.
-        device: auto, cpu, or cuda.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         allow_code: Run the file.py:build that the backbone may name.
 
     Returns:
@@ -870,19 +1388,40 @@ def embed(settings: Embed, /) -> Path | Embeddings:
 @overload
 def index(
     run: str | Path | Run,
-    images: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]] | None = ...,
+    images: str | Path | ImageSet | NDArray[Any] | MapDataset | None = ...,
     *,
     settings: IndexImages | Mapping[str, Any] | None = ...,
-    out: str | Path = ...,
-    append: bool = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
+    group: str | None = ...,
+    split_column: str | None = ...,
+    tile: int | None = ...,
+    image_size: int | None = ...,
+    limit: int | None = ...,
+    drop_leaks: bool = ...,
+    allow_leaks: bool = ...,
+    max_unreadable: float = ...,
+    validation: float = ...,
+    test: float = ...,
+    root: str | None = ...,
+    seed: int = ...,
+    out: str | Path = ...,
+    append: bool = ...,
     kind: Literal["auto", "exact", "ivf_flat", "ivf_sq8"] = ...,
     recall: float = ...,
     pictures: int = ...,
     batch_size: int = ...,
-    max_unreadable: float = ...,
-    seed: int = ...,
     device: str = ...,
     allow_code: bool = ...,
 ) -> Index:
@@ -891,24 +1430,53 @@ def index(
     Args:
         run: The folder of a finished run, or of a model.
         images: Images, as for `embed`; by default those of the run, with the run's splits. Or
-            an image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+            an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
+        target: The column that says what is on an image; by default the run's, or the only one.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
+            target, group and split column are then columns of it.
+        group: The column that no split may cut: a coil, a patient, a board.
+        split_column: The column that says train, validation or test; by default guessed, or the
+            files' names.
+        tile: Side in pixels of tiles that large images are cut into; results are pooled by
+            image.
+        image_size: Side that images of several sizes are brought to, pixels.
+        limit: A seeded draw of this many images of the pool; validation and test stay whole.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is, and test images that a run has been trained on.
+        allow_leaks: Go on with such leaks; every result carries them in red.
+        max_unreadable: Share of unreadable images above which it stops; the others are left out
+            and named.
+        validation: Share of train that is cut as validation where the images have none.
+        test: Share of the labelled images that is cut as test where the images have none.
+        root: Folder that the paths of a table must stay in; by default the one it lies in.
+        seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: The folder of the index.
         append: Add images to the index in --out; those of the same source that it has are left
             out.
-        target: The column whose label stands beside the images; by default the run's, or the
-            only one.
-        labels: A table of targets that is joined to the run's own images by row id.
         kind: exact, or inverted lists of faiss with whole vectors (ivf_flat) or a byte a number
             (ivf_sq8); auto: exact up to 500,000 images, then ivf_sq8.
         recall: Share of the ten exact neighbours that an approximate search must find; it
             visits as many lists as that takes on these images.
         pictures: Longest side in pixels of the small pictures that are kept for pages; 0: none.
         batch_size: Images that go through the network at once.
-        max_unreadable: Share of unreadable images above which it stops; they are left out.
-        seed: Seed of the lists and of the images that ask for the measured recall.
-        device: auto, cpu, or cuda.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         allow_code: Run the file.py:build that the backbone may name.
 
     Returns:
@@ -948,7 +1516,7 @@ def search(
         out: .csv or .parquet; a page of pictures is written beside it. By default CSV is
             printed.
         run: The run of the index, where it has moved; only images that are not indexed need it.
-        device: auto, cpu, or cuda.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         allow_code: Run the file.py:build that the backbone may name.
 
     Returns:
@@ -1098,8 +1666,8 @@ def report(
 def report(settings: Report, /) -> Path:
     """Write one self-contained page on one run, or on several side by side."""
 
-def open_images(source: str | Path | ImageSet, **options: Any) -> ImageSet:
-    """Opens images: see `selfsight.data.sources.open_images`.
+def open_images(source: Images, **options: Any) -> ImageSet:
+    """Opens images: see `selfsight.data.request.open_images`; arrays and datasets too.
 
     More than 20,000 encoded images stay undecoded until they are read or trained on, unless
     ``decode=True``.

@@ -87,7 +87,9 @@ def test_append_adds_what_is_new(digits_run: Path, digits: ImageSet, tmp_path: P
     folder = digits_folder(digits, tmp_path / "images", range(20))
     out = tmp_path / "index"
     first = index(settings(digits_run, out, images=str(folder)))
-    assert first.rows["seen"].null_count == 20
+    in_training = np.isin(np.arange(20), digits.pool)  # told by the pixels
+    seen = dict(zip(first.row_ids.tolist(), first.rows["seen"].to_pylist(), strict=True))
+    assert seen == {f"{row}.png": bool(in_training[row]) for row in range(20)}
     digits_folder(digits, folder, range(15, 30))
     again = index(settings(digits_run, out, images=str(folder), append=True))
     assert len(again) == 30 and len(set(again.row_ids.tolist())) == 30

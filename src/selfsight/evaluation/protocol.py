@@ -12,47 +12,43 @@ The rules it keeps:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import torch
-import tyro
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from selfsight.console import say
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.data.splits import few_labels
-from selfsight.evaluation.controls import Material, Subject, subjects
+from selfsight.data.request import Images
+from selfsight.data.splits import LabelFraction
+from selfsight.evaluation.controls import Material, Subject, controls_of, subjects
 from selfsight.evaluation.embedding_map import write_map
 from selfsight.evaluation.intervals import bootstrap_weights
 from selfsight.evaluation.pooling import Pooling, by_image
 from selfsight.evaluation.predictions import Predictions
 from selfsight.evaluation.results import Results, Row
-from selfsight.evaluation.scratch_comparison import Wanted, finetuned
+from selfsight.evaluation.scratch_comparison import SUBJECTS, fine_tuned, start_of
 from selfsight.evaluation.summary import Scores, record, summarise
 from selfsight.evaluation.without_labels import clustered, retrieved, without_labels
-from selfsight.fitting.finetune import FineTuning
+from selfsight.fitting.finetune import FineTuning, estimate
 from selfsight.fitting.folds import groups_of
-from selfsight.fitting.probes import PROBES, Fitted, Subset
-from selfsight.fitting.tasks import TASKS, score
+from selfsight.fitting.labelled import Subset
+from selfsight.fitting.metrics import score
+from selfsight.fitting.probes import PROBES, probes_of
+from selfsight.runs.request import RunData, images_of
 from selfsight.runs.run import Run, load_run
-from selfsight.settings import Settings, unknown
+from selfsight.settings import unknown
+from selfsight.training.device import choose_device
 
 
-class Evaluate(Settings):
+class Evaluate(RunData):
     """Measure what a run's representations are worth, beside controls."""
 
-    run: tyro.conf.Positional[str]
-    """The folder of a finished run."""
-    data: tyro.conf.Positional[str | None] = None
-    """Images to evaluate on; by default those of the run, with the run's splits."""
-    target: str | None = None
-    """The target; by default the run's, or else every target there is."""
-    group: str | None = None
-    """The column that no split may cut; for other data than the run's."""
-    fractions: tuple[float, ...] = (0.01, 0.1, 1.0)
+    fractions: tuple[LabelFraction, ...] = (0.01, 0.1, 1.0)
     """Shares of the labels of the train split."""
     draws: Annotated[int, Field(ge=1)] = 5
     """Draws of labels at each share below 1."""
@@ -70,18 +66,12 @@ class Evaluate(Settings):
     """How that training is done and what it tries."""
     split: Literal["auto", "test", "validation"] = "auto"
     """Where results are read; auto: test, or validation where there is no test split."""
-    seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the label draws, folds and bootstrap."""
-    device: str = "auto"
-    """auto, cpu, or cuda."""
-    allow_code: bool = False
-    """Run the file.py:build that a run's backbone may name."""
 
     @field_validator("fractions")
     @classmethod
     def _shares(cls, fractions: tuple[float, ...]) -> tuple[float, ...]:
-        if not fractions or not all(0.0 < fraction <= 1.0 for fraction in fractions):
-            raise ValueError("each must be above 0 and at most 1")
+        if not fractions:
+            raise ValueError("name at least one share, above 0 and at most 1")
         return tuple(sorted(set(fractions)))
 
     @field_validator("probes")
@@ -93,12 +83,12 @@ class Evaluate(Settings):
         return tuple(dict.fromkeys(probes))
 
 
-def evaluate(settings: Evaluate, images: ImageSet | None = None) -> Results:
+def evaluate(settings: Evaluate, images: Images | None = None) -> Results:
     """Fits the probes, compares them with the controls and writes the results into the run.
 
     Args:
         settings: see `Evaluate`.
-        images: an image set already opened, instead of ``settings.data`` or the run's.
+        images: what to open instead of ``settings.data`` or the run's own: an image set, arrays.
 
     Returns:
         The results; also in ``results.json`` and ``predictions.parquet`` of the run.
@@ -106,19 +96,25 @@ def evaluate(settings: Evaluate, images: ImageSet | None = None) -> Results:
     Raises:
         ValueError: no such run, data, target or probe; the sentence says what to change.
     """
+    device = choose_device(settings.device)
     run = load_run(settings.run)
-    if images is None:
-        images = run.images_of(
-            settings.data, target=settings.target, group=settings.group, seed=settings.seed
-        )
+    controls = controls_of(settings.controls)
+    others = [control for control in controls if isinstance(control, Run)]
+    images = images_of(run, settings, images, others)
     targets = _targets(run, settings, images)
     split = _scored_split(images, settings.split)
     results = Results(run.folder.results)
     rows, train = _needed(images, bool(targets), split)
-    device = torch.device(_device(settings.device))
     material = Material(run, images, rows, train, device, settings.allow_code)
-    found, results.backbone, notes = subjects(material, settings.controls, settings.draws)
-    results.notes += notes
+    earlier = Results.read(results.path).subjects if results.path.exists() else {}
+    found, results.backbone, notes = subjects(material, controls, settings.draws, earlier)
+    results.subjects = {s.name: s.identity for s in found if s.identity is not None}
+    results.notes += [*images.cautions, *notes]
+    results.allowed_leaks = [
+        f"{images.name}: {leak}"
+        for leak in images.leaks
+        if settings.data is not None or leak not in run.environment.get("allowed_leaks", [])
+    ]
     if run.labels_read is not None:
         results.notes.append(
             f"{run.labels_read} The probes' num_labels counts only those that they read themselves."
@@ -161,8 +157,8 @@ def _targets(run: Run, settings: Evaluate, images: ImageSet) -> list[Target]:
         if settings.target not in images.targets:
             raise unknown(f"target in {images.name} named", settings.target, images.targets)
         chosen = [images.targets[settings.target]]
-    elif settings.data is None and run.settings.target is not None:
-        chosen = [images.targets[run.settings.target]]
+    elif settings.data is None and (own := run.settings.target) and own in images.targets:
+        chosen = [images.targets[own]]
     else:
         chosen = list(images.targets.values())
     train = images.rows("train")
@@ -192,12 +188,6 @@ def _needed(
     return np.union1d(pool, scored), pool
 
 
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name
-
-
 def _evaluate_target(
     settings: Evaluate,
     results: Results,
@@ -224,59 +214,61 @@ def _evaluate_target(
         return
     weights = bootstrap_weights(groups, seed=settings.seed)
     scores: list[Scores] = []
-    probes = [name for name in settings.probes if name in TASKS[target.kind].probes]
+    probes = [name for name in settings.probes if name in probes_of(target.kind)]
     train = images.rows("train")
+    subjects = {subject.name: subject for subject in found}
     say(f"{images.name}, {target.name}: {', '.join(probes)} beside {len(found) - 1} controls")
-    for fraction in settings.fractions:
-        draws = 1 if fraction == 1.0 else settings.draws
-        for probe in probes:
-            here = {s.name: Scores(probe, s.name, fraction) for s in found}
-            for draw in range(draws):
-                seed = settings.seed + draw
-                heads = few_labels(target, pooling.heads(train), fraction, seed, images.groups)
-                labelled = pooling.all_of(heads, train)
-                for subject in found:
-                    representations = subject.at(draw)
-                    subset = Subset.of(
-                        representations,
-                        images,
-                        target,
-                        labelled,
-                        seed,
-                        balanced=settings.balanced,
-                    )
-                    fitted = PROBES[probe](subset)
-                    output = fitted.predict(representations.at(tiles)).float().cpu().numpy()
-                    output = pooling.pooled(tiles, output, target.kind)
-                    about = {
-                        **place,
-                        "probe": probe,
-                        "subject": subject.name,
-                        "label_fraction": fraction,
-                        "num_labels": len(heads),
-                        "label_seed": seed,
-                    }
-                    values = score(target, output, rows, weights, fitted.thresholds)
-                    record(results, about, values)
-                    results.choices.append({**about, "choice": _choice(fitted)})
-                    predictions.add(about, rows, output, keep=draw == 0)
-                    here[subject.name].num_labels = len(heads)
-                    here[subject.name].of_draw.append(values)
-                    if target.kind == "class" and fraction == max(settings.fractions):
-                        _confusion(results, about, target, output, rows, draw)
-            scores += here.values()
     if settings.finetune:
-        wanted = Wanted(
-            target,
-            rows,
-            weights,
-            place,
-            settings.fractions,
-            settings.draws,
-            settings.seed,
-            settings.finetuning,
-        )
-        scores += finetuned(results, predictions, material, wanted)
+        probes.append("finetune")
+        largest = Subset.drawn(images, target, train, max(settings.fractions), settings.seed)
+        times = [1 if fraction == 1.0 else settings.draws for fraction in settings.fractions]
+        known = int(target.known[train].sum())
+        sizes = np.repeat([max(2, round(f * known)) for f in settings.fractions], times).tolist()
+        start = start_of(material, "trained", settings.seed)
+        longest = estimate(start, largest, settings.finetuning, 2 * sizes)
+        say(f"fine-tuning and training from scratch: {longest}.")
+
+    def predicted(
+        probe: str, name: str, subset: Subset, draw: int
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        if probe == "finetune":
+            return fine_tuned(material, name, subset, tiles, settings.finetuning)
+        representations = subjects[name].at(draw)
+        fitted = PROBES[probe](subset, representations)
+        choice = dict(fitted.choice)
+        if fitted.thresholds is not None:
+            choice["thresholds"] = fitted.thresholds.tolist()
+        output = fitted.predict(representations.at(tiles)).float().cpu().numpy()
+        return pooling.pooled(tiles, output, target.kind), choice
+
+    for fraction, probe in itertools.product(settings.fractions, probes):
+        names = SUBJECTS if probe == "finetune" else tuple(subjects)
+        here = {name: Scores(probe, name, fraction) for name in names}
+        for draw in range(1 if fraction == 1.0 else settings.draws):
+            seed = settings.seed + draw
+            drawn = Subset.drawn(images, target, pooling.heads(train), fraction, seed)
+            balanced = settings.balanced and probe != "finetune"
+            subset = replace(drawn, rows=pooling.all_of(drawn.rows, train), balanced=balanced)
+            for name in names:
+                output, choice = predicted(probe, name, subset, draw)
+                about = {
+                    **place,
+                    "probe": probe,
+                    "subject": name,
+                    "label_fraction": fraction,
+                    "num_labels": len(drawn),
+                    "label_seed": seed,
+                }
+                thresholds = np.array(choice["thresholds"]) if "thresholds" in choice else None
+                values = score(target, output, rows, weights, thresholds)
+                record(results, about, values)
+                results.choices.append({**about, "choice": choice})
+                predictions.add(about, rows, output, keep=draw == 0)
+                here[name].num_labels = len(drawn)
+                here[name].of_draw.append(values)
+                if target.kind == "class" and fraction == max(settings.fractions):
+                    _confusion(results, about, target, output, rows, draw)
+        scores += here.values()
     summarise(results, place, scores, len(np.unique(groups)))
     _say_defaults(results, place)
     if target.kind == "class" and settings.clusters:
@@ -291,13 +283,6 @@ def _evaluate_target(
             draws=settings.draws,
             seed=settings.seed,
         )
-
-
-def _choice(fitted: Fitted) -> Row:
-    choice: dict[str, Any] = dict(fitted.choice)
-    if fitted.thresholds is not None:
-        choice["thresholds"] = fitted.thresholds.tolist()
-    return choice
 
 
 def _confusion(
@@ -328,5 +313,5 @@ def _say_defaults(results: Results, place: Row) -> None:
     for probe, fraction in fixed:
         results.notes.append(
             f"{place['target']}, {probe} at {100 * fraction:g} %: too few labels to choose by "
-            "(under two a class or ten images, or one group); fixed defaults were used."
+            "(fewer than two a class, or than ten, or one group); fixed defaults were used."
         )

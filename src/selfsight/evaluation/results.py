@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from selfsight.files import read_json, write_json
-from selfsight.fitting.tasks import SHARES, TASKS
 from selfsight.records import ResultsFile, checked
+from selfsight.vocabulary import headline, in_percent, metrics_of
 
 Row = dict[str, Any]
 
@@ -21,7 +21,7 @@ class Results:
     Attributes:
         path: the file it is kept in.
         backbone: hash of the trained weights; results of other weights are not kept beside these.
-        records: one a number: data, task, target, probe, weights, label_fraction, num_labels,
+        records: one a number: data, task, target, probe, subject, label_fraction, num_labels,
             label_seed, split, metric, label, value.
         values: means over label draws with 95 % intervals.
         differences: trained - control, paired by draw, with intervals and verdict.
@@ -29,6 +29,8 @@ class Results:
         confusion: confusion matrices (rows: truth) of the first draw at the largest fraction.
         test_readings: each time that predictions were compared with the test split.
         notes: what was decided for the user, one sentence each.
+        allowed_leaks: leaks that the user allowed, one sentence each, after the name of the data.
+        subjects: subjects that are runs: name -> path (``run``) and hash of the weights.
         shown: ``(data, target)`` that this evaluation was about.
     """
 
@@ -41,6 +43,8 @@ class Results:
     confusion: list[Row] = field(default_factory=list)
     test_readings: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    allowed_leaks: list[str] = field(default_factory=list)
+    subjects: dict[str, dict[str, str]] = field(default_factory=dict)
     shown: list[tuple[str, str | None]] = field(default_factory=list)
 
     @property
@@ -67,6 +71,8 @@ class Results:
             confusion=kept.get("confusion", []),
             test_readings=kept.get("test_readings", []),
             notes=kept.get("notes", []),
+            allowed_leaks=kept.get("allowed_leaks", []),
+            subjects=kept.get("subjects", {}),
             shown=list(dict.fromkeys((r["data"], r["target"]) for r in kept.get("records", []))),
         )
 
@@ -87,6 +93,8 @@ class Results:
             "confusion": merged.confusion,
             "test_readings": merged.test_readings,
             "notes": merged.notes,
+            "allowed_leaks": merged.allowed_leaks,
+            "subjects": merged.subjects,
         }
         checked(ResultsFile, content, self.path)
         write_json(self.path, content)
@@ -97,6 +105,7 @@ class Results:
     def table(self) -> str:
         """One table a task: probes and weights by label fraction, then differences to controls."""
         parts = [self._task_table(data, target) for data, target in self.shown]
+        parts += [f"Warning, allowed: {leak}" for leak in self.allowed_leaks]
         parts += [f"note: {note}" for note in self.notes]
         return "\n\n".join(part for part in parts[: len(self.shown)] if part) + "".join(
             "\n" + note for note in parts[len(self.shown) :]
@@ -108,7 +117,7 @@ class Results:
             return ""
         free = [v for v in values if v["task"] in ("none", "clusters")]
         lines = []
-        main = [v for v in values if v["task"] in TASKS and v["label"] is None]
+        main = [v for v in values if metrics_of(v["task"]) and v["label"] is None]
         if main:
             lines += _main_lines(main, self.differences, data, target)
         if free:
@@ -119,18 +128,17 @@ class Results:
 def _main_lines(
     values: list[Row], differences: list[Row], data: str, target: str | None
 ) -> list[str]:
-    task = TASKS[values[0]["task"]]
-    metric = task.headline
+    task = values[0]["task"]
+    metric = headline(task)
     values = [v for v in values if v["metric"] == metric]
     differences = [
         d
         for d in differences
         if (d["data"], d["target"], d["metric"], d["label"]) == (data, target, metric, None)
-        and d["task"] == task.kind
+        and d["task"] == task
     ]
     columns = list(dict.fromkeys(v["label_fraction"] for v in values))
-    scale = 100.0 if metric in SHARES else 1.0
-    unit = " %" if metric in SHARES else ""
+    scale, unit = (100.0, " %") if in_percent(metric) else (1.0, "")
     counts = {f: next(v["num_labels"] for v in values if v["label_fraction"] == f) for f in columns}
     head = [f"{100 * f:g} % ({counts[f]} labels)" if f else "no labels" for f in columns]
     rows: list[list[str]] = []
@@ -150,7 +158,7 @@ def _main_lines(
             }
             rows.append(["", f"trained - {control}", *(found.get(f, "") for f in columns)])
     title = (
-        f"{data}, {target} ({task.kind}), {metric}{unit} on {values[0]['split']}: "
+        f"{data}, {target} ({task}), {metric}{unit} on {values[0]['split']}: "
         "mean ± half of the 95 % interval"
     )
     return [title, *aligned([["probe", "subject", *head], *rows])]
@@ -191,6 +199,7 @@ def _short(verdict: str) -> str:
 
 def _merged(old: Results, new: Results) -> Results:
     about = set(new.shown)
+    names = {data for data, _ in new.shown}
     same = old.backbone == new.backbone
 
     def both(before: Iterable[Row], after: list[Row]) -> list[Row]:
@@ -207,4 +216,9 @@ def _merged(old: Results, new: Results) -> Results:
         confusion=both(old.confusion, new.confusion),
         test_readings=[*old.test_readings, *new.test_readings],
         notes=list(dict.fromkeys([*(old.notes if same else []), *new.notes])),
+        allowed_leaks=[
+            *(leak for leak in old.allowed_leaks if same and leak.partition(": ")[0] not in names),
+            *new.allowed_leaks,
+        ],
+        subjects={**(old.subjects if same else {}), **new.subjects},
     )

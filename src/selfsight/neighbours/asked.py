@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfsight.data.imageset import ImageSet
+from selfsight.data.request import DataOptions
 from selfsight.neighbours.encoder import Encoder, is_image_file
 from selfsight.neighbours.pictures import encoded
 
@@ -62,7 +63,7 @@ def neighbours_of(
         return _words(index, query, k, far, encoder)
     encoder = encoder or index.encoder
     images = query if isinstance(query, ImageSet) else _in_memory(query, encoder.frame.channels)
-    images = encoder.open(images)
+    images = encoder.open(images, DataOptions())
     return _images(index, images, k, far, encoder)
 
 
@@ -82,7 +83,7 @@ def _words(
             continue
         encoder = encoder or index.encoder
         source = [Path(word) for word in group] if kind == "file" else group[0]
-        parts.append(_images(index, encoder.open(source), k, far, encoder))
+        parts.append(_images(index, encoder.open(source, DataOptions()), k, far, encoder))
     return joined(parts)
 
 

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from selfsight.console import progress, say
 from selfsight.data.imageset import ImageSet, Target, choose_target
+from selfsight.data.request import DataOptions, Images
 from selfsight.neighbours.approximate import build_lists, has_faiss
 from selfsight.neighbours.card import PICTURES, VECTORS, IndexCard
 from selfsight.neighbours.encoder import Encoder, file_names
@@ -27,7 +28,6 @@ from selfsight.neighbours.folder import (
 )
 from selfsight.neighbours.index import Index
 from selfsight.neighbours.pictures import PicturesFile, encoded
-from selfsight.settings import Settings
 from selfsight.version import __version__
 
 PART = 2048
@@ -36,7 +36,7 @@ LARGE = 500_000
 """Images above which an exact search takes more than 100 ms, and `auto` takes inverted lists."""
 
 
-class IndexImages(Settings):
+class IndexImages(DataOptions):
     """Represent images once, and keep them in a folder that can be searched."""
 
     run: tyro.conf.Positional[str]
@@ -47,10 +47,6 @@ class IndexImages(Settings):
     """The folder of the index."""
     append: bool = False
     """Add images to the index in --out; those of the same source that it has are left out."""
-    target: str | None = None
-    """The column whose label stands beside the images; by default the run's, or the only one."""
-    labels: str | None = None
-    """A table of targets that is joined to the run's own images by row id."""
     kind: Literal["auto", "exact", "ivf_flat", "ivf_sq8"] = "auto"
     """exact, or inverted lists of faiss with whole vectors (ivf_flat) or a byte a number (ivf_sq8);
     auto: exact up to 500,000 images, then ivf_sq8."""
@@ -61,22 +57,18 @@ class IndexImages(Settings):
     """Longest side in pixels of the small pictures that are kept for pages; 0: none."""
     batch_size: Annotated[int, Field(ge=1)] = 256
     """Images that go through the network at once."""
-    max_unreadable: Annotated[float, Field(ge=0.0, le=1.0)] = 0.05
-    """Share of unreadable images above which it stops; they are left out."""
-    seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the lists and of the images that ask for the measured recall."""
     device: str = "auto"
-    """auto, cpu, or cuda."""
+    """auto, cpu, cuda, or one GPU of several, as in cuda:1."""
     allow_code: bool = False
     """Run the file.py:build that the backbone may name."""
 
 
-def index(settings: IndexImages, images: ImageSet | None = None) -> Index:
+def index(settings: IndexImages, images: Images | None = None) -> Index:
     """Represents images, brings the vectors to length 1, and writes the folder.
 
     Args:
         settings: see `IndexImages`.
-        images: an image set that is open already, instead of ``settings.images``.
+        images: what to open instead of ``settings.images``: an image set, arrays, a dataset.
 
     Returns:
         The index, opened from its folder.
@@ -106,32 +98,30 @@ def index(settings: IndexImages, images: ImageSet | None = None) -> Index:
 
 
 def _opened(
-    settings: IndexImages, encoder: Encoder, images: ImageSet | None
+    settings: IndexImages, encoder: Encoder, images: Images | None
 ) -> tuple[ImageSet, Any, Target | None]:
     """The images, their rows of the table, and the target whose label stands there."""
     own = images is None and settings.images is None
     if own:
-        opened = encoder.own_images(target=settings.target, labels=settings.labels)
+        opened = encoder.own_images(settings)
         source = encoder.own_source
     else:
         given = settings.images if images is None else images
         assert given is not None
-        opened = encoder.open(given, settings.max_unreadable)
+        opened = encoder.open(given, settings)
         source = opened.name if images is not None else str(settings.images)
     if not len(opened):
         raise ValueError(f"{source}: there are no images.")
     name = settings.target or (encoder.own_target(opened) if own else None)
     target = _target(opened, name)
     files = [None] * len(opened) if images is not None else file_names(source, opened.row_ids)
-    seen = np.isin(opened.splits, ("train", "unlabelled")).tolist() if own else None
     columns: dict[str, Any] = {
         "file": files,
         "source": [source] * len(opened),
         "split": opened.splits.tolist(),
         "label": label_texts(target, len(opened)),
+        "seen": encoder.seen(opened),
     }
-    if seen is not None:
-        columns["seen"] = seen
     if opened.groups is not None:
         columns["group"] = opened.groups.tolist()
     return opened, rows_table(opened.row_ids, **columns), target
@@ -250,6 +240,7 @@ def _written(
         target_kind=None if target is None else target.kind,
         group=images.group_name,
         labels_read=encoder.labels_read,
+        cautions=encoder.cautions,
         pictures=side,
         selfsight=__version__,
     )

@@ -72,6 +72,8 @@ class IndexCard(Settings):
     """Where the groups come from."""
     labels_read: str | None = None
     """The sentence on the labels that trained the backbone; None: there were none."""
+    cautions: tuple[str, ...] = ()
+    """A sentence for each start of the training of which nothing is known."""
     lists: Count = 0
     """Inverted lists; 0 for an exact index."""
     visited: Count = 0

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,19 @@ from torch.nn import functional as F
 
 from selfsight.console import say
 from selfsight.data.imageset import ImageSet
-from selfsight.data.pixels.headers import SUFFIXES
-from selfsight.data.sources.listing import Files, file_identity
+from selfsight.data.pixels.formats import FORMAT_OF, suffix_of
+from selfsight.data.reading import Asked
+from selfsight.data.request import DataOptions, Images
+from selfsight.data.sources.steps.files import listing_of_files
+from selfsight.data.sources.steps.image_columns import image_columns
 from selfsight.data.statistics import Statistics
 from selfsight.fitting.representations import cache_key, represent, weights_key
 from selfsight.models.embed import backbone_of
 from selfsight.models.predictor import is_model
 from selfsight.networks.backbones import Backbone
 from selfsight.runs.frame import Frame
+from selfsight.runs.lineage import lineage_of
+from selfsight.runs.request import images_in, own_images
 from selfsight.runs.run import load_run
 from selfsight.training.device import choose_device
 
@@ -87,24 +91,22 @@ class Encoder:
         finite = torch.isfinite(values).all(1, keepdim=True)
         return torch.where(finite, F.normalize(values, dim=1), torch.nan)
 
-    def open(
-        self, source: str | Path | ImageSet | Sequence[Path], max_unreadable: float = 0.05
-    ) -> ImageSet:
+    def open(self, source: Images | Sequence[Path], settings: DataOptions) -> ImageSet:
         """Images in the form of the network.
 
         Args:
-            source: what `selfsight.open_images` takes, or files of one image each.
-            max_unreadable: share of unreadable images above which it stops; files that are named
-                one by one must all be readable.
+            source: what `selfsight.data.request.open` takes, or files of one image each, all of
+                which must be readable.
+            settings: how to open them.
 
         Raises:
             ValueError: the source cannot be read, or its channels do not fit.
         """
-        if not isinstance(source, str | Path | ImageSet):
-            source = _image_files(source, self.frame)
-        return self.frame.open(source, self.folder, max_unreadable=max_unreadable)
+        if isinstance(source, list) and source and all(isinstance(one, Path) for one in source):
+            source = _image_files(source, self.frame, self.folder)
+        return images_in(self.frame, self.folder, settings, source)
 
-    def own_images(self, *, target: str | None, labels: str | None) -> ImageSet:
+    def own_images(self, settings: DataOptions) -> ImageSet:
         """The images that the run was trained on, with the splits that it recorded.
 
         Raises:
@@ -112,7 +114,7 @@ class Encoder:
         """
         if is_model(self.folder):
             raise ValueError(f"{self.folder} is a model: name the images to index.")
-        images = load_run(self.folder).images_of(None, target=target, labels=labels)
+        images = own_images(load_run(self.folder), settings)
         for note in images.notes:
             say(note)
         return images
@@ -127,9 +129,30 @@ class Encoder:
         """What the run was trained on, as it was named."""
         return load_run(self.folder).settings.data
 
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """A sentence for each start of the training of which nothing is known."""
+        return () if is_model(self.folder) else lineage_of([load_run(self.folder)]).cautions
+
+    def seen(self, images: ImageSet) -> list[bool | None]:
+        """Whether the training, or that of a run it started from, saw the pixels of each image.
+
+        None where that cannot be told: for a model, and for a training on images of another form.
+        """
+        if is_model(self.folder):
+            return [None] * len(images)
+        trainings = lineage_of([load_run(self.folder)]).seen
+        same = [seen for seen in trainings if seen.scale.form == images.scale.form]
+        digests = images.content.digests
+        found = np.zeros(len(images), np.bool_)
+        for seen in same:
+            found |= np.isin(digests, seen.digests)
+        unknown = False if len(same) == len(trainings) else None
+        return [True if one else unknown for one in found.tolist()]
+
 
 def is_image_file(path: str | Path) -> bool:
-    return Path(path).suffix.lower() in SUFFIXES and Path(path).is_file()
+    return suffix_of(str(path)) in FORMAT_OF and Path(path).is_file()
 
 
 def file_names(source: str | Path, row_ids: NDArray[np.str_]) -> list[str | None]:
@@ -149,30 +172,30 @@ def file_names(source: str | Path, row_ids: NDArray[np.str_]) -> list[str | None
             places.setdefault(file, []).append((place, int(row)))
     for file, members in places.items():
         path = Path(source) / file if Path(source).is_dir() else Path(source)
-        if not path.is_file():
+        columns = image_columns(path) if path.is_file() else []
+        kinds = {name: pq.read_schema(path).field(name).type for name in columns}
+        named = [
+            name
+            for name, kind in kinds.items()
+            if hasattr(kind, "get_field_index") and kind.get_field_index("path") >= 0
+        ]
+        if not named:
             continue
-        schema: Any = pq.read_schema(path)
-        column = next((n for n in ("image", "img") if n in schema.names), None)
-        kind = None if column is None else schema.field(column).type
-        if kind is None or not hasattr(kind, "get_field_index") or kind.get_field_index("path") < 0:
-            continue
-        inner = pq.read_table(path, columns=[f"{column}.path"])[column].combine_chunks()
-        values = inner.field("path").to_pylist()
+        column: Any = pq.read_table(path, columns=[f"{named[0]}.path"])[named[0]].combine_chunks()
+        values = column.field("path").to_pylist()
         for place, row in members:
             names[place] = values[row] if row < len(values) else None
     return names
 
 
-def _image_files(paths: Sequence[Path], frame: Frame) -> ImageSet:
-    """Files of one image each, brought to a size."""
-    names = np.array([os.fsencode(path).decode("utf-8", "backslashreplace") for path in paths])
-
-    def batches(rows: NDArray[np.int64]) -> Any:
-        yield [paths[row] for row in rows.tolist()]
-
-    def identity(rows: NDArray[np.int64]) -> Any:
-        return (file_identity(paths[row]) for row in rows.tolist())
-
-    files = Files("the query", names, batches, identity)
-    loaded = files.load(np.arange(len(paths)), (frame.height, frame.width), 0.0)
-    return ImageSet("the query", loaded.pixels, names, np.full(len(names), "test", "<U10"))
+def _image_files(paths: Sequence[Path], frame: Frame, owner: str) -> ImageSet:
+    """Files of one image each, brought to the size of a frame."""
+    scale = frame.scale(owner)
+    asked = Asked(scale=scale.values, owner=owner, options=DataOptions())
+    files = listing_of_files(Path(), [str(path) for path in paths], asked).files
+    assert files is not None
+    loaded = replace(files, name="the query").load(
+        np.arange(len(paths)), (frame.height, frame.width), 0.0
+    )
+    splits = np.full(len(paths), "test", "<U10")
+    return ImageSet("the query", loaded.pixels, files.row_ids, splits, value_scale=loaded.scale)

@@ -202,11 +202,13 @@ def _shared_with_training(
     """Sentences on what pretraining saw of the pairs, and the pairs of which it saw nothing."""
     if index.rows["seen"].null_count:
         return [
-            "Whether pretraining saw these images is not known, since they are not the run's own."
+            *index.card.cautions,
+            "Whether pretraining saw these images cannot be told, since it took images of another "
+            "form.",
         ], None
     seen = index.rows["seen"].to_numpy()
     images = np.unique(pairs.places)
-    sentences = []
+    sentences = list(index.card.cautions)
     touched = seen[pairs.places].any(1)
     if touched.any():
         sentences.append(

@@ -38,7 +38,7 @@ class Search(Settings):
     run: str | None = None
     """The run of the index, where it has moved; only images that are not indexed need it."""
     device: str = "auto"
-    """auto, cpu, or cuda."""
+    """auto, cpu, cuda, or one GPU of several, as in cuda:1."""
     allow_code: bool = False
     """Run the file.py:build that the backbone may name."""
 

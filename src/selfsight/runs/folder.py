@@ -15,7 +15,8 @@ class RunFolder:
     ======================== =======================================================
     ``settings.yaml``         everything, resolved
     ``environment.json``      versions, device, commit, fingerprint of the data
-    ``splits.parquet``        row id, split, group, target
+    ``splits.parquet``        row id, split, group, target, digest of the pixels, label read or not
+    ``pools.parquet``         source and digest of the images of further pools
     ``metrics.csv``           one row every few steps, one at the end of each epoch
     ``checkpoints/``          ``last.ckpt``, for resuming
     ``samples.npz``           images and their views, as the report shows them
@@ -32,6 +33,7 @@ class RunFolder:
         self.settings = self.path / "settings.yaml"
         self.environment = self.path / "environment.json"
         self.splits = self.path / "splits.parquet"
+        self.pools = self.path / "pools.parquet"
         self.metrics = self.path / "metrics.csv"
         self.checkpoints = self.path / "checkpoints"
         self.samples = self.path / "samples.npz"
