@@ -56,7 +56,8 @@ def _words(verb: Verb) -> Words:
     from selfsight.methods import METHODS, method_names
     from selfsight.training.settings import typed
 
-    base, methods = verb.settings_class, ()
+    base = verb.settings_class
+    methods: tuple[str, ...] = ()
     flags: dict[str, str] = {}
     if verb.method == "none":
         kinds = [base]
