@@ -193,8 +193,8 @@ def run(
     out: str | Path | None = ...,
     weights: str | Path | Run = ...,
     backbone: str = ...,
-    epochs: int = ...,
-    batch_size: int = ...,
+    epochs: int | None = ...,
+    batch_size: int | None = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
     preset: str = ...,
@@ -261,8 +261,10 @@ def run(
         out: The run's folder; by default runs/DATA-METHOD. The same command again resumes it.
         weights: What the backbone starts from: a finished run, or none for random weights.
         backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto.
-        epochs: Passes over the pool.
-        batch_size: Images of a step, over all processes.
+        epochs: Passes over the pool; by default 100, and more where that makes less than 1,000
+            steps.
+        batch_size: Images of a step, over all processes; by default 256, and less below 1,024
+            images.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         pool: More unlabelled images to pretrain on, of other sources.
         preset: The method's recipe for all that is not given, by name; auto: by the images.
@@ -337,8 +339,8 @@ def pretrain(
     out: str | Path | None = ...,
     weights: str | Path | Run = ...,
     backbone: str = ...,
-    epochs: int = ...,
-    batch_size: int = ...,
+    epochs: int | None = ...,
+    batch_size: int | None = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
     preset: str = ...,
@@ -403,8 +405,10 @@ def pretrain(
         out: The run's folder; by default runs/DATA-METHOD. The same command again resumes it.
         weights: What the backbone starts from: a finished run, or none for random weights.
         backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto.
-        epochs: Passes over the pool.
-        batch_size: Images of a step, over all processes.
+        epochs: Passes over the pool; by default 100, and more where that makes less than 1,000
+            steps.
+        batch_size: Images of a step, over all processes; by default 256, and less below 1,024
+            images.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         pool: More unlabelled images to pretrain on, of other sources.
         preset: The method's recipe for all that is not given, by name; auto: by the images.
@@ -832,8 +836,8 @@ def tune_pretrain(
     out: str | Path | None = ...,
     weights: str | Path | Run = ...,
     backbone: str = ...,
-    epochs: int = ...,
-    batch_size: int = ...,
+    epochs: int | None = ...,
+    batch_size: int | None = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
     preset: str = ...,
@@ -918,8 +922,10 @@ def tune_pretrain(
             it.
         weights: What the backbone starts from: a finished run, or none for random weights.
         backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto.
-        epochs: Passes over the pool.
-        batch_size: Images of a step, over all processes.
+        epochs: Passes over the pool; by default 100, and more where that makes less than 1,000
+            steps.
+        batch_size: Images of a step, over all processes; by default 256, and less below 1,024
+            images.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         pool: More unlabelled images to pretrain on, of other sources.
         preset: The method's recipe for all that is not given, by name; auto: by the images.

@@ -66,7 +66,7 @@ def run(settings: Pipeline, images: Images | None = None) -> RunOutcome:
     training = Pretrain(**{name: getattr(settings, name) for name in Pretrain.model_fields})
     shares = ", ".join(f"{100 * share:g} %" for share in settings.fractions)
     say(
-        f"First {settings.epochs} epochs of {method_name(settings.method)}, then probes on "
+        f"First a training by {method_name(settings.method)}, then probes on "
         f"{shares} of the labels ({settings.draws} draws of each share) beside controls, then "
         "the report."
     )

@@ -21,7 +21,7 @@ from selfsight.runs.folder import RunFolder
 from selfsight.runs.lineage import lineage_of_weights
 from selfsight.runs.run import LABELS_READ
 from selfsight.training.device import choose_device, choose_speed
-from selfsight.training.presets import with_preset
+from selfsight.training.presets import with_length, with_preset
 from selfsight.training.settings import Pretrain, method_name
 from selfsight.training.start import like_the_run
 from selfsight.training.supervision import labels_to_read
@@ -51,6 +51,16 @@ class Plan:
     """What is trained on besides the image set."""
     labels_read: Target | None = None
     """The target as the training reads it; None where it reads no labels."""
+
+    @property
+    def epochs(self) -> int:
+        assert self.settings.epochs is not None
+        return self.settings.epochs
+
+    @property
+    def batch_size(self) -> int:
+        assert self.settings.batch_size is not None
+        return self.settings.batch_size
 
     @property
     def rows(self) -> int:
@@ -87,6 +97,9 @@ def prepare(settings: Pretrain, images: Images | None = None) -> Plan:
             f"{without if pool.left_out else ''}."
         )
     count = sum(len(rows) for _, rows in parts)
+    settings, said = with_length(settings, count)
+    notes += said
+    assert settings.batch_size is not None
     if settings.batch_size > count:
         raise ValueError(
             f"batch size {settings.batch_size} is larger than the {count} images to train on; "

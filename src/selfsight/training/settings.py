@@ -39,10 +39,10 @@ class Pretrain(Data):
     """What the backbone starts from: a finished run, or none for random weights."""
     backbone: Annotated[str, AfterValidator(known_backbone)] = "auto"
     """resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto."""
-    epochs: Annotated[int, Field(ge=1)] = 100
-    """Passes over the pool."""
-    batch_size: Annotated[int, Field(ge=2)] = 256
-    """Images of a step, over all processes."""
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    """Passes over the pool; by default 100, and more where that makes less than 1,000 steps."""
+    batch_size: Annotated[int, Field(ge=2)] | None = None
+    """Images of a step, over all processes; by default 256, and less below 1,024 images."""
     device: str = "auto"
     """auto, cpu, cuda, or one GPU of several, as in cuda:1."""
     pool: tuple[str, ...] = ()
