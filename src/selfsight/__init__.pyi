@@ -204,9 +204,9 @@ def run(
     weights: str | Path | Run = ...,
     weights_part: str | None = ...,
     backbone: str = ...,
-    epochs: int = ...,
+    epochs: int | None = ...,
     steps: int | None = ...,
-    batch_size: int = ...,
+    batch_size: int | None = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
     preset: str = ...,
@@ -283,10 +283,12 @@ def run(
             backbone, ...
         backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, efficientnet_lite0 to 2,
             timm:NAME, torchvision:NAME, transformers:OWNER/NAME, file.py:build or auto.
-        epochs: Passes over the pool; 0 keeps the weights as they are.
+        epochs: Passes over the pool, 0 for the weights as they are; by default 100, and more
+            where that makes less than 1,000 steps.
         steps: Length of the training in steps, in place of epochs; the preset `continue` takes
             60.
-        batch_size: Images of a step, over all processes.
+        batch_size: Images of a step, over all processes; by default 256, and less below 1,024
+            images.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         pool: More unlabelled images to pretrain on, of other sources.
         preset: The method's recipe for all that is not given, by name; auto: by the weights and
@@ -374,9 +376,9 @@ def pretrain(
     weights: str | Path | Run = ...,
     weights_part: str | None = ...,
     backbone: str = ...,
-    epochs: int = ...,
+    epochs: int | None = ...,
     steps: int | None = ...,
-    batch_size: int = ...,
+    batch_size: int | None = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
     preset: str = ...,
@@ -451,10 +453,12 @@ def pretrain(
             backbone, ...
         backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, efficientnet_lite0 to 2,
             timm:NAME, torchvision:NAME, transformers:OWNER/NAME, file.py:build or auto.
-        epochs: Passes over the pool; 0 keeps the weights as they are.
+        epochs: Passes over the pool, 0 for the weights as they are; by default 100, and more
+            where that makes less than 1,000 steps.
         steps: Length of the training in steps, in place of epochs; the preset `continue` takes
             60.
-        batch_size: Images of a step, over all processes.
+        batch_size: Images of a step, over all processes; by default 256, and less below 1,024
+            images.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         pool: More unlabelled images to pretrain on, of other sources.
         preset: The method's recipe for all that is not given, by name; auto: by the weights and
@@ -899,9 +903,9 @@ def tune_pretrain(
     weights: str | Path | Run = ...,
     weights_part: str | None = ...,
     backbone: str = ...,
-    epochs: int = ...,
+    epochs: int | None = ...,
     steps: int | None = ...,
-    batch_size: int = ...,
+    batch_size: int | None = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
     preset: str = ...,
@@ -996,10 +1000,12 @@ def tune_pretrain(
             backbone, ...
         backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, efficientnet_lite0 to 2,
             timm:NAME, torchvision:NAME, transformers:OWNER/NAME, file.py:build or auto.
-        epochs: Passes over the pool; 0 keeps the weights as they are.
+        epochs: Passes over the pool, 0 for the weights as they are; by default 100, and more
+            where that makes less than 1,000 steps.
         steps: Length of the training in steps, in place of epochs; the preset `continue` takes
             60.
-        batch_size: Images of a step, over all processes.
+        batch_size: Images of a step, over all processes; by default 256, and less below 1,024
+            images.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         pool: More unlabelled images to pretrain on, of other sources.
         preset: The method's recipe for all that is not given, by name; auto: by the weights and

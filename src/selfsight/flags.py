@@ -26,6 +26,7 @@ DIALS = (
     "group",
     "search",
     "trials",
+    "head_only",
     "minutes",
     "workers",
     "metric",
@@ -51,11 +52,12 @@ DIALS = (
     "allow_leaks",
     "split",
     "folds",
-    "head_only",
     "supervision.weight",
     "stopping",
 )
 """The settings that people turn, the most wanted first, over all verbs."""
+BRIEF = 110
+"""Characters of a text that the short help does not cut at its semicolon."""
 SHOWN = 15
 """Settings that the short help shows at most."""
 
@@ -172,7 +174,11 @@ def _shown(flag: Flag, *, brief: bool) -> tuple[Any, Any]:
     required = flag.field.is_required() and not isinstance(flag.default, str | tuple)
     text = flag.text
     if brief:
-        text = text.split(". ")[0].rstrip(".") + "."
+        text = text.split(". ")[0].rstrip(".")
+        first = text.split("; ")[0]
+        # What comes behind a semicolon stays where it says what happens without the setting.
+        text = (text if "default" in text or "None:" in text else first) + "."
+        text = text if len(text) <= BRIEF else first + "."
     hint = "(required)" if required else default_text(flag)
     hint = "" if brief and hint == "(optional)" else hint
     options: dict[str, Any] = {"help": text, "help_behavior_hint": hint}

@@ -68,7 +68,7 @@ def run(settings: Pipeline, images: Images | None = None) -> RunOutcome:
     training = training.marked(settings.model_fields_set & fields.keys())
     shares = ", ".join(f"{100 * share:g} %" for share in settings.fractions)
     say(
-        f"First a training with {method_name(settings.method)}, then probes on "
+        f"First a training by {method_name(settings.method)}, then probes on "
         f"{shares} of the labels ({settings.draws} draws of each share) beside controls, then "
         "the report."
     )

@@ -100,5 +100,6 @@ def in_epochs(settings: Pretrain, count: int) -> Pretrain:
     """
     if settings.steps is None or settings.epochs == 0:
         return settings.updated({"steps": None})
+    assert settings.batch_size is not None
     whole = max(1, count // settings.batch_size)
     return settings.updated({"epochs": max(1, round(settings.steps / whole))})

@@ -22,7 +22,7 @@ from selfsight.runs.lineage import lineage_of_weights
 from selfsight.runs.run import LABELS_READ
 from selfsight.training.continuing import continued, in_epochs, suits
 from selfsight.training.device import choose_device, choose_speed
-from selfsight.training.presets import with_preset
+from selfsight.training.presets import with_length, with_preset
 from selfsight.training.settings import Pretrain, method_name
 from selfsight.training.start import Beginning, begin, working_size
 from selfsight.training.supervision import labels_to_read
@@ -54,6 +54,16 @@ class Plan:
     """What is trained on besides the image set."""
     labels_read: Target | None = None
     """The target as the training reads it; None where it reads no labels."""
+
+    @property
+    def epochs(self) -> int:
+        assert self.settings.epochs is not None
+        return self.settings.epochs
+
+    @property
+    def batch_size(self) -> int:
+        assert self.settings.batch_size is not None
+        return self.settings.batch_size
 
     @property
     def rows(self) -> int:
@@ -96,10 +106,14 @@ def prepare(settings: Pretrain, images: Images | None = None) -> Plan:
     own_views = settings.views is not None
     if suits(settings, kind, beginning.source):
         settings, preset_notes = continued(settings, kind, count)
+        settings, said = with_length(settings, count)
     else:
+        settings, said = with_length(settings, count)
         settings = in_epochs(settings, count)
         settings, preset_notes = with_preset(settings, min(opened.height, opened.width))
+    notes += said
     settings = in_epochs(_settled(settings), count)
+    assert settings.batch_size is not None
     if settings.batch_size > count and settings.epochs:
         raise ValueError(
             f"batch size {settings.batch_size} is larger than the {count} images to train on; "

@@ -192,8 +192,8 @@ def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int
     loader = Loader(
         plan.parts,
         targets,
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
+        batch_size=plan.batch_size,
+        epochs=plan.epochs,
         steps=settings.steps,
         seed=settings.seed,
         device=plan.device,
@@ -240,7 +240,7 @@ def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int
             devices=settings.devices if plan.device.index is None else [plan.device.index],
             num_nodes=settings.nodes,
             strategy="ddp" if settings.devices * settings.nodes > 1 else "auto",
-            max_epochs=settings.epochs,
+            max_epochs=plan.epochs,
             accumulate_grad_batches=settings.accumulate_batches,
             gradient_clip_val=settings.optimizer.max_grad_norm
             if settings.optimizer.clip_by == "global"
@@ -257,7 +257,7 @@ def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int
             callbacks=callbacks,
         )
         trainer.fit(module, ckpt_path=last if resume else None, weights_only=True)
-    return method, module.step * settings.batch_size
+    return method, module.step * plan.batch_size
 
 
 def _targets(plan: Plan) -> Tensor:

@@ -43,12 +43,13 @@ class Pretrain(Data):
     backbone: Annotated[str, AfterValidator(known_backbone)] = "auto"
     """resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, efficientnet_lite0 to 2, timm:NAME,
     torchvision:NAME, transformers:OWNER/NAME, file.py:build or auto."""
-    epochs: Annotated[int, Field(ge=0)] = 100
-    """Passes over the pool; 0 keeps the weights as they are."""
+    epochs: Annotated[int, Field(ge=0)] | None = None
+    """Passes over the pool, 0 for the weights as they are; by default 100, and more where that
+    makes less than 1,000 steps."""
     steps: Annotated[int, Field(ge=1)] | None = None
     """Length of the training in steps, in place of epochs; the preset `continue` takes 60."""
-    batch_size: Annotated[int, Field(ge=2)] = 256
-    """Images of a step, over all processes."""
+    batch_size: Annotated[int, Field(ge=2)] | None = None
+    """Images of a step, over all processes; by default 256, and less below 1,024 images."""
     device: str = "auto"
     """auto, cpu, cuda, or one GPU of several, as in cuda:1."""
     pool: tuple[str, ...] = ()

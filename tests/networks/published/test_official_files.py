@@ -17,7 +17,7 @@ from torch import Tensor
 
 from selfsight.networks.published.find import find_start
 from selfsight.networks.published.layouts import HALF, IMAGENET
-from selfsight.networks.published.origin import Start
+from selfsight.networks.published.origin import PublishedWeights
 from selfsight.networks.specs import Network
 
 HERE = Path(__file__).parent
@@ -43,7 +43,9 @@ def written(folder: Path, name: str, content: Any, *, before: bool = False) -> P
     return path
 
 
-def start_of(path: Path, backbone: str = "auto", size: int = 16, **options: Any) -> Start:
+def start_of(
+    path: Path, backbone: str = "auto", size: int = 16, **options: Any
+) -> PublishedWeights:
     network = options.pop("network", Network())
     return find_start(
         str(path),
