@@ -7,8 +7,11 @@ from typing import Any, Literal, overload
 from numpy.typing import NDArray
 
 from selfsight import losses as losses
+from selfsight.catalogue import Catalogue, ListMethods
+from selfsight.completions import Completion
 from selfsight.data.audit import AuditData, Audited
 from selfsight.data.imageset import ImageSet
+from selfsight.data.pixels.inventory import Cache, Inventory
 from selfsight.data.request import Images
 from selfsight.data.sources.memory import MapDataset
 from selfsight.estimators import ImageClassifier as ImageClassifier
@@ -54,12 +57,15 @@ __all__ = [
     "SelfSupervisedTransformer",
     "__version__",
     "audit",
+    "cache",
     "cluster",
+    "completion",
     "embed",
     "evaluate",
     "export",
     "finetune",
     "index",
+    "list_methods",
     "load",
     "load_model",
     "open_images",
@@ -196,12 +202,18 @@ def run(
     method: str | Path = ...,
     out: str | Path | None = ...,
     weights: str | Path | Run = ...,
+    weights_part: str | None = ...,
     backbone: str = ...,
     epochs: int = ...,
+    steps: int | None = ...,
     batch_size: int = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
     preset: str = ...,
+    freeze: Literal["auto", "none", "early"] = ...,
+    batch_norm: Literal["auto", "trained", "held"] = ...,
+    normalise: Literal["auto", "weights", "data", "imagenet", "half", "unit"] = ...,
+    representation: Literal["auto", "output", "mean", "stages"] = ...,
     optimizer: Optimizer = ...,
     supervision: Supervision = ...,
     network: Network = ...,
@@ -214,8 +226,9 @@ def run(
     accumulate_batches: int = ...,
     log_every: int = ...,
     monitor_images: int = ...,
+    keep_every: int | None = ...,
     checkpoint_steps: int | None = ...,
-    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ...,
+    track: tuple[Literal["wandb", "mlflow", "tensorboard"], ...] = ...,
     views: tuple[View, ...] | None = ...,
     fractions: tuple[float, ...] = ...,
     draws: int = ...,
@@ -263,15 +276,32 @@ def run(
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         method: A name in `METHODS`, or the path of a file of your own (``./mine.py``).
         out: The run's folder; by default runs/DATA-METHOD. The same command again resumes it.
-        weights: What the backbone starts from: a finished run, or none for random weights.
-        backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto.
-        epochs: Passes over the pool.
+        weights: What the backbone starts from: `published` weights, a file of weights, the
+            folder of a finished run, or `none`; auto: published ones where they are installed
+            and suit the images.
+        weights_part: The part of the file to take, where several fill the network: teacher,
+            backbone, ...
+        backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, efficientnet_lite0 to 2,
+            timm:NAME, torchvision:NAME, transformers:OWNER/NAME, file.py:build or auto.
+        epochs: Passes over the pool; 0 keeps the weights as they are.
+        steps: Length of the training in steps, in place of epochs; the preset `continue` takes
+            60.
         batch_size: Images of a step, over all processes.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         pool: More unlabelled images to pretrain on, of other sources.
-        preset: The method's recipe for all that is not given, by name; auto: by the images.
-            `paper` holds the authors' values and adapts nothing; the defaults shown here are
-            those of the first.
+        preset: The method's recipe for all that is not given, by name; auto: by the weights and
+            the images. `paper` holds the authors' values and adapts nothing, `continue` adds to
+            published weights; the defaults shown here are those of the first.
+        freeze: Weights of the backbone that stay as they are: none, or those down to 1/8 of the
+            side (of a ViT the first half); auto: early under the preset `continue`.
+        batch_norm: Statistics of batch normalisation: of the batches, or held at those of the
+            start; auto: held under the preset `continue`.
+        normalise: Mean and deviation of the channels: those the weights were trained with,
+            those of the images, or fixed ones; auto: the weights' for published ones, else the
+            images'.
+        representation: What represents an image: the network's output as it is; the same
+            standardised (mean); or mean and maximum of three stages, standardised; auto: stages
+            for published weights, else output.
         optimizer: The optimizer and its schedule.
         supervision: Labels joined to the method; off by default.
         network: Changes to the backbone: a ResNet of other widths and depths, another stem or
@@ -288,9 +318,12 @@ def run(
         log_every: Steps between two rows of metrics.csv.
         monitor_images: Images that the line after each epoch looks at; 0 turns kNN and
             effective rank off.
-        checkpoint_steps: Steps between two checkpoints, besides the one at the end of each
-            epoch.
-        trackers: Trackers that get the same numbers as metrics.csv.
+        keep_every: Epochs between two backbones that are kept, as
+            checkpoints/epoch-N.safetensors; None: only the last backbone is.
+        checkpoint_steps: Steps between two checkpoints; by default there is one at the end of
+            each epoch only.
+        track: Where curves, settings and results also go: wandb, mlflow, tensorboard, or
+            several.
         views: The views; None: the method's, adapted to the images.
         fractions: Shares of the training labels that the probes get.
         draws: Draws of the labels at each share below 1.
@@ -339,12 +372,18 @@ def pretrain(
     seed: int = ...,
     out: str | Path | None = ...,
     weights: str | Path | Run = ...,
+    weights_part: str | None = ...,
     backbone: str = ...,
     epochs: int = ...,
+    steps: int | None = ...,
     batch_size: int = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
     preset: str = ...,
+    freeze: Literal["auto", "none", "early"] = ...,
+    batch_norm: Literal["auto", "trained", "held"] = ...,
+    normalise: Literal["auto", "weights", "data", "imagenet", "half", "unit"] = ...,
+    representation: Literal["auto", "output", "mean", "stages"] = ...,
     optimizer: Optimizer = ...,
     supervision: Supervision = ...,
     network: Network = ...,
@@ -357,8 +396,9 @@ def pretrain(
     accumulate_batches: int = ...,
     log_every: int = ...,
     monitor_images: int = ...,
+    keep_every: int | None = ...,
     checkpoint_steps: int | None = ...,
-    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ...,
+    track: tuple[Literal["wandb", "mlflow", "tensorboard"], ...] = ...,
     views: tuple[View, ...] | None = ...,
 ) -> Run:
     """Train a backbone on unlabelled images.
@@ -404,15 +444,32 @@ def pretrain(
         root: Folder that the paths of a table must stay in; by default the one it lies in.
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: The run's folder; by default runs/DATA-METHOD. The same command again resumes it.
-        weights: What the backbone starts from: a finished run, or none for random weights.
-        backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto.
-        epochs: Passes over the pool.
+        weights: What the backbone starts from: `published` weights, a file of weights, the
+            folder of a finished run, or `none`; auto: published ones where they are installed
+            and suit the images.
+        weights_part: The part of the file to take, where several fill the network: teacher,
+            backbone, ...
+        backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, efficientnet_lite0 to 2,
+            timm:NAME, torchvision:NAME, transformers:OWNER/NAME, file.py:build or auto.
+        epochs: Passes over the pool; 0 keeps the weights as they are.
+        steps: Length of the training in steps, in place of epochs; the preset `continue` takes
+            60.
         batch_size: Images of a step, over all processes.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         pool: More unlabelled images to pretrain on, of other sources.
-        preset: The method's recipe for all that is not given, by name; auto: by the images.
-            `paper` holds the authors' values and adapts nothing; the defaults shown here are
-            those of the first.
+        preset: The method's recipe for all that is not given, by name; auto: by the weights and
+            the images. `paper` holds the authors' values and adapts nothing, `continue` adds to
+            published weights; the defaults shown here are those of the first.
+        freeze: Weights of the backbone that stay as they are: none, or those down to 1/8 of the
+            side (of a ViT the first half); auto: early under the preset `continue`.
+        batch_norm: Statistics of batch normalisation: of the batches, or held at those of the
+            start; auto: held under the preset `continue`.
+        normalise: Mean and deviation of the channels: those the weights were trained with,
+            those of the images, or fixed ones; auto: the weights' for published ones, else the
+            images'.
+        representation: What represents an image: the network's output as it is; the same
+            standardised (mean); or mean and maximum of three stages, standardised; auto: stages
+            for published weights, else output.
         optimizer: The optimizer and its schedule.
         supervision: Labels joined to the method; off by default.
         network: Changes to the backbone: a ResNet of other widths and depths, another stem or
@@ -429,9 +486,12 @@ def pretrain(
         log_every: Steps between two rows of metrics.csv.
         monitor_images: Images that the line after each epoch looks at; 0 turns kNN and
             effective rank off.
-        checkpoint_steps: Steps between two checkpoints, besides the one at the end of each
-            epoch.
-        trackers: Trackers that get the same numbers as metrics.csv.
+        keep_every: Epochs between two backbones that are kept, as
+            checkpoints/epoch-N.safetensors; None: only the last backbone is.
+        checkpoint_steps: Steps between two checkpoints; by default there is one at the end of
+            each epoch only.
+        track: Where curves, settings and results also go: wandb, mlflow, tensorboard, or
+            several.
         views: The views; None: the method's, adapted to the images.
 
     Returns:
@@ -484,6 +544,7 @@ def evaluate(
     probes: tuple[str, ...] = ...,
     balanced: bool = ...,
     controls: tuple[str, ...] = ...,
+    representation: Literal["auto", "output", "mean", "stages"] = ...,
     clusters: bool = ...,
     finetune: bool = ...,
     finetuning: FineTuning = ...,
@@ -538,7 +599,10 @@ def evaluate(
         probes: Among knn, linear and mlp; each is used for the targets it can predict.
         balanced: Rare classes and labels count more in the linear and MLP probes, by inverse
             frequency.
-        controls: What results stand beside: untrained, pixels, and folders of other runs.
+        controls: What results stand beside: start (the weights the training began with, where
+            they were not random), untrained, pixels, and folders of other runs.
+        representation: Of every subject alike: the network's output, the same standardised, or
+            three stages; auto: the run's.
         clusters: Also compare clusters, found without labels, with the classes.
         finetune: Also fine-tune the backbone, and train the same network from scratch; this
             takes long.
@@ -833,12 +897,18 @@ def tune_pretrain(
     seed: int = ...,
     out: str | Path | None = ...,
     weights: str | Path | Run = ...,
+    weights_part: str | None = ...,
     backbone: str = ...,
     epochs: int = ...,
+    steps: int | None = ...,
     batch_size: int = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
     preset: str = ...,
+    freeze: Literal["auto", "none", "early"] = ...,
+    batch_norm: Literal["auto", "trained", "held"] = ...,
+    normalise: Literal["auto", "weights", "data", "imagenet", "half", "unit"] = ...,
+    representation: Literal["auto", "output", "mean", "stages"] = ...,
     optimizer: Optimizer = ...,
     supervision: Supervision = ...,
     network: Network = ...,
@@ -851,8 +921,9 @@ def tune_pretrain(
     accumulate_batches: int = ...,
     log_every: int = ...,
     monitor_images: int = ...,
+    keep_every: int | None = ...,
     checkpoint_steps: int | None = ...,
-    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ...,
+    track: tuple[Literal["wandb", "mlflow", "tensorboard"], ...] = ...,
     views: tuple[View, ...] | None = ...,
     objective: Literal["auto", "knn", "linear", "rankme", "alpha_req"] = ...,
     stopping: Stopping = ...,
@@ -918,15 +989,32 @@ def tune_pretrain(
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: The study's folder; by default runs/tune-DATA-METHOD. The same command continues
             it.
-        weights: What the backbone starts from: a finished run, or none for random weights.
-        backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto.
-        epochs: Passes over the pool.
+        weights: What the backbone starts from: `published` weights, a file of weights, the
+            folder of a finished run, or `none`; auto: published ones where they are installed
+            and suit the images.
+        weights_part: The part of the file to take, where several fill the network: teacher,
+            backbone, ...
+        backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, efficientnet_lite0 to 2,
+            timm:NAME, torchvision:NAME, transformers:OWNER/NAME, file.py:build or auto.
+        epochs: Passes over the pool; 0 keeps the weights as they are.
+        steps: Length of the training in steps, in place of epochs; the preset `continue` takes
+            60.
         batch_size: Images of a step, over all processes.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         pool: More unlabelled images to pretrain on, of other sources.
-        preset: The method's recipe for all that is not given, by name; auto: by the images.
-            `paper` holds the authors' values and adapts nothing; the defaults shown here are
-            those of the first.
+        preset: The method's recipe for all that is not given, by name; auto: by the weights and
+            the images. `paper` holds the authors' values and adapts nothing, `continue` adds to
+            published weights; the defaults shown here are those of the first.
+        freeze: Weights of the backbone that stay as they are: none, or those down to 1/8 of the
+            side (of a ViT the first half); auto: early under the preset `continue`.
+        batch_norm: Statistics of batch normalisation: of the batches, or held at those of the
+            start; auto: held under the preset `continue`.
+        normalise: Mean and deviation of the channels: those the weights were trained with,
+            those of the images, or fixed ones; auto: the weights' for published ones, else the
+            images'.
+        representation: What represents an image: the network's output as it is; the same
+            standardised (mean); or mean and maximum of three stages, standardised; auto: stages
+            for published weights, else output.
         optimizer: The optimizer and its schedule.
         supervision: Labels joined to the method; off by default.
         network: Changes to the backbone: a ResNet of other widths and depths, another stem or
@@ -943,9 +1031,12 @@ def tune_pretrain(
         log_every: Steps between two rows of metrics.csv.
         monitor_images: Images that the line after each epoch looks at; 0 turns kNN and
             effective rank off.
-        checkpoint_steps: Steps between two checkpoints, besides the one at the end of each
-            epoch.
-        trackers: Trackers that get the same numbers as metrics.csv.
+        keep_every: Epochs between two backbones that are kept, as
+            checkpoints/epoch-N.safetensors; None: only the last backbone is.
+        checkpoint_steps: Steps between two checkpoints; by default there is one at the end of
+            each epoch only.
+        track: Where curves, settings and results also go: wandb, mlflow, tensorboard, or
+            several.
         views: The views; None: the method's, adapted to the images.
         objective: What a trial is worth: auto is kNN for classes, a linear probe for other
             labels, both on validation, and RankMe without labels.
@@ -1665,6 +1756,73 @@ def report(
 @overload
 def report(settings: Report, /) -> Path:
     """Write one self-contained page on one run, or on several side by side."""
+
+@overload
+def list_methods(
+    *,
+    settings: ListMethods | Mapping[str, Any] | None = ...,
+) -> Catalogue:
+    """List the methods: paper, needs, cost.
+
+    Args:
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+
+    Returns:
+        One entry each, by name.
+    """
+
+@overload
+def list_methods(settings: ListMethods, /) -> Catalogue:
+    """List the methods: paper, needs, cost."""
+
+@overload
+def cache(
+    *,
+    settings: Cache | Mapping[str, Any] | None = ...,
+    clean: bool = ...,
+    older_days: float = ...,
+) -> Inventory:
+    """List decoded images and downloaded weights on this machine, and remove the first.
+
+    Args:
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        clean: Remove the stores of selfsight; downloaded weights stay, other programs share
+            them.
+        older_days: With --clean: only what no command has read for this many days.
+
+    Returns:
+        What is kept, and what was removed.
+
+    Raises:
+        ValueError: a store cannot be removed.
+    """
+
+@overload
+def cache(settings: Cache, /) -> Inventory:
+    """List decoded images and downloaded weights on this machine, and remove the first."""
+
+@overload
+def completion(
+    shell: Literal["bash", "zsh", "fish"],
+    *,
+    settings: Completion | Mapping[str, Any] | None = ...,
+) -> str:
+    """Print a script that completes verbs and flags in bash, zsh or fish.
+
+    Args:
+        shell: bash, zsh or fish.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+
+    Returns:
+        Its text.
+    """
+
+@overload
+def completion(settings: Completion, /) -> str:
+    """Print a script that completes verbs and flags in bash, zsh or fish."""
 
 def open_images(source: Images, **options: Any) -> ImageSet:
     """Opens images: see `selfsight.data.request.open_images`; arrays and datasets too.

@@ -31,8 +31,8 @@ METHOD = "A name in `METHODS`, or the path of a file of your own (``./mine.py``)
 
 
 def function_name(verb: Verb) -> str:
-    """``tune probe`` -> ``tune_probe``."""
-    return verb.name.replace(" ", "_")
+    """``tune probe`` -> ``tune_probe``, ``list-methods`` -> ``list_methods``."""
+    return verb.name.replace(" ", "_").replace("-", "_")
 
 
 NAMES = {function_name(verb): verb.name for verb in VERBS.values()}

@@ -77,6 +77,7 @@ class Record(Place):
     metric: str
     label: str | None = None
     value: float
+    initialisation: int | None = None
 
 
 class ProbeChoice(Place):
@@ -114,10 +115,17 @@ class Value(Place):
     mean: float | None
     low: float | None = None
     high: float | None = None
+    reason: str = ""
 
 
 class Difference(Place):
-    """The mean of trained - control, paired by label draw and image, with its 95 % interval."""
+    """The mean of trained - control, paired by label draw and image, with its 95 % interval.
+
+    Attributes:
+        reason: why there is no interval, or why to take care.
+        p: two-sided; adjusted by Holm within target and control but for the primary difference.
+        primary: the one verdict that was fixed beforehand.
+    """
 
     control: str
     metric: str
@@ -126,6 +134,9 @@ class Difference(Place):
     mean: float | None
     low: float | None = None
     high: float | None = None
+    reason: str = ""
+    p: float | None = None
+    primary: bool = False
     verdict: str | None = None
 
 

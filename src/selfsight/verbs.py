@@ -171,6 +171,27 @@ _TABLE = (
         "selfsight.reporting.report:report",
         "Write one self-contained page on one run, or on several side by side.",
     ),
+    Verb(
+        "list-methods",
+        "",
+        "selfsight.catalogue:ListMethods",
+        "selfsight.catalogue:list_methods",
+        "List the methods: paper, needs, cost.",
+    ),
+    Verb(
+        "cache",
+        "",
+        "selfsight.data.pixels.inventory:Cache",
+        "selfsight.data.pixels.inventory:cache",
+        "List decoded images and downloaded weights on this machine, and remove the first.",
+    ),
+    Verb(
+        "completion",
+        "SHELL",
+        "selfsight.completions:Completion",
+        "selfsight.completions:completion",
+        "Print a script that completes verbs and flags in bash, zsh or fish.",
+    ),
 )
 
 VERBS: dict[str, Verb] = {verb.name: verb for verb in _TABLE}
