@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 import time
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -24,13 +24,14 @@ from selfsight.kernels.memory_pages import freed_pages_kept, give_leftovers_back
 from selfsight.losses.targets import known_rows
 from selfsight.method import Method
 from selfsight.methods import METHODS
-from selfsight.networks.backbones import save_backbone
+from selfsight.networks.backbones import Backbone, build_backbone, save_backbone
 from selfsight.runs.run import Run, load_run
 from selfsight.training.checkpoints import AtomicIO, Checkpoints, KeptBackbones
-from selfsight.training.metrics import Bar, Metrics
+from selfsight.training.metrics import Metrics, Status
 from selfsight.training.module import MethodModule
 from selfsight.training.monitor import Monitor
 from selfsight.training.plan import Plan, prepare
+from selfsight.training.representation import fit_pooling
 from selfsight.training.run_files import (
     write_environment,
     write_pools,
@@ -38,7 +39,6 @@ from selfsight.training.run_files import (
     write_splits,
 )
 from selfsight.training.settings import Pretrain, method_name
-from selfsight.training.start import first_backbone
 from selfsight.training.supervision import (
     WithLabels,
     whole_frame_view,
@@ -80,10 +80,22 @@ def pretrain(
         write_pools(folder.pools, plan.pools)
         kind = METHODS[method_name(plan.settings.method)]
         write_environment(
-            folder, plan.images, plan.device, plan.notes, method=kind, leaks=plan.leaks
+            folder,
+            plan.images,
+            plan.device,
+            plan.notes,
+            method=kind,
+            leaks=plan.leaks,
+            start=_origin(plan),
         )
         assert plan.settings.views is not None
         write_samples(folder.samples, plan.images, plan.settings.views, plan.statistics)
+    if plan.settings.epochs == 0:
+        _save(plan, folder.backbone, first_backbone(plan))
+        say(f"Weights as they are: {folder.path}")
+        return load_run(folder.path)
+    if first_process() and plan.beginning is not None and plan.beginning.source != "none":
+        _save(plan, folder.start, first_backbone(plan))
     began = time.monotonic()
     method, seen = train(plan, watching)
     seconds = time.monotonic() - began
@@ -97,26 +109,58 @@ def pretrain(
             leaks=plan.leaks,
             seconds=seconds,
             images_seen=seen,
+            start=_origin(plan),
         )
-        save_backbone(folder.backbone, method.backbone, _extra(plan))
+        _save(plan, folder.backbone, method.backbone)
     del method
     give_leftovers_back()
     say(f"Trained in {duration(seconds)}: {folder.path}")
     return load_run(folder.path)
 
 
+def _origin(plan: Plan) -> dict[str, Any] | None:
+    """What is recorded of published weights; None for others."""
+    origin = None if plan.beginning is None else plan.beginning.origin
+    return None if origin is None else origin.plain()
+
+
+def _save(plan: Plan, path: Path, backbone: Backbone) -> None:
+    """Writes a backbone with its pooling, the statistics, and where published weights are from."""
+    kind = plan.settings.representation
+    if kind in ("mean", "stages"):
+        fit_pooling(
+            backbone, kind, plan.images, plan.images.pool, plan.statistics, device=plan.device
+        )
+    save_backbone(path, backbone, _extra(plan))
+
+
 def _extra(plan: Plan) -> dict[str, Any]:
     """What a backbone's file says besides its network."""
-    return {
+    extra: dict[str, Any] = {
         "statistics": {"mean": plan.statistics.mean, "std": plan.statistics.std},
         "method": method_name(plan.settings.method),
     }
+    if origin := _origin(plan):
+        extra["start"] = origin
+    return extra
+
+
+def first_backbone(plan: Plan) -> Backbone:
+    """The backbone before the first step: published, a run's, or fresh, a function of the seed."""
+    if plan.beginning is not None:
+        return plan.beginning.backbone(plan.spec)
+    return build_backbone(plan.spec, seed=plan.settings.seed)
 
 
 def build(plan: Plan) -> Method:
     """The method with fresh weights: a function of the settings' seed."""
     kind = METHODS[method_name(plan.settings.method)]
-    backbone = first_backbone(plan.spec, plan.settings)
+    backbone = first_backbone(plan)
+    backbone.held = plan.settings.batch_norm == "held"
+    backbone.train()
+    if plan.settings.freeze == "early":
+        for parameter in backbone.early():
+            parameter.requires_grad_(False)
     backbone.bf16 = plan.settings.precision == "bf16"
     last = plan.settings.memory_format == "channels_last"
     backbone.channels_last = last
@@ -148,8 +192,9 @@ def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int
     loader = Loader(
         plan.parts,
         targets,
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
+        batch_size=plan.batch_size,
+        epochs=plan.epochs,
+        steps=settings.steps,
         seed=settings.seed,
         device=plan.device,
         labelled=known_rows(targets),
@@ -180,9 +225,7 @@ def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int
         count=settings.monitor_images,
         seed=settings.seed,
     )
-    callbacks: list[pl.Callback] = [metrics, monitor]
-    if sys.stderr.isatty():
-        callbacks.append(Bar(metrics))
+    callbacks: list[pl.Callback] = [metrics, monitor, Status(metrics)]
     callbacks.extend(watching)
     if settings.keep_every is not None:
         callbacks.append(KeptBackbones(folder.checkpoints, settings.keep_every, _extra(plan)))
@@ -197,7 +240,7 @@ def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int
             devices=settings.devices if plan.device.index is None else [plan.device.index],
             num_nodes=settings.nodes,
             strategy="ddp" if settings.devices * settings.nodes > 1 else "auto",
-            max_epochs=settings.epochs,
+            max_epochs=plan.epochs,
             accumulate_grad_batches=settings.accumulate_batches,
             gradient_clip_val=settings.optimizer.max_grad_norm
             if settings.optimizer.clip_by == "global"
@@ -208,13 +251,13 @@ def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int
             num_sanity_val_steps=0,
             enable_model_summary=False,
             enable_checkpointing=False,
-            enable_progress_bar=sys.stderr.isatty(),
+            enable_progress_bar=False,
             default_root_dir=folder.path,
             plugins=[AtomicIO()],
             callbacks=callbacks,
         )
         trainer.fit(module, ckpt_path=last if resume else None, weights_only=True)
-    return method, module.step * settings.batch_size
+    return method, module.step * plan.batch_size
 
 
 def _targets(plan: Plan) -> Tensor:
@@ -261,7 +304,11 @@ class _quiet_lightning:  # noqa: N801 (reads as a phrase)
             logging.getLogger(name).setLevel(logging.ERROR)
         self.caught = warnings.catch_warnings()
         self.caught.__enter__()
-        for text in (".*isinstance\\(treespec, LeafSpec\\).*", ".*GPU available but not used.*"):
+        for text in (
+            ".*isinstance\\(treespec, LeafSpec\\).*",
+            ".*GPU available but not used.*",
+            r"Found \d+ module\(s\) in eval mode.*",  # held batch-norm statistics
+        ):
             warnings.filterwarnings("ignore", text)
 
     def __exit__(self, *exception: Any) -> None:
