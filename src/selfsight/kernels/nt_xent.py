@@ -54,7 +54,12 @@ def plain_nt_xent(first: Tensor, second: Tensor, temperature: float | Tensor) ->
     excluded = (place[:, None] - place) % len(first) == 0
     logits = (z @ z.T / temperature).masked_fill(excluded, float("-inf"))
     partner = torch.cat([(z[: len(first)] * z[len(first) :]).sum(1)] * 2) / temperature
-    return (F.softplus(logits.logsumexp(1) - partner).mean(),)
+    return (_softplus(logits.logsumexp(1) - partner).mean(),)
+
+
+def _softplus(x: Tensor) -> Tensor:
+    """``log(1 + exp(x))``; torch's own is x from 20 on, which costs float64 seven digits there."""
+    return F.softplus(x, threshold=50.0)
 
 
 class BoundedNTXent(torch.autograd.Function):
@@ -176,6 +181,7 @@ class _Work:
         self.z, self.partners, self.sums = z, partners, z.new_zeros(len(z))
         self.tiling = ON_CPU if z.device.type == "cpu" else ELSEWHERE
         self.gradient = torch.zeros_like(z) if gradient else None
+        self.inverse = torch.empty_like(partners)
         block, least, strip = self.tiling
         self.groups = _cut(0, len(z), 2 * block)
         self.between = [
@@ -221,7 +227,9 @@ class _Work:
         tile = (a, b, a, b) if whole else (a, half, half, b)
         block = self._exponentials(tile, depth)
         self._add_sums(block, tile)
-        if not whole:
+        if whole:  # all sums of these rows are complete
+            self.inverse[a:b] = (self.sums[a:b] + self.partners[a:b]).reciprocal_()
+        else:
             self._within(a, half, depth + 1)
             self._within(half, b, depth + 1)
         self._add_gradient(block, tile)
@@ -252,8 +260,7 @@ class _Work:
         if self.gradient is None:
             return
         a, b, c, d = tile
-        rows = (self.sums[a:b, None] + self.partners[a:b, None]).reciprocal_()
-        columns = (self.sums[c:d] + self.partners[c:d]).reciprocal_()
+        rows, columns = self.inverse[a:b, None], self.inverse[c:d]
         strip = self.tiling.strip
         for part, scale in zip(torch.split(block, strip), torch.split(rows, strip), strict=True):
             room = _corner(self.factors, len(part), d - c)
@@ -287,7 +294,7 @@ class SpreadNTXent(torch.autograd.Function):
         apart = others.sub_(_of_pairs(z).div_(temperature))
         ctx.save_for_backward(z, lengths, apart, first, second)
         ctx.temperature = temperature
-        return F.softplus(apart).mean()
+        return _softplus(apart).mean()
 
     @staticmethod
     @full_precision
@@ -297,7 +304,7 @@ class SpreadNTXent(torch.autograd.Function):
             form = partial(plain_nt_xent, temperature=ctx.temperature)
             return *again(form, (first, second), (grad,)), None  # type: ignore[return-value]
         out = torch.zeros_like(z)
-        sums = F.softplus(apart) + _of_pairs(z) / ctx.temperature
+        sums = _softplus(apart) + _of_pairs(z) / ctx.temperature
         for a, b in _cut(0, len(z), ROWS):
             block = _block(z, a, b, ctx.temperature).sub_(sums[a:b, None]).exp_()
             out[a:b] += block @ z
