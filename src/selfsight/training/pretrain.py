@@ -43,7 +43,7 @@ from selfsight.training.supervision import (
     whole_frame_view,
     with_labels,
 )
-from selfsight.training.trackers import first_process, trackers
+from selfsight.training.trackers import Trackers, check_packages, first_process, tracked
 
 
 def pretrain(
@@ -63,6 +63,7 @@ def pretrain(
         ValueError: data, target, method, batch size or folder cannot be used; the sentence says
             what to change.
     """
+    check_packages(settings.track)
     plan = prepare(settings, images)
     folder = plan.folder
     if _finished(plan):
@@ -84,8 +85,22 @@ def pretrain(
         assert plan.settings.views is not None
         write_samples(folder.samples, plan.images, plan.settings.views, plan.statistics)
     began = time.monotonic()
-    method, seen = train(plan, watching)
+    with tracked(plan.settings.track, folder) as trackers:
+        trackers.settings(plan.settings.plain())
+        trackers.views()
+        method, seen = train(plan, watching, trackers)
+        _finish(plan, method, time.monotonic() - began, seen)
+        trackers.backbone()
     seconds = time.monotonic() - began
+    del method
+    give_leftovers_back()
+    say(f"Trained in {duration(seconds)}: {folder.path}")
+    return load_run(folder.path)
+
+
+def _finish(plan: Plan, method: Method, seconds: float, seen: int) -> None:
+    """Writes what a finished run has: its environment with the time it took, and the weights."""
+    folder = plan.folder
     if first_process():
         write_environment(
             folder,
@@ -102,10 +117,6 @@ def pretrain(
             "method": method_name(plan.settings.method),
         }
         save_backbone(folder.backbone, method.backbone, extra)
-    del method
-    give_leftovers_back()
-    say(f"Trained in {duration(seconds)}: {folder.path}")
-    return load_run(folder.path)
 
 
 def build(plan: Plan) -> Method:
@@ -126,13 +137,16 @@ def build(plan: Plan) -> Method:
 
 
 @freed_pages_kept()
-def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int]:
+def train(
+    plan: Plan, watching: Sequence[pl.Callback] = (), trackers: Trackers | None = None
+) -> tuple[Method, int]:
     """Runs the training, from its last checkpoint where there is one.
 
     Args:
         plan: of the training.
         watching: callbacks that look at each epoch after the monitor and before the checkpoint;
             one may end the training by an exception, as a pruned trial does.
+        trackers: get each row of ``metrics.csv``.
 
     Returns:
         The trained method, and how many images this process chain has seen in this call.
@@ -166,7 +180,7 @@ def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int
     )
     if settings.compile == "on":
         method.compile(fullgraph=True)
-    metrics = Metrics(folder.metrics, settings.log_every, trackers(settings, folder))
+    metrics = Metrics(folder.metrics, settings.log_every, trackers or Trackers((), folder))
     monitor = Monitor(
         plan.images,
         plan.target,
