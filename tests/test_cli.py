@@ -63,7 +63,7 @@ def test_settings_survive_yaml() -> None:
         (["pretrain", "simclr", "digits", "--batch-size", "5000"], "batch size 5000"),
         (["pretrain", "simclr", "digits", "--device", "cuda:9"], "device 'cuda:9'"),
         (["pretrain", "simclr", "digits", "--settings", "/no.yaml"], "/no.yaml"),
-        (["pretrain", "simclr", "digits", "--epochs", "0"], "selfsight: epochs: Input should be"),
+        (["pretrain", "simclr", "digits", "--epochs", "-1"], "selfsight: epochs: Input should be"),
         (
             ["pretrain", "simclr", "digits", "--method.temperature", "0"],
             "method.temperature: Input",

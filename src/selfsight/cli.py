@@ -139,11 +139,12 @@ def parsed(verb: Verb, words: list[str]) -> Settings:
             raise ValueError(f"{refused}. `{program} --help` lists all settings.") from None
         print(printed.getvalue(), end="", file=sys.stderr)
         raise
-    # The class made for the command line cannot be pickled; the plain one can.
+    # The class that the command line parses cannot be pickled; the plain one can.
     fields = base.model_fields
-    return base(
+    settings = base(
         **{field: _as_given(getattr(values, field), kind, field, words) for field in fields}
     )
+    return settings.marked(_given(settings, words))
 
 
 def _as_given(value: Any, kind: type[Settings], field: str, words: Sequence[str]) -> Any:
@@ -161,6 +162,18 @@ def _as_given(value: Any, kind: type[Settings], field: str, words: Sequence[str]
         or flags & {f"--{field}.{no}{name}".replace("_", "-") for no in ("", "no-")}
     }
     return value.marked(default.model_fields_set | named)
+
+
+def _given(settings: Settings, words: Sequence[str]) -> set[str]:
+    """The settings that the file or a flag names, those of groups left aside."""
+    flags = {word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")}
+    return {
+        name
+        for name, field in type(settings).model_fields.items()
+        if field.is_required()
+        or getattr(settings, name) != field.default
+        or flags & {f"--{no}{name}".replace("_", "-") for no in ("", "no-")}
+    }
 
 
 def _help(

@@ -64,7 +64,9 @@ def run(settings: Pipeline, images: Images | None = None) -> RunOutcome:
     Raises:
         ValueError: see `pretrain` and `evaluate`.
     """
-    training = Pretrain(**{name: getattr(settings, name) for name in Pretrain.model_fields})
+    fields = Pretrain.model_fields
+    training = Pretrain(**{name: getattr(settings, name) for name in fields})
+    training = training.marked(settings.model_fields_set & fields.keys())
     shares = ", ".join(f"{100 * share:g} %" for share in settings.fractions)
     say(
         f"First a training by {method_name(settings.method)}, then probes on "

@@ -94,7 +94,7 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
         # The rows that `evaluate` represents, so that each reads what the other has kept.
         needed = np.union1d(images.rows("train", "validation", "test"), candidates)
         material = Material(run, images, needed, candidates, device, settings.allow_code)
-        (trained,), _, notes = subjects(material, (), 1)
+        (trained,), _, notes = subjects(material, ())
         for note in notes:
             say(note)
         return trained.at(0)

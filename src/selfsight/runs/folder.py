@@ -19,9 +19,10 @@ class RunFolder:
     ``pools.parquet``         source and digest of the images of further pools
     ``metrics.csv``           one row every few steps, one at the end of each epoch
     ``trackers.json``         ids of the runs of W&B, MLflow, TensorBoard, where there are any
-    ``checkpoints/``          ``last.ckpt``, for resuming
+    ``checkpoints/``          ``last.ckpt``, for resuming; kept backbones
     ``samples.npz``           images and their views, as the report shows them
     ``backbone.safetensors``  weights, with the network's settings in the header
+    ``start.safetensors``     the same before the first step, unless it was random
     ``representations/``      computed once, keyed by weights and data
     ``predictions.parquet``   one row a prediction
     ``results.json``          one record a number, and the summary
@@ -40,6 +41,7 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.samples = self.path / "samples.npz"
         self.backbone = self.path / "backbone.safetensors"
+        self.start = self.path / "start.safetensors"
         self.representations = self.path / "representations"
         self.predictions = self.path / "predictions.parquet"
         self.results = self.path / "results.json"

@@ -21,6 +21,8 @@ from selfsight.runs.frame import Frame
 from selfsight.runs.run import Run, load_run
 
 TRAINED_ON = ("train", "unlabelled")
+NO_RUN = ("auto", "none", "published")
+"""Weights that are no run's."""
 
 
 @dataclass(frozen=True)
@@ -73,18 +75,21 @@ def lineage_of_weights(weights: str) -> Lineage:
     """What the weights that a training starts from were trained on.
 
     Args:
-        weights: the folder of a run, or ``none``.
+        weights: the folder of a run; of anything else nothing is known here.
 
     Raises:
-        ValueError: there is no such run.
+        ValueError: the folder holds no finished run.
     """
-    return Lineage() if weights == "none" else lineage_of([load_run(weights)])
+    if weights in NO_RUN or not Path(weights).is_dir():
+        return Lineage()
+    return lineage_of([load_run(weights)])
 
 
 def start_of(run: Run) -> Run | str | None:
     """The run whose weights a run started from, their name where there is no such run, or None."""
     weights = str(run.plain.get("weights") or "none")
-    if weights == "none":
+    # Of published weights the run records where they are from; what they saw is not known.
+    if weights in NO_RUN or run.environment.get("start") is not None:
         return None
     # A study that was moved as a whole: the run lies beside its start.
     for path in (Path(weights), run.path.parent / Path(weights).name):

@@ -1,4 +1,4 @@
-"""Checkpoints that appear whole or not at all, at the end of each epoch and inside it."""
+"""Checkpoints that appear whole or not at all, and the backbones of epochs that are kept."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from selfsight.files import replacing
+from selfsight.networks.backbones import save_backbone
 
 
 class AtomicIO(TorchCheckpointIO):
@@ -40,3 +41,23 @@ class Checkpoints(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
         trainer.save_checkpoint(self.path)
+
+
+class KeptBackbones(pl.Callback):
+    """The backbone after every ``every`` epochs, in the form of the last one.
+
+    Args:
+        folder: of the files ``epoch-N.safetensors``, N from 1 on.
+        every: epochs between two of them.
+        extra: what else belongs to a backbone, see `save_backbone`.
+    """
+
+    def __init__(self, folder: Path, every: int, extra: dict[str, Any]) -> None:
+        self.folder, self.every, self.extra = folder, every, extra
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
+        epoch = trainer.current_epoch + 1
+        if trainer.is_global_zero and epoch % self.every == 0:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder / f"epoch-{epoch}.safetensors"
+            save_backbone(path, module.method.backbone, self.extra)

@@ -53,7 +53,7 @@ def with_preset(settings: Pretrain, side: int) -> tuple[Pretrain, list[str]]:
         said += ": " + ", ".join(notes)
     if name != "paper" and "paper" in kind.presets:
         said += " (--preset paper takes the authors' values)"
-    return _updated(settings, changes), [said + "."]
+    return updated_at_once(settings, changes), [said + "."]
 
 
 def with_length(settings: Pretrain, count: int) -> tuple[Pretrain, list[str]]:
@@ -79,6 +79,8 @@ def with_length(settings: Pretrain, count: int) -> tuple[Pretrain, list[str]]:
             batch = max(processes, batch - batch % processes)
         if batch != BATCH:
             notes.append(f"batches of {batch}")
+    if epochs is None and settings.steps is not None:
+        epochs = EPOCHS  # those that the steps come to take its place
     if epochs is None:
         steps = max(1, count // batch)
         epochs = max(EPOCHS, -(-MIN_STEPS // steps)) if adapt else EPOCHS
@@ -89,7 +91,7 @@ def with_length(settings: Pretrain, count: int) -> tuple[Pretrain, list[str]]:
     return settings, [said] if notes else []
 
 
-def _updated(settings: Pretrain, changes: dict[str, Any]) -> Pretrain:
+def updated_at_once(settings: Pretrain, changes: dict[str, Any]) -> Pretrain:
     """All changes of one part at once: one may be valid only beside another."""
     nested: dict[str, Any] = {}
     for path, value in changes.items():
@@ -116,7 +118,9 @@ def _chosen(settings: Pretrain, kind: type[Method], side: int) -> tuple[str, str
 
 def _shares(settings: Pretrain, name: str, preset: Preset) -> dict[str, float]:
     """The lengths that the preset gives in epochs, as shares of the training."""
-    shares = {}
+    shares: dict[str, float] = {}
+    if settings.epochs == 0:
+        return shares
     for path, epochs in preset.epochs.items():
         part, _, field = path.partition(".")
         if field in getattr(settings, part).model_fields_set:

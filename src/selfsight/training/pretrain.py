@@ -7,6 +7,7 @@ import logging
 import time
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -23,13 +24,14 @@ from selfsight.kernels.memory_pages import freed_pages_kept, give_leftovers_back
 from selfsight.losses.targets import known_rows
 from selfsight.method import Method
 from selfsight.methods import METHODS
-from selfsight.networks.backbones import save_backbone
+from selfsight.networks.backbones import Backbone, build_backbone, save_backbone
 from selfsight.runs.run import Run, load_run
-from selfsight.training.checkpoints import AtomicIO, Checkpoints
+from selfsight.training.checkpoints import AtomicIO, Checkpoints, KeptBackbones
 from selfsight.training.metrics import Metrics, Status
 from selfsight.training.module import MethodModule
 from selfsight.training.monitor import Monitor
 from selfsight.training.plan import Plan, prepare
+from selfsight.training.representation import fit_pooling
 from selfsight.training.run_files import (
     write_environment,
     write_pools,
@@ -37,7 +39,6 @@ from selfsight.training.run_files import (
     write_splits,
 )
 from selfsight.training.settings import Pretrain, method_name
-from selfsight.training.start import first_backbone
 from selfsight.training.supervision import (
     WithLabels,
     whole_frame_view,
@@ -80,10 +81,22 @@ def pretrain(
         write_pools(folder.pools, plan.pools)
         kind = METHODS[method_name(plan.settings.method)]
         write_environment(
-            folder, plan.images, plan.device, plan.notes, method=kind, leaks=plan.leaks
+            folder,
+            plan.images,
+            plan.device,
+            plan.notes,
+            method=kind,
+            leaks=plan.leaks,
+            start=_origin(plan),
         )
         assert plan.settings.views is not None
         write_samples(folder.samples, plan.images, plan.settings.views, plan.statistics)
+    if plan.settings.epochs == 0:
+        _save(plan, folder.backbone, first_backbone(plan))
+        say(f"Weights as they are: {folder.path}")
+        return load_run(folder.path)
+    if first_process() and plan.beginning is not None and plan.beginning.source != "none":
+        _save(plan, folder.start, first_backbone(plan))
     began = time.monotonic()
     with tracked(plan.settings.track, folder) as trackers:
         trackers.settings(plan.settings.plain())
@@ -111,18 +124,54 @@ def _finish(plan: Plan, method: Method, seconds: float, seen: int) -> None:
             leaks=plan.leaks,
             seconds=seconds,
             images_seen=seen,
+            start=_origin(plan),
         )
-        extra = {
-            "statistics": {"mean": plan.statistics.mean, "std": plan.statistics.std},
-            "method": method_name(plan.settings.method),
-        }
-        save_backbone(folder.backbone, method.backbone, extra)
+        _save(plan, folder.backbone, method.backbone)
+
+
+def _origin(plan: Plan) -> dict[str, Any] | None:
+    """What is recorded of published weights; None for others."""
+    origin = None if plan.beginning is None else plan.beginning.origin
+    return None if origin is None else origin.plain()
+
+
+def _save(plan: Plan, path: Path, backbone: Backbone) -> None:
+    """Writes a backbone with its pooling, the statistics, and where published weights are from."""
+    kind = plan.settings.representation
+    if kind in ("mean", "stages"):
+        fit_pooling(
+            backbone, kind, plan.images, plan.images.pool, plan.statistics, device=plan.device
+        )
+    save_backbone(path, backbone, _extra(plan))
+
+
+def _extra(plan: Plan) -> dict[str, Any]:
+    """What a backbone's file says besides its network."""
+    extra: dict[str, Any] = {
+        "statistics": {"mean": plan.statistics.mean, "std": plan.statistics.std},
+        "method": method_name(plan.settings.method),
+    }
+    if origin := _origin(plan):
+        extra["start"] = origin
+    return extra
+
+
+def first_backbone(plan: Plan) -> Backbone:
+    """The backbone before the first step: published, a run's, or fresh, a function of the seed."""
+    if plan.beginning is not None:
+        return plan.beginning.backbone(plan.spec)
+    return build_backbone(plan.spec, seed=plan.settings.seed)
 
 
 def build(plan: Plan) -> Method:
     """The method with fresh weights: a function of the settings' seed."""
     kind = METHODS[method_name(plan.settings.method)]
-    backbone = first_backbone(plan.spec, plan.settings)
+    backbone = first_backbone(plan)
+    backbone.held = plan.settings.batch_norm == "held"
+    backbone.train()
+    if plan.settings.freeze == "early":
+        for parameter in backbone.early():
+            parameter.requires_grad_(False)
     backbone.bf16 = plan.settings.precision == "bf16"
     last = plan.settings.memory_format == "channels_last"
     backbone.channels_last = last
@@ -159,6 +208,7 @@ def train(
         targets,
         batch_size=plan.batch_size,
         epochs=plan.epochs,
+        steps=settings.steps,
         seed=settings.seed,
         device=plan.device,
         labelled=known_rows(targets),
@@ -191,6 +241,8 @@ def train(
     )
     callbacks: list[pl.Callback] = [metrics, monitor, Status(metrics)]
     callbacks.extend(watching)
+    if settings.keep_every is not None:
+        callbacks.append(KeptBackbones(folder.checkpoints, settings.keep_every, _extra(plan)))
     callbacks.append(Checkpoints(folder.checkpoints / "last.ckpt", settings.checkpoint_steps))
     last = folder.checkpoints / "last.ckpt"
     resume = last.is_file()
@@ -204,7 +256,9 @@ def train(
             strategy="ddp" if settings.devices * settings.nodes > 1 else "auto",
             max_epochs=plan.epochs,
             accumulate_grad_batches=settings.accumulate_batches,
-            gradient_clip_val=settings.optimizer.max_grad_norm,
+            gradient_clip_val=settings.optimizer.max_grad_norm
+            if settings.optimizer.clip_by == "global"
+            else None,
             precision="32-true",
             logger=False,
             use_distributed_sampler=False,
@@ -264,7 +318,11 @@ class _quiet_lightning:  # noqa: N801 (reads as a phrase)
             logging.getLogger(name).setLevel(logging.ERROR)
         self.caught = warnings.catch_warnings()
         self.caught.__enter__()
-        for text in (".*isinstance\\(treespec, LeafSpec\\).*", ".*GPU available but not used.*"):
+        for text in (
+            ".*isinstance\\(treespec, LeafSpec\\).*",
+            ".*GPU available but not used.*",
+            r"Found \d+ module\(s\) in eval mode.*",  # held batch-norm statistics
+        ):
             warnings.filterwarnings("ignore", text)
 
     def __exit__(self, *exception: Any) -> None:
