@@ -18,6 +18,7 @@ from selfsight.reporting.report import write_report
 from selfsight.runs.run import Run
 from selfsight.training.pretrain import pretrain
 from selfsight.training.settings import Pretrain, method_name
+from selfsight.training.trackers import publish
 
 
 class Pipeline(Pretrain):
@@ -83,4 +84,6 @@ def run(settings: Pipeline, images: Images | None = None) -> RunOutcome:
         **{name: getattr(settings, name) for name in DataOptions.model_fields},
     )
     results = evaluate(evaluation, opened)
-    return RunOutcome(finished, results, write_report([path]))
+    page = write_report([path])
+    publish(finished.folder)
+    return RunOutcome(finished, results, page)

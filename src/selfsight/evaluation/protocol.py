@@ -44,6 +44,7 @@ from selfsight.runs.request import RunData, images_of
 from selfsight.runs.run import Run, load_run
 from selfsight.settings import unknown
 from selfsight.training.device import choose_device
+from selfsight.training.trackers import publish
 
 
 class Evaluate(RunData):
@@ -151,6 +152,7 @@ def evaluate(settings: Evaluate, images: Images | None = None) -> Results:
     )
     results.write()
     predictions.write(run.folder.predictions)
+    publish(run.folder)
     shown = scored if len(scored) else train
     first = targets[0] if targets else None
     write_map(run.folder.representations, images, first, found[0].at(0), shown, results.backbone)

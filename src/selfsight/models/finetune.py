@@ -23,6 +23,7 @@ from selfsight.fitting.metrics import score
 from selfsight.fitting.probes import PROBES, mlp
 from selfsight.fitting.probes.mlp import Classifier
 from selfsight.fitting.representations import Representations
+from selfsight.models.base_rate import base_rate, no_better
 from selfsight.models.predictor import Card, Predictor, check_free, hashed
 from selfsight.runs.frame import Frame
 from selfsight.runs.request import RunData, images_of
@@ -117,6 +118,9 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
     if metric in validation:
         shown = value_text(metric, validation[metric])
         say(f"{metric} on the validation images: {shown}")
+        base = base_rate(target, images.rows("validation"))
+        if warning := no_better(target.kind, validation[metric], base):
+            say(warning)
     else:
         say("There are no labelled validation images to score the model on.")
     return predictor

@@ -18,6 +18,7 @@ class RunFolder:
     ``splits.parquet``        row id, split, group, target, digest of the pixels, label read or not
     ``pools.parquet``         source and digest of the images of further pools
     ``metrics.csv``           one row every few steps, one at the end of each epoch
+    ``trackers.json``         ids of the runs of W&B, MLflow, TensorBoard, where there are any
     ``checkpoints/``          ``last.ckpt``, for resuming; kept backbones
     ``samples.npz``           images and their views, as the report shows them
     ``backbone.safetensors``  weights, with the network's settings in the header
@@ -36,6 +37,7 @@ class RunFolder:
         self.splits = self.path / "splits.parquet"
         self.pools = self.path / "pools.parquet"
         self.metrics = self.path / "metrics.csv"
+        self.trackers = self.path / "trackers.json"
         self.checkpoints = self.path / "checkpoints"
         self.samples = self.path / "samples.npz"
         self.backbone = self.path / "backbone.safetensors"

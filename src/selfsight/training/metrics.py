@@ -12,11 +12,11 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
 from selfsight.console import Step, duration, progress, say
 from selfsight.files import replacing, write_text
+from selfsight.training.trackers import Trackers
 
 
 class NotFiniteError(ValueError):
@@ -35,10 +35,10 @@ class Metrics(pl.Callback):
     Args:
         path: of the CSV file.
         every: steps between two rows.
-        trackers: Lightning loggers that get the same rows.
+        trackers: get the same rows.
     """
 
-    def __init__(self, path: Path, every: int, trackers: list[Logger]) -> None:
+    def __init__(self, path: Path, every: int, trackers: Trackers) -> None:
         self.path, self.every, self.trackers = path, every, trackers
         self.row: dict[str, float] = {}
         self.columns: list[str] = []
@@ -71,10 +71,7 @@ class Metrics(pl.Callback):
         csv.DictWriter(text, self.columns, lineterminator="\n").writerow(cells)
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(text.getvalue())
-        for tracker in self.trackers:
-            tracker.log_metrics(
-                {name: value for name, value in row.items() if name != "step"}, int(row["step"])
-            )
+        self.trackers.row(row)
 
     def _row_of(self, module: Any) -> dict[str, float]:
         losses: dict[str, Tensor] = module.losses

@@ -44,7 +44,7 @@ from selfsight.training.supervision import (
     whole_frame_view,
     with_labels,
 )
-from selfsight.training.trackers import first_process, trackers
+from selfsight.training.trackers import Trackers, check_packages, first_process, tracked
 
 
 def pretrain(
@@ -64,6 +64,7 @@ def pretrain(
         ValueError: data, target, method, batch size or folder cannot be used; the sentence says
             what to change.
     """
+    check_packages(settings.track)
     plan = prepare(settings, images)
     folder = plan.folder
     if _finished(plan):
@@ -97,8 +98,22 @@ def pretrain(
     if first_process() and plan.beginning is not None and plan.beginning.source != "none":
         _save(plan, folder.start, first_backbone(plan))
     began = time.monotonic()
-    method, seen = train(plan, watching)
+    with tracked(plan.settings.track, folder) as trackers:
+        trackers.settings(plan.settings.plain())
+        trackers.views()
+        method, seen = train(plan, watching, trackers)
+        _finish(plan, method, time.monotonic() - began, seen)
+        trackers.backbone()
     seconds = time.monotonic() - began
+    del method
+    give_leftovers_back()
+    say(f"Trained in {duration(seconds)}: {folder.path}")
+    return load_run(folder.path)
+
+
+def _finish(plan: Plan, method: Method, seconds: float, seen: int) -> None:
+    """Writes what a finished run has: its environment with the time it took, and the weights."""
+    folder = plan.folder
     if first_process():
         write_environment(
             folder,
@@ -112,10 +127,6 @@ def pretrain(
             start=_origin(plan),
         )
         _save(plan, folder.backbone, method.backbone)
-    del method
-    give_leftovers_back()
-    say(f"Trained in {duration(seconds)}: {folder.path}")
-    return load_run(folder.path)
 
 
 def _origin(plan: Plan) -> dict[str, Any] | None:
@@ -175,13 +186,16 @@ def build(plan: Plan) -> Method:
 
 
 @freed_pages_kept()
-def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int]:
+def train(
+    plan: Plan, watching: Sequence[pl.Callback] = (), trackers: Trackers | None = None
+) -> tuple[Method, int]:
     """Runs the training, from its last checkpoint where there is one.
 
     Args:
         plan: of the training.
         watching: callbacks that look at each epoch after the monitor and before the checkpoint;
             one may end the training by an exception, as a pruned trial does.
+        trackers: get each row of ``metrics.csv``.
 
     Returns:
         The trained method, and how many images this process chain has seen in this call.
@@ -216,7 +230,7 @@ def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int
     )
     if settings.compile == "on":
         method.compile(fullgraph=True)
-    metrics = Metrics(folder.metrics, settings.log_every, trackers(settings, folder))
+    metrics = Metrics(folder.metrics, settings.log_every, trackers or Trackers((), folder))
     monitor = Monitor(
         plan.images,
         plan.target,
