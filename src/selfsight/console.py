@@ -10,7 +10,17 @@ from typing import Any
 def say(text: str) -> None:
     """Prints a line on standard error, once over all processes."""
     if first_process():
-        print(text, file=sys.stderr, flush=True)
+        print(shown(text), file=sys.stderr, flush=True)
+
+
+def shown(text: str) -> str:
+    """Text for a terminal: control characters as escapes; lines and tabs as they are.
+
+    The name of a file may hold escape sequences, which would move the cursor or clear the screen.
+    """
+    return "".join(
+        c if c.isprintable() or c in "\n\t " else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 def progress(what: str, total: int) -> Any:

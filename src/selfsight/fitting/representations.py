@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from selfsight.console import say
 from selfsight.data.pixels.memmap import rows_at_once
 from selfsight.draws import keys_of
-from selfsight.files import cached
+from selfsight.files import CHECKSUM, cached
 
 if TYPE_CHECKING:
     from selfsight.data.imageset import ImageSet
@@ -272,9 +272,38 @@ def kept_representations(
 
 def cached_tensor(folder: Path, name: str, key: str, make: Callable[[], Tensor]) -> Tensor:
     """The tensor kept as ``folder/name-key.safetensors``, made and written when it is not there."""
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
 
-    def write(path: Path) -> None:
-        save_file({"representations": make().contiguous()}, path, metadata={"name": name})
+    path = folder / f"{name}-{key}.safetensors"
 
-    return load_file(cached(folder / f"{name}-{key}.safetensors", write))["representations"]
+    def write(temporary: Path) -> None:
+        values = make().contiguous()
+        metadata = {"name": name, CHECKSUM: _digest(key, values)}
+        save_file({"representations": values}, temporary, metadata=metadata)
+
+    values = _whole(cached(path, write), key)
+    if values is None:
+        say(f"{path} is damaged: making it again.")
+        path.unlink()
+        values = _whole(cached(path, write), key)
+        assert values is not None
+    return values
+
+
+def _digest(key: str, values: Tensor) -> str:
+    digest = hashlib.blake2b(repr((key, tuple(values.shape))).encode(), digest_size=16)
+    digest.update(values.reshape(-1).view(torch.uint8).numpy().data if values.numel() else b"")
+    return digest.hexdigest()
+
+
+def _whole(path: Path, key: str) -> Tensor | None:
+    """What a cache file holds; None where it is damaged or of something else."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            checksum = (file.metadata() or {}).get(CHECKSUM)
+            values: Tensor = file.get_tensor("representations")
+    except (SafetensorError, OSError):
+        return None
+    return values if checksum == _digest(key, values) else None

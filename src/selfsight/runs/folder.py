@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from selfsight.files import digest_of
 from selfsight.settings import read_yaml
+
+_REMEDY = "Restore it from a copy, or delete the run folder and train again."
 
 
 class RunFolder:
@@ -17,7 +21,7 @@ class RunFolder:
     ``environment.json``      versions, device, commit, fingerprint of the data
     ``splits.parquet``        row id, split, group, target
     ``metrics.csv``           one row every few steps, one at the end of each epoch
-    ``checkpoints/``          ``last.ckpt``, for resuming
+    ``checkpoints/``          ``last.ckpt``, for resuming, and ``previous.ckpt`` before it
     ``samples.npz``           images and their views, as the report shows them
     ``backbone.safetensors``  weights, with the network's settings in the header
     ``representations/``      computed once, keyed by weights and data
@@ -59,6 +63,26 @@ class RunFolder:
                 "Start the same command again to resume it."
             )
         return folder
+
+    def digests(self) -> dict[str, str]:
+        """Name -> checksum of what a training writes; its backbone's header holds them."""
+        paths = (self.settings, self.environment, self.splits, self.metrics, self.samples)
+        return {path.name: digest_of(path) for path in paths if path.is_file()}
+
+    def check(self, digests: Mapping[str, str]) -> None:
+        """Compares the files of the training with their checksums.
+
+        Raises:
+            ValueError: one is missing, damaged, or of another run; names it.
+        """
+        for name, digest in digests.items():
+            path = self.path / name
+            if not path.is_file():
+                raise ValueError(f"{path} is missing. {_REMEDY}")
+            if digest_of(path) != digest:
+                raise ValueError(
+                    f"{path} is damaged: it is not the file that this training wrote. {_REMEDY}"
+                )
 
     def read_settings(self) -> dict[str, Any]:
         return read_yaml(self.settings)

@@ -151,16 +151,17 @@ def load_run(path: str | Path) -> Run:
         ValueError: there is none, it has not finished, or its files are damaged.
     """
     folder = RunFolder.existing(path)
+    spec, statistics = _header(folder)
     plain = folder.read_settings()
     if "data" not in plain:
         raise ValueError(f"{folder.settings}: it does not name the data.")
     data = Data(**{name: plain[name] for name in Data.model_fields if name in plain})
-    spec, statistics = _header(folder)
     return Run(folder, data, plain, statistics, spec)
 
 
 def _header(folder: RunFolder) -> tuple[BackboneSpec, Statistics]:
     _, header = read_weights(folder.backbone)
+    folder.check(dict(header["extra"].get("files", {})))
     try:
         found = header["extra"]["statistics"]
         statistics = Statistics(mean=tuple(found["mean"]), std=tuple(found["std"]))

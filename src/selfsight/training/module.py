@@ -51,6 +51,7 @@ class MethodModule(pl.LightningModule):
         self.epochs = loader.epochs
         self.losses: dict[str, Tensor] = {}
         self.step, self.lr = 0, 0.0
+        self._first_bad = torch.zeros((), dtype=torch.int64)
         self._progress = torch.zeros(())
         self._times: deque[float] = deque(maxlen=50)
 
@@ -77,8 +78,10 @@ class MethodModule(pl.LightningModule):
 
     def on_train_start(self) -> None:
         self.step = self.loader.step = self.trainer.fit_loop.total_batch_idx + 1
+        self._first_bad = self._first_bad.to(self.device)
         loop = self.trainer.fit_loop.epoch_loop
-        # It reads a flag from the device at every step of several processes; ours are killed whole.
+        # It reads a flag from the device at every step of several processes; `Checkpoints` asks
+        # the processes where they read the device anyway.
         if self.trainer.world_size > 1:
             loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
@@ -95,7 +98,36 @@ class MethodModule(pl.LightningModule):
         self.losses = self.method(Batch(views, batch.targets, batch.keys, batch.progress)).losses
         self.step += 1
         self._times.append(time.monotonic())
-        return self.losses["loss"]
+        loss = self.losses["loss"]
+        bad = ~torch.isfinite(loss.detach()) & (self._first_bad == 0)
+        self._first_bad = self._first_bad + bad * self.step
+        # Lightning divides by the full count, also in the shorter window that ends an epoch.
+        return loss * (self.accumulate_batches / self._window) if self._window_is_short else loss
+
+    @property
+    def _window(self) -> int:
+        """Batches of the window that the last batch belongs to."""
+        batches, full = len(self.loader), self.accumulate_batches
+        place = (self.step - 1) % batches
+        return batches % full if place >= batches - batches % full else full
+
+    @property
+    def _window_is_short(self) -> bool:
+        return self._window != self.accumulate_batches
+
+    @property
+    def window_ended(self) -> bool:
+        """Whether the optimizer has stepped after the last batch: no gradients are waiting."""
+        place = self.step % len(self.loader)
+        return place % self.accumulate_batches == 0
+
+    @property
+    def first_bad_step(self) -> int:
+        """The first step of this process whose loss was not finite; 0: none. Waits for the device.
+
+        Steps count from 1.
+        """
+        return int(self._first_bad)
 
     def optimizer_step(self, *args: Any, **options: Any) -> None:
         optimizer = options.get("optimizer", args[2] if len(args) > 2 else None)

@@ -54,8 +54,8 @@ class Monitor(pl.Callback):
             queries = queries[self.target.known[queries]]
             if not len(bank) or not len(queries):
                 self.target, bank, queries = None, images.pool, queries[:0]
-        self.bank = draw.permutation(bank)[: count * 2 // 3]
-        self.queries = draw.permutation(queries)[: count // 3]
+        self.bank = draw.permutation(bank)[: max(count * 2 // 3, 2)]
+        self.queries = draw.permutation(queries)[: max(count // 3, 1)]
         self.said_collapse = False
         self.measured: dict[str, float] = {}
 
@@ -69,6 +69,8 @@ class Monitor(pl.Callback):
         """kNN accuracy, effective rank and spread of the current backbone."""
         with torch.no_grad(), _evaluating(module.method.backbone) as backbone:
             bank = self._represent(backbone, self.bank, module.device)
+            if not bool(torch.isfinite(bank).all()):
+                return {}  # the checkpoint that follows finds the weights that are not finite
             found = {
                 "effective_rank": float(effective_rank(bank)),
                 "spread": float(standard_deviation_of_normalised(bank)),

@@ -25,12 +25,24 @@ from selfsight.losses.targets import known_rows
 from selfsight.method import Method
 from selfsight.methods import METHODS
 from selfsight.networks.backbones import save_backbone
+from selfsight.runs.lock import locked
 from selfsight.runs.run import Run, load_run
-from selfsight.training.checkpoints import AtomicIO, Checkpoints
+from selfsight.stops import StopRequest
+from selfsight.training.checkpoints import (
+    LAST,
+    AtomicIO,
+    Checkpoints,
+    NotFiniteError,
+    StopAfterStep,
+    newest_whole,
+    stopped,
+)
+from selfsight.training.diverged import diverged
 from selfsight.training.metrics import Bar, Metrics
 from selfsight.training.module import MethodModule
 from selfsight.training.monitor import Monitor
 from selfsight.training.plan import Plan, prepare
+from selfsight.training.processes import check_processes, only_the_first_process
 from selfsight.training.run_files import write_environment, write_samples, write_splits
 from selfsight.training.settings import Pretrain, method_name
 from selfsight.training.start import first_backbone
@@ -59,9 +71,16 @@ def pretrain(
         ValueError: data, target, method, batch size or folder cannot be used; the sentence says
             what to change.
     """
+    check_processes(settings)
     plan = prepare(settings, images)
+    with locked(plan.folder.path):
+        return _pretrained(plan, watching)
+
+
+def _pretrained(plan: Plan, watching: Sequence[pl.Callback]) -> Run:
     folder = plan.folder
     if _finished(plan):
+        only_the_first_process()
         say(f"{folder.path} holds this very training, finished; nothing to do.")
         return load_run(folder.path)
     for note in plan.notes:
@@ -95,8 +114,10 @@ def pretrain(
         extra = {
             "statistics": {"mean": plan.statistics.mean, "std": plan.statistics.std},
             "method": method_name(plan.settings.method),
+            "files": folder.digests(),
         }
         save_backbone(folder.backbone, method.backbone, extra)
+    only_the_first_process()
     del method
     give_leftovers_back()
     say(f"Trained in {duration(seconds)}: {folder.path}")
@@ -174,12 +195,15 @@ def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int
     if sys.stderr.isatty():
         callbacks.append(Bar(metrics))
     callbacks.extend(watching)
-    callbacks.append(Checkpoints(folder.checkpoints / "last.ckpt", settings.checkpoint_steps))
-    last = folder.checkpoints / "last.ckpt"
-    resume = last.is_file()
-    if resume:
-        say(f"Resuming from {last}.")
-    with _quiet_lightning():
+    request = StopRequest()
+    checkpoints = Checkpoints(
+        folder.checkpoints, settings.checkpoint_steps, request, settings.log_every
+    )
+    callbacks.append(checkpoints)
+    newest = newest_whole(folder.checkpoints)
+    if newest is not None:
+        say(f"Resuming from {newest}.")
+    with _quiet_lightning(), request:
         trainer = pl.Trainer(
             accelerator="gpu" if plan.device.type == "cuda" else "cpu",
             devices=settings.devices,
@@ -199,7 +223,18 @@ def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int
             plugins=[AtomicIO()],
             callbacks=callbacks,
         )
-        trainer.fit(module, ckpt_path=last if resume else None, weights_only=True)
+        # It would answer SIGTERM with exit code 0, and SIGINT with 1.
+        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+        try:
+            trainer.fit(module, ckpt_path=newest, weights_only=True)
+        except StopAfterStep:
+            raise stopped(request, module.step, folder.checkpoints / LAST) from None
+        except SystemExit as end:  # how Lightning answers a KeyboardInterrupt
+            if isinstance(end.__context__, KeyboardInterrupt):
+                raise end.__context__ from None
+            raise
+        except NotFiniteError as error:
+            raise NotFiniteError(diverged(plan, module, str(error))) from None
     return method, module.step * settings.batch_size
 
 

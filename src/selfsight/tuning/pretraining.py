@@ -14,7 +14,7 @@ from selfsight.data.imageset import ImageSet, Target
 from selfsight.fitting.stopping import Stopping
 from selfsight.training import plan as planning
 from selfsight.training import pretrain as training
-from selfsight.training.metrics import NotFiniteError
+from selfsight.training.checkpoints import NotFiniteError
 from selfsight.training.settings import Pretrain, method_name
 from selfsight.tuning.judge import (
     WORTH,
@@ -184,8 +184,6 @@ def objective(bench: Bench) -> Any:
         except NotFiniteError:
             _ended(trial, judge, "diverged", more=1)
             raise optuna.TrialPruned from None
-        except SystemExit:  # what Lightning makes of an interrupt
-            raise KeyboardInterrupt from None
         stopped = len(judge.values) < bench.base.epochs
         _ended(trial, judge, "stopped early" if stopped else "")
         return judge.values[-1]
