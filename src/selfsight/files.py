@@ -7,12 +7,15 @@ import json
 import os
 import platform
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from selfsight.faults import disk_error
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 CHECKSUM = "checksum"
 """Key of the checksum in a JSON object and in the header of a weights file."""
@@ -152,3 +155,41 @@ def cached(path: Path, make: Callable[[Path], None]) -> Path:
         with replacing(path) as temporary:
             make(temporary)
     return path
+
+
+def cached_arrays(
+    path: Path, make: Callable[[], dict[str, NDArray[Any]]]
+) -> dict[str, NDArray[Any]]:
+    """The arrays of an ``.npz`` cache; made and written where it is missing or damaged.
+
+    The checksum counts the file's name, so that one file in the place of another is damage, too.
+    """
+    import numpy as np
+
+    arrays = _whole_arrays(path) if path.is_file() else None
+    if arrays is None:
+        arrays = make()
+        checksum = np.array(_digest_of_arrays(path.name, arrays))
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays, **{CHECKSUM: checksum})
+    return arrays
+
+
+def _whole_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except Exception:  # a damaged archive may raise anything; it is made again
+        return None
+    checksum = arrays.pop(CHECKSUM, None)
+    same = checksum is not None and str(checksum) == _digest_of_arrays(path.name, arrays)
+    return arrays if same else None
+
+
+def _digest_of_arrays(name: str, arrays: Mapping[str, NDArray[Any]]) -> str:
+    digest = hashlib.blake2b(name.encode(), digest_size=16)
+    for key, array in sorted(arrays.items()):
+        digest.update(repr((key, array.shape, array.dtype.str)).encode() + array.tobytes())
+    return digest.hexdigest()

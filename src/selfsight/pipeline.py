@@ -11,6 +11,7 @@ from pydantic import Field
 from selfsight.data.imageset import ImageSet
 from selfsight.evaluation.protocol import Evaluate, evaluate
 from selfsight.evaluation.results import Results
+from selfsight.plugins import is_file
 from selfsight.reporting.report import write_report
 from selfsight.runs.run import Run
 from selfsight.training.pretrain import pretrain
@@ -24,6 +25,8 @@ class Pipeline(Pretrain):
     """Shares of the training labels that the probes get."""
     draws: Annotated[int, Field(ge=2)] = 5
     """Draws of the labels at each share below 1."""
+    allow_code: bool = False
+    """Run the file.py:build of the backbone again for the evaluation."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,11 @@ def run(settings: Pipeline, images: ImageSet | None = None) -> RunOutcome:
     Raises:
         ValueError: see `pretrain` and `evaluate`.
     """
+    if is_file(settings.backbone.rpartition(":")[0]) and not settings.allow_code:
+        raise ValueError(
+            f"backbone {settings.backbone!r} is code of your own, which the evaluation after the "
+            "training has to run again: give --allow-code, or `selfsight pretrain` alone."
+        )
     training = Pretrain(**{name: getattr(settings, name) for name in Pretrain.model_fields})
     finished = pretrain(training, images)
     path = str(finished.folder.path)
@@ -66,6 +74,7 @@ def run(settings: Pipeline, images: ImageSet | None = None) -> RunOutcome:
         draws=settings.draws,
         seed=settings.seed,
         device=settings.device,
+        allow_code=settings.allow_code,
     )
     results = evaluate(evaluation, images)
     return RunOutcome(finished, results, write_report([path]))

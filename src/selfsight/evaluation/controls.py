@@ -56,12 +56,13 @@ class Material:
     """What representations are made of.
 
     Attributes:
-        run: the run that is measured; its folder keeps the cache.
+        run: the run that is measured.
         images: the images it is measured on.
         rows: ``(M,)`` rows that are needed, ascending.
         train: rows that statistics and principal components may be fitted on.
         device: where backbones run.
         allow_code: whether a backbone may be a file of one's own.
+        folder: of the cache; None: the run's.
     """
 
     run: Run
@@ -70,10 +71,11 @@ class Material:
     train: NDArray[np.int64]
     device: torch.device
     allow_code: bool = False
+    folder: Path | None = None
 
     @property
     def cache(self) -> Path:
-        return self.run.folder.representations
+        return self.folder or self.run.folder.representations
 
 
 def subjects(

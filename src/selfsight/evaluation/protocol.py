@@ -37,6 +37,8 @@ from selfsight.fitting.finetune import FineTuning
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.probes import PROBES, Fitted, Subset
 from selfsight.fitting.tasks import TASKS, score
+from selfsight.runs.folder import RunFolder
+from selfsight.runs.lock import locked
 from selfsight.runs.run import Run, load_run
 from selfsight.settings import Settings, unknown
 
@@ -76,6 +78,8 @@ class Evaluate(Settings):
     """auto, cpu, or cuda."""
     allow_code: bool = False
     """Run the file.py:build that a run's backbone may name."""
+    out: str | None = None
+    """Folder of the results and caches, for a run that can only be read; by default the run's."""
 
     @field_validator("fractions")
     @classmethod
@@ -107,16 +111,25 @@ def evaluate(settings: Evaluate, images: ImageSet | None = None) -> Results:
         ValueError: no such run, data, target or probe; the sentence says what to change.
     """
     run = load_run(settings.run)
+    folder = run.folder if settings.out is None else RunFolder(settings.out)
+    with locked(folder.path):
+        return _evaluated(settings, run, folder, images)
+
+
+def _evaluated(settings: Evaluate, run: Run, folder: RunFolder, images: ImageSet | None) -> Results:
+    before = Results.read(folder.results) if folder.results.exists() else None
     if images is None:
         images = run.images_of(
             settings.data, target=settings.target, group=settings.group, seed=settings.seed
         )
     targets = _targets(run, settings, images)
     split = _scored_split(images, settings.split)
-    results = Results(run.folder.results)
+    results = Results(folder.results)
     rows, train = _needed(images, bool(targets), split)
     device = torch.device(_device(settings.device))
-    material = Material(run, images, rows, train, device, settings.allow_code)
+    material = Material(
+        run, images, rows, train, device, settings.allow_code, folder.representations
+    )
     found, results.backbone, notes = subjects(material, settings.controls, settings.draws)
     results.notes += notes
     if run.labels_read is not None:
@@ -147,11 +160,11 @@ def evaluate(settings: Evaluate, images: ImageSet | None = None) -> Results:
         "One pretraining seed: the intervals say nothing of another seed, so they support no "
         "claim about methods, only about these weights."
     )
-    results.write()
-    predictions.write(run.folder.predictions)
+    results.notes += predictions.write(folder.predictions, before.files if before else {})
     shown = scored if len(scored) else train
     first = targets[0] if targets else None
-    write_map(run.folder.representations, images, first, found[0].at(0), shown, results.backbone)
+    write_map(folder.representations, images, first, found[0].at(0), shown, results.backbone)
+    results.write()  # last: it holds the checksums of the files above
     return results
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from selfsight.files import read_json, write_json
 from selfsight.fitting.tasks import SHARES, TASKS
 from selfsight.records import ResultsFile, checked
+from selfsight.runs.folder import RunFolder
 
 Row = dict[str, Any]
 
@@ -29,6 +30,7 @@ class Results:
         confusion: confusion matrices (rows: truth) of the first draw at the largest fraction.
         test_readings: each time that predictions were compared with the test split.
         notes: what was decided for the user, one sentence each.
+        files: checksums of the predictions and the map, as `read` found them.
         shown: ``(data, target)`` that this evaluation was about.
     """
 
@@ -41,6 +43,7 @@ class Results:
     confusion: list[Row] = field(default_factory=list)
     test_readings: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
     shown: list[tuple[str, str | None]] = field(default_factory=list)
 
     @property
@@ -67,6 +70,7 @@ class Results:
             confusion=kept.get("confusion", []),
             test_readings=kept.get("test_readings", []),
             notes=kept.get("notes", []),
+            files=kept.get("files", {}),
             shown=list(dict.fromkeys((r["data"], r["target"]) for r in kept.get("records", []))),
         )
 
@@ -87,6 +91,7 @@ class Results:
             "confusion": merged.confusion,
             "test_readings": merged.test_readings,
             "notes": merged.notes,
+            "files": RunFolder(self.path.parent).digests_of_results(),
         }
         checked(ResultsFile, content, self.path)
         write_json(self.path, content)

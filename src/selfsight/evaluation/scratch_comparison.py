@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from selfsight.evaluation.controls import Material
 from selfsight.evaluation.predictions import Predictions
 from selfsight.evaluation.results import Results, Row
 from selfsight.evaluation.summary import Scores, record
-from selfsight.files import cached
+from selfsight.files import cached_arrays
 from selfsight.fitting.finetune import FineTuning, Labelled, fine_tune, seconds_of_a_step
 from selfsight.fitting.metrics import Floats
 from selfsight.fitting.representations import cache_key, weights_key
@@ -113,19 +112,17 @@ def _kept(
         labelled.seed,
     )
 
-    def write(path: Path) -> None:
+    def make() -> dict[str, NDArray[Any]]:
         say(f"fine-tuning on {len(labelled.rows):,} labels, draw {labelled.seed}: {name}")
         found = fine_tune(start, labelled, wanted.settings)
         choice = dict(found.choice)
         if found.thresholds is not None:
             choice["thresholds"] = found.thresholds.tolist()
         output = found.predict(material.images, wanted.rows, labelled.statistics)
-        with open(path, "wb") as file:
-            np.savez(file, output=output.numpy(), choice=np.array(json.dumps(choice)))
+        return {"output": output.numpy(), "choice": np.array(json.dumps(choice))}
 
-    path = cached(material.cache / f"finetune-{name}-{key}.npz", write)
-    with np.load(path, allow_pickle=False) as file:
-        return file["output"], json.loads(str(file["choice"]))
+    arrays = cached_arrays(material.cache / f"finetune-{name}-{key}.npz", make)
+    return arrays["output"], json.loads(str(arrays["choice"]))
 
 
 def _estimate(material: Material, labelled: Labelled, wanted: Wanted) -> str:

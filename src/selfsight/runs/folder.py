@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,34 @@ class RunFolder:
         paths = (self.settings, self.environment, self.splits, self.metrics, self.samples)
         return {path.name: digest_of(path) for path in paths if path.is_file()}
 
-    def check(self, digests: Mapping[str, str]) -> None:
-        """Compares the files of the training with their checksums.
+    def digests_of_results(self) -> dict[str, str]:
+        """Path inside the run -> checksum of what an evaluation writes beside its results."""
+        paths = (self.predictions, self.representations / "map.npz")
+        return {str(p.relative_to(self.path)): digest_of(p) for p in paths if p.is_file()}
+
+    def digests_of_training(self) -> dict[str, str]:
+        """`digests` as the header of the backbone holds them; none where it is not finished.
+
+        Raises:
+            ValueError: the file of the backbone is damaged.
+        """
+        if not self.backbone.is_file():
+            return {}
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self.backbone, framework="np") as file:
+                header = json.loads(file.metadata()["selfsight"])
+                return dict(header["extra"].get("files", {}))
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError):
+            raise ValueError(f"{self.backbone} is damaged. {_REMEDY}") from None
+
+    def check(self, digests: Mapping[str, str], *, remedy: str = _REMEDY) -> None:
+        """Compares files of the run with their checksums.
+
+        Args:
+            digests: path inside the run -> checksum.
+            remedy: a sentence on what to do.
 
         Raises:
             ValueError: one is missing, damaged, or of another run; names it.
@@ -78,10 +105,10 @@ class RunFolder:
         for name, digest in digests.items():
             path = self.path / name
             if not path.is_file():
-                raise ValueError(f"{path} is missing. {_REMEDY}")
+                raise ValueError(f"{path} is missing. {remedy}")
             if digest_of(path) != digest:
                 raise ValueError(
-                    f"{path} is damaged: it is not the file that this training wrote. {_REMEDY}"
+                    f"{path} is damaged: it is not the file that was written. {remedy}"
                 )
 
     def read_settings(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from selfsight.data.loader import Loader, RawBatch
 from selfsight.data.statistics import Statistics
 from selfsight.distributed import with_global_statistics
 from selfsight.method import Batch, Method, Optimizer
+from selfsight.training.checkpoints import RECORD
 from selfsight.training.optimizers import build_optimizer, set_schedule
 from selfsight.views.apply import make_views
 from selfsight.views.settings import View
@@ -31,6 +32,7 @@ class MethodModule(pl.LightningModule):
         optimizer: its settings.
         seed: of dropout.
         accumulate_batches: batches whose gradients are added up before a step.
+        record: what a checkpoint says it is of, see `resuming.record_of`.
     """
 
     def __init__(
@@ -43,11 +45,12 @@ class MethodModule(pl.LightningModule):
         *,
         seed: int,
         accumulate_batches: int = 1,
+        record: str = "{}",
     ) -> None:
         super().__init__()
         self.method, self.loader, self.views = method, loader, views
         self.statistics, self.settings, self.seed = statistics, optimizer, seed
-        self.accumulate_batches = accumulate_batches
+        self.accumulate_batches, self.record = accumulate_batches, record
         self.epochs = loader.epochs
         self.losses: dict[str, Tensor] = {}
         self.step, self.lr = 0, 0.0
@@ -66,6 +69,9 @@ class MethodModule(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         size = self.loader.batch_size * self.accumulate_batches
         return build_optimizer(self.settings, self.method, size)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[RECORD] = self.record
 
     def train_dataloader(self) -> Loader:
         self.loader.rank, self.loader.world = self.trainer.global_rank, self.trainer.world_size

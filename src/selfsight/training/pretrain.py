@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from selfsight.console import duration, say
@@ -34,7 +32,6 @@ from selfsight.training.checkpoints import (
     Checkpoints,
     NotFiniteError,
     StopAfterStep,
-    newest_whole,
     stopped,
 )
 from selfsight.training.diverged import diverged
@@ -43,6 +40,7 @@ from selfsight.training.module import MethodModule
 from selfsight.training.monitor import Monitor
 from selfsight.training.plan import Plan, prepare
 from selfsight.training.processes import check_processes, only_the_first_process
+from selfsight.training.resuming import checkpoint_of, finished, inputs_of, record_of
 from selfsight.training.run_files import write_environment, write_samples, write_splits
 from selfsight.training.settings import Pretrain, method_name
 from selfsight.training.start import first_backbone
@@ -78,8 +76,8 @@ def pretrain(
 
 
 def _pretrained(plan: Plan, watching: Sequence[pl.Callback]) -> Run:
-    folder = plan.folder
-    if _finished(plan):
+    folder, inputs = plan.folder, inputs_of(plan)
+    if finished(plan, inputs):
         only_the_first_process()
         say(f"{folder.path} holds this very training, finished; nothing to do.")
         return load_run(folder.path)
@@ -93,12 +91,12 @@ def _pretrained(plan: Plan, watching: Sequence[pl.Callback]) -> Run:
         write_splits(folder.splits, plan.images, plan.target)
         kind = METHODS[method_name(plan.settings.method)]
         write_environment(
-            folder, plan.images, plan.device, plan.notes, method=kind, leaks=plan.leaks
+            folder, plan.images, plan.device, plan.notes, inputs, method=kind, leaks=plan.leaks
         )
         assert plan.settings.views is not None
         write_samples(folder.samples, plan.images, plan.settings.views, plan.statistics)
     began = time.monotonic()
-    method, seen = train(plan, watching)
+    method, seen = train(plan, watching, inputs)
     seconds = time.monotonic() - began
     if first_process():
         write_environment(
@@ -106,6 +104,7 @@ def _pretrained(plan: Plan, watching: Sequence[pl.Callback]) -> Run:
             plan.images,
             plan.device,
             plan.notes,
+            inputs,
             method=METHODS[method_name(plan.settings.method)],
             leaks=plan.leaks,
             seconds=seconds,
@@ -142,18 +141,27 @@ def build(plan: Plan) -> Method:
 
 
 @freed_pages_kept()
-def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int]:
+def train(
+    plan: Plan,
+    watching: Sequence[pl.Callback] = (),
+    inputs: Mapping[str, str] | None = None,
+) -> tuple[Method, int]:
     """Runs the training, from its last checkpoint where there is one.
 
     Args:
         plan: of the training.
         watching: callbacks that look at each epoch after the monitor and before the checkpoint;
             one may end the training by an exception, as a pruned trial does.
+        inputs: checksums of what it reads, see `inputs_of`.
 
     Returns:
         The trained method, and how many images this process chain has seen in this call.
     """
     settings, folder = plan.settings, plan.folder
+    inputs = inputs_of(plan) if inputs is None else inputs
+    newest = checkpoint_of(plan, inputs)
+    if newest is not None:
+        say(f"Resuming from {newest}.")
     method = build(plan)
     targets = _targets(plan)
     loader = Loader(
@@ -179,6 +187,7 @@ def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int
         settings.optimizer,
         seed=settings.seed,
         accumulate_batches=settings.accumulate_batches,
+        record=record_of(plan, inputs),
     )
     if settings.compile == "on":
         method.compile(fullgraph=True)
@@ -200,9 +209,6 @@ def train(plan: Plan, watching: Sequence[pl.Callback] = ()) -> tuple[Method, int
         folder.checkpoints, settings.checkpoint_steps, request, settings.log_every
     )
     callbacks.append(checkpoints)
-    newest = newest_whole(folder.checkpoints)
-    if newest is not None:
-        say(f"Resuming from {newest}.")
     with _quiet_lightning(), request:
         trainer = pl.Trainer(
             accelerator="gpu" if plan.device.type == "cuda" else "cpu",
@@ -251,24 +257,6 @@ def _targets(plan: Plan) -> Tensor:
     blank: Any = -1 if own.ndim == 1 else np.nan
     rest = np.full((plan.rows - len(rows), *own.shape[1:]), blank, own.dtype)
     return torch.from_numpy(np.concatenate([own, rest]))
-
-
-def _finished(plan: Plan) -> bool:
-    """Whether the folder holds this training, done; raises when it holds another one."""
-    folder = plan.folder
-    if not folder.settings.is_file():
-        return False
-    before, now = folder.read_settings(), plan.settings.plain()
-    if before != now:
-        with contextlib.suppress(ValidationError):  # a setting that came later had its default
-            before = Pretrain.model_validate(before).plain()
-        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-        if names:
-            raise ValueError(
-                f"{folder.path} holds a run with other settings ({', '.join(names)}); choose "
-                "another --out, or delete the folder."
-            )
-    return folder.backbone.is_file()
 
 
 class _quiet_lightning:  # noqa: N801 (reads as a phrase)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,7 @@ def write_environment(
     images: ImageSet,
     device: torch.device,
     notes: Sequence[str],
+    inputs: Mapping[str, str] | None = None,
     *,
     method: type[Method] | None = None,
     leaks: Sequence[str] = (),
@@ -80,6 +81,7 @@ def write_environment(
         images: what it is trained on.
         device: that trains.
         notes: what was decided for the user.
+        inputs: checksums of what the training reads, with ``images``: the set's fingerprint.
         method: whose title and paper pages show, without importing it.
         leaks: between the splits that the user allowed.
         seconds: that the training took, once it has ended.
@@ -104,7 +106,7 @@ def write_environment(
             "method": {} if method is None else {"title": title_of(method), "paper": method.paper},
             "data": {
                 "name": images.name,
-                "fingerprint": images.fingerprint(),
+                "fingerprint": (inputs or {}).get("images") or images.fingerprint(),
                 "images": len(images),
                 "height": images.height,
                 "width": images.width,
@@ -113,6 +115,7 @@ def write_environment(
                 "splits": {s: len(images.rows(s)) for s in np.unique(images.splits).tolist()},
                 "notes": list(images.notes),
             },
+            "inputs": dict(inputs or {}),
             "notes": list(notes),
             "allowed_leaks": list(leaks),
             "seconds": seconds,

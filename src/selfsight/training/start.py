@@ -1,4 +1,4 @@
-"""Starting from the backbone of a run."""
+"""Starting from the backbone of a run, finished or not."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from selfsight.networks.specs import Network
 from selfsight.networks.weights import put_weights, read_weights
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.run import load_run
+from selfsight.training.checkpoints import backbone_of, read_record
 from selfsight.training.settings import Pretrain
 
 
@@ -19,8 +20,7 @@ def like_the_run(settings: Pretrain, images: ImageSet) -> tuple[Pretrain, str]:
             takes other images.
     """
     assert settings.weights != "none"
-    run = load_run(settings.weights)
-    spec = run.spec
+    spec, method = _origin(settings.weights)
     if spec.channels != images.channels:
         raise ValueError(
             f"weights {settings.weights}: its backbone takes {spec.channels} channels and "
@@ -35,7 +35,16 @@ def like_the_run(settings: Pretrain, images: ImageSet) -> tuple[Pretrain, str]:
             "and --network out, or leave --weights out."
         )
     changed = settings.updated({"backbone": spec.name, "network": spec.network})
-    return changed, f"The backbone starts from the weights of {settings.weights} ({run.method})."
+    return changed, f"The backbone starts from the weights of {settings.weights} ({method})."
+
+
+def _origin(weights: str) -> tuple[BackboneSpec, str]:
+    """The network and the method of a run, or of the checkpoint of one that has not finished."""
+    if not weights.endswith(".ckpt"):
+        run = load_run(weights)
+        return run.spec, run.method
+    record = read_record(weights)
+    return BackboneSpec(**record["spec"]), str(record["settings"]["method"]["name"])
 
 
 def first_backbone(spec: BackboneSpec, settings: Pretrain) -> Backbone:
@@ -45,7 +54,9 @@ def first_backbone(spec: BackboneSpec, settings: Pretrain) -> Backbone:
         ValueError: the run's weights do not fit, for example a ViT of another image size.
     """
     backbone = build_backbone(spec, seed=settings.seed)
-    if settings.weights != "none":
+    if settings.weights.endswith(".ckpt"):
+        put_weights(settings.weights, backbone.network, backbone_of(settings.weights))
+    elif settings.weights != "none":
         path = RunFolder.existing(settings.weights).backbone
         tensors, _ = read_weights(path)
         put_weights(path, backbone.network, tensors)
