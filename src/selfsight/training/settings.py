@@ -37,7 +37,7 @@ class Pretrain(Data):
     out: str | None = None
     """The run's folder; by default runs/DATA-METHOD. The same command again resumes it."""
     weights: str = "none"
-    """What the backbone starts from: a finished run, or none for random weights."""
+    """What the backbone starts from: a finished run, a .ckpt of one, or none: random weights."""
     backbone: Annotated[str, AfterValidator(known_backbone)] = "auto"
     """resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto."""
     epochs: Annotated[int, Field(ge=1)] = 100
