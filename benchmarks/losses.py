@@ -24,10 +24,10 @@ from measuring import Line, apart, interleaved, keep, peak, restart_peak
 from peers import import_lightly
 from torch import Tensor
 
-from selfsight.methods.barlow_twins import barlow_twins_loss
-from selfsight.methods.dino import dino_loss
-from selfsight.methods.simclr import nt_xent_loss
-from selfsight.methods.vicreg import vicreg_loss
+from selfsight.losses.barlow_twins import barlow_twins_loss
+from selfsight.losses.dino import dino_loss
+from selfsight.losses.nt_xent import nt_xent_loss
+from selfsight.losses.vicreg import vicreg_loss
 
 import_lightly()
 from lightly.loss import BarlowTwinsLoss, DINOLoss, NTXentLoss, VICRegLoss  # noqa: E402

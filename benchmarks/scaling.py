@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from losses import OURS, THEIRS, tensors
 from measuring import RESULTS, apart, interleaved, machine, peak, restart_peak
 from training_step import OurStep, noise_images
 
+from losses import OURS, THEIRS, tensors
 from selfsight.kernels.memory_pages import give_pages_back
 from selfsight.measures import knn_predict
 from selfsight.neighbours.index import Index

@@ -20,9 +20,8 @@ from torch.utils.data import DataLoader, Dataset
 declare_operators()  # torchmetrics imports torchvision where it is installed
 from selfsight.data.imageset import ImageSet  # noqa: E402
 from selfsight.data.loader import Loader, RawBatch  # noqa: E402
-from selfsight.kernels.memory_pages import keep_freed_pages  # noqa: E402
+from selfsight.kernels.memory_pages import freed_pages_kept  # noqa: E402
 from selfsight.method import Batch  # noqa: E402
-from selfsight.methods import METHODS  # noqa: E402
 from selfsight.networks.backbones import build_backbone, choose_backbone  # noqa: E402
 from selfsight.networks.specs import Network  # noqa: E402
 from selfsight.training.optimizers import build_optimizer, set_schedule  # noqa: E402
@@ -53,10 +52,9 @@ class OurStep:
     def __init__(
         self, images: ImageSet, method: str = "simclr", *, ready: bool = False, **settings: Any
     ) -> None:
-        kind = METHODS[method]
-        asked = {"method": kind.Settings(), "optimizer": kind.optimizer, "data": images.name}
-        keep_freed_pages()  # as every training does
-        plan = prepare(Pretrain(**(asked | settings)), images)  # type: ignore[arg-type]
+        freed_pages_kept().__enter__()  # as in every training
+        asked = Pretrain.model_validate({"method": method, "data": images.name})
+        plan = prepare(asked.updated(settings), images)
         self.plan, self.settings = plan, plan.settings
         self.method = build(plan).to(plan.device)
         if plan.settings.compile == "on":

@@ -14,7 +14,6 @@ import argparse
 import random
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,11 @@ import optuna
 
 from selfsight.evaluation.results import aligned
 from selfsight.fitting.stopping import Stopping
-from selfsight.tuning.plan import Plan, pruner
-from selfsight.tuning.pretraining import TunePretraining, tune_pretraining
+from selfsight.tuning.pretrain import TunePretraining, tune_pretraining
 from selfsight.tuning.probe import TuneProbe, tune_probe
 from selfsight.tuning.record import Tuned, curves
-from selfsight.tuning.settings import Search
 from selfsight.tuning.storage import journal
+from selfsight.tuning.study import pruner
 
 PRUNERS = ("median", "hyperband", "halving")
 ORDERS = 100  # in which the same trials are played back
@@ -42,7 +40,7 @@ def probe(runs: list[str], trials: int, seed: int) -> list[list[str]]:
             out = tempfile.mkdtemp(prefix="tune-")
             began = time.process_time()
             found = tune_probe(
-                TuneProbe(run=run, trials=trials, sampler=sampler, seed=seed, out=out)  # type: ignore[arg-type]
+                TuneProbe(run=run, trials=trials, sampler=sampler, seed=seed, out=out)
             )
             assert found is not None
             lines.append(_probe_line(run, found.found, time.process_time() - began))
@@ -75,7 +73,6 @@ def pruning(data: str, epochs: int, trials: int, limit: int, seed: int) -> list[
     """
     folder = Path(tempfile.mkdtemp(prefix="tune-none-"))
     found = study_of(data, epochs, trials, limit, seed, "none", folder)
-    plan = Plan(Search(), folder, {"verb": "p", "name": "p"}, "highest", None, epochs, seed, "knn")
     storage = journal(folder / "study.journal")
     (name,) = optuna.get_all_study_names(storage)
     made = curves(optuna.load_study(study_name=name, storage=storage))
@@ -88,30 +85,31 @@ def pruning(data: str, epochs: int, trials: int, limit: int, seed: int) -> list[
         random.Random(order).sample(list(made.values()), len(made)) for order in range(ORDERS)
     ]
     for kind in PRUNERS:
-        others = [played_back(plan, kind, order) for order in shuffled]
+        others = [played_back(epochs, kind, order) for order in shuffled]
         saved = sum(float(line[3].split()[0]) for line in others) / ORDERS
         lost = [best - float(line[4]) for line in others]
         worse = sum(each > 1e-4 for each in lost)
         text = f"{worse} of {ORDERS}, {sum(lost) / ORDERS:.4f} on average"
-        first = played_back(plan, kind, list(made.values()))
+        first = played_back(epochs, kind, list(made.values()))
         lines.append([kind, *first, f"{saved:.0f} %", text])
     return lines
 
 
-def played_back(plan: Plan, kind: str, made: list[list[float]]) -> list[str]:
+def played_back(looks: int, kind: str, made: list[list[float | None]]) -> list[str]:
     """Trials, pruned, epochs, saved, best value of a study that sees these curves one by one."""
-    plan = replace(plan, search=Search(pruner=kind))  # type: ignore[arg-type]
-    study = optuna.create_study(direction="maximize", study_name=kind, pruner=pruner(plan))
+    study = optuna.create_study(direction="maximize", study_name=kind, pruner=pruner(kind, looks))
     epochs = 0
 
     def value(trial: optuna.Trial) -> float:
         nonlocal epochs
         for epoch, worth in enumerate(made[trial.number], 1):
             epochs += 1
+            assert worth is not None
             trial.report(worth, epoch)
             if trial.should_prune():
                 raise optuna.TrialPruned
-        return made[trial.number][-1]
+        assert worth is not None
+        return worth
 
     study.optimize(value, n_trials=len(made))
     pruned = sum(trial.state.name == "PRUNED" for trial in study.trials)

@@ -29,18 +29,19 @@ import torch
 
 from selfsight.data.imageset import ImageSet, Target, choose_target
 from selfsight.data.request import Data, checked, open_data
-from selfsight.data.splits import few_labels
 from selfsight.evaluation.intervals import bootstrap_weights, interval
 from selfsight.files import read_json, write_json, write_text
 from selfsight.fitting.folds import groups_of
-from selfsight.fitting.probes import PROBES, Subset
+from selfsight.fitting.labelled import Subset
+from selfsight.fitting.metrics import score
+from selfsight.fitting.probes import PROBES
 from selfsight.fitting.representations import Representations, represent
-from selfsight.fitting.tasks import TASKS, score
 from selfsight.labelling import strategies
 from selfsight.runs.run import Run
 from selfsight.training.device import choose_device
 from selfsight.training.pretrain import pretrain
 from selfsight.training.settings import Pretrain
+from selfsight.vocabulary import headline
 
 
 @dataclass(frozen=True)
@@ -207,9 +208,9 @@ class Bench:
         """The headline metric on test, and on bootstrap replicates of it."""
         images = self.images(task)
         target = target_of(images, task)
-        labelled = few_labels(target, images.rows("train"), fraction, seed, images.groups)
+        subset = Subset.drawn(images, target, images.rows("train"), fraction, seed)
         rows = images.rows("train", "test")
-        return probed(self.represented(run, images, rows), images, target, labelled, seed)
+        return probed(self.represented(run, images, rows), subset)
 
 
 def target_of(images: ImageSet, task: Task) -> Target:
@@ -218,17 +219,14 @@ def target_of(images: ImageSet, task: Task) -> Target:
     return target
 
 
-def probed(
-    found: Representations, images: ImageSet, target: Target, labelled: Any, seed: int
-) -> list[float]:
-    subset = Subset.of(found, images, target, labelled, seed)
-    fitted = PROBES["linear"](subset)
-    rows = images.rows("test")
+def probed(found: Representations, subset: Subset) -> list[float]:
+    fitted = PROBES["linear"](subset, found)
+    target, rows = subset.target, subset.images.rows("test")
     rows = rows[target.known[rows]]
-    weights = bootstrap_weights(groups_of(images.groups, rows))
+    weights = bootstrap_weights(groups_of(subset.images.groups, rows))
     output = fitted.predict(found.at(rows)).float().cpu().numpy()
     values = score(target, output, rows, weights, fitted.thresholds)
-    return [float(v) for v in values[TASKS[target.kind].headline, None]]
+    return [float(v) for v in values[headline(target.kind), None]]
 
 
 def joined(bench: Bench) -> Iterator[str]:
@@ -283,7 +281,7 @@ def suggested(bench: Bench, task: Task, which: str, run_name: str) -> Iterator[s
                     run = bench.train(task, run_name, "simclr")
                     found = bench.represented(run, images, images.rows("train", "test"))
                 labelled = np.sort(pool[picked(found.at(pool), arm, count, draw)])
-                scores = probed(found, images, target, labelled, draw)
+                scores = probed(found, Subset(images, target, labelled, draw))
                 name = f"cifar10, {count} labels{which}"
                 bench.keep(path, task, task=name, arm=arm, draw=draw, scores=scores)
                 yield f"{name}, {arm}, draw {draw}: {scores[0]:.4f}"

@@ -26,15 +26,16 @@ from numpy.typing import NDArray
 
 from selfsight.data.imageset import ImageSet
 from selfsight.data.sources import open_images
-from selfsight.data.splits import few_labels
 from selfsight.evaluation.intervals import bootstrap_weights, interval
 from selfsight.files import read_json, write_json, write_text
 from selfsight.fitting.folds import groups_of
-from selfsight.fitting.probes import PROBES, Subset
+from selfsight.fitting.labelled import Subset
+from selfsight.fitting.metrics import score
+from selfsight.fitting.probes import PROBES
 from selfsight.fitting.representations import Representations, represent
-from selfsight.fitting.tasks import TASKS, score
 from selfsight.training.pretrain import pretrain
 from selfsight.training.settings import Pretrain
+from selfsight.vocabulary import headline
 
 TARGET = "labels"
 SPLITS = {"official_split": "official_split", "by board": None}
@@ -70,8 +71,8 @@ def output_on_test(
     values = represent(run.backbone(), images, rows, run.statistics, device="cpu")
     found = Representations.of(values, rows, images.rows("train"))
     target = images.targets[TARGET]
-    labelled = few_labels(target, images.rows("train"), 1.0, seed, images.groups)
-    fitted = PROBES["linear"](Subset.of(found, images, target, labelled, seed))
+    subset = Subset.drawn(images, target, images.rows("train"), 1.0, seed)
+    fitted = PROBES["linear"](subset, found)
     test = images.rows("test")
     return test, fitted.predict(found.at(test)).float().numpy(), fitted.thresholds
 
@@ -82,7 +83,7 @@ def scores(
     """Mean average precision, and on bootstrap replicates over boards."""
     weights = bootstrap_weights(groups_of(images.groups, rows))
     values = score(images.targets[TARGET], output, rows, weights, thresholds)
-    return [float(value) for value in values[TASKS["labels"].headline, None]]
+    return [float(value) for value in values[headline("labels"), None]]
 
 
 def measure(data: Path, out: Path, seeds: int, epochs: int, side: int, limit: int) -> None:

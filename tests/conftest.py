@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,14 @@ if TYPE_CHECKING:
     from selfsight.data.imageset import ImageSet
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+RUN = """data: digits
+seed: 0
+method:
+  name: simclr
+views:
+- {size: 8.0, flip: 0.0}
+- {size: 8.0, flip: 0.0, rotation: 15.0}
+"""
 
 
 @pytest.fixture(scope="session")
@@ -32,8 +41,11 @@ def digits() -> ImageSet:
 
 
 @pytest.fixture(scope="session")
-def digits_run(digits: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run over the digits without a training: a small network, weights of a seed."""
+def make_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """``make_run(images, path=None, seed=100) -> Path``: a finished run without a training.
+
+    It has a small network with weights of the seed; without a path it lies in a new folder.
+    """
     import torch
 
     from selfsight.data.statistics import channel_statistics
@@ -42,14 +54,25 @@ def digits_run(digits: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Pa
     from selfsight.runs.folder import RunFolder
     from selfsight.training.run_files import write_environment, write_splits
 
-    folder = RunFolder(tmp_path_factory.mktemp("runs") / "digits-simclr")
-    statistics = channel_statistics(digits, digits.pool)
-    network = Network(widths=(8, 16), depths=(1, 1))
-    backbone = build_backbone(choose_backbone("resnet20", network, 1, 8), seed=3)
-    folder.path.mkdir()
-    extra = {"statistics": {"mean": list(statistics.mean), "std": list(statistics.std)}}
-    save_backbone(folder.backbone, backbone, extra)
-    write_text(folder.settings, "data: digits\nseed: 0\nmethod:\n  name: simclr\n")
-    write_splits(folder.splits, digits, digits.targets["digit"])
-    write_environment(folder, digits, torch.device("cpu"), [])
-    return folder.path
+    def make(images: ImageSet, path: Path | None = None, seed: int = 100) -> Path:
+        folder = RunFolder(path or tmp_path_factory.mktemp("run"))
+        statistics = channel_statistics(images, images.pool)
+        network = Network(widths=(8, 16), depths=(1, 1))
+        spec = choose_backbone("resnet20", network, images.channels, images.height)
+        extra = {"statistics": {"mean": list(statistics.mean), "std": list(statistics.std)}}
+        folder.path.mkdir(parents=True, exist_ok=True)
+        save_backbone(folder.backbone, build_backbone(spec, seed=seed), extra)
+        write_text(folder.settings, RUN)
+        write_splits(folder.splits, images, next(iter(images.targets.values()), None))
+        write_environment(folder, images, torch.device("cpu"), [])
+        return folder.path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def digits_run(
+    digits: ImageSet, make_run: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A finished run over the digits without a training."""
+    return make_run(digits, tmp_path_factory.mktemp("runs") / "digits-simclr", 3)

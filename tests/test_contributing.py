@@ -80,34 +80,54 @@ def test_the_section(
     monkeypatch.delitem(sys.modules, "selfsight.reporting.report.labels_read")
 
 
-def test_the_probe(example: Any, digits: ImageSet) -> None:
+def test_the_probe(example: Any, digits: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from selfsight.fitting.probes import Subset
+    from selfsight import vocabulary
+    from selfsight.fitting import probes
+    from selfsight.fitting.labelled import Subset
     from selfsight.fitting.representations import Representations
 
-    fit = module_at(example("nearest_mean.py"), "probe").nearest_mean
+    folder = example("nearest_mean.py").parent
+    monkeypatch.setattr(probes, "__path__", [*probes.__path__, str(folder)])
+    monkeypatch.setattr(vocabulary, "PROBES", dict(vocabulary.PROBES))
+    importlib.invalidate_caches()
     pixels = torch.from_numpy(digits.pixels.reshape(len(digits), -1).astype(np.float32))
     rows = np.arange(len(digits))
     train, test = digits.rows("train"), digits.rows("test")
     target = digits.targets["digit"]
-    subset = Subset.of(Representations.of(pixels, rows, train), digits, target, train[:300], 0)
-    probabilities = fit(subset).predict(pixels[test])
+    subset = Subset(digits, target, train[:300])
+    assert "nearest_mean" in probes.probes_of("class")
+    assert "nearest_mean" not in probes.probes_of("number")
+    assert vocabulary.probe("nearest_mean").title == "nearest mean"
+    fitted = probes.PROBES["nearest_mean"](subset, Representations.of(pixels, rows, train))
+    probabilities = fitted.predict(pixels[test])
     assert torch.allclose(probabilities.sum(1), torch.ones(len(test)))
     right = probabilities.argmax(1).numpy() == target.values[test]
     assert right.mean() > 0.8
+    monkeypatch.delitem(sys.modules, "selfsight.fitting.probes.nearest_mean")
 
 
-def test_the_metric(example: Any) -> None:
+def test_the_metric(example: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from sklearn.metrics import top_k_accuracy_score
 
+    from selfsight import vocabulary
+    from selfsight.data.imageset import Target
+    from selfsight.fitting import metrics
+
+    monkeypatch.setattr(metrics, "FUNCTIONS", dict(metrics.FUNCTIONS))
+    monkeypatch.setattr(vocabulary, "METRICS", dict(vocabulary.METRICS))
+    module_at(example("top_two.py"), "metric")
     random = np.random.default_rng(0)
-    output, truth = random.random((50, 4)), random.integers(0, 4, 50)
+    output, truth = random.random((50, 4), np.float32), random.integers(0, 4, 50)
     weights = np.stack([np.ones(50), random.random(50)])
-    found = module_at(example("top_two.py"), "metric").top_two(output, truth, weights)
-    for value, weight in zip(found, weights, strict=True):
+    target = Target("kind", "class", truth, tuple("abcd"))
+    values = metrics.score(target, output, np.arange(50), weights)["top_two", None]
+    for value, weight in zip(values, weights, strict=True):
         expected = top_k_accuracy_score(truth, output, k=2, sample_weight=weight)
         assert value == pytest.approx(expected, abs=1e-12)
+    assert vocabulary.metric("top_two").title == "top-2 accuracy"
+    assert vocabulary.value_text("top_two", 0.5).startswith("50.0")
 
 
 def test_the_source(example: Any, tmp_path: Path) -> None:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selfsight.draws import keys_of, normal, permutation, uniform
+from selfsight.draws import (
+    FIRST_VIEW_STREAM,
+    METHOD_STREAMS,
+    keys_of,
+    normal,
+    permutation,
+    uniform,
+)
+from selfsight.views import parameters
+from selfsight.views.settings import View
 
 
 def test_uniform_and_uncorrelated() -> None:
@@ -58,3 +68,22 @@ def test_permutation() -> None:
     assert torch.equal(a.sort().values, torch.arange(100))
     assert not torch.equal(a, b)
     assert torch.equal(a, permutation(0, 0, 100))
+
+
+def test_streams_of_methods_and_views_are_apart() -> None:
+    """Whatever the number of the view: its streams lie above those reserved for methods."""
+    used: set[int] = set()
+    asked = parameters.uniform
+
+    def noted(keys: torch.Tensor, stream: int, n: int) -> torch.Tensor:
+        used.add(stream)
+        return asked(keys, stream, n)
+
+    view = View(noise=0.1, gain=0.1, channel_dropout=0.1)
+    keys = keys_of(0, 0, torch.arange(4))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parameters, "uniform", noted)
+        for index in (0, 1, 9):
+            parameters.draw(view, keys, index, 8, 8)
+            parameters.draw_channels(view, keys, index, 3)
+    assert used and min(used) >= FIRST_VIEW_STREAM == METHOD_STREAMS.stop

@@ -22,7 +22,7 @@ from selfsight import ImageClassifier, ImageRegressor, SelfSupervisedTransformer
 from selfsight.data.imageset import ImageSet
 from selfsight.estimators import image_set
 
-SHORT = {"backbone_lrs": (3e-3,), "head_lrs": (1e-2,), "epochs": 1, "min_steps": 10}
+SHORT = {"backbone_lr": 3e-3, "head_lr": 1e-2, "epochs": 1, "min_steps": 10}
 Arrays = tuple[Any, Any, Any, Any]
 
 

@@ -191,3 +191,18 @@ def test_import_costs_no_more_than_torch() -> None:
 def test_the_overview_needs_no_torch() -> None:
     loaded = modules_after("from selfsight.cli import overview; overview()")
     assert not loaded & {"torch", "pydantic", "yaml", "numpy"}
+
+
+def test_networks_know_no_loss() -> None:
+    arrows = graph()
+    assert not [
+        name
+        for name, to in arrows.items()
+        if room(name) == "networks" and "losses" in map(room, to)
+    ]
+
+
+def test_the_losses_are_an_attribute_that_is_imported_when_asked_for() -> None:
+    assert "torch" not in modules_after("import selfsight")
+    loaded = modules_after("import selfsight; selfsight.losses.nt_xent_loss")
+    assert "selfsight.losses.nt_xent" in loaded

@@ -15,7 +15,8 @@ from selfsight.estimators import SelfSupervisedTransformer as SelfSupervisedTran
 from selfsight.evaluation.protocol import Evaluate
 from selfsight.evaluation.results import Results
 from selfsight.exporting.export import Export, Exported
-from selfsight.fitting.labelled import FineTuning
+from selfsight.fitting.finetune import FineTuning, Recipe
+from selfsight.fitting.probes.mlp import Classifier
 from selfsight.fitting.stopping import Stopping
 from selfsight.labelling.suggest import Suggest, Suggestions
 from selfsight.method import Optimizer
@@ -31,11 +32,9 @@ from selfsight.reporting.report import Report
 from selfsight.runs.run import Run
 from selfsight.training.settings import Pretrain
 from selfsight.training.supervision import Supervision
-from selfsight.tuning.classifier import Classifier
-from selfsight.tuning.finetuning import TuneFinetuning
-from selfsight.tuning.pretraining import TunePretraining
+from selfsight.tuning.finetune import TuneFinetuning
+from selfsight.tuning.pretrain import TunePretraining
 from selfsight.tuning.probe import TuneProbe
-from selfsight.tuning.recipe import Recipe
 from selfsight.tuning.record import Tuned
 from selfsight.version import __version__ as __version__
 from selfsight.views.settings import View
@@ -142,7 +141,7 @@ def run(
     batch_size: int = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
-    preset: Literal["auto", "paper", "small"] = ...,
+    preset: str = ...,
     optimizer: Optimizer = ...,
     supervision: Supervision = ...,
     network: Network = ...,
@@ -190,8 +189,9 @@ def run(
         batch_size: Images of a step, over all processes.
         device: auto, cpu, or cuda.
         pool: More unlabelled images to pretrain on, of other sources.
-        preset: The method's recipe: its paper's, or one for images up to 64 px (auto: by the
-            images).
+        preset: The method's recipe for all that is not given, by name; auto: by the images.
+            `paper` holds the authors' values and adapts nothing; the defaults shown here are
+            those of the first.
         optimizer: The optimizer and its schedule.
         supervision: Labels joined to the method; off by default.
         network: Changes to the backbone: a ResNet of other widths and depths, another stem or
@@ -250,7 +250,7 @@ def pretrain(
     batch_size: int = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
-    preset: Literal["auto", "paper", "small"] = ...,
+    preset: str = ...,
     optimizer: Optimizer = ...,
     supervision: Supervision = ...,
     network: Network = ...,
@@ -296,8 +296,9 @@ def pretrain(
         batch_size: Images of a step, over all processes.
         device: auto, cpu, or cuda.
         pool: More unlabelled images to pretrain on, of other sources.
-        preset: The method's recipe: its paper's, or one for images up to 64 px (auto: by the
-            images).
+        preset: The method's recipe for all that is not given, by name; auto: by the images.
+            `paper` holds the authors' values and adapts nothing; the defaults shown here are
+            those of the first.
         optimizer: The optimizer and its schedule.
         supervision: Labels joined to the method; off by default.
         network: Changes to the backbone: a ResNet of other widths and depths, another stem or
@@ -455,17 +456,16 @@ def tune_probe(
     join: bool = ...,
     heartbeat: int = ...,
     target: str | None = ...,
-    out: str | Path | None = ...,
     metric: str | None = ...,
     fraction: float = ...,
-    folds: int | None = ...,
-    epochs: int = ...,
     stopping: Stopping = ...,
-    watch: Literal["metric", "loss"] = ...,
-    probe: Classifier = ...,
     seed: int = ...,
     device: str = ...,
     allow_code: bool = ...,
+    out: str | Path | None = ...,
+    folds: int | None = ...,
+    watch: Literal["metric", "loss"] = ...,
+    probe: Classifier = ...,
 ) -> Tuned | None:
     """Search the classifier on a run's representations; read test once, with the best.
 
@@ -489,22 +489,22 @@ def tune_probe(
         heartbeat: Seconds between signs of life in a database; a worker silent for four of them
             is dead.
         target: The target to predict; by default the run's, or the only one there is.
-        out: The study's folder; by default RUN/tuning/TARGET. The same command again continues
-            it.
-        metric: What trials are compared by; by default accuracy, mAP or r2, as in the report.
+        metric: What trials are compared by: a metric of the target, or loss; by default
+            accuracy, mAP or r2, as in the report.
         fraction: Share of the train and validation labels that may be read.
-        folds: Cross-validation inside these labels, by group; 1: the run's validation split; by
-            default 5 up to 2,000 labels, else 1.
-        epochs: Passes over the labelled images at most.
-        stopping: When a trial is ended early.
-        watch: What the early stopping looks at, on the rows held out.
-        probe: What is not searched, and the first trial.
-        seed: Seed of folds, weights and the search.
+        stopping: When a trial is ended early, in looks at the images held out.
+        seed: Seed of the held-out images, the training and the search.
         device: auto, cpu, or cuda.
         allow_code: Run the file.py:build that a run's backbone may name.
+        out: The study's folder; by default RUN/tuning/TARGET. The same command again continues
+            it.
+        folds: Cross-validation inside these labels, by group; 1: the run's validation split; by
+            default 5 up to 2,000 labels, else 1.
+        watch: What the early stopping looks at, on the images held out.
+        probe: What is not searched, and the first trial.
 
     Returns:
-        What was found; None for a worker that joined.
+        The finished study; None for a worker that joined.
 
     Raises:
         ValueError: no such run, target, metric or space; the sentence says what to change.
@@ -548,7 +548,7 @@ def tune_pretrain(
     batch_size: int = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
-    preset: Literal["auto", "paper", "small"] = ...,
+    preset: str = ...,
     optimizer: Optimizer = ...,
     supervision: Supervision = ...,
     network: Network = ...,
@@ -614,8 +614,9 @@ def tune_pretrain(
         batch_size: Images of a step, over all processes.
         device: auto, cpu, or cuda.
         pool: More unlabelled images to pretrain on, of other sources.
-        preset: The method's recipe: its paper's, or one for images up to 64 px (auto: by the
-            images).
+        preset: The method's recipe for all that is not given, by name; auto: by the images.
+            `paper` holds the authors' values and adapts nothing; the defaults shown here are
+            those of the first.
         optimizer: The optimizer and its schedule.
         supervision: Labels joined to the method; off by default.
         network: Changes to the backbone: a ResNet of other widths and depths, another stem or
@@ -644,7 +645,7 @@ def tune_pretrain(
             it out.
 
     Returns:
-        What was found; None for a worker that joined.
+        The finished study; None for a worker that joined.
 
     Raises:
         ValueError: data, space, objective or storage cannot be used.
@@ -671,17 +672,17 @@ def tune_finetune(
     join: bool = ...,
     heartbeat: int = ...,
     target: str | None = ...,
+    metric: str | None = ...,
+    fraction: float = ...,
+    stopping: Stopping = ...,
+    seed: int = ...,
+    device: str = ...,
+    allow_code: bool = ...,
     group: str | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
     out: str | Path | None = ...,
-    metric: str | None = ...,
-    fraction: float = ...,
-    stopping: Stopping = ...,
-    recipe: Recipe = ...,
-    seed: int = ...,
-    device: str = ...,
-    allow_code: bool = ...,
+    finetuning: Recipe = ...,
 ) -> Tuned | None:
     """Search how a run's backbone is fine-tuned; read test once, with the best.
 
@@ -707,23 +708,23 @@ def tune_finetune(
         heartbeat: Seconds between signs of life in a database; a worker silent for four of them
             is dead.
         target: The target to predict; by default the run's, or the only one there is.
+        metric: What trials are compared by: a metric of the target, or loss; by default
+            accuracy, mAP or r2, as in the report.
+        fraction: Share of the train and validation labels that may be read.
+        stopping: When a trial is ended early, in looks at the images held out.
+        seed: Seed of the held-out images, the training and the search.
+        device: auto, cpu, or cuda.
+        allow_code: Run the file.py:build that a run's backbone may name.
         group: The column that no split may cut; for other data than the run's.
         drop_leaks: Leave out train images that are in validation or test too, or whose group
             is.
         allow_leaks: Go on with such leaks; the report names them.
         out: The study's folder; by default RUN/tuning/finetune-TARGET. The same command
             continues it.
-        metric: What trials are compared by; by default accuracy, mAP or r2, as in the report.
-        fraction: Share of the train and validation labels that may be read.
-        stopping: When a trial is ended early, in looks at the images held out: there are 20 at
-            most.
-        recipe: What is not searched, and the first trial.
-        seed: Seed of the held-out images, order, views and the search.
-        device: auto, cpu, or cuda.
-        allow_code: Run the file.py:build that a run's backbone may name.
+        finetuning: What is not searched, and the first trial.
 
     Returns:
-        What was found; None for a worker that joined.
+        The finished study; None for a worker that joined.
 
     Raises:
         ValueError: no such run, data, target, metric or space; the sentence says what to change.
@@ -746,6 +747,7 @@ def finetune(
     head_only: Literal["linear", "mlp"] | None = ...,
     fraction: float = ...,
     finetuning: FineTuning = ...,
+    probe: Classifier = ...,
     seed: int = ...,
     device: str = ...,
     allow_code: bool = ...,
@@ -766,6 +768,7 @@ def finetune(
             regression; ridge for numbers) or mlp.
         fraction: Share of the labels of the train split, drawn as `evaluate` draws them.
         finetuning: How the weights are trained and what is tried.
+        probe: The network of --head-only mlp, and how it is trained.
         seed: Seed of the label draw, folds, order and views.
         device: auto, cpu, or cuda.
         allow_code: Run the file.py:build that the run's backbone may name.

@@ -26,8 +26,7 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        total = grad.clone()
-        dist.all_reduce(total)
+        total: Tensor = _Sum.apply(grad)  # type: ignore[no-untyped-call]
         return total
 
 
@@ -42,8 +41,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        total = grad.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
+        total: Tensor = _Sum.apply(grad.contiguous())  # type: ignore[no-untyped-call]
         first = dist.get_rank() * ctx.share
         return total[first : first + ctx.share]
 

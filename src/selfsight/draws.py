@@ -2,6 +2,12 @@
 
 Every draw of a view or a mask is ``uniform(keys, stream, n)``: a counter-based hash, so it is
 the same on one process or many, on CPU or GPU, eager or compiled, with nothing to checkpoint.
+
+Two uses of the same keys must not share a stream. The numbers are divided once and for all:
+
+* `METHOD_STREAMS`, 0 to 1023, are reserved for methods: masks and whatever else a method draws from
+  ``batch.keys``. A training has one method, so methods may use the same numbers as one another.
+* `FIRST_VIEW_STREAM`, 1024, and above belong to the views.
 """
 
 from __future__ import annotations
@@ -12,7 +18,10 @@ import torch
 from torch import Tensor
 
 _MASK = 0xFFFFFFFF
-
+METHOD_STREAMS = range(1024)
+"""Streams that are reserved for methods."""
+FIRST_VIEW_STREAM = 1024
+"""The views of a step draw from this stream on."""
 
 Hashed = TypeVar("Hashed", int, Tensor)
 
@@ -52,7 +61,8 @@ def uniform(keys: Tensor, stream: int, n: int) -> Tensor:
 
     Args:
         keys: ``(B,)`` int64, from `keys_of`.
-        stream: which use of the keys; another number gives independent draws.
+        stream: which use of the keys, for a method one of `METHOD_STREAMS`; another number gives
+            independent draws.
         n: numbers for each key.
     """
     column = torch.arange(n, device=keys.device, dtype=torch.int64)

@@ -22,10 +22,12 @@ from sklearn.utils.validation import check_is_fitted
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.sources import open_images
 from selfsight.data.statistics import Statistics
-from selfsight.fitting.finetune import FineTuning
+from selfsight.fitting.finetune import FineTuning, Start
+from selfsight.fitting.labelled import Subset
+from selfsight.fitting.probes.mlp import Classifier
 from selfsight.fitting.representations import Representations, represent
 from selfsight.models.embed import backbone_of
-from selfsight.models.fitting import Task, check_target, fit_all, fit_head
+from selfsight.models.finetune import fit_model
 from selfsight.models.predictor import Predictor
 from selfsight.networks.backbones import Backbone
 from selfsight.runs.frame import Frame
@@ -197,19 +199,21 @@ class _Predicting(_OfImages):
         backbone, statistics, frame = backbone_of(self.run)
         _fitting(images, frame)
         rows = np.flatnonzero(target.known).astype(np.int64)
-        check_target(target, rows)
-        device = choose_device(self.device)
-        about = {"run": Path(self.run).name, "data": images.name}
-        task = Task(images, target, rows, statistics, device, self.random_state, about)
+        subset = Subset(images, target, rows, self.random_state)
+        subset.check()
+        start = Start(backbone, statistics, choose_device(self.device))
+        given = self.finetuning or {}
+        how: FineTuning | Classifier | None = Classifier() if self.head == "mlp" else None
         if self.head == "finetune":
-            given = self.finetuning or {}
-            settings = given if isinstance(given, FineTuning) else FineTuning().updated(given)
-            self.predictor_ = fit_all(task, backbone, settings)
-            return
-        everything = np.arange(len(images))
-        values = represent(backbone, images, everything, statistics, device=device)
-        representations = Representations.of(values.to(device), everything, everything)
-        self.predictor_ = fit_head(task, backbone, representations, self.head)
+            how = given if isinstance(given, FineTuning) else FineTuning().updated(given)
+
+        def represented() -> Representations:
+            everything = np.arange(len(images))
+            values = represent(backbone, images, everything, statistics, device=start.device)
+            return Representations.of(values.to(start.device), everything, everything)
+
+        about = {"run": Path(self.run).name, "data": images.name}
+        self.predictor_ = fit_model(start, subset, how, represented, about)
 
     def _output(self, X: ArrayLike) -> NDArray[np.float32]:
         check_is_fitted(self)

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selfsight.faults import disk_error
+from selfsight.faults import disk_error, sentence_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -149,12 +149,15 @@ def _digest_of_value(value: dict[str, Any]) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def cached(path: Path, make: Callable[[Path], None]) -> Path:
-    """``path``, made by ``make(temporary)`` unless it is there."""
-    if not path.exists():
+def write_cache(path: Path, write: Callable[[Path], None]) -> None:
+    """Writes a file that can be made again; where the disk refuses it, says so and goes on."""
+    from selfsight.console import say
+
+    try:
         with replacing(path) as temporary:
-            make(temporary)
-    return path
+            write(temporary)
+    except OSError as error:
+        say(f"Not cached: {sentence_of(error) or error}")
 
 
 def cached_arrays(
@@ -168,10 +171,14 @@ def cached_arrays(
 
     arrays = _whole_arrays(path) if path.is_file() else None
     if arrays is None:
-        arrays = make()
-        checksum = np.array(_digest_of_arrays(path.name, arrays))
-        with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays, **{CHECKSUM: checksum})
+        arrays = made = make()
+        checksum = np.array(_digest_of_arrays(path.name, made))
+
+        def write(temporary: Path) -> None:
+            with open(temporary, "wb") as file:
+                np.savez_compressed(file, allow_pickle=False, **made, **{CHECKSUM: checksum})
+
+        write_cache(path, write)
     return arrays
 
 

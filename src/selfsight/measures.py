@@ -40,14 +40,67 @@ def knn_predict(
         ValueError: sizes that do not match, labels out of range, or no neighbours.
     """
     _check_knn(bank, bank_labels, queries, num_classes, k, temperature)
-    scores = queries.new_zeros(len(queries), num_classes)
-    first = 0
-    for cosines, rows in nearest(queries, bank, min(k, len(bank)), chunk):
-        # Against the largest, which keeps exp in range at any temperature.
-        weights = ((cosines - cosines.amax(1, keepdim=True)) / temperature).exp()
-        scores[first : first + len(rows)].scatter_add_(1, bank_labels[rows], weights)
-        first += len(rows)
-    return scores / scores.sum(1, keepdim=True)
+    parts = nearest(queries, bank, min(k, len(bank)), chunk)
+    votes = [vote(c, bank_labels[rows], num_classes, temperature) for c, rows in parts]
+    return torch.cat(votes) if votes else queries.new_zeros(0, num_classes)
+
+
+def vote(cosines: Tensor, labels: Tensor, num_classes: int, temperature: float) -> Tensor:
+    """Class probabilities ``(M, num_classes)`` from neighbours with weight ``exp(s / T)``.
+
+    Args:
+        cosines: ``(M, k)``; ``-inf`` for a neighbour without a vote. Zeros where none has one.
+        labels: ``(M, k)`` int64 class of each neighbour.
+        num_classes: how many classes there are.
+        temperature: T.
+    """
+    # Against the largest, which keeps exp in range at any temperature.
+    best = cosines.amax(1, keepdim=True).clamp_min(-1.0)
+    votes = cosines.new_zeros(len(cosines), num_classes)
+    votes.scatter_add_(1, labels, ((cosines - best) / temperature).exp())
+    return votes / votes.sum(1, keepdim=True).clamp_min(1e-30)
+
+
+def neighbours(
+    queries: Tensor,
+    bank: Tensor,
+    k: int,
+    *,
+    query_groups: Tensor | None = None,
+    bank_groups: Tensor | None = None,
+    chunk: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The ``k`` most similar rows of the bank by cosine, most similar first.
+
+    Args:
+        queries: ``(M, F)``.
+        bank: ``(N, F)``.
+        k: at most ``N``.
+        query_groups: ``(M,)``; with `bank_groups`, rows of a query's own group are no neighbours
+            (their cosine is ``-inf``): the leave-one-group-out form.
+        bank_groups: ``(N,)``.
+        chunk: queries at once; None: 1024, or without groups the fastest.
+
+    Returns:
+        Cosines ``(M, k)`` and rows of the bank ``(M, k)``.
+    """
+    cosines, rows = [], []
+    if query_groups is None or bank_groups is None:
+        for near, index in nearest(queries, bank, k, chunk):
+            near, order = near.sort(1, descending=True)
+            cosines.append(near)
+            rows.append(index.gather(1, order))
+    else:
+        size, bank = chunk or 1024, F.normalize(bank, dim=1)
+        queries = F.normalize(queries, dim=1)
+        for part, own in zip(
+            torch.split(queries, size), torch.split(query_groups, size), strict=True
+        ):
+            all_of = F.linear(part, bank).masked_fill_(own[:, None] == bank_groups, -torch.inf)
+            top = all_of.topk(k, dim=1)
+            cosines.append(top.values)
+            rows.append(top.indices)
+    return torch.cat(cosines), torch.cat(rows)
 
 
 def _check_knn(

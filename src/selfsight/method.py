@@ -1,22 +1,25 @@
 """The contract between a method and everything that runs it.
 
-A method is one file in `selfsight.methods` (or ``./mine.py``): a class named as it likes, derived
-from `Method`, the only one in its file. It knows of no optimizer, logger, device or epoch.
+A method is one file in `selfsight.methods` (or ``./mine.py``) with one class derived from `Method`.
+It knows no optimizer, logger, device or epoch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, SerializeAsAny
 from torch import Tensor, nn
 
 from selfsight.data.imageset import TargetSpec
 from selfsight.networks.backbones import Backbone
-from selfsight.settings import Settings
+from selfsight.settings import Settings, unknown
 from selfsight.views.settings import View
+
+NEEDS = ("tokens", "labels")
+"""What a method may need: a backbone with patch tokens; labels on train images."""
 
 
 class MethodSettings(Settings):
@@ -24,7 +27,7 @@ class MethodSettings(Settings):
 
 
 class Optimizer(Settings):
-    """The optimizer and its schedule; each method brings its paper's."""
+    """The optimizer and its schedule; a method's presets fill what is not given."""
 
     name: Literal["lars", "sgd", "adam", "adamw"] = "adamw"
     """Update rule."""
@@ -52,6 +55,22 @@ class Optimizer(Settings):
     """Largest norm of the gradient; None: not clipped."""
 
 
+class Preset(Settings):
+    """A recipe of a method under a name; it fills every setting that the user did not give.
+
+    Typed, so that a typo in a method's file is an error when the file is imported.
+    """
+
+    optimizer: Optimizer
+    """The optimizer and its schedule."""
+    method: SerializeAsAny[MethodSettings]
+    """The method's own settings."""
+    views: tuple[View, ...] | None = None
+    """The views; None: those of the class."""
+    epochs: Mapping[str, Annotated[float, Field(gt=0.0)]] = {}
+    """Lengths in epochs by setting (``optimizer.warmup``); planning turns them into shares."""
+
+
 @dataclass
 class Batch:
     """What a method sees of one step.
@@ -75,7 +94,10 @@ class Output(NamedTuple):
 
     Attributes:
         losses: ``"loss"`` and its named terms, 0-d tensors, of the global batch.
-        representations: ``(B, F)`` of each view that the student saw.
+        representations: ``(B, F)`` of each view that the student saw, pooled as ``backbone(view)``
+            pools. A student that sees a part of a view (a masked one) gives the representation of
+            that part: for a ViT the class token over the patches that were kept. Supervision, the
+            online probe and the collapse monitor read these.
     """
 
     losses: dict[str, Tensor]
@@ -83,31 +105,57 @@ class Output(NamedTuple):
 
 
 class Method(nn.Module):
-    """An objective that trains a backbone from views (and labels where there are some).
-
-    ``paper``, ``views`` and ``optimizer`` belong to the class; so does the nested ``Settings``.
-    """
+    """An objective that trains a backbone from views (and labels where there are some)."""
 
     paper: ClassVar[str]
+    """Where it is from."""
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """Of `NEEDS`; checked at planning, before anything is written."""
     views: ClassVar[tuple[View, ...]]
-    """What it wants to see, as in its paper; resolved against the image set."""
-    optimizer: ClassVar[Optimizer]
-    """The recipe of its paper."""
-    small: ClassVar[Mapping[str, Any]] = {}
-    """The preset for small images: changes to ``optimizer``, ``method`` and ``views``."""
-    tiny: ClassVar[Mapping[str, Any]] = {}
-    """Changes to ``optimizer`` and ``method`` on top of `small` for images up to 16 px."""
-    from_run: ClassVar[Mapping[str, Any]] = {}
-    """Changes on top of `small` where the backbone comes from a run (``weights``), all or none."""
+    """What it wants to see; adapted to the image set, except under the preset ``paper``."""
+    presets: ClassVar[Mapping[str, Preset]] = {}
+    """Recipes by name, one at least. ``paper`` holds the values of the authors' code and is never
+    adapted. For ``auto`` planning takes ``tiny`` up to 16 px, ``small`` up to 64 px and ``large``
+    above, or the first preset where there is none of that name."""
     search: ClassVar[Mapping[str, str]] = {}
     """What `tune pretrain` searches of its own settings: ``temperature`` -> ``log(0.05,0.5)``."""
-    needs_labels: ClassVar[bool] = False
-    """Whether it learns nothing without labels."""
     labelled_share: ClassVar[float | None] = None
     """Share of a batch that labelled images are oversampled to, as in its paper; None: as is."""
 
     class Settings(MethodSettings):
         """Replaced by each method."""
+
+    def __init_subclass__(cls) -> None:
+        """Checks what the class declares, when its file is imported.
+
+        Raises:
+            ValueError: an unknown need, preset value or setting; the sentence names the nearest.
+        """
+        super().__init_subclass__()
+        fields = cls.Settings.model_fields
+        for need in cls.needs:
+            if need not in NEEDS:
+                raise unknown("need of a method", need, NEEDS)
+        for name in cls.search:
+            if name not in fields:
+                raise unknown("setting to search", name, fields)
+        for name, preset in cls.presets.items():
+            if not isinstance(preset, Preset) or not isinstance(preset.method, cls.Settings):
+                raise ValueError(
+                    f"preset {name!r}: must be a Preset whose method is {cls.__name__}.Settings."
+                )
+            for path in preset.epochs:
+                part, _, setting = path.partition(".")
+                known = {"optimizer": Optimizer.model_fields, "method": fields}
+                if part not in known:
+                    raise unknown("part of a preset", part, known)
+                if setting not in known[part]:
+                    raise unknown(f"setting of the {part}", setting, known[part])
+
+    @classmethod
+    def example(cls) -> MethodSettings:
+        """Tiny settings for the generic tests; no number in them takes a step out of it."""
+        return cls.Settings()
 
     def __init__(
         self, settings: MethodSettings, backbone: Backbone, target: TargetSpec | None = None

@@ -12,15 +12,36 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 
 class Settings(BaseModel):
-    """Base of all settings: frozen, no unknown fields, documented by attribute docstrings."""
+    """Base of all settings: frozen, no unknown fields, documented by attribute docstrings.
+
+    ``model_fields_set`` names the fields that were given, also after `updated`: a preset of a
+    method fills the others.
+    """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_names(cls, values: Any) -> Any:
+        """A field that does not exist is an error that names the nearest."""
+        if isinstance(values, Mapping):
+            for name in values:
+                if name not in cls.model_fields:
+                    raise unknown("setting", name, cls.model_fields)
+        return values
 
     def updated(self, changes: Mapping[str, Any]) -> Self:
         """A copy with ``changes``: dotted (``{"optimizer.lr": 0.1}``) or nested keys.
@@ -29,7 +50,14 @@ class Settings(BaseModel):
             ValueError: an unknown key (names the nearest one) or a value that is not allowed.
         """
         values = {name: getattr(self, name) for name in type(self).model_fields}
-        return type(self)(**changed(values, changes))
+        new = type(self)(**changed(values, changes))
+        return new.marked(self.model_fields_set | {key.partition(".")[0] for key in changes})
+
+    def marked(self, given: Iterable[str]) -> Self:
+        """The same values, with these fields as the ones that were given."""
+        new = self.model_copy()
+        object.__setattr__(new, "__pydantic_fields_set__", set(given))
+        return new
 
     @classmethod
     def with_defaults(cls, changes: Mapping[str, Any]) -> type[Self]:

@@ -96,16 +96,16 @@ _TABLE = (
     Verb(
         "tune pretrain",
         "METHOD DATA",
-        "selfsight.tuning.pretraining:TunePretraining",
-        "selfsight.tuning.pretraining:tune_pretraining",
+        "selfsight.tuning.pretrain:TunePretraining",
+        "selfsight.tuning.pretrain:tune_pretraining",
         "Search a pretraining's settings; end trials early that will not win.",
         "word",
     ),
     Verb(
         "tune finetune",
         "RUN [DATA]",
-        "selfsight.tuning.finetuning:TuneFinetuning",
-        "selfsight.tuning.finetuning:tune_finetuning",
+        "selfsight.tuning.finetune:TuneFinetuning",
+        "selfsight.tuning.finetune:tune_finetuning",
         "Search how a run's backbone is fine-tuned; read test once, with the best.",
     ),
     Verb(

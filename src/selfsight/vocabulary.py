@@ -1,15 +1,21 @@
 """The words of results: title, unit, direction and order of each metric, probe and subject.
 
-Pages, tables and sentences read them here; the module needs neither torch nor numpy.
+Pages, tables and sentences read them here. The module needs neither torch nor numpy: the words of
+a metric stand beside its function in ``fitting/metrics.py``, those of a probe in its file in
+``fitting/probes/``, and both are read from the source text, which is not run.
 """
 
 from __future__ import annotations
 
+import ast
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
+_SOURCE = Path(__file__).parent
 MINUS, NO_BREAK = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 
 
@@ -51,7 +57,7 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Subject:
+class SubjectWords:
     """The words of what a representation is of: the trained backbone or a control.
 
     Attributes:
@@ -63,19 +69,47 @@ class Subject:
     phrase: str
 
 
-METRICS: dict[str, Metric] = {
-    "accuracy": Metric("accuracy", ("class",)),
-    "balanced_accuracy": Metric("balanced accuracy", ("class",)),
-    "mAP": Metric("mean average precision", ("labels",)),
-    "micro_f1": Metric("micro F1", ("labels",)),
-    "macro_f1": Metric("macro F1", ("class", "labels")),
-    "calibration_error": Metric("calibration error", ("class",), higher_is_better=False),
-    "hamming": Metric("Hamming loss", ("labels",), higher_is_better=False),
-    "average_precision": Metric("average precision"),
-    "f1": Metric("F1"),
-    "r2": Metric("R²", ("number",), unit="plain"),
-    "mae": Metric("mean absolute error", ("number",), unit="target", higher_is_better=False),
-    "rmse": Metric("root mean squared error", ("number",), unit="target", higher_is_better=False),
+def _statements(path: str) -> list[ast.stmt]:
+    return ast.parse((_SOURCE / path).read_text(encoding="utf-8")).body
+
+
+def _functions(path: str, decorator: str) -> Iterator[tuple[str, list[Any], dict[str, Any]]]:
+    """Name and literal arguments of each function that is decorated so in a source file."""
+    for node in _statements(path):
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        for call in node.decorator_list:
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == decorator:
+                words = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+                yield node.name, [ast.literal_eval(each) for each in call.args], words
+
+
+def _constants(path: str) -> dict[str, Any]:
+    """The capitalised constants of a source file that are literals."""
+    found = {}
+    for node in _statements(path):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            with suppress(ValueError):
+                found[node.targets[0].id] = ast.literal_eval(node.value)
+    return {name: value for name, value in found.items() if name.isupper()}
+
+
+METRICS: dict[str, Metric] = {}
+"""In the order of tables."""
+
+
+def enter(name: str, words: Metric) -> None:
+    """Adds the words of a metric, and those of its single labels."""
+    METRICS[name] = words
+    if words.by_label is not None and words.by_label[0] != name:
+        METRICS[words.by_label[0]] = Metric(
+            words.by_label[1], unit=words.unit, higher_is_better=words.higher_is_better
+        )
+
+
+for _name, _title, _words in _functions("fitting/metrics.py", "metric"):
+    enter(_name, Metric(*_title, **_words))
+METRICS |= {
     "recall_at_1": Metric("recall at 1", ("identity",)),
     "map_at_r": Metric("mAP@R", ("identity",)),
     "nmi": Metric("normalised mutual information"),
@@ -110,22 +144,22 @@ METRICS: dict[str, Metric] = {
 }
 
 PROBES: dict[str, Probe] = {
-    "linear": Probe("linear probe", "a linear probe", 10),
-    "knn": Probe("kNN", "kNN", 20),
-    "mlp": Probe("MLP probe", "an MLP probe", 30),
     "finetune": Probe("fine-tuning", "fine-tuning", 40),
     "retrieval": Probe("retrieval", "the nearest image", 60),
     "k_means": Probe("k-means", "k-means", 70),
     "hdbscan": Probe("HDBSCAN", "HDBSCAN", 80),
 }
+for _path in sorted((_SOURCE / "fitting" / "probes").glob("[a-z]*.py")):
+    _own = _constants(f"fitting/probes/{_path.name}")
+    PROBES[_path.stem] = Probe(_own["TITLE"], _own["PHRASE"], _own["ORDER"])
 
-SUBJECTS: dict[str, Subject] = {
-    "trained": Subject("trained", "the trained backbone"),
-    "start": Subject("start of the training", "the weights that the training began with"),
-    "untrained": Subject("untrained backbone", "an untrained backbone"),
-    "pixels": Subject("raw pixels", "raw pixels"),
-    "scratch": Subject("trained from scratch", "the same network trained from scratch"),
-    "chance": Subject("chance", "chance"),
+SUBJECTS: dict[str, SubjectWords] = {
+    "trained": SubjectWords("trained", "the trained backbone"),
+    "start": SubjectWords("start of the training", "the weights that the training began with"),
+    "untrained": SubjectWords("untrained backbone", "an untrained backbone"),
+    "pixels": SubjectWords("raw pixels", "raw pixels"),
+    "scratch": SubjectWords("trained from scratch", "the same network trained from scratch"),
+    "chance": SubjectWords("chance", "chance"),
 }
 """In the order of tables; any other subject is a run, called by its name."""
 
@@ -141,9 +175,9 @@ def probe(name: str | None) -> Probe:
     return PROBES.get(name or "") or Probe(plain, plain)
 
 
-def subject(name: str) -> Subject:
+def subject(name: str) -> SubjectWords:
     """The words of a subject; one that is not known is a run."""
-    return SUBJECTS.get(name) or Subject(name, f"the run {name}")
+    return SUBJECTS.get(name) or SubjectWords(name, f"the run {name}")
 
 
 def metrics_of(kind: str) -> list[str]:

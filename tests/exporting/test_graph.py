@@ -24,8 +24,8 @@ from selfsight.views.apply import whole_frame
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs selfsight[onnx]")
 SHORT: dict[str, Any] = {
-    "backbone_lrs": (3e-3,),
-    "head_lrs": (1e-2,),
+    "backbone_lr": 3e-3,
+    "head_lr": 1e-2,
     "epochs": 1,
     "min_steps": 20,
 }

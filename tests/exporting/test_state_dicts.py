@@ -17,7 +17,7 @@ import selfsight
 from selfsight.cli import main
 from selfsight.exporting.graph import Source
 from selfsight.exporting.state_dicts import state_dict_for
-from selfsight.fitting.head import Head
+from selfsight.fitting.head import Head, Shape
 from selfsight.networks.backbones import Backbone, Network, build_backbone, choose_backbone
 
 HERE = Path(__file__).parent
@@ -61,7 +61,7 @@ def test_networks_that_no_library_has_are_said() -> None:
     vit = build_backbone(choose_backbone("vit_tiny", Network(depths=(1,), patch_size=7), 3, 64))
     with pytest.raises(ValueError, match="whole patches"):
         state_dict_for(_changed(source, vit), "timm")
-    deep = replace(source.predictor, head=Head("class", 512, 5, hidden=8))
+    deep = replace(source.predictor, head=Head("class", 512, 5, Shape(widths=(8,))))
     with pytest.raises(ValueError, match="its head is an MLP"):
         state_dict_for(replace(source, predictor=deep), "timm")
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 
+import numpy as np
 import pytest
 
-from selfsight.fitting.stopping import Mode, Stopping, StoppingRule
+from selfsight.fitting.stopping import Looks, Stopping, StoppingRule
 
 
 def stops_at(values: list[float], **options: object) -> int | None:
@@ -35,33 +35,42 @@ def test_without_patience_it_never_stops() -> None:
 def test_what_is_not_finite_never_improves(bad: float) -> None:
     rule = StoppingRule(patience=2)
     assert not rule.step(bad)
-    assert rule.best is None
-    assert rule.best_at == 0
     assert rule.step(bad)
 
 
-def test_the_best_value_is_kept_even_where_it_did_not_count() -> None:
-    rule = StoppingRule(patience=5, min_improvement=1.0)
-    rule.steps([1.0, 1.5, 1.2])
-    assert (rule.best, rule.best_at, rule.waited) == (1.5, 2, 2)
-    assert not rule.is_best
-    rule.step(2.5)
-    assert rule.is_best
-    assert rule.waited == 0
+def seen(looks: Looks, values: list[float], losses: list[float]) -> bool:
+    output = np.zeros((1, 1), np.float32)
+    return any(
+        looks.see(value, loss, output + at, lambda at=at: at)
+        for at, (value, loss) in enumerate(zip(values, losses, strict=True), 1)
+    )
 
 
-@pytest.mark.parametrize("mode", ["highest", "lowest"])
-@pytest.mark.parametrize("cut", range(1, 9))
-def test_restored_it_goes_on_as_if_never_left(mode: Mode, cut: int) -> None:
-    values = [0.5, 0.7, 0.6, 0.9, 0.2, 0.9, 0.8, 0.1, 0.85, 0.3]
-    options = Stopping(patience=4, min_improvement=0.05)
-    whole, first, second = (options.rule(mode) for _ in range(3))
-    expected = [whole.step(value) for value in values]
-    found = [first.step(value) for value in values[:cut]]
-    second.restore(json.loads(json.dumps(first.state())))
-    found += [second.step(value) for value in values[cut:]]
-    assert found == expected
-    assert second.state() == whole.state()
+def test_the_best_look_is_kept_and_equal_values_are_told_apart_by_the_loss() -> None:
+    looks = Looks(Stopping(patience=None).rule("highest"))
+    assert not seen(looks, [0.5, 0.8, 0.8, 0.8, 0.7], [1.0, 0.9, 0.4, 0.6, 0.1])
+    assert (looks.best, looks.value, looks.loss, looks.state) == (3, 0.8, 0.4, 3)
+    assert looks.output is not None and looks.output[0, 0] == 3
+    assert looks.curve == [0.5, 0.8, 0.8, 0.8, 0.7]
+
+
+def test_a_training_may_be_watched_by_its_loss() -> None:
+    looks = Looks(Stopping(patience=2).rule("lowest"), "loss")
+    assert seen(looks, [0.5, 0.6, 0.9, 0.95], [1.0, 0.5, 0.6, 0.7])
+    assert looks.stopped
+    assert (looks.best, looks.value) == (2, 0.6)
+
+
+def test_what_was_seen_is_reported_with_the_best_value_so_far() -> None:
+    reported: list[tuple[int, float]] = []
+    looks = Looks(
+        Stopping().rule("lowest"), report=lambda number, best: reported.append((number, best))
+    )
+    seen(looks, [3.0, math.nan, 2.0, 2.5], [0.0] * 4)
+    assert reported == [(1, 3.0), (2, 3.0), (3, 2.0), (4, 2.0)]
+    none = Looks(Stopping().rule("highest"))
+    seen(none, [math.nan] * 3, [1.0, 0.5, 0.2])
+    assert none.best == 0 and math.isnan(none.value) and none.state is None
 
 
 def test_mistakes_are_one_sentence() -> None:

@@ -42,9 +42,9 @@ def test_gaps_between_rows_do_not_reach_onednn(monkeypatch: pytest.MonkeyPatch) 
         calls += 1
         return a @ b.T
 
-    product = gram.product_for(torch.ones(1, 1))
-    if product is F.linear:
+    if gram.product_for(torch.ones(1, 1), ours=True) is F.linear:
         pytest.skip("this build of torch has no product by oneDNN")
+    monkeypatch.setattr(gram, "tuning", lambda: True)
     monkeypatch.setattr(F, "linear", linear)
     whole = torch.randn(40, 60, generator=torch.Generator().manual_seed(0))
     dense, gaps = whole[:, :30].contiguous(), whole[:, :30]

@@ -8,9 +8,13 @@ import sys
 from collections.abc import Callable
 
 import pytest
+import torch
+import torch.nn.functional as F
 
-from selfsight.fitting.weight_training import seconds_of_a_step, train_on
-from selfsight.kernels import memory_pages
+from selfsight import losses
+from selfsight.fitting import finetune
+from selfsight.kernels import gram, memory_pages
+from selfsight.kernels.gram import product_for
 from selfsight.kernels.memory_pages import (
     freed_pages_kept,
     give_leftovers_back,
@@ -18,7 +22,6 @@ from selfsight.kernels.memory_pages import (
     keep_freed_pages,
 )
 from selfsight.training.pretrain import train
-from selfsight.tuning import recipe as tuning_recipe
 
 PROGRAM = """
 import resource, sys
@@ -83,6 +86,37 @@ def test_elsewhere_it_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not give_pages_back()
 
 
+def test_a_loss_in_a_process_of_ones_own_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the allocator nor whose product is taken; in a training both change."""
+    told: list[dict[int, int]] = []
+    monkeypatch.setattr(memory_pages, "_told", lambda values: told.append(values) or True)
+    first, second = (torch.randn(200, 300, requires_grad=True) for _ in range(2))
+    losses.barlow_twins_loss(first, second)["loss"].backward()
+    losses.vicreg_loss(first, second)["loss"].backward()
+    losses.nt_xent_loss(first, second).backward()
+    losses.dino_loss([first, second], [first, second], torch.zeros(300)).backward()
+    assert not told
+    assert product_for(first, ours=memory_pages.tuning()) is F.linear
+    monkeypatch.setattr(gram, "_onednn", lambda: True)
+    with freed_pages_kept():
+        assert product_for(first, ours=memory_pages.tuning()) is not F.linear
+    assert len(told) == 2
+
+
+def test_the_switch_turns_everything_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[dict[int, int]] = []
+    monkeypatch.setattr(memory_pages, "_told", lambda values: told.append(values) or True)
+    monkeypatch.setenv(memory_pages.SWITCH, "off")
+    with freed_pages_kept():
+        assert not memory_pages.tuning()
+        assert product_for(torch.ones(1, 1), ours=True) is F.linear
+    give_leftovers_back()
+    assert not told
+    monkeypatch.setenv(memory_pages.SWITCH, "false")
+    with pytest.raises(ValueError, match=r"SELFSIGHT_PROCESS_TUNING.*'on' or 'off'"):
+        freed_pages_kept().__enter__()
+
+
 def test_a_training_that_fails_gives_them_back(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     monkeypatch.setattr(memory_pages, "keep_freed_pages", lambda: told.append("keep"))
@@ -111,7 +145,7 @@ def test_a_training_inside_another_leaves_it_its_pages(monkeypatch: pytest.Monke
     assert told == ["keep", "step", "give", "give"]
 
 
-@pytest.mark.parametrize("training", [train, train_on, seconds_of_a_step, tuning_recipe.train])
+@pytest.mark.parametrize("training", [train, finetune.train, finetune.estimate])
 def test_every_training_keeps_them(
     training: Callable[..., object], monkeypatch: pytest.MonkeyPatch
 ) -> None:

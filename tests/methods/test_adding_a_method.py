@@ -1,4 +1,7 @@
-"""The method of CONTRIBUTING.md, in a file of one's own, is found everywhere without an edit."""
+"""Methods in files of one's own are found everywhere without an edit: BYOL, and a masked one.
+
+BYOL is the one of CONTRIBUTING.md; MAE (``mae.py``) needs patch tokens and draws its own masks.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import selfsight
 from selfsight.cli import main
+from selfsight.training.plan import prepare
+from selfsight.training.settings import Pretrain
 
 ROOT = Path(__file__).resolve().parents[2]
+TINY = {"epochs": 1, "batch_size": 32, "limit": 64, "device": "cpu"}
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +29,13 @@ def byol(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (code,) = re.findall(r"<!-- byol\.py.*?-->\n```python\n(.*?)```", text, flags=re.DOTALL)
     path = tmp_path_factory.mktemp("methods") / "byol.py"
     path.write_text(code)
+    return path
+
+
+@pytest.fixture(scope="module")
+def mae(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("methods") / "mae.py"
+    path.write_text((Path(__file__).parent / "mae.py").read_text())
     return path
 
 
@@ -35,18 +49,16 @@ def test_the_command_line_knows_its_flags(
     help_text = capsys.readouterr().out
     assert "--method.momentum" in help_text
     assert "Momentum of the teacher at the start" in help_text.replace("\n", " ")
+    assert re.search(r"--preset\s+\{auto,paper,small\}", help_text)
 
 
 def test_the_api_trains_it(byol: Path, tmp_path: Path) -> None:
-    assert selfsight.METHODS[str(byol)].__name__ == "BYOL"
     run = selfsight.pretrain(
         str(byol),
         "digits",
         out=str(tmp_path / "run"),
-        epochs=1,
-        batch_size=32,
-        limit=64,
         settings={"method.projector": (16, 8)},
+        **TINY,
     )
     assert run.method == str(byol)
     rows = run.folder.read_metrics()
@@ -54,17 +66,97 @@ def test_the_api_trains_it(byol: Path, tmp_path: Path) -> None:
     assert selfsight.load(run.folder.path).features == 64
 
 
-def test_the_generic_tests_run_on_it(byol: Path) -> None:
+def test_a_method_that_needs_tokens_gets_a_vit(mae: Path, tmp_path: Path) -> None:
+    run = selfsight.pretrain(
+        str(mae),
+        "digits",
+        out=str(tmp_path / "run"),
+        settings={"network.depths": (2,), "supervision.weight": 0.5},
+        **TINY,
+    )
+    assert run.spec.name == "vit_tiny"
+    losses = run.folder.read_metrics()["method_loss"]
+    assert losses[-1] is not None and 0.5 < losses[-1] < 2.0
+    assert any("needs patch tokens" in note for note in run.environment["notes"])
+    assert selfsight.load(run.folder.path)(torch.zeros(2, 1, 8, 8)).shape == (2, 192)
+
+
+NO_TOKENS = """
+from torch import nn
+
+def build(channels):
+    return nn.Sequential(nn.Flatten(), nn.Linear(channels * 64, 8))
+"""
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "file"])
+def test_without_tokens_it_is_refused_before_anything_is_written(
+    mae: Path, tmp_path: Path, backbone: str
+) -> None:
+    if backbone == "file":
+        (tmp_path / "flat.py").write_text(NO_TOKENS)
+        backbone = f"{tmp_path}/flat.py:build"
+    out = tmp_path / "run"
+    with pytest.raises(ValueError, match="patch tokens") as refused:
+        selfsight.pretrain(str(mae), "digits", out=str(out), backbone=backbone, **TINY)
+    assert "\n" not in str(refused.value)
+    assert "leave --backbone out" in str(refused.value)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("method.width", "method.widht"), "no setting 'widht'; did you mean 'width'"),
+        (("method=Settings()", "metod=Settings()"), "'metod'; did you mean 'method'"),
+        (("Optimizer(lr=", "Optimizer(rl="), "'rl'; did you mean 'lr'"),
+        (('"optimizer.warmup": 40', '"optimizer.wramup": 40'), "'wramup'; did you mean 'warmup'"),
+        (('{"tokens"}', '{"token"}'), "'token'; did you mean 'tokens'"),
+        (("width=32, depth=1", "width=32, dept=1"), "'dept'; did you mean 'depth'"),
+    ],
+    ids=lambda value: value[1] if isinstance(value, tuple) else "",
+)
+def test_a_typo_in_its_recipe_is_one_sentence(
+    mae: Path, tmp_path: Path, change: tuple[str, str], said: str
+) -> None:
+    path = tmp_path / "typo.py"
+    text = mae.read_text().replace(*change)
+    assert text != mae.read_text()
+    path.write_text(text)
+    with pytest.raises(ValueError) as refused:
+        selfsight.METHODS[str(path)].example()
+    assert said in str(refused.value)
+    if "dept" not in change[1]:  # that one is found when the tests run, not at import
+        assert str(refused.value).startswith(f"method {path}: ")
+        assert "\n" not in str(refused.value)
+
+
+def test_a_preset_that_it_has_not_names_the_nearest(byol: Path) -> None:
+    with pytest.raises(ValueError, match=r"no preset of .*byol\.py 'smal'; did you mean 'small'"):
+        Pretrain.model_validate({"method": str(byol), "data": "digits", "preset": "smal"})
+
+
+def test_lengths_in_epochs_become_shares(byol: Path) -> None:
+    base = Pretrain.model_validate({"method": str(byol), "data": "digits", "preset": "paper"})
+    plan = prepare(base.updated({"epochs": 40, "batch_size": 32, "limit": 64}))
+    assert plan.settings.optimizer.warmup == 0.25
+    with pytest.raises(ValueError, match=r"optimizer.warmup lasts 10 epochs, and the training has"):
+        prepare(base.updated({"epochs": 10, "batch_size": 32, "limit": 64}))
+    given = base.updated({"epochs": 10, "batch_size": 32, "limit": 64, "optimizer.warmup": 0.5})
+    assert prepare(given).settings.optimizer.warmup == 0.5
+
+
+def test_the_generic_tests_run_on_both(byol: Path, mae: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "tests/methods/test_contract.py"],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        env={**os.environ, "SELFSIGHT_TEST_METHODS": str(byol), "OMP_NUM_THREADS": "1"},
-        timeout=250,
+        env={**os.environ, "SELFSIGHT_TEST_METHODS": f"{byol},{mae}", "OMP_NUM_THREADS": "1"},
+        timeout=280,
     )
     assert done.returncode == 0, done.stdout
-    assert re.search(r"\b7 passed", done.stdout)
+    assert re.search(r"\b16 passed", done.stdout)
 
 
 def test_in_the_folder_it_is_a_name(byol: Path, monkeypatch: pytest.MonkeyPatch) -> None:

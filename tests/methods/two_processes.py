@@ -21,29 +21,24 @@ from selfsight.distributed import with_global_statistics
 from selfsight.draws import keys_of
 from selfsight.method import Batch, Method
 from selfsight.methods import METHODS
-from selfsight.networks.backbones import BackboneSpec, Network, build_backbone
+from selfsight.networks.backbones import Network, build_backbone, choose_backbone
 
-SIDE, ROWS, CLASSES = 12, 16, 3
+SIDE, ROWS, CLASSES, PATCH = 12, 16, 3, 2
 
 
 def method_of(name: str) -> Method:
-    """A small instance of a method, in float64, the same at each call."""
+    """A method with its own tiny settings, in float64, the same at each call."""
     kind = METHODS[name]
-    network = Network(widths=(8, 16), depths=(1, 1), block="basic", stem="cifar")
-    spec = BackboneSpec(name="resnet18", network=network, channels=3, image_size=SIDE)
+    if "tokens" in kind.needs:
+        network = Network(widths=(32,), depths=(2,), patch_size=PATCH)
+    else:
+        network = Network(widths=(8, 16), depths=(1, 1), block="basic", stem="cifar")
+    backbone_name = "vit_tiny" if "tokens" in kind.needs else "resnet18"
+    spec = choose_backbone(backbone_name, network, 3, SIDE)
     backbone = build_backbone(spec, seed=0)
-    small = {
-        "projector": (24, 32),
-        "prototypes": 40,
-        "hidden": 24,
-        "bottleneck": 16,
-        "freeze_prototypes": 0.0,
-    }
-    fields = kind.Settings.model_fields
-    settings = kind.Settings(**{key: value for key, value in small.items() if key in fields})
     target = TargetSpec("class", "class", tuple("abc"))
     torch.manual_seed(1)
-    return kind(settings, backbone, target).double()
+    return kind(kind.example(), backbone, target).double()
 
 
 def batch_of(name: str, first: int, last: int) -> Batch:

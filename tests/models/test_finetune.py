@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 import selfsight
 from selfsight.cli import main
 from selfsight.data.imageset import ImageSet
+from selfsight.fitting.finetune import FineTuning
+from selfsight.fitting.probes.mlp import Classifier
 from selfsight.models.predictor import Predictor
+from selfsight.tuning.finetune import FinetuneProblem
 
 Fit = Callable[..., Predictor]
 
@@ -36,6 +41,54 @@ def test_no_choice_depends_on_validation_or_test(
         assert set(found[0].card.thresholds or ()) != {0.5}
         assert found[0].card.validation["mAP"] > 0.5
         assert found[1].card.validation == {}
+
+
+TUNE = {
+    "probe": (
+        *("--search", "probe.lr=log(1e-3,0.1)", "probe.width=16,32", "probe.activation=gelu,tanh"),
+        *("--probe.normalisation", "batch", "--probe.depth", "2", "--probe.min-steps", "40"),
+    ),
+    "finetune": (
+        *("--search", "finetuning.head_lr=log(1e-3,0.1)", "finetuning.batch_size=16,32"),
+        *("--finetuning.min-steps", "20", "--finetuning.epochs", "1"),
+    ),
+}
+
+
+@pytest.mark.parametrize("verb", TUNE)
+def test_what_tuning_found_becomes_a_model(
+    verb: str,
+    digits_run: Path,
+    digits: ImageSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`tune`, then `finetune --settings OUT/best.yaml`, `predict` and `export`, by command."""
+    short = FineTuning(backbone_lr=1e-3, head_lr=1e-2, epochs=1, min_steps=20)
+    monkeypatch.setattr(FinetuneProblem, "default", short)
+    study, model, table = tmp_path / "study", tmp_path / "model", tmp_path / "table.csv"
+    words = [str(digits_run), "--out", str(study), "--trials", "2", "--fraction", "0.1"]
+    assert main(["tune", verb, *words, *TUNE[verb]]) == 0
+    best = yaml.safe_load((study / "best.yaml").read_text())
+    assert main(["finetune", "--settings", str(study / "best.yaml"), "--out", str(model)]) == 0
+    predictor = Predictor.load(model)
+    assert predictor.card.target == "digit"
+    if verb == "probe":
+        classifier = Classifier(**best["probe"])
+        assert predictor.head.shape == classifier.shape
+        assert len(classifier.shape.widths) == 2
+    else:
+        rates = ("backbone_lr", "head_lr")
+        assert {name: predictor.card.choice[name] for name in rates} == {
+            name: best["finetuning"][name] for name in rates
+        }
+    images = tmp_path / "images.npy"
+    np.save(images, digits.pixels[digits.rows("test")])
+    assert main(["predict", str(model), str(images), "--out", str(table)]) == 0
+    with open(table, newline="") as file:
+        guesses = np.array([int(row["predicted"]) for row in csv.DictReader(file)])
+    assert (guesses == digits.targets["digit"].values[digits.rows("test")]).mean() > 0.3
+    assert main(["export", str(model), "--out", str(tmp_path / "model.onnx")]) == 0
 
 
 def test_labels_joined_by_row_id(digits_run: Path, digits: ImageSet, tmp_path: Path) -> None:

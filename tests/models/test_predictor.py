@@ -20,7 +20,7 @@ from selfsight.networks.backbones import Network, build_backbone, choose_backbon
 from selfsight.networks.weights import write_weights
 
 Fit = Callable[..., Predictor]
-SHORT = FineTuning(backbone_lrs=(3e-3,), head_lrs=(1e-2,), epochs=1, min_steps=20)
+SHORT = FineTuning(backbone_lr=3e-3, head_lr=1e-2, epochs=1, min_steps=20)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,9 @@ def test_one_changed_weight_is_seen(copied: Path) -> None:
         ({"thresholds": None}, "thresholds"),
         ({"thresholds": [0.5, 7]}, r"thresholds\.1"),
         ({"kind": "identity"}, "kind"),
-        ({"hidden": 65536}, "does not fit its network"),
+        ({"head": {"widths": [65536]}}, "does not fit its network"),
+        ({"head": {"widths": [0]}}, r"head\.widths\.0"),
+        ({"head": {"activation": "relu6"}}, r"head\.activation"),
         ({"frame": {"height": 8, "width": 8, "channels": 3, "dtype": "uint8"}}, "channels"),
         ({"format": 2}, "format"),
         ({"more": 1}, "more"),

@@ -29,31 +29,8 @@ def test_search_is_exact_and_ordered() -> None:
     np.testing.assert_allclose(cosines, np.take_along_axis(every, order, 1), atol=1e-5)
 
 
-def test_all_cells_are_exact_and_few_find_most() -> None:
-    vectors, queries = _vectors(), _vectors(50, seed=1)
-    exact = Index.build(vectors, _names(600)).search(queries, 10)
-    index = Index.build(vectors, _names(600), cells=12)
-    every = index.search(queries, 10, visited=12)
-    assert (every[1] == exact[1]).all()
-    torch.testing.assert_close(every[0], exact[0])
-    few = index.search(queries, 10, visited=3)[1]
-    found = [len(set(a) & set(b)) / 10 for a, b in zip(few, exact[1], strict=True)]
-    assert 0.7 < np.mean(found) <= 1.0
-    one = index.search(queries, 10, visited=1)[1]
-    assert np.mean([len(set(a) & set(b)) for a, b in zip(one, exact[1], strict=True)]) < 10
-
-
-def test_small_cells_leave_places_empty() -> None:
-    index = Index.build(_vectors(20), _names(20), cells=10)
-    cosines, names = index.search(_vectors(5, seed=1), 19, visited=1)
-    empty = names == ""
-    assert empty.any()
-    assert bool(torch.isinf(cosines[torch.from_numpy(empty)]).all())
-
-
-@pytest.mark.parametrize("cells", [None, 7])
-def test_a_file_gives_the_same_answers(tmp_path: Path, cells: int | None) -> None:
-    index = Index.build(_vectors(), _names(600), weights="abc", cells=cells)
+def test_a_file_gives_the_same_answers(tmp_path: Path) -> None:
+    index = Index.build(_vectors(), _names(600), weights="abc")
     index.save(tmp_path / "index.safetensors")
     again = Index.load(tmp_path / "index.safetensors")
     queries = _vectors(9, seed=2)
@@ -67,8 +44,6 @@ def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
         index.search(_vectors(2), 21)
     with pytest.raises(ValueError, match=r"must be \(M, 16\)"):
         index.search(torch.zeros(2, 3), 1)
-    with pytest.raises(ValueError, match="cells: must be from 1 to 20"):
-        Index.build(_vectors(20), _names(20), cells=21)
     with pytest.raises(ValueError, match="not finite"):
         Index.build(torch.full((2, 2), torch.nan), _names(2))
     with pytest.raises(ValueError, match="one of the 3 row ids"):

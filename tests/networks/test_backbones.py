@@ -255,3 +255,33 @@ def test_builders_that_fail_are_named(tmp_path: Path) -> None:
             build_backbone(choose_backbone(f"{file}:{function}", Network(), 3, 8))
     with pytest.raises(ValueError, match="there is no file"):
         build_backbone(choose_backbone(f"{tmp_path}/other.py:build", Network(), 3, 8))
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "stride"),
+    [("resnet_tiny", 8, 2), ("resnet20", 33, 4), ("resnet18", 97, 32), ("vit_tiny", 30, 4)],
+)
+def test_the_grid_is_that_of_what_the_network_makes(name: str, side: int, stride: int) -> None:
+    backbone = build_backbone(choose_backbone(name, Network(), 3, side), seed=0)
+    assert backbone.stride == stride
+    for height, width in ((side, side), (side + 1, side + 7)):
+        rows, columns = backbone.grid(height, width)
+        image = torch.zeros(1, 3, height, width)
+        if backbone.has_tokens:
+            assert backbone.tokens(image).shape[1] == 1 + rows * columns
+        else:
+            last: list[torch.Size] = []
+            stage = getattr(backbone.network, backbone.network.stages[-1])  # type: ignore[index]
+            hook = stage.register_forward_hook(lambda *given: last.append(given[2].shape))  # noqa: B023
+            backbone.eval()(image)
+            hook.remove()
+            assert tuple(last[0][2:]) == (rows, columns)
+
+
+def test_a_module_of_ones_own_says_its_grid_itself() -> None:
+    backbone = Backbone.of(nn.Sequential(nn.Flatten(), nn.Linear(48, 5)), 3, 4)
+    assert not backbone.has_tokens
+    with pytest.raises(ValueError, match=r"grid\(height, width\)"):
+        backbone.grid(4, 4)
+    with pytest.raises(ValueError, match="an attribute stride"):
+        _ = backbone.stride

@@ -151,15 +151,18 @@ def train(method: str, out: Path, watch: Watch, device: str, **changes: Any) -> 
         watch.close()
 
 
-@pytest.mark.parametrize("preset", ["small", "paper"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("method", "preset"), [(name, preset) for name in METHODS for preset in METHODS[name].presets]
+)
 def test_on_a_cpu_nothing_is_read(
     method: str, preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the views of a GPU; the paper's preset brings LARS, clipping and decaying weights."""
     monkeypatch.setattr(apply, "_may_wait", lambda images: False)
     watch = Watch()
-    train(method, tmp_path / "run", watch, "cpu", preset=preset)
+    lengths = METHODS[method].presets[preset].epochs  # as shares: the training has one epoch
+    given = {**dict.fromkeys(lengths, 0.2), "preset": preset}
+    train(method, tmp_path / "run", watch, "cpu", **given)
     assert watch.watched == 2
 
 

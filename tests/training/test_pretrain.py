@@ -100,15 +100,6 @@ def test_any_channels_with_every_method(method: str, channels: int) -> None:
     assert all(view.size > 1 for view in plan.settings.views or ())
 
 
-def test_the_small_preset_leaves_what_the_user_set() -> None:
-    plan = prepare(settings(**{"optimizer.lr": 0.123}), images())
-    assert plan.settings.optimizer.lr == 0.123
-    assert plan.settings.optimizer.name == "adamw"
-    papers = prepare(settings(preset="paper"), images())
-    assert papers.settings.optimizer == METHODS["simclr"].optimizer
-    assert any("--preset paper" in note for note in plan.notes)
-
-
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from selfsight.tuning.plan import open_study
 from selfsight.tuning.record import counts, trial_rows
+from selfsight.tuning.study import open_study
 
 pytestmark = pytest.mark.slow
 TOY = Path(__file__).with_name("toy.py")
 _TOY = runpy.run_path(str(TOY))
-SPACE, height, plan = _TOY["SPACE"], _TOY["height"], _TOY["plan"]
+SPACE, height, problem = _TOY["SPACE"], _TOY["height"], _TOY["problem"]
 TRIALS = 24
 
 
@@ -61,7 +61,7 @@ def server(tmp_path: Path) -> Iterator[str]:
 
 
 def test_four_workers_one_killed(server: str, tmp_path: Path) -> None:
-    open_study(plan(tmp_path, storage=server, heartbeat=1))
+    open_study(problem(tmp_path, storage=server, heartbeat=1))
     workers = []
     for number in range(4):
         hang = 2 if number == 3 else -1
@@ -78,7 +78,7 @@ def test_four_workers_one_killed(server: str, tmp_path: Path) -> None:
         for worker in workers:
             worker.kill()
             worker.wait()
-    study = open_study(plan(tmp_path, storage=server, heartbeat=1))
+    study = open_study(problem(tmp_path, storage=server, heartbeat=1))
     rows = trial_rows(study, SPACE)
     assert [row["number"] for row in rows] == list(range(len(rows)))  # each number once
     assert rows[killed]["state"] == "killed"
@@ -94,4 +94,4 @@ def test_four_workers_one_killed(server: str, tmp_path: Path) -> None:
 def test_a_server_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     pytest.importorskip("psycopg")
     with pytest.raises(ValueError, match="storage: the database cannot be used"):
-        open_study(plan(tmp_path, storage="postgresql://nobody@127.0.0.1:9/none"))
+        open_study(problem(tmp_path, storage="postgresql://nobody@127.0.0.1:9/none"))

@@ -14,14 +14,15 @@ import yaml
 from selfsight.cli import main
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.fitting.folds import groups_of
-from selfsight.tuning.probe import TuneProbe, measure, prepare, tune_probe
+from selfsight.tuning.probe import TuneProbe, prepare, tune_probe
 from selfsight.tuning.record import Tuned, read_tuned
 
+SHORT = {"epochs": 6, "min_steps": 1}
 SPACE = ("probe.lr=log(1e-3,0.1)", "probe.depth=0..2", "probe.width=8,16", "probe.dropout=0..0.3")
 
 
 def tuned(run: Path, out: Path, images: ImageSet | None = None, **options: Any) -> Tuned:
-    settings = {"trials": 5, "epochs": 6, "search": SPACE, **options}
+    settings = {"trials": 5, "probe": SHORT, "search": SPACE, **options}
     found = tune_probe(TuneProbe(run=str(run), out=str(out), **settings), images)
     assert found is not None
     return found
@@ -55,7 +56,7 @@ def of_labels(images: ImageSet) -> ImageSet:
     return replace(images, targets={"marks": target}, groups=groups.astype(np.int64))
 
 
-def test_the_files_of_a_study(first: Tuned) -> None:
+def test_the_files_of_a_study(first: Tuned, run: Path) -> None:
     names = ("study.journal", "trials.csv", "best.yaml", "tuning.json", "report.html")
     assert all((first.folder / name).is_file() for name in names)
     found = read_tuned(first.folder).found
@@ -64,17 +65,21 @@ def test_the_files_of_a_study(first: Tuned) -> None:
     assert "5 trials" in str(first)
     page = (first.folder / "report.html").read_text()
     assert "5 trials" in page
-    best = yaml.safe_load((first.folder / "best.yaml").read_text())["probe"]
-    assert best == found["best"]["settings"]
+    best = yaml.safe_load((first.folder / "best.yaml").read_text())
+    assert best == {
+        "run": str(run),
+        "target": "digit",
+        "head_only": "mlp",
+        "probe": found["best"]["settings"],
+    }
 
 
 def test_the_best_settings_give_the_recorded_value_exactly(
     first: Tuned, run: Path, digits: ImageSet, tmp_path: Path
 ) -> None:
-    best = yaml.safe_load((first.folder / "best.yaml").read_text())
-    again = tuned(
-        run, tmp_path / "again", digits, trials=1, search=("probe.lr=log(1e-3,0.1)",), **best
-    )
+    best = yaml.safe_load((first.folder / "best.yaml").read_text())["probe"]
+    search = ("probe.lr=log(1e-3,0.1)",)
+    again = tuned(run, tmp_path / "again", digits, trials=1, search=search, probe=best)
     assert again.best["settings"] == first.best["settings"]
     assert again.best["value"] == first.best["value"]
 
@@ -117,7 +122,7 @@ def test_test_labels_that_are_not_numbers_change_no_choice(
     assert choices(found.folder) == choices(whole.folder)
     assert whole.found["test"] is not None
     assert found.found["test"] is None
-    assert "no test split" in str(found)
+    assert "no reading of test" in str(found)
 
 
 def test_test_is_read_once_however_often_the_command_is_given(
@@ -140,31 +145,29 @@ def test_test_is_read_once_however_often_the_command_is_given(
 def test_a_group_is_on_one_side(make_run: Any, digits: ImageSet, tmp_path: Path) -> None:
     images = of_labels(digits)
     run = make_run(images, tmp_path / "run")
-    bench = prepare(TuneProbe(run=str(run)), images)
-    labelled = bench.labelled
-    assert not np.isin(labelled.rows, images.rows("test")).any()
-    groups = groups_of(images.groups, labelled.rows)
-    assert int(labelled.folds.max()) == 4
+    labels = prepare(TuneProbe(run=str(run)), images).labels
+    assert not np.isin(labels.subset.rows, images.rows("test")).any()
+    groups = groups_of(images.groups, labels.subset.rows)
+    assert int(labels.folds.max()) == 4
     for group in np.unique(groups):
-        assert len(set(labelled.folds[groups == group].tolist())) == 1
+        assert len(set(labels.folds[groups == group].tolist())) == 1
     found = tuned(run, tmp_path / "study", images, trials=3)
     assert found.found["metric"] == "mAP"
     assert found.found["again"]["equal"]
 
 
 def test_one_fold_is_the_validation_split(run: Path, digits: ImageSet) -> None:
-    bench = prepare(TuneProbe(run=str(run), folds=1), digits)
-    held = bench.labelled.rows[bench.labelled.folds == 0]
+    problem = prepare(TuneProbe(run=str(run), folds=1, probe=SHORT), digits)
+    held = problem.labels.subset.rows[problem.labels.held]
     assert np.array_equal(held, digits.rows("validation"))
-    found = measure(bench, bench.settings.probe)
-    assert found.output is not None
-    assert found.output.shape == (len(held), 10)
-    assert len(found.stack.weights[0]) == 1
+    trained = problem.run({}, lambda number, best: None, 0).trained
+    assert trained.looks.output.shape == (len(held), 10)
+    assert len(trained.stack.weights[0]) == 1
 
 
 def test_a_share_of_the_labels(run: Path, digits: ImageSet) -> None:
-    whole = prepare(TuneProbe(run=str(run)), digits).labelled.rows
-    part = prepare(TuneProbe(run=str(run), fraction=0.25), digits).labelled.rows
+    whole = prepare(TuneProbe(run=str(run)), digits).labels.subset.rows
+    part = prepare(TuneProbe(run=str(run), fraction=0.25), digits).labels.subset.rows
     assert set(part) < set(whole)
     assert len(part) == round(0.25 * len(whole))
 
@@ -188,6 +191,7 @@ def test_a_trial_that_diverges_is_pruned(run: Path, digits: ImageSet, tmp_path: 
         (["--search", "nowhere.yaml"], "nowhere.yaml"),
         (["--metric", "accuracies"], "did you mean 'accuracy'"),
         (["--target", "digt"], "did you mean 'digit'"),
+        (["--fraction", "0.01"], "too few to choose by: it takes 20"),
         (["--join"], "no study to join"),
     ],
 )

@@ -10,8 +10,7 @@ import pytest
 from pydantic import Field
 
 from selfsight.settings import Settings
-from selfsight.tuning.dimensions import Choice, Range, read_dimension
-from selfsight.tuning.space import Space, kinds_of, read_space
+from selfsight.tuning.space import Choice, Range, Space, read_dimension, read_space
 
 
 class Inner(Settings):
@@ -94,8 +93,7 @@ def test_a_yaml_file_says_the_same(tmp_path: Path) -> None:
 
 
 def fitted(*words: str) -> Space:
-    base = Outer()
-    return read_space(words, {}).fitted(base.updated, lambda name: kinds_of(base, name))
+    return read_space(words, {}).fitted(Outer().updated)
 
 
 def test_numbers_become_what_the_setting_takes() -> None:

@@ -8,30 +8,34 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+import yaml
 
-from selfsight.tuning.plan import open_study
-from selfsight.tuning.record import counts, trial_rows
-from selfsight.tuning.study import work
+from selfsight.fitting.stopping import DivergedError
+from selfsight.tuning.record import counts, read_tuned, trial_rows
+from selfsight.tuning.study import Search, open_study
+from selfsight.tuning.verdict import tune
+from selfsight.tuning.workers import work
 
 TOY = Path(__file__).with_name("toy.py")
 _TOY = runpy.run_path(str(TOY))
-SPACE, height, plan = _TOY["SPACE"], _TOY["height"], _TOY["plan"]
+SPACE, height, problem = _TOY["SPACE"], _TOY["height"], _TOY["problem"]
 
 
 def toy(folder: Path, trials: int, number: int, *, hang: int = -1) -> subprocess.Popen[bytes]:
-    words = [folder, trials, number, "journal", 0.02, hang]
+    words = [folder, trials, number, "journal", 0.2, hang]
     return subprocess.Popen([sys.executable, str(TOY), *map(str, words)])
 
 
-def made(folder: Path, trials: int, objective: Any = None, **options: Any) -> optuna.Study:
-    here = plan(folder, trials=trials, **options)
+def made(folder: Path, trials: int, before: Any = None, **options: Any) -> optuna.Study:
+    here = problem(folder, before, trials=trials, **options)
     study = open_study(here)
-    work(here, study, objective or (lambda trial: height(SPACE.suggest(trial))), 0)
+    work(here, study, 0)
     return study
 
 
@@ -60,27 +64,27 @@ def test_a_study_is_a_function_of_its_seed_even_when_it_was_left(
 
 def test_it_stops_when_nothing_was_better(tmp_path: Path) -> None:
     values = iter([1.0, 2.0, *[1.5] * 50])
-    here = plan(tmp_path, trials=100, patience_trials=7)
+    here = problem(tmp_path, lambda number: next(values), trials=100, patience_trials=7)
     study = open_study(here)
-    reason = work(here, study, lambda trial: next(values), 0)
+    reason = work(here, study, 0)
     assert len(study.trials) == 9
     assert reason == "nothing was better for 7 trials"
 
 
 def test_it_stops_by_time(tmp_path: Path) -> None:
-    here = plan(tmp_path, trials=1000, minutes=0.002)
+    here = problem(tmp_path, lambda number: time.sleep(0.05), trials=1000, minutes=0.002)
     study = open_study(here)
-    assert "minutes have passed" in work(here, study, lambda trial: time.sleep(0.05) or 0.0, 0)
+    assert "minutes have passed" in work(here, study, 0)
     assert len(study.trials) < 20
 
 
 def test_a_failing_trial_is_said_and_the_study_goes_on(tmp_path: Path) -> None:
-    def objective(trial: optuna.Trial) -> float:
-        if trial.number == 1:
+    def before(number: int) -> float:
+        if number == 1:
             raise ValueError("batch size 512 is larger than the 300 images.")
-        return float(trial.number)
+        return float(number)
 
-    study = made(tmp_path, 4, objective)
+    study = made(tmp_path, 4, before)
     rows = trial_rows(study, SPACE)
     assert [row["state"] for row in rows] == ["complete", "failed", "complete", "complete"]
     assert "batch size 512" in rows[1]["reason"]
@@ -88,29 +92,29 @@ def test_a_failing_trial_is_said_and_the_study_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_study_in_which_everything_fails_is_given_up(tmp_path: Path) -> None:
-    def objective(trial: optuna.Trial) -> float:
+    def before(number: int) -> None:
         raise ValueError("no such thing.")
 
     with pytest.raises(ValueError, match=r"the first 3 trials have all failed.*no such thing"):
-        made(tmp_path, 100, objective)
+        made(tmp_path, 100, before)
 
 
 def test_other_settings_are_another_study(tmp_path: Path) -> None:
     made(tmp_path, 2)
-    here = plan(tmp_path)
-    other = type(here)(**{**vars(here), "about": {**here.about, "space": {"x": "0..2"}}})
+    here = problem(tmp_path)
+    other = replace(here, about={**here.about, "space": {"x": "0..2"}})
     with pytest.raises(ValueError, match="a study with other settings \\(space\\)"):
         open_study(other)
 
 
 def test_joining_needs_a_study(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no study to join"):
-        open_study(plan(tmp_path, join=True))
+        open_study(problem(tmp_path, join=True))
 
 
 def test_storage_is_a_database_or_left_out() -> None:
     with pytest.raises(ValueError, match="postgresql://"):
-        plan(Path(), storage="mysql://somewhere")
+        problem(Path(), storage="mysql://somewhere")
 
 
 def test_half_a_line_in_the_journal_is_dropped(tmp_path: Path) -> None:
@@ -125,7 +129,7 @@ def test_half_a_line_in_the_journal_is_dropped(tmp_path: Path) -> None:
 def test_two_processes_share_a_journal_and_a_killed_trial_is_taken_up_again(
     tmp_path: Path,
 ) -> None:
-    open_study(plan(tmp_path))
+    open_study(problem(tmp_path))
     workers = [toy(tmp_path, 25, number, hang=2 if number else -1) for number in (0, 1)]
     try:
         deadline = time.monotonic() + 120
@@ -138,7 +142,7 @@ def test_two_processes_share_a_journal_and_a_killed_trial_is_taken_up_again(
         for worker in workers:
             worker.kill()
             worker.wait()
-    study = open_study(plan(tmp_path))
+    study = open_study(problem(tmp_path))
     rows = trial_rows(study, SPACE)
     assert [row["number"] for row in rows] == list(range(len(rows)))
     assert [row["number"] for row in rows if row["state"] == "killed"] == [killed]
@@ -152,16 +156,60 @@ def test_two_processes_share_a_journal_and_a_killed_trial_is_taken_up_again(
 
 
 def test_an_interrupted_trial_is_taken_up_again(tmp_path: Path) -> None:
-    def objective(trial: optuna.Trial) -> float:
-        if trial.number == 2:
-            SPACE.suggest(trial)
+    def before(number: int) -> None:
+        if number == 2:
             raise KeyboardInterrupt
-        return height(SPACE.suggest(trial))
 
     with pytest.raises(KeyboardInterrupt):
-        made(tmp_path, 5, objective)
+        made(tmp_path, 5, before)
     study = made(tmp_path, 5)
     rows = trial_rows(study, SPACE)
     assert [row["state"] for row in rows].count("complete") == 5
     again = next(row for row in rows if row["retry_of"] == 2)
     assert again["x"] == rows[2]["x"]
+
+
+def test_a_trial_that_will_not_win_is_pruned_and_one_that_diverges_too(tmp_path: Path) -> None:
+    def before(number: int) -> float:
+        if number == 7:
+            raise DivergedError("its loss is not finite")
+        return float(-number)
+
+    here = replace(problem(tmp_path, before, trials=9), looks=1, reports=True)
+    study = open_study(here)
+    work(here, study, 0)
+    rows = trial_rows(study, SPACE)
+    assert rows[7]["state"] == "pruned"
+    assert rows[7]["reason"] == "diverged: its loss is not finite"
+    assert {row["state"] for row in rows} <= {"complete", "pruned"}
+    assert any(row["reason"] == "pruned (median)" for row in rows)
+    assert all(row["epochs"] == 1 for row in rows)
+
+
+def test_a_study_ends_with_its_files_and_the_best_trial_again(tmp_path: Path) -> None:
+    runs: list[int] = []
+
+    def prepare(settings: Search, images: Any = None) -> Any:
+        def before(number: int) -> None:
+            runs.append(number)
+
+        return replace(problem(tmp_path, before), search=settings)
+
+    found = tune(Search(trials=6), None, prepare)
+    assert found is not None
+    assert found.found["again"]["equal"]
+    assert runs == [*range(6), found.best["number"]]
+    assert yaml.safe_load((tmp_path / "best.yaml").read_text()) == found.best["settings"]
+    assert read_tuned(tmp_path).found["trials"] == found.found["trials"]
+    assert "6 trials" in str(found)
+    assert "no reading of test" in str(found)
+    assert tune(Search(trials=6, join=True), None, prepare) is None
+
+
+def test_a_study_without_a_finished_trial_has_no_end(tmp_path: Path) -> None:
+    def before(number: int) -> None:
+        raise DivergedError("its loss is not finite")
+
+    here = problem(tmp_path, before, trials=2)
+    with pytest.raises(ValueError, match=r"no trial of the study in .* was completed; 2 trials"):
+        tune(here.search, None, lambda settings, images: here)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from selfsight.tuning.plan import open_study
 from selfsight.tuning.record import counts, trial_rows
+from selfsight.tuning.study import open_study
 
 TOY = Path(__file__).with_name("toy_workers.py")
 
@@ -27,9 +27,8 @@ def started(folder: Path, how: str) -> subprocess.Popen[str]:
 
 
 def rows_of(folder: Path) -> list[dict[str, object]]:
-    toy = runpy.run_path(str(TOY))
-    bench = toy["prepare"](toy["Toy"](folder=str(folder), how="kill", trials=8))
-    return trial_rows(open_study(bench.plan), toy["SPACE"])
+    toy = runpy.run_path(str(TOY.with_name("toy.py")))
+    return trial_rows(open_study(toy["problem"](folder, trials=8)), toy["SPACE"])
 
 
 @pytest.mark.parametrize(
@@ -48,7 +47,7 @@ def test_one_ends_and_the_other_finishes_the_study(tmp_path: Path, how: str, sai
     assert sum(row["state"] == "complete" for row in rows) >= 8 - (how == "type")
     if how == "kill":
         assert counts(rows)["killed"] == 1
-        assert "taken up again" in err
+        assert "it is run again" in err
 
 
 def test_when_all_are_killed_the_command_says_so_and_can_go_on(tmp_path: Path) -> None:

@@ -12,71 +12,65 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+import toy
 
 from selfsight.cli import main as command
-from selfsight.tuning import workers
-from selfsight.tuning.plan import Plan
-from selfsight.tuning.settings import Search
-from selfsight.tuning.space import read_space
-
-SPACE = read_space(["x=-1.0..1.0", "y=a,b"], {})
+from selfsight.fitting.stopping import Look
+from selfsight.tuning.study import Outcome, Search
+from selfsight.tuning.workers import make_trials, terminated_as_interrupted
 
 
-class Toy(Search):
+class ToySearch(Search):
     folder: str
     how: str
 
 
-class Bench(NamedTuple):
-    plan: Plan
+@dataclass(kw_only=True)
+class Ending(toy.Toy):
+    """A process that ends in its second trial."""
+
     how: str
-    notes: tuple[str, ...] = ()
+    made: int = 0
 
-
-def prepare(settings: Toy, images: Any = None) -> Bench:
-    about = {"verb": "toy", "name": "square"}
-    folder = Path(settings.folder)
-    return Bench(Plan(settings, folder, about, "highest", None, 3, 0, "height"), settings.how)
-
-
-def objective(bench: Bench) -> Any:
-    made = 0
-
-    def value(trial: Any) -> float:
-        nonlocal made
-        made += 1
-        x = SPACE.suggest(trial)["x"]
+    def run(self, changes: Mapping[str, Any], look: Look, number: int) -> Outcome:
+        self.made += 1
         time.sleep(0.2)
         last = multiprocessing.current_process().name.endswith("1")
-        if made == 2 and (last or bench.how == "both"):
-            ended(bench)
-        return -float(x * x)
+        if self.made == 2 and (last or self.how == "both"):
+            self.end()
+        return super().run(changes, look, number)
 
-    return value
-
-
-def ended(bench: Bench) -> None:
-    if bench.how in ("kill", "both"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    if bench.how == "exit":
-        raise SystemExit(0)
-    if bench.how == "type":
-        raise TypeError("no trial fails of this")
-    Path(bench.plan.folder, "hangs").write_text(str(os.getpid()))
-    time.sleep(600)
+    def end(self) -> None:
+        if self.how in ("kill", "both"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.how == "exit":
+            raise SystemExit(0)
+        if self.how == "type":
+            raise TypeError("no trial fails of this")
+        Path(self.folder, "hangs").write_text(str(os.getpid()))
+        time.sleep(600)
 
 
-def run(settings: Any) -> int:
-    print(workers.search(settings, None, prepare, objective, lambda *found: found[2]))
-    return 0
+def prepare(settings: ToySearch, images: Any = None) -> Ending:
+    whole = vars(toy.problem(Path(settings.folder)))
+    return Ending(**{**whole, "search": settings, "first": None}, how=settings.how)
+
+
+def run(settings: ToySearch) -> str:
+    """Make the trials; why the study ended."""
+    with terminated_as_interrupted():
+        return make_trials(settings, prepare(settings), prepare)[1]
 
 
 if __name__ == "__main__":
     from selfsight.verbs import VERBS, Verb
 
-    VERBS["toy"] = Verb("", "", lambda: Toy, run)
+    VERBS["toy"] = Verb("toy", "", ToySearch, run, "Make the trials.")
     folder, how = sys.argv[1:]
     words = ["--folder", folder, "--how", how, "--workers", "2", "--trials", "8"]
     sys.exit(command(["toy", *words]))

@@ -14,7 +14,7 @@ from selfsight.views.apply import make_views, pixels_of, whole_frame
 from selfsight.views.channels import channel_map
 from selfsight.views.ops import unit_scale
 from selfsight.views.parameters import Wanted, draw
-from selfsight.views.presets import PRESETS
+from selfsight.views.presets import adapt
 from selfsight.views.settings import View
 
 EVERYTHING = View(
@@ -23,6 +23,10 @@ EVERYTHING = View(
     channel_dropout=0.2, noise=0.2,
 )  # fmt: skip
 """Every operation at once."""
+NATURAL = View(
+    crop_scale=(0.08, 1.0), brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, blur=0.5
+)
+"""SimCLR's view of photographs (arXiv:2002.05709, appendix A)."""
 
 
 def batch(count: int, side: int, channels: int, dtype: torch.dtype) -> Tensor:
@@ -80,7 +84,7 @@ def test_an_image_has_the_same_views_in_any_batch(
 ) -> None:
     images, known = batch(12, side, channels, dtype), statistics(channels)
     keys = keys_of(5, 2, torch.arange(12))
-    views = [EVERYTHING, PRESETS["natural"][0], View(size=0.5)]
+    views = [EVERYTHING, NATURAL, View(size=0.5)]
     whole = make_views(images, keys, views, known)
     rows = torch.tensor([3, 5])
     part = make_views(images[rows], keys[rows], views, known)
@@ -107,7 +111,7 @@ def test_results_do_not_share_memory_with_later_ones() -> None:
 
 def test_two_views_differ_and_so_do_steps() -> None:
     images, known = batch(6, 32, 3, torch.uint8), statistics(3)
-    view = PRESETS["small"][0]
+    view = adapt(NATURAL, "small", side=32, channels=3, mirrored=True)
     one, two = make_views(images, keys_of(0, 0, torch.arange(6)), [view, view], known)
     later = make_views(images, keys_of(0, 1, torch.arange(6)), [view], known)[0]
     again = make_views(images, keys_of(0, 0, torch.arange(6)), [view], known)[0]
@@ -175,7 +179,8 @@ def test_flips_and_quarter_turns_are_those_of_the_frame() -> None:
 
 def test_measured_images_are_never_clamped() -> None:
     images = torch.full((8, 2, 16, 16), 300.0)
-    view = PRESETS["scientific"][0].updated({"channel_dropout": 0.0})
+    view = adapt(NATURAL, "scientific", side=16, channels=2, mirrored=True)
+    view = view.updated({"channel_dropout": 0.0})
     known = Statistics((290.0, 290.0), (5.0, 5.0))
     found = make_views(images, keys_of(0, 0, torch.arange(8)), [view], known)[0]
     assert float(found.mean()) == pytest.approx(2.0, abs=0.5)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from selfsight.data.imageset import ImageSet
-from selfsight.settings import Settings
-from selfsight.views.presets import PRESETS, kind_of, known_kind, preset, resolve
+from selfsight.views.presets import kind_of, known_kind, resolve
 from selfsight.views.settings import View
 
 GLOBAL = View(
@@ -102,7 +101,7 @@ def test_digits_of_eight_pixels() -> None:
 
 def test_views_of_the_user_only_get_their_size() -> None:
     odd = View(size=0.5, flip=1.0, solarize=0.9, crop_scale=(0.01, 0.02))
-    (view,), said = resolve((odd,), images(8, 1, np.uint8, mirrored=False), untouched=True)
+    (view,), said = resolve((odd,), images(8, 1, np.uint8, mirrored=False), untouched="as given")
     assert view == odd.updated({"size": view.size})
     assert view.size == 8.0
     assert said.startswith("Views as given")
@@ -123,12 +122,3 @@ def test_the_kind_can_be_told() -> None:
     assert view.color == 0.0
     with pytest.raises(ValueError, match="did you mean 'natural'"):
         known_kind("naturel")
-
-
-def test_presets_by_name() -> None:
-    assert set(PRESETS) == {"natural", "small", "grayscale", "scientific", "digits"}
-    for name in PRESETS:
-        assert len(preset(name)) == 2
-        assert all(isinstance(view, Settings) and view.size == 1.0 for view in preset(name))
-    with pytest.raises(ValueError, match="did you mean 'small'"):
-        preset("smal")

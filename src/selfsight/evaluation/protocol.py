@@ -12,7 +12,9 @@ The rules it keeps:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -23,20 +25,20 @@ from pydantic import Field, field_validator
 
 from selfsight.console import say
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.data.splits import few_labels
 from selfsight.evaluation.controls import Material, Subject, subjects
 from selfsight.evaluation.embedding_map import write_map
 from selfsight.evaluation.intervals import bootstrap_weights
 from selfsight.evaluation.pooling import Pooling, by_image
 from selfsight.evaluation.predictions import Predictions
 from selfsight.evaluation.results import Results, Row
-from selfsight.evaluation.scratch_comparison import Wanted, finetuned
+from selfsight.evaluation.scratch_comparison import SUBJECTS, fine_tuned, start_of
 from selfsight.evaluation.summary import Scores, record, summarise
 from selfsight.evaluation.without_labels import clustered, retrieved, without_labels
-from selfsight.fitting.finetune import FineTuning
+from selfsight.fitting.finetune import FineTuning, estimate
 from selfsight.fitting.folds import groups_of
-from selfsight.fitting.probes import PROBES, Fitted, Subset
-from selfsight.fitting.tasks import TASKS, score
+from selfsight.fitting.labelled import Subset
+from selfsight.fitting.metrics import score
+from selfsight.fitting.probes import PROBES, probes_of
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.lock import locked
 from selfsight.runs.run import Run, load_run
@@ -237,59 +239,61 @@ def _evaluate_target(
         return
     weights = bootstrap_weights(groups, seed=settings.seed)
     scores: list[Scores] = []
-    probes = [name for name in settings.probes if name in TASKS[target.kind].probes]
+    probes = [name for name in settings.probes if name in probes_of(target.kind)]
     train = images.rows("train")
+    subjects = {subject.name: subject for subject in found}
     say(f"{images.name}, {target.name}: {', '.join(probes)} beside {len(found) - 1} controls")
-    for fraction in settings.fractions:
-        draws = 1 if fraction == 1.0 else settings.draws
-        for probe in probes:
-            here = {s.name: Scores(probe, s.name, fraction) for s in found}
-            for draw in range(draws):
-                seed = settings.seed + draw
-                heads = few_labels(target, pooling.heads(train), fraction, seed, images.groups)
-                labelled = pooling.all_of(heads, train)
-                for subject in found:
-                    representations = subject.at(draw)
-                    subset = Subset.of(
-                        representations,
-                        images,
-                        target,
-                        labelled,
-                        seed,
-                        balanced=settings.balanced,
-                    )
-                    fitted = PROBES[probe](subset)
-                    output = fitted.predict(representations.at(tiles)).float().cpu().numpy()
-                    output = pooling.pooled(tiles, output, target.kind)
-                    about = {
-                        **place,
-                        "probe": probe,
-                        "subject": subject.name,
-                        "label_fraction": fraction,
-                        "num_labels": len(heads),
-                        "label_seed": seed,
-                    }
-                    values = score(target, output, rows, weights, fitted.thresholds)
-                    record(results, about, values)
-                    results.choices.append({**about, "choice": _choice(fitted)})
-                    predictions.add(about, rows, output, keep=draw == 0)
-                    here[subject.name].num_labels = len(heads)
-                    here[subject.name].of_draw.append(values)
-                    if target.kind == "class" and fraction == max(settings.fractions):
-                        _confusion(results, about, target, output, rows, draw)
-            scores += here.values()
     if settings.finetune:
-        wanted = Wanted(
-            target,
-            rows,
-            weights,
-            place,
-            settings.fractions,
-            settings.draws,
-            settings.seed,
-            settings.finetuning,
-        )
-        scores += finetuned(results, predictions, material, wanted)
+        probes.append("finetune")
+        largest = Subset.drawn(images, target, train, max(settings.fractions), settings.seed)
+        times = [1 if fraction == 1.0 else settings.draws for fraction in settings.fractions]
+        known = int(target.known[train].sum())
+        sizes = np.repeat([max(2, round(f * known)) for f in settings.fractions], times).tolist()
+        start = start_of(material, "trained", settings.seed)
+        longest = estimate(start, largest, settings.finetuning, 2 * sizes)
+        say(f"fine-tuning and training from scratch: {longest}.")
+
+    def predicted(
+        probe: str, name: str, subset: Subset, draw: int
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        if probe == "finetune":
+            return fine_tuned(material, name, subset, tiles, settings.finetuning)
+        representations = subjects[name].at(draw)
+        fitted = PROBES[probe](subset, representations)
+        choice = dict(fitted.choice)
+        if fitted.thresholds is not None:
+            choice["thresholds"] = fitted.thresholds.tolist()
+        output = fitted.predict(representations.at(tiles)).float().cpu().numpy()
+        return pooling.pooled(tiles, output, target.kind), choice
+
+    for fraction, probe in itertools.product(settings.fractions, probes):
+        names = SUBJECTS if probe == "finetune" else tuple(subjects)
+        here = {name: Scores(probe, name, fraction) for name in names}
+        for draw in range(1 if fraction == 1.0 else settings.draws):
+            seed = settings.seed + draw
+            drawn = Subset.drawn(images, target, pooling.heads(train), fraction, seed)
+            balanced = settings.balanced and probe != "finetune"
+            subset = replace(drawn, rows=pooling.all_of(drawn.rows, train), balanced=balanced)
+            for name in names:
+                output, choice = predicted(probe, name, subset, draw)
+                about = {
+                    **place,
+                    "probe": probe,
+                    "subject": name,
+                    "label_fraction": fraction,
+                    "num_labels": len(drawn),
+                    "label_seed": seed,
+                }
+                thresholds = np.array(choice["thresholds"]) if "thresholds" in choice else None
+                values = score(target, output, rows, weights, thresholds)
+                record(results, about, values)
+                results.choices.append({**about, "choice": choice})
+                predictions.add(about, rows, output, keep=draw == 0)
+                here[name].num_labels = len(drawn)
+                here[name].of_draw.append(values)
+                if target.kind == "class" and fraction == max(settings.fractions):
+                    _confusion(results, about, target, output, rows, draw)
+        scores += here.values()
     summarise(results, place, scores, len(np.unique(groups)))
     _say_defaults(results, place)
     if target.kind == "class" and settings.clusters:
@@ -304,13 +308,6 @@ def _evaluate_target(
             draws=settings.draws,
             seed=settings.seed,
         )
-
-
-def _choice(fitted: Fitted) -> Row:
-    choice: dict[str, Any] = dict(fitted.choice)
-    if fitted.thresholds is not None:
-        choice["thresholds"] = fitted.thresholds.tolist()
-    return choice
 
 
 def _confusion(
@@ -341,5 +338,5 @@ def _say_defaults(results: Results, place: Row) -> None:
     for probe, fraction in fixed:
         results.notes.append(
             f"{place['target']}, {probe} at {100 * fraction:g} %: too few labels to choose by "
-            "(under two a class or ten images, or one group); fixed defaults were used."
+            "(fewer than two a class, or than ten, or one group); fixed defaults were used."
         )

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from selfsight.files import read_json, write_json
-from selfsight.fitting.tasks import SHARES, TASKS
 from selfsight.records import ResultsFile, checked
 from selfsight.runs.folder import RunFolder
+from selfsight.vocabulary import headline, in_percent, metrics_of
 
 Row = dict[str, Any]
 
@@ -113,7 +113,7 @@ class Results:
             return ""
         free = [v for v in values if v["task"] in ("none", "clusters")]
         lines = []
-        main = [v for v in values if v["task"] in TASKS and v["label"] is None]
+        main = [v for v in values if metrics_of(v["task"]) and v["label"] is None]
         if main:
             lines += _main_lines(main, self.differences, data, target)
         if free:
@@ -124,18 +124,17 @@ class Results:
 def _main_lines(
     values: list[Row], differences: list[Row], data: str, target: str | None
 ) -> list[str]:
-    task = TASKS[values[0]["task"]]
-    metric = task.headline
+    task = values[0]["task"]
+    metric = headline(task)
     values = [v for v in values if v["metric"] == metric]
     differences = [
         d
         for d in differences
         if (d["data"], d["target"], d["metric"], d["label"]) == (data, target, metric, None)
-        and d["task"] == task.kind
+        and d["task"] == task
     ]
     columns = list(dict.fromkeys(v["label_fraction"] for v in values))
-    scale = 100.0 if metric in SHARES else 1.0
-    unit = " %" if metric in SHARES else ""
+    scale, unit = (100.0, " %") if in_percent(metric) else (1.0, "")
     counts = {f: next(v["num_labels"] for v in values if v["label_fraction"] == f) for f in columns}
     head = [f"{100 * f:g} % ({counts[f]} labels)" if f else "no labels" for f in columns]
     rows: list[list[str]] = []
@@ -155,7 +154,7 @@ def _main_lines(
             }
             rows.append(["", f"trained - {control}", *(found.get(f, "") for f in columns)])
     title = (
-        f"{data}, {target} ({task.kind}), {metric}{unit} on {values[0]['split']}: "
+        f"{data}, {target} ({task}), {metric}{unit} on {values[0]['split']}: "
         "mean ± half of the 95 % interval"
     )
     return [title, *aligned([["probe", "subject", *head], *rows])]

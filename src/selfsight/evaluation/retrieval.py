@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfsight.fitting.metrics import Floats
-from selfsight.fitting.probes.knn import neighbours
+from selfsight.measures import neighbours
 
 
 def retrieval_scores(

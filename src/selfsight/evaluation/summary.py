@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from selfsight.evaluation.intervals import Interval, interval
+from selfsight.evaluation.intervals import interval
 from selfsight.evaluation.results import Results, Row
 from selfsight.fitting.metrics import Floats, Values
-from selfsight.fitting.tasks import higher_is_better
+from selfsight.vocabulary import higher_is_better
 
 
 @dataclass
@@ -79,16 +79,12 @@ def summarise(results: Results, place: Row, scores: Sequence[Scores], groups: in
                 continue
             here = {**about, "metric": key[0], "label": key[1]}
             results.values.append(
-                {**here, "subject": found.subject, **_ends(interval(stacked, groups))}
+                {**here, "subject": found.subject, **asdict(interval(stacked, groups))}
             )
             if found is ours or not np.isfinite(ours.stacked(key)[:, 0]).all():
                 continue
             difference = interval(ours.stacked(key) - stacked, groups)
             verdict = difference.verdict(higher_is_better=higher_is_better(key[0]))
             results.differences.append(
-                {**here, "control": found.subject, **_ends(difference), "verdict": verdict}
+                {**here, "control": found.subject, **asdict(difference), "verdict": verdict}
             )
-
-
-def _ends(value: Interval) -> Row:
-    return {"mean": value.mean, "low": value.low, "high": value.high}

@@ -1,9 +1,9 @@
-"""Fine-tuning of backbone and head on a labelled subset, and the same from fresh weights.
+"""Fine-tuning: the weights of a backbone and of a head on it, trained on a labelled subset.
 
 The protocol of the SimCLR and VICReg papers (a share of the labels, every weight trained) without
-their look at test: the two learning rates and the number of steps are chosen on a validation part
-cut from the labelled subset by group, with early stopping there; then the training is repeated on
-the whole subset. Training from scratch is the same search from the weights of a seed.
+their look at test: the two learning rates and the number of steps are chosen on a fifth of the
+subset, held out by group, with early stopping there; then the training is repeated on the whole
+subset. Training from scratch is the same search from fresh weights.
 
 The head starts from the linear probe of the starting weights, fitted to the same rows
 (arXiv:2202.10054: a random head's first gradients damage a trained backbone).
@@ -12,45 +12,116 @@ The head starts from the linear probe of the starting weights, fitted to the sam
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
-from typing import Any
+import itertools
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from pydantic import BeforeValidator, Field
+from torch import Tensor
+from torch.nn import functional as F
 
+from selfsight.console import duration
 from selfsight.data.imageset import ImageSet
 from selfsight.data.statistics import Statistics
-from selfsight.fitting.folds import groups_of, held_out
-from selfsight.fitting.labelled import FineTuning, Labelled
-from selfsight.fitting.probes import PROBES, Subset, best_thresholds
-from selfsight.fitting.representations import represent
-from selfsight.fitting.weight_training import (
-    Trained,
-    in_training,
-    layered_optimizer,
-    number_scale,
-    seconds_of_a_step,
-    share_of_peak,
-    standardised_targets,
-    train_on,
-)
+from selfsight.draws import keys_of
+from selfsight.fitting.head import Head
+from selfsight.fitting.labelled import Rows, Subset, batches
+from selfsight.fitting.metrics import value_of
+from selfsight.fitting.probes import PROBES
+from selfsight.fitting.representations import Representations, represent
+from selfsight.fitting.stopping import DivergedError, Look, Looks, Stopping
+from selfsight.fitting.tasks import best_thresholds, fit_loss
+from selfsight.kernels.memory_pages import freed_pages_kept
+from selfsight.kernels.precision import fast_bf16
 from selfsight.networks.backbones import Backbone
+from selfsight.settings import Settings
+from selfsight.training.optimizers import parameter_groups
+from selfsight.views.apply import make_views
+from selfsight.views.presets import resolve
+from selfsight.views.settings import View
+from selfsight.vocabulary import higher_is_better
 
-__all__ = [
-    "FineTuned",
-    "FineTuning",
-    "Labelled",
-    "fine_tune",
-    "first_head",
-    "in_training",
-    "layered_optimizer",
-    "number_scale",
-    "seconds_of_a_step",
-    "share_of_peak",
-    "standardised_targets",
+LOOKS = 20
+"""At the rows held out, over the longest training."""
+_WARMUP = 0.1  # share of the steps in which the rates rise
+Rate = Annotated[float, Field(gt=0.0)]
+Rates = Annotated[
+    tuple[Rate, ...],
+    Field(min_length=1),
+    BeforeValidator(lambda value: (value,) if isinstance(value, int | float) else value),
 ]
+
+
+class Recipe(Settings):
+    """One training of backbone and head: a value for each setting."""
+
+    backbone_lr: Rate = 1e-3
+    """Peak learning rate of the backbone (AdamW, warm-up and cosine)."""
+    head_lr: Rate = 1e-2
+    """Peak learning rate of the head, which starts from the linear probe."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.05
+    """Weight decay; never on biases and normalisation."""
+    frozen: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """Share of the training, at its beginning, in which the head alone is trained."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of the representation that is dropped before the head."""
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of the target that is spread over all classes; labels move towards a half."""
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    """Images of a step; all of them where they are fewer."""
+    epochs: Annotated[int, Field(ge=1)] = 30
+    """Passes over the labelled images at most, or min_steps where these are more."""
+    min_steps: Annotated[int, Field(ge=1)] = 500
+    """Steps of the longest training on few images; all of them where nothing can be chosen."""
+
+    def steps(self, images: int) -> int:
+        """The longest training on so many images."""
+        batch = min(self.batch_size, images)
+        return max(self.epochs * math.ceil(images / batch), self.min_steps)
+
+
+class FineTuning(Recipe):
+    """How backbone and head are trained on labels, with the learning rates to try."""
+
+    backbone_lr: Rates = (1e-4, 1e-3, 4e-3)  # type: ignore[assignment]
+    """Learning rates of the backbone to try (AdamW, warm-up and cosine)."""
+    head_lr: Rates = (1e-3, 1e-2)  # type: ignore[assignment]
+    """Learning rates of the head to try, each with each of the backbone's."""
+
+    @property
+    def recipes(self) -> list[Recipe]:
+        """One for each pair of rates."""
+        pairs = itertools.product(self.backbone_lr, self.head_lr)
+        same = {name: getattr(self, name) for name in Recipe.model_fields}
+        return [Recipe(**same | {"backbone_lr": b, "head_lr": h}) for b, h in pairs]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Weights that a training begins with; they are left as they are.
+
+    Attributes:
+        backbone: the weights.
+        statistics: of the channels, that the backbone was trained with.
+        device: where the training runs.
+    """
+
+    backbone: Backbone
+    statistics: Statistics
+    device: torch.device
+
+    def represent(self, subset: Subset) -> Tensor:
+        """``(n, F)`` on the CPU: the representations of a subset's rows."""
+        return represent(
+            self.backbone, subset.images, subset.rows, self.statistics, device=self.device
+        )
 
 
 @dataclass
@@ -59,137 +130,266 @@ class FineTuned:
 
     Attributes:
         backbone: in eval mode.
-        head: ``F -> K``.
-        kind: of the target.
-        centre, scale: ``(K,)`` of standardised numbers; zeros and ones otherwise.
+        head: on its representations.
+        statistics: of the channels.
+        steps: of the training, to the best look.
+        looks: at the rows held out.
         thresholds: ``(K,)`` for several labels.
         choice: rates and steps, and whether they could be chosen.
     """
 
     backbone: Backbone
-    head: nn.Linear
-    kind: str
-    centre: Tensor
-    scale: Tensor
-    thresholds: NDArray[np.float64] | None
-    choice: dict[str, Any]
+    head: Head
+    statistics: Statistics
+    steps: int
+    looks: Looks
+    thresholds: NDArray[np.float64] | None = None
+    choice: dict[str, Any] = field(default_factory=dict)
 
-    def predict(self, images: ImageSet, rows: NDArray[np.int64], statistics: Statistics) -> Tensor:
-        """``(len(rows), K)`` probabilities or numbers, on the CPU."""
-        device = self.head.weight.device
-        features = represent(self.backbone, images, rows, statistics, device=device)
+    def predict(self, images: ImageSet, rows: Rows) -> NDArray[np.float32]:
+        """``(len(rows), K)`` probabilities or numbers."""
+        device = self.head.mean.device
+        features = represent(self.backbone, images, rows, self.statistics, device=device)
         with torch.no_grad():
-            raw = self.head(features.to(device))
-        output: Tensor = raw * self.scale + self.centre
-        if self.kind != "number":
-            output = raw.softmax(1) if self.kind == "class" else torch.sigmoid(raw)
-        return output.cpu()
+            return np.asarray(self.head(features.to(device)).float().cpu().numpy())
 
 
-def fine_tune(start: Backbone, labelled: Labelled, settings: FineTuning) -> FineTuned:
-    """Chooses rates and steps inside the labelled subset, then trains on all of it.
-
-    Args:
-        start: weights to begin with; left as they are.
-        labelled: what may be read.
-        settings: the search.
+def fine_tune(start: Start, subset: Subset, settings: FineTuning) -> FineTuned:
+    """Chooses rates and steps inside the subset, then trains on all of it.
 
     Returns:
-        The trained pair. Below two labels a class (ten images for other targets) nothing can be
-        chosen: the middle rates and the fewest steps are used, and ``choice`` says so.
+        The trained pair. With too few labels to choose by (`Subset.enough`) the middle rates and
+        the fewest steps are used, and ``choice`` says so.
 
     Raises:
-        ValueError: there is one labelled image.
+        ValueError: labels that nothing can be fitted to, or every pair of rates diverged.
     """
-    kind, rows = labelled.target.kind, labelled.rows
-    if len(rows) < 2:
-        raise ValueError(
-            f"fine-tuning on {labelled.target.name!r}: there is one labelled image; it takes two."
-        )
-    groups = groups_of(labelled.images.groups, rows)
-    values = labelled.target.values[rows]
-    least = 2 * len(labelled.target.names) if kind == "class" else 10
-    fold = held_out(values, groups, folds=5, seed=labelled.seed)
-    features = represent(start, labelled.images, rows, labelled.statistics, device=labelled.device)
-    chosen = len(rows) >= least and int(fold.max()) > 0
-    rates, steps = settings.rates[len(settings.rates) // 2], settings.min_steps
-    thresholds = np.full(len(labelled.target.names), 0.5) if kind == "labels" else None
+    subset.check()
+    features, recipes = start.represent(subset), settings.recipes
+    held = subset.folds(1) == 0
+    chosen, recipe, steps = bool(held.any()), recipes[len(recipes) // 2], settings.min_steps
+    thresholds = np.full(subset.outputs, 0.5) if subset.kind == "labels" else None
     if chosen:
-        inside, outside = np.flatnonzero(fold != 0), np.flatnonzero(fold == 0)
-        head = first_head(features, labelled, inside, groups)
-        tried = [
-            train_on(start, head, labelled, settings, pair, inside, outside)
-            for pair in settings.rates
-        ]
-        best = max(range(len(tried)), key=lambda i: tried[i].value)
-        rates, steps = settings.rates[best], tried[best].steps
-        if kind == "labels":
-            found = _finished(start, tried[best], labelled, {})
-            likely = found.predict(labelled.images, rows[outside], labelled.statistics)
-            thresholds = best_thresholds(likely.numpy(), values[outside])
-    everything = np.arange(len(rows))
-    head = first_head(features, labelled, everything, groups)
-    trained = train_on(
-        start, head, labelled, settings, rates, everything, everything[:0], stop_at=steps
-    )
-    choice = {
-        "chosen": chosen,
-        "backbone_lr": rates[0],
-        "head_lr": rates[1],
-        "steps": steps,
-    }
-    found = _finished(start, trained, labelled, choice)
-    found.thresholds = thresholds
-    return found
+        recipe, best = _best(start, subset, recipes, features, held)
+        steps = best.steps
+        if thresholds is not None and best.looks.output is not None:
+            thresholds = best_thresholds(best.looks.output, subset.values[held])
+    nothing = np.zeros(len(subset), np.bool_)
+    result = train(start, subset, recipe, features, nothing, metric="loss", stop_at=steps)
+    rates = {"backbone_lr": recipe.backbone_lr, "head_lr": recipe.head_lr}
+    result.thresholds, result.choice = thresholds, {"chosen": chosen, **rates, "steps": steps}
+    return result
 
 
-def _finished(
-    start: Backbone, trained: Trained, labelled: Labelled, choice: dict[str, Any]
+def _best(
+    start: Start,
+    subset: Subset,
+    recipes: list[Recipe],
+    features: Tensor,
+    held: NDArray[np.bool_],
+) -> tuple[Recipe, FineTuned]:
+    """By the accuracy of the rows held out, or the loss where the target is no class."""
+    metric = "accuracy" if subset.kind == "class" else "loss"
+    best: tuple[tuple[float, float], Recipe, FineTuned] | None = None
+    for recipe in recipes:
+        try:
+            tried = train(start, subset, recipe, features, held, metric=metric, stopping=Stopping())
+        except DivergedError as error:
+            reason = error
+            continue
+        value, loss = tried.looks.value, tried.looks.loss
+        place = (value if metric == "accuracy" else -value, -loss)
+        if best is None or place > best[0]:
+            best = (place, recipe, tried)
+    if best is None:
+        raise DivergedError(f"fine-tuning: with every learning rate {reason}; try lower ones.")
+    return best[1], best[2]
+
+
+@freed_pages_kept()
+def train(
+    start: Start,
+    subset: Subset,
+    recipe: Recipe,
+    features: Tensor,
+    held: NDArray[np.bool_],
+    *,
+    metric: str,
+    stopping: Stopping | None = None,
+    look: Look | None = None,
+    stop_at: int | None = None,
 ) -> FineTuned:
-    backbone = copy.deepcopy(start)
-    backbone.load_state_dict(trained.backbone)
-    centre, scale = number_scale(labelled)
-    head = trained.head
-    return FineTuned(
-        backbone.eval(),
-        head,
-        labelled.target.kind,
-        centre.to(head.weight.device),
-        scale.to(head.weight.device),
-        None,
-        choice,
-    )
+    """One training of backbone and head, with `LOOKS` looks at the rows held out.
+
+    A function of its arguments on one machine and number of threads. The schedule is that of the
+    longest training, whatever the step at which it stops.
+
+    Args:
+        start: the weights to begin with.
+        subset: what may be read.
+        recipe: how.
+        features: ``(n, F)`` representations of the subset by the start.
+        held: ``(n,)`` rows that are not trained on.
+        metric: of the target's kind, or ``loss``: taken of the rows held out.
+        stopping: ends the training early; None: never.
+        look: called after each look with its number and the best metric so far; may raise.
+        stop_at: the step at which the training ends.
+
+    Raises:
+        DivergedError: the predictions are not finite.
+    """
+    lowest = metric == "loss" or not higher_is_better(metric)
+    rule = (stopping or Stopping(patience=None)).rule("lowest" if lowest else "highest")
+    looks, kind, device = Looks(rule, report=look), subset.kind, start.device
+    inside, outside = np.flatnonzero(~held), np.flatnonzero(held)
+    backbone = _in_training(start)
+    head = first_head(subset.take(inside), features[torch.from_numpy(inside)]).to(device)
+    optimizer = _optimizer(backbone, head, recipe)
+    total, order = recipe.steps(len(subset)), batches(inside, recipe.batch_size, subset.seed)
+    every, views, truth = max(1, total // LOOKS), _views(subset), subset.truth(device)
+    if kind == "number":
+        truth = (truth - head.centre) / head.spread
+    result = FineTuned(backbone, head, start.statistics, stop_at or total, looks)
+    with _seeded(subset.seed, device):
+        for step in range(1, result.steps + 1):
+            frozen = step <= recipe.frozen * total
+            backbone.train(not frozen)
+            places = next(order)
+            keys = keys_of(subset.seed, step - 1, torch.arange(len(places))).to(device)
+            images = _pixels(subset, places, device)
+            (view,) = make_views(images, keys, views, start.statistics)
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * share_of_peak(step / total)
+            optimizer.zero_grad(set_to_none=True)
+            with torch.set_grad_enabled(not frozen):
+                represented = backbone(view)
+            raw = head.layers(F.dropout(represented, recipe.dropout))
+            here = truth[torch.from_numpy(places).to(device)]
+            loss = fit_loss(raw[None], here[None], kind, smoothing=recipe.label_smoothing)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            if not len(outside) or step % every:
+                continue
+            output, lost = _look(result, subset, outside, truth, recipe.label_smoothing)
+            rows = subset.rows[outside]
+            value = lost if metric == "loss" else value_of(metric, subset.target, output, rows)
+            if looks.see(value, lost, output, lambda: copy.deepcopy((backbone, head))):
+                break
+    if looks.best:
+        result.backbone, result.head = looks.state
+        result.steps = looks.best * every
+    result.backbone.eval()
+    result.head.finished()
+    return result
 
 
-def first_head(
-    features: Tensor, labelled: Labelled, inside: NDArray[np.int64], groups: NDArray[np.int64]
-) -> nn.Linear:
-    """The linear probe of the starting weights as a layer on their representations."""
-    target = labelled.target
-    part = features[torch.from_numpy(inside)]
-    mean = part.mean(0)
-    scale = part.var(0, correction=0).mean().sqrt().clamp_min(1e-12)
-    subset = Subset(
-        kind=target.kind,
-        features=part,
-        mean=mean,
-        scale=scale,
-        values=target.values[labelled.rows[inside]],
-        groups=np.unique(groups[inside], return_inverse=True)[1].astype(np.int64),
-        outputs=len(target.names),
-        seed=labelled.seed,
-    )
-    state = PROBES["linear"](subset).state
-    weight, bias = state["weight"] / scale, state["bias"]
-    bias = bias - weight @ mean
-    if len(bias) < len(target.names):  # two classes are one sigmoid
-        weight = torch.cat([torch.zeros_like(weight), weight])
-        bias = torch.cat([torch.zeros_like(bias), bias])
-    if target.kind == "number":
-        centre, spread = number_scale(labelled)
-        weight, bias = weight / spread[:, None], (bias - centre) / spread
-    head = nn.Linear(weight.shape[1], weight.shape[0])
+def _look(
+    result: FineTuned, subset: Subset, outside: Rows, truth: Tensor, smoothing: float
+) -> tuple[NDArray[np.float32], float]:
+    """Predictions of the rows held out, and their loss."""
+    device = truth.device
+    features = represent(
+        result.backbone, subset.images, subset.rows[outside], result.statistics, device=device
+    ).to(device)
     with torch.no_grad():
-        head.weight.copy_(weight)
-        head.bias.copy_(bias)
-    return head.to(labelled.device)
+        output = np.asarray(result.head(features).float().cpu().numpy())
+        here = truth[torch.from_numpy(outside).to(device)]
+        raw = result.head.layers(features)
+        lost = float(fit_loss(raw[None], here[None], subset.kind, smoothing=smoothing))
+    if not np.isfinite(output).all():
+        raise DivergedError("its predictions are not finite")
+    return output, lost
+
+
+def first_head(subset: Subset, features: Tensor) -> Head:
+    """The linear probe of the starting weights as a layer on their representations.
+
+    Args:
+        subset: what the probe may read.
+        features: ``(n, F)`` representations of its rows.
+    """
+    representations = Representations.of(features, subset.rows, subset.rows)
+    folded = PROBES["linear"](subset, representations).head.as_linear()
+    assert folded is not None
+    centre, spread = subset.number_scale()
+    head = Head(subset.kind, features.shape[1], subset.outputs)
+    weight, bias = folded[0] / spread[:, None], (folded[1] - centre) / spread
+    head.layers.load_state_dict({"0.weight": weight, "0.bias": bias})
+    head.centre.copy_(centre)
+    head.spread.copy_(spread)
+    return head
+
+
+def share_of_peak(progress: float) -> float:
+    """Share of the peak learning rate: linear warm-up, then half a cosine to 0."""
+    if progress < _WARMUP:
+        return progress / _WARMUP
+    return 0.5 * (1.0 + math.cos(math.pi * (progress - _WARMUP) / (1.0 - _WARMUP)))
+
+
+def _in_training(start: Start) -> Backbone:
+    """A copy to be trained: channels_last, in bf16 where the device multiplies it."""
+    backbone = copy.deepcopy(start.backbone)
+    backbone.to(start.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    backbone.bf16 = fast_bf16(start.device)
+    return backbone.train()
+
+
+def _optimizer(backbone: Backbone, head: Head, recipe: Recipe) -> torch.optim.Optimizer:
+    groups = []
+    for module, rate in ((backbone, recipe.backbone_lr), (head, recipe.head_lr)):
+        for group in parameter_groups(module, recipe.weight_decay):
+            groups.append({**group, "lr": rate, "peak": rate})
+    return torch.optim.AdamW(groups)
+
+
+def _views(subset: Subset) -> tuple[View, ...]:
+    """One mild view; the whole frame where a crop would change what the label says."""
+    images = subset.images
+    if subset.kind != "class":
+        side, flip = float(max(images.height, images.width)), 0.5 if images.mirrored else 0.0
+        return (View(size=side, crop_scale=None, flip=flip, color=0.0, grayscale=0.0),)
+    return resolve((View(crop_scale=(0.4, 1.0), color=0.0, grayscale=0.0),), images)[0]
+
+
+def _pixels(subset: Subset, places: Rows, device: torch.device) -> Tensor:
+    """``(B, C, H, W)`` raw."""
+    part = np.ascontiguousarray(subset.images.pixels[subset.rows[places]])
+    return torch.from_numpy(part).permute(0, 3, 1, 2).to(device, non_blocking=True)
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """torch's own draws (dropout) are a function of the seed, and leave those outside alone."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+@freed_pages_kept()
+def estimate(start: Start, subset: Subset, settings: FineTuning, sizes: Sequence[int]) -> str:
+    """How long some searches take at most, in words; measured on two steps.
+
+    Args:
+        start: the weights to begin with.
+        subset: images to measure a step on.
+        settings: of the search.
+        sizes: the number of labels of each search.
+    """
+    places = np.arange(min(settings.batch_size, len(subset)))
+    backbone, images = _in_training(start), _pixels(subset, places, start.device)
+    keys = keys_of(0, 0, torch.arange(len(places))).to(start.device)
+    passed = math.inf
+    for _ in range(2):
+        begun = time.perf_counter()
+        (view,) = make_views(images, keys, _views(subset), start.statistics)
+        backbone(view).square().mean().backward()
+        if start.device.type == "cuda":
+            torch.cuda.synchronize()
+        passed = min(passed, time.perf_counter() - begun)
+    pairs = len(settings.recipes)
+    steps = sum(map(settings.steps, sizes)) * (pairs + 1)
+    return (
+        f"{pairs} pair{'s' * (pairs > 1)} of learning rates, {steps:,} steps at most, "
+        f"{duration(steps * passed)} on this machine ({torch.get_num_threads()} threads)"
+    )

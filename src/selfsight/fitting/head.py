@@ -1,12 +1,41 @@
-"""The head of a predictor: representations to probabilities or numbers."""
+"""The head of a predictor, and what a probe gives: a head or another function, with its choices."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
 import torch
+from numpy import float64
+from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 
 from selfsight.data.imageset import TargetKind
-from selfsight.fitting.probes import Fitted
+from selfsight.fitting.tasks import activated
+from selfsight.settings import Settings
+
+Activation = Literal["relu", "gelu", "silu", "tanh"]
+Normalisation = Literal["layer", "batch"]
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+}
+
+
+class Shape(Settings):
+    """The hidden layers of a head."""
+
+    widths: tuple[Annotated[int, Field(ge=1, le=65536)], ...] = ()
+    """Of the hidden layers; none: a linear head."""
+    activation: Activation = "relu"
+    """After each hidden layer."""
+    normalisation: Normalisation | None = None
+    """Before each activation."""
 
 
 class Head(nn.Module):
@@ -18,11 +47,12 @@ class Head(nn.Module):
         kind: of the target.
         features: F.
         outputs: K.
-        hidden: width of the hidden layer (ReLU); None: a linear head.
+        shape: of the hidden layers; by default a linear head.
 
     Attributes:
-        mean, scale: ``(F,)`` and 0-d; what comes in is standardised with them.
-        centre, spread: ``(K,)``; what the layers give is brought to its unit with them.
+        mean, scale: ``(F,)`` and 0-d; the input is standardised with them.
+        layers: linear layers, normalisations and activations.
+        centre, spread: ``(K,)``; they bring the output of the layers to its unit.
     """
 
     mean: Tensor
@@ -31,20 +61,26 @@ class Head(nn.Module):
     spread: Tensor
 
     def __init__(
-        self, kind: TargetKind, features: int, outputs: int, hidden: int | None = None
+        self, kind: TargetKind, features: int, outputs: int, shape: Shape | None = None
     ) -> None:
         super().__init__()
-        self.kind, self.hidden = kind, hidden
+        self.kind, self.shape = kind, shape or Shape()
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("centre", torch.zeros(outputs))
         self.register_buffer("spread", torch.ones(outputs))
-        if hidden is None:
-            self.layers: nn.Module = nn.Linear(features, outputs)
-        else:
-            self.layers = nn.Sequential(
-                nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, outputs)
-            )
+        with torch.random.fork_rng(devices=[]):  # each weight is set by its fit or its file
+            self.layers = self._layers(features, outputs)
+
+    def _layers(self, features: int, outputs: int) -> nn.Sequential:
+        widths, normalisation = self.shape.widths, self.shape.normalisation
+        layers: list[nn.Module] = []
+        for inputs, width in itertools.pairwise((features, *widths)):
+            layers.append(nn.Linear(inputs, width))
+            if normalisation is not None:
+                layers.append((nn.LayerNorm if normalisation == "layer" else nn.BatchNorm1d)(width))
+            layers.append(ACTIVATIONS[self.shape.activation]())
+        return nn.Sequential(*layers, nn.Linear([features, *widths][-1], outputs))
 
     def raw(self, features: Tensor) -> Tensor:
         """``(B, K)`` logits, or numbers in their unit."""
@@ -52,46 +88,54 @@ class Head(nn.Module):
         return out * self.spread + self.centre
 
     def forward(self, features: Tensor) -> Tensor:
-        raw = self.raw(features)
-        if self.kind == "class":
-            return raw.softmax(1)
-        return raw.sigmoid() if self.kind == "labels" else raw
+        return activated(self.raw(features), self.kind)
+
+    def finished(self) -> Head:
+        """Itself, to predict with: in eval mode, without gradients."""
+        return self.eval().requires_grad_(False)
 
     def as_linear(self) -> tuple[Tensor, Tensor] | None:
         """Weight ``(K, F)`` and bias ``(K,)`` of the whole of `raw`; None with a hidden layer."""
-        if not isinstance(self.layers, nn.Linear):
+        if len(self.layers) > 1:
             return None
+        layer = self.layers[0]
+        assert isinstance(layer, nn.Linear)
         with torch.no_grad():
-            weight = self.layers.weight.double() / self.scale.double()
-            bias = self.layers.bias.double() - weight @ self.mean.double()
+            weight = layer.weight.double() / self.scale.double()
+            bias = layer.bias.double() - weight @ self.mean.double()
             spread = self.spread.double()
             weight, bias = weight * spread[:, None], bias * spread + self.centre.double()
         return weight.float(), bias.float()
 
-
-def head_of_probe(fitted: Fitted, kind: TargetKind, outputs: int) -> Head:
-    """The linear or MLP probe as a head."""
-    state = {name: value.cpu() for name, value in fitted.state.items()}
-    hidden = len(state["0.bias"]) if "0.bias" in state else None
-    head = Head(kind, len(state["mean"]), outputs, hidden)
-    layers = {name: state[name] for name in head.layers.state_dict()}
-    if hidden is None and len(layers["bias"]) < outputs:  # two classes are one sigmoid
-        layers = {name: torch.cat([torch.zeros_like(v), v]) for name, v in layers.items()}
-    head.layers.load_state_dict(layers)
-    with torch.no_grad():
-        head.mean.copy_(state["mean"])
-        head.scale.copy_(state["scale"])
-        if hidden is not None:
-            head.centre.copy_(state["target_mean"])
-            head.spread.copy_(state["target_scale"])
-    return head.eval()
+    @classmethod
+    def of_linear(
+        cls, kind: TargetKind, weight: Tensor, bias: Tensor, mean: Tensor, scale: Tensor
+    ) -> Head:
+        """The linear head with weight ``(K, F)`` and bias ``(K,)`` on standardised features."""
+        head = cls(kind, weight.shape[1], weight.shape[0]).to(weight.device)
+        state = {"0.weight": weight.float(), "0.bias": bias.float()}
+        head.layers.load_state_dict(state)
+        head.mean.copy_(mean)
+        head.scale.copy_(scale)
+        return head.finished()
 
 
-def head_of_layer(layer: nn.Linear, kind: TargetKind, centre: Tensor, spread: Tensor) -> Head:
-    """The last layer of a fine-tuned network as a head."""
-    head = Head(kind, layer.in_features, layer.out_features)
-    head.layers.load_state_dict(layer.state_dict())
-    with torch.no_grad():
-        head.centre.copy_(centre)
-        head.spread.copy_(spread)
-    return head.eval()
+@dataclass(frozen=True)
+class Fitted:
+    """A probe after its fit.
+
+    Attributes:
+        predict: ``(M, F)`` representations to ``(M, K)`` probabilities or numbers: a `Head`, where
+            the probe is one.
+        choice: each choice by name; ``"chosen": False`` where the fixed default was used.
+        thresholds: ``(K,)`` of the probabilities, for several labels.
+    """
+
+    predict: Callable[[Tensor], Tensor]
+    choice: dict[str, Any]
+    thresholds: NDArray[float64] | None = None
+
+    @property
+    def head(self) -> Head:
+        assert isinstance(self.predict, Head)
+        return self.predict

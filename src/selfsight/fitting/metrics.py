@@ -1,159 +1,316 @@
-"""Metrics under weights of the test rows, many weightings at once.
+"""Metrics of predictions: each is one entry here, a function with its words.
 
-With weights of one each equals scikit-learn's of the same name (torchmetrics' for the calibration
-error). Many weightings at once are what the bootstrap of `selfsight.evaluation.intervals` needs:
-thousands of calls to a library become a few matrix products.
+A function of `Scored` under the decorator `metric` is all that a metric takes: it is then in
+results.json, in the tables and on the pages, with its title, unit and direction. It returns
+``(B,)`` values, or ``(B, K)`` of the single labels or numbers; the metric is then their mean.
+
+All weightings of the test rows go through at once: the bootstrap of
+`selfsight.evaluation.intervals` needs them. With weights of one each metric equals scikit-learn's
+of the same name (the calibration error torchmetrics').
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from selfsight import vocabulary
+
+if TYPE_CHECKING:
+    from selfsight.data.imageset import Target
 
 Floats = NDArray[np.float64]
 Values = dict[tuple[str, str | None], Floats]
 """``(metric, label)`` to ``(B,)``; label None for the whole target; NaN where undefined."""
 
-LOWER_IS_BETTER = frozenset(
-    {"calibration_error", "hamming", "mae", "rmse", "uniformity", "alignment"}
-)
 _BINS = 15
+_CLASSES = 200  # above which the area under the curve of each class takes too long
 
 
-def class_metrics(output: NDArray[Any], truth: NDArray[np.int64], weights: Floats) -> Values:
-    """Accuracy, balanced accuracy, macro F1 and calibration error.
+@dataclass(frozen=True)
+class Scored:
+    """Predictions of some rows, the truth, and weightings of the rows.
 
-    Args:
-        output: ``(M, K)`` class probabilities.
-        truth: ``(M,)`` classes.
+    Attributes:
+        kind: of the target.
+        output: ``(M, K)`` probabilities or numbers.
+        truth: ``(M,)`` classes; ``(M, K)`` labels 0 / 1 or numbers, NaN where unknown: such an
+            entry counts nowhere.
         weights: ``(B, M)``.
+        thresholds: ``(K,)`` from which a label is predicted; of several labels only.
     """
-    guess = output.argmax(1)
-    right = (guess == truth).astype(np.float64)
-    seen = np.unique(np.concatenate([truth, guess]))
-    is_true = (truth[:, None] == seen).astype(np.float64)
-    is_guess = (guess[:, None] == seen).astype(np.float64)
-    true, guessed = weights @ is_true, weights @ is_guess
-    hits = weights @ (is_true * right[:, None])
-    recall = _ratio(hits, true)
-    return {
-        ("accuracy", None): weights @ right / weights.sum(1),
-        ("balanced_accuracy", None): _mean(recall),
-        ("macro_f1", None): _mean(_ratio(2 * hits, true + guessed)),
-        ("calibration_error", None): _calibration_error(output, right, weights),
-    }
+
+    kind: str
+    output: NDArray[Any]
+    truth: NDArray[Any]
+    weights: Floats
+    thresholds: Floats | None = None
+
+    @cached_property
+    def guess(self) -> NDArray[np.int64]:
+        """``(M,)`` the likeliest class."""
+        return np.asarray(self.output.argmax(1))
+
+    @cached_property
+    def right(self) -> Floats:
+        """``(M,)`` whether the likeliest class is the true one."""
+        return np.asarray(self.guess == self.truth, np.float64)
+
+    def columns(self) -> Iterator[tuple[int, NDArray[Any], NDArray[Any], Floats]]:
+        """For each label or number: its index, outputs, truth and weights where it is known."""
+        for label in range(self.output.shape[1]):
+            known = ~np.isnan(self.truth[:, label])
+            part = self.weights if known.all() else self.weights[:, known]
+            yield label, self.output[known, label], self.truth[known, label], part
+
+    @cached_property
+    def counts(self) -> tuple[Floats, Floats, Floats]:
+        """``(B, K)`` each: true ones, predicted ones, and hits, of each class or label."""
+        if self.kind == "class":
+            seen = np.unique(np.concatenate([self.truth, self.guess]))
+            is_true = (self.truth[:, None] == seen).astype(np.float64)
+            is_guess = (self.guess[:, None] == seen).astype(np.float64)
+            hits = self.weights @ (is_true * self.right[:, None])
+            return self.weights @ is_true, self.weights @ is_guess, hits
+        assert self.thresholds is not None
+        each: list[list[Floats]] = [[], [], []]
+        for label, output, truth, weights in self.columns():
+            true, predicted = truth > 0.5, output >= self.thresholds[label]
+            for sums, flags in zip(each, (true, predicted, true & predicted), strict=True):
+                sums.append(weights @ flags.astype(np.float64))
+        true_ones, predicted_ones, hits = (np.stack(sums, 1) for sums in each)
+        return true_ones, predicted_ones, hits
 
 
-def _calibration_error(output: NDArray[Any], right: Floats, weights: Floats) -> Floats:
+Function = Callable[[Scored], Floats]
+FUNCTIONS: dict[str, Function] = {}
+"""The function of each metric, by its name."""
+
+
+def metric(
+    title: str,
+    *,
+    kinds: tuple[str, ...],
+    unit: Literal["share", "plain", "target"] = "share",
+    higher_is_better: bool = True,
+    by_label: tuple[str, str] | None = None,
+    meaning: str = "",
+) -> Callable[[Function], Function]:
+    """Makes a metric of a function; the words are those of `selfsight.vocabulary.Metric`.
+
+    They must be literals: pages read them from this file without running it.
+    """
+    words = vocabulary.Metric(title, kinds, unit, higher_is_better, by_label, meaning)
+
+    def entered(function: Function) -> Function:
+        FUNCTIONS[function.__name__] = function
+        vocabulary.enter(function.__name__, words)
+        return function
+
+    return entered
+
+
+@metric("accuracy", kinds=("class",))
+def accuracy(scored: Scored) -> Floats:
+    return np.asarray(scored.weights @ scored.right / scored.weights.sum(1))
+
+
+@metric("balanced accuracy", kinds=("class",))
+def balanced_accuracy(scored: Scored) -> Floats:
+    true, _, hits = scored.counts
+    return mean_of_known(ratio(hits, true))
+
+
+@metric(
+    "mean average precision", kinds=("labels",), by_label=("average_precision", "average precision")
+)
+def mAP(scored: Scored) -> Floats:  # noqa: N802 (the field writes it so)
+    """The sum over thresholds of precision times the rise of recall; NaN without positives."""
+
+    def of_label(output: NDArray[Any], true: NDArray[np.bool_], weights: Floats) -> Floats:
+        order, ends = _ranked(output)
+        hits = np.cumsum(weights[:, order] * true[order], 1)[:, ends]
+        predicted = np.cumsum(weights[:, order], 1)[:, ends]
+        rise = np.diff(hits, axis=1, prepend=0.0)
+        return ratio((rise * np.nan_to_num(ratio(hits, predicted))).sum(1), hits[:, -1])
+
+    return np.stack([of_label(o, t > 0.5, w) for _, o, t, w in scored.columns()], 1)
+
+
+@metric("micro F1", kinds=("labels",))
+def micro_f1(scored: Scored) -> Floats:
+    true, predicted, hits = scored.counts
+    return ratio(2 * hits.sum(1), (true + predicted).sum(1))
+
+
+@metric("macro F1", kinds=("class", "labels"), by_label=("f1", "F1"))
+def macro_f1(scored: Scored) -> Floats:
+    true, predicted, hits = scored.counts
+    f1 = ratio(2 * hits, true + predicted)
+    if scored.kind == "class":
+        return mean_of_known(f1)
+    return np.where(np.isnan(f1), 0.0, f1)  # no positive and none predicted: 0, as scikit-learn
+
+
+@metric("calibration error", kinds=("class",), higher_is_better=False)
+def calibration_error(scored: Scored) -> Floats:
     """Expected calibration error (arXiv:1706.04599, equation 3) of the top class, 15 bins."""
-    confidence = output.max(1).astype(np.float64)
+    confidence = scored.output.max(1).astype(np.float64)
     bins = np.clip(np.ceil(confidence * _BINS).astype(int) - 1, 0, _BINS - 1)
     member = (bins[:, None] == np.arange(_BINS)).astype(np.float64)
-    gap = weights @ (member * (confidence - right)[:, None])
-    return np.asarray(np.abs(gap).sum(1) / weights.sum(1))
+    gap = scored.weights @ (member * (confidence - scored.right)[:, None])
+    return np.asarray(np.abs(gap).sum(1) / scored.weights.sum(1))
 
 
-def labels_metrics(
-    output: NDArray[Any],
-    truth: NDArray[np.float32],
-    weights: Floats,
-    *,
-    thresholds: Floats,
-    names: tuple[str, ...],
-) -> Values:
-    """mAP, micro and macro F1, Hamming loss; average precision and F1 of each label.
+@metric("Hamming loss", kinds=("labels",), higher_is_better=False)
+def hamming(scored: Scored) -> Floats:
+    true, predicted, hits = scored.counts
+    known = (~np.isnan(scored.truth)).sum(1).astype(np.float64)
+    return np.asarray((true + predicted - 2 * hits).sum(1) / (scored.weights @ known))
 
-    Args:
-        output: ``(M, K)`` probabilities.
-        truth: ``(M, K)`` 0 / 1, NaN unknown: such an entry counts nowhere.
-        weights: ``(B, M)``.
-        thresholds: ``(K,)`` from which a label is said to be there.
-        names: of the labels.
+
+@metric("ROC AUC", kinds=("class", "labels"), by_label=("roc_auc", "ROC AUC"))
+def roc_auc(scored: Scored) -> Floats:
+    """The area under the ROC curve: the share of pairs of a positive and a negative that the output
+    orders rightly, a tie counting half (Hanley and McNeil, Radiology 143, 1982).
+
+    Of a class the mean of one class against the rest, over the classes with both.
     """
-    precision, hits, sizes, wrong, total = [], [], [], [], []
-    for label in range(len(names)):
-        known = ~np.isnan(truth[:, label])
-        score, true = output[known, label], truth[known, label] > 0.5
-        part = weights[:, known]
-        said = score >= thresholds[label]
-        precision.append(average_precision(score, true, part))
-        hits.append(2 * part @ (true & said))
-        sizes.append(part @ (true.astype(np.float64) + said))
-        wrong.append(part @ (true != said))
-        total.append(part.sum(1))
-    f1 = _ratio(np.stack(hits), np.stack(sizes))
-    f1 = np.where(np.isnan(f1), 0.0, f1)  # no positive, none said: 0, as scikit-learn has it
-    values: Values = {
-        ("mAP", None): _mean(np.stack(precision).T),
-        ("micro_f1", None): _ratio(np.sum(hits, 0), np.sum(sizes, 0)),
-        ("macro_f1", None): f1.mean(0),
-        ("hamming", None): np.sum(wrong, 0) / np.sum(total, 0),
-    }
-    for label, name in enumerate(names):
-        values["average_precision", name] = precision[label]
-        values["f1", name] = f1[label]
-    return values
+
+    def of_label(output: NDArray[Any], true: NDArray[np.bool_], weights: Floats) -> Floats:
+        order, ends = _ranked(output)
+        weights, true = weights[:, order], true[order]
+        positive = np.diff(np.cumsum(weights * true, 1)[:, ends], axis=1, prepend=0.0)
+        negative = np.diff(np.cumsum(weights * ~true, 1)[:, ends], axis=1, prepend=0.0)
+        below = negative.sum(1, keepdims=True) - np.cumsum(negative, 1)
+        area = (positive * (below + negative / 2)).sum(1)
+        return ratio(area, positive.sum(1) * negative.sum(1))
+
+    if scored.kind == "labels":
+        return np.stack([of_label(o, t > 0.5, w) for _, o, t, w in scored.columns()], 1)
+    classes = np.unique(scored.truth)
+    if len(classes) > _CLASSES:
+        return np.full(len(scored.weights), np.nan)
+    each = [of_label(scored.output[:, c], scored.truth == c, scored.weights) for c in classes]
+    return mean_of_known(np.stack(each, 1))
 
 
-def average_precision(score: NDArray[Any], true: NDArray[np.bool_], weights: Floats) -> Floats:
-    """``(B,)``: sum over thresholds of precision times the rise of recall; NaN without positives.
-
-    Args:
-        score: ``(M,)``, higher for a likelier positive.
-        true: ``(M,)``.
-        weights: ``(B, M)``.
-    """
-    if not true.any():
-        return np.full(len(weights), np.nan)
-    order = np.argsort(-score, kind="stable")
-    score, true, weights = score[order], true[order], weights[:, order]
-    ends = np.append(score[1:] != score[:-1], True)
-    hits = np.cumsum(weights * true, 1)[:, ends]
-    said = np.cumsum(weights, 1)[:, ends]
-    rise = np.diff(hits, axis=1, prepend=0.0)
-    return _ratio((rise * np.nan_to_num(_ratio(hits, said))).sum(1), hits[:, -1])
-
-
-def number_metrics(
-    output: NDArray[Any], truth: NDArray[np.float32], weights: Floats, *, names: tuple[str, ...]
-) -> Values:
-    """R2, MAE and RMSE of each number, and their means over the numbers.
-
-    Args:
-        output: ``(M, D)``.
-        truth: ``(M, D)``, NaN unknown: such an entry counts nowhere.
-        weights: ``(B, M)``.
-        names: of the numbers.
-    """
-    found: dict[str, list[Floats]] = {"r2": [], "mae": [], "rmse": []}
-    for number in range(len(names)):
-        known = ~np.isnan(truth[:, number])
-        true = truth[known, number].astype(np.float64)
-        error = output[known, number].astype(np.float64) - true
-        part = weights[:, known]
-        total = part.sum(1)
-        squares = part @ error**2
+@metric("R²", kinds=("number",), unit="plain", by_label=("r2", "R²"))
+def r2(scored: Scored) -> Floats:
+    def of_number(output: NDArray[Any], true: NDArray[Any], weights: Floats) -> Floats:
         shifted = true - true.mean() if len(true) else true  # digits survive the subtraction
-        spread = part @ shifted**2 - _ratio((part @ shifted) ** 2, total)
-        found["r2"].append(1.0 - _ratio(squares, spread))
-        found["mae"].append(_ratio(part @ np.abs(error), total))
-        found["rmse"].append(np.sqrt(_ratio(squares, total)))
-    values: Values = {(name, None): np.mean(each, 0) for name, each in found.items()}
-    if len(names) > 1:
-        for name, each in found.items():
-            values |= {(name, names[i]): value for i, value in enumerate(each)}
-    return values
+        spread = weights @ shifted**2 - ratio((weights @ shifted) ** 2, weights.sum(1))
+        return 1.0 - ratio(weights @ (output - true) ** 2, spread)
+
+    return _of_numbers(scored, of_number)
 
 
-def _ratio(top: Floats, bottom: Floats) -> Floats:
+@metric(
+    "mean absolute error",
+    kinds=("number",),
+    unit="target",
+    higher_is_better=False,
+    by_label=("mae", "mean absolute error"),
+)
+def mae(scored: Scored) -> Floats:
+    return _of_numbers(scored, lambda o, t, w: ratio(w @ np.abs(o - t), w.sum(1)))
+
+
+@metric(
+    "root mean squared error",
+    kinds=("number",),
+    unit="target",
+    higher_is_better=False,
+    by_label=("rmse", "root mean squared error"),
+)
+def rmse(scored: Scored) -> Floats:
+    return _of_numbers(scored, lambda o, t, w: np.sqrt(ratio(w @ (o - t) ** 2, w.sum(1))))
+
+
+def score(
+    target: Target,
+    output: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    weights: Floats | None = None,
+    thresholds: Floats | None = None,
+) -> Values:
+    """Every metric of the target's kind on some rows; the plain one before those of its labels.
+
+    Args:
+        target: of the whole image set.
+        output: ``(M, K)`` of a probe on `rows`.
+        rows: ``(M,)``.
+        weights: ``(B, M)``, one weighting a row; None: one of ones.
+        thresholds: ``(K,)`` for several labels; None: 0.5.
+    """
+    scored = _scored(target, output, rows, weights, thresholds)
+    values: Values = {}
+    single: Values = {}
+    for name in vocabulary.metrics_of(target.kind):
+        each = FUNCTIONS[name](scored)
+        values[name, None] = each if each.ndim == 1 else mean_of_known(each)
+        by_label = vocabulary.metric(name).by_label
+        repeats = len(target.names) == 1 and by_label is not None and by_label[0] == name
+        if each.ndim == 2 and by_label is not None and not repeats:
+            single |= {(by_label[0], t): each[:, k] for k, t in enumerate(target.names)}
+    return values | single
+
+
+def value_of(
+    name: str,
+    target: Target,
+    output: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    thresholds: Floats | None = None,
+) -> float:
+    """One metric of the target's kind on some rows; NaN where it is not defined. See `score`."""
+    scored = _scored(target, output, rows, None, thresholds)
+    each = FUNCTIONS[name](scored)
+    return float((each if each.ndim == 1 else mean_of_known(each))[0])
+
+
+def _scored(
+    target: Target,
+    output: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    weights: Floats | None,
+    thresholds: Floats | None,
+) -> Scored:
+    weights = np.ones((1, len(rows))) if weights is None else weights
+    if target.kind == "labels" and thresholds is None:
+        thresholds = np.full(len(target.names), 0.5)
+    return Scored(target.kind, output, target.values[rows], weights, thresholds)
+
+
+def ratio(top: Floats, bottom: Floats) -> Floats:
     """``top / bottom``, NaN where the bottom is not positive."""
     fine = bottom > 0
     return np.where(fine, top / np.where(fine, bottom, 1.0), np.nan)
 
 
-def _mean(values: Floats) -> Floats:
-    """``(B, K)`` to ``(B,)``: the mean of what is defined; NaN where nothing is."""
+def mean_of_known(values: Floats) -> Floats:
+    """``(B, K)`` to ``(B,)``: the mean of the defined values; NaN where there is none."""
     fine = ~np.isnan(values)
-    return _ratio(np.where(fine, values, 0.0).sum(1), fine.sum(1).astype(np.float64))
+    return ratio(np.where(fine, values, 0.0).sum(1), fine.sum(1).astype(np.float64))
+
+
+def _ranked(output: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The order of falling output, and whether each place of it is the last of equal outputs."""
+    order = np.argsort(-output, kind="stable")
+    output = output[order]
+    return order, np.append(output[1:] != output[:-1], True)[: len(output)]
+
+
+def _of_numbers(
+    scored: Scored, of_number: Callable[[NDArray[Any], NDArray[Any], Floats], Floats]
+) -> Floats:
+    """``(B, D)`` from each number's outputs and truth in float64."""
+    each = [
+        of_number(o.astype(np.float64), t.astype(np.float64), w) for _, o, t, w in scored.columns()
+    ]
+    return np.stack(each, 1)

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from selfsight.console import say
 from selfsight.data.pixels.memmap import rows_at_once
 from selfsight.draws import keys_of
-from selfsight.files import CHECKSUM, cached
+from selfsight.files import CHECKSUM, write_cache
 
 if TYPE_CHECKING:
     from selfsight.data.imageset import ImageSet
@@ -276,17 +276,18 @@ def cached_tensor(folder: Path, name: str, key: str, make: Callable[[], Tensor])
 
     path = folder / f"{name}-{key}.safetensors"
 
-    def write(temporary: Path) -> None:
-        values = make().contiguous()
-        metadata = {"name": name, CHECKSUM: _digest(key, values)}
-        save_file({"representations": values}, temporary, metadata=metadata)
-
-    values = _whole(cached(path, write), key)
-    if values is None:
+    values = _whole(path, key) if path.is_file() else None
+    if values is not None:
+        return values
+    if path.exists():
         say(f"{path} is damaged: making it again.")
-        path.unlink()
-        values = _whole(cached(path, write), key)
-        assert values is not None
+    values = made = make().contiguous()
+
+    def write(temporary: Path) -> None:
+        metadata = {"name": name, CHECKSUM: _digest(key, made)}
+        save_file({"representations": made}, temporary, metadata=metadata)
+
+    write_cache(path, write)
     return values
 
 

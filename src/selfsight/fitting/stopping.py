@@ -1,16 +1,26 @@
-"""The early-stopping rule: of fine-tuning, of the trials of a study, and of the study itself."""
+"""Early stopping, and the looks of a training at what it holds out: of every fit and study."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from selfsight.settings import Settings
 
 Mode = Literal["highest", "lowest"]
+Look = Callable[[int, float], None]
+"""Called with the number of a look, from 1, and the best value so far; may raise."""
+
+
+class DivergedError(ValueError):
+    """A training gave numbers that are not finite."""
+
+    reason = "diverged"
 
 
 class Stopping(Settings):
@@ -29,8 +39,8 @@ class StoppingRule:
     """Stops after ``patience`` values in a row that did not improve on the best one.
 
     A value counts as an improvement when it is better than the last one that counted by more than
-    ``min_improvement``, so that many small steps add up to one. The best value is kept whether it
-    counted or not. A value that is not finite never improves.
+    ``min_improvement``, so that many small steps add up to one. A value that is not finite never
+    improves.
 
     Args:
         patience: values in a row without improvement; None: it never stops.
@@ -49,54 +59,75 @@ class StoppingRule:
         if not min_improvement >= 0.0:
             raise ValueError(f"min_improvement: must not be negative (got {min_improvement}).")
         self.patience, self.min_improvement, self.mode = patience, min_improvement, mode
-        self.seen = 0
-        """Values seen."""
         self.waited = 0
         """Values since the last improvement."""
-        self.best: float | None = None
-        self.best_at = 0
-        """The first of the values (from 1) that was the best; 0: none was finite."""
         self._counted: float | None = None
 
     def step(self, value: float) -> bool:
         """Takes the next value; whether to stop now."""
-        self.seen += 1
-        if math.isfinite(value):
-            if self.best is None or self._gain(value, self.best) > 0:
-                self.best, self.best_at = value, self.seen
-            if self._counted is None or self._gain(value, self._counted) > self.min_improvement:
-                self._counted, self.waited = value, 0
-                return False
+        better = self._counted is None or self.gain(value, self._counted) > self.min_improvement
+        if math.isfinite(value) and better:
+            self._counted, self.waited = value, 0
+            return False
         self.waited += 1
-        return self.stopped
+        return self.patience is not None and self.waited >= self.patience
 
     def steps(self, values: Iterable[float]) -> bool:
         """Takes values until it stops or they end; whether it stopped."""
         return any(self.step(value) for value in values)
 
-    @property
-    def stopped(self) -> bool:
-        return self.patience is not None and self.waited >= self.patience
-
-    @property
-    def is_best(self) -> bool:
-        """Whether the last value was the best one so far."""
-        return self.best_at == self.seen and self.seen > 0
-
-    def state(self) -> dict[str, Any]:
-        """Plain values that `restore` takes: for a checkpoint."""
-        return {
-            "seen": self.seen,
-            "waited": self.waited,
-            "best": self.best,
-            "best_at": self.best_at,
-            "counted": self._counted,
-        }
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self.seen, self.waited = int(state["seen"]), int(state["waited"])
-        self.best, self.best_at = state["best"], int(state["best_at"])
-        self._counted = state["counted"]
-
-    def _gain(self, value: float, over: float) -> float:
+    def gain(self, value: float, over: float) -> float:
         return value - over if self.mode == "highest" else over - value
+
+
+class Looks:
+    """The looks of a training at the rows held out; the state at the best one is kept.
+
+    The best look has the best watched value, and of equal ones the lowest loss.
+
+    Args:
+        rule: ends the training early, and says which of two values is better.
+        watch: ``metric`` or ``loss``: what the rule and the best look go by.
+        report: called after each look.
+
+    Attributes:
+        curve: the metric at each look.
+        value: the metric at the best look; NaN before there is one.
+        loss: of the rows held out, at the best look.
+        best: the number of the best look, from 1; 0 before there is one.
+        stopped: whether the rule ended the training.
+        output: ``(m, K)`` predictions of the rows held out, at the best look.
+        state: what `see` was given to keep, at the best look.
+    """
+
+    def __init__(
+        self, rule: StoppingRule, watch: str = "metric", report: Look | None = None
+    ) -> None:
+        self.rule, self.watch, self.report = rule, watch, report
+        self.curve: list[float] = []
+        self.value, self.loss, self.best, self.stopped = math.nan, math.nan, 0, False
+        self.output: NDArray[np.float32] | None = None
+        self.state: Any = None
+        self._watched = math.nan
+
+    def see(
+        self, value: float, loss: float, output: NDArray[np.float32], keep: Callable[[], Any]
+    ) -> bool:
+        """Takes a look; whether to stop now.
+
+        Args:
+            value: the metric.
+            loss: of the rows held out.
+            output: ``(m, K)`` predictions of them.
+            keep: gives the state of the training, called where this look is the best so far.
+        """
+        self.curve.append(value)
+        watched = loss if self.watch == "loss" else value
+        gain = self.rule.gain(watched, self._watched) if self.best else math.inf
+        if math.isfinite(watched) and (gain > 0 or (gain == 0 and loss < self.loss)):
+            self._watched, self.value, self.loss = watched, value, loss
+            self.best, self.output, self.state = len(self.curve), output, keep()
+        self.stopped = self.rule.step(watched)
+        if self.report is not None:
+            self.report(len(self.curve), self.value)
+        return self.stopped

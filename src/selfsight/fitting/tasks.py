@@ -1,96 +1,80 @@
-"""What is measured for each kind of target: its probes, its metrics, the one shown first."""
+"""What each kind of target asks of a fit: its loss, its output, its thresholds."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+import torch
 from numpy.typing import NDArray
-
-from selfsight.data.imageset import Target, TargetKind
-from selfsight.fitting.metrics import (
-    LOWER_IS_BETTER,
-    Floats,
-    Values,
-    class_metrics,
-    labels_metrics,
-    number_metrics,
-)
+from torch import Tensor
+from torch.nn import functional as F
 
 
-@dataclass(frozen=True)
-class Task:
-    """A kind of target as evaluation sees it.
-
-    Attributes:
-        kind: of the target.
-        headline: the metric that tables show.
-        probes: those that can be fitted to it.
-        metrics: names of all of its metrics.
-    """
-
-    kind: TargetKind
-    headline: str
-    probes: tuple[str, ...]
-    metrics: tuple[str, ...]
+def activated(raw: Tensor, kind: str) -> Tensor:
+    """Logits ``(..., K)`` to probabilities: of a class, or of each label; numbers as they are."""
+    if kind == "class":
+        return raw.softmax(-1)
+    return raw.sigmoid() if kind == "labels" else raw
 
 
-TASKS: dict[str, Task] = {
-    "class": Task(
-        "class",
-        "accuracy",
-        ("knn", "linear", "mlp"),
-        ("accuracy", "balanced_accuracy", "macro_f1", "calibration_error"),
-    ),
-    "labels": Task("labels", "mAP", ("linear", "mlp"), ("mAP", "micro_f1", "macro_f1", "hamming")),
-    "number": Task("number", "r2", ("linear", "mlp"), ("r2", "mae", "rmse")),
-    "identity": Task("identity", "recall_at_1", (), ("recall_at_1", "map_at_r")),
-}
-SHARES = frozenset(
-    {
-        "accuracy",
-        "balanced_accuracy",
-        "macro_f1",
-        "micro_f1",
-        "f1",
-        "calibration_error",
-        "mAP",
-        "average_precision",
-        "hamming",
-        "recall_at_1",
-        "map_at_r",
-        "nmi",
-        "purity",
-        "cluster_accuracy",
-    }
-)
-"""Metrics between 0 and 1 that people read in percent."""
+def fit_loss(
+    raw: Tensor,
+    truth: Tensor,
+    kind: str,
+    weights: Tensor | None = None,
+    smoothing: float = 0.0,
+) -> Tensor:
+    """The loss of J networks side by side: the sum over them of the mean over known entries; 0-d.
 
-
-def higher_is_better(metric: str) -> bool:
-    return metric not in LOWER_IS_BETTER
-
-
-def score(
-    target: Target,
-    output: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    weights: Floats,
-    thresholds: Floats | None,
-) -> Values:
-    """Every metric of the target's kind on some rows.
+    Cross entropy of a class (`torch.nn.functional.cross_entropy` with these arguments), binary
+    cross entropy of each label, squared error of each number.
 
     Args:
-        target: of the whole image set.
-        output: ``(M, K)`` of a probe on `rows`.
-        rows: ``(M,)``.
-        weights: ``(B, M)``, one weighting a row.
-        thresholds: ``(K,)`` for several labels.
+        raw: ``(J, B, K)`` logits, or standardised numbers.
+        truth: ``(J, B)`` classes; ``(J, B, K)`` labels 0 / 1 or numbers, NaN unknown.
+        kind: of the target.
+        weights: ``(J, K)`` of the classes, or of the positives of each label; None: 1.
+        smoothing: share of the target that is spread over all classes; labels move towards a half.
     """
-    truth = target.values[rows]
-    if target.kind == "class":
-        return class_metrics(output, truth, weights)
-    if target.kind == "labels":
-        assert thresholds is not None
-        return labels_metrics(output, truth, weights, thresholds=thresholds, names=target.names)
-    return number_metrics(output, truth, weights, names=target.names)
+    if kind == "class":
+        likely = raw.log_softmax(2)
+        each = (1 - smoothing) * likely.gather(2, truth[..., None])[..., 0]
+        if weights is None:
+            return -(each + smoothing * likely.mean(2)).mean(1).sum()
+        own = weights.gather(1, truth)
+        each = own * each + smoothing * (likely * weights[:, None]).mean(2)
+        return -(each.sum(1) / own.sum(1)).sum()
+    known = torch.isfinite(truth)
+    filled = torch.where(known, truth, 0.0)
+    if kind == "labels":
+        positive = None if weights is None else weights[:, None].expand_as(raw)
+        each = F.binary_cross_entropy_with_logits(
+            raw, filled * (1 - smoothing) + smoothing / 2, pos_weight=positive, reduction="none"
+        )
+    else:
+        each = (raw - filled).square()
+    return ((each * known).sum((1, 2)) / known.sum((1, 2)).clamp_min(1)).sum()
+
+
+def best_thresholds(
+    probabilities: NDArray[np.float32], values: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """The threshold of each label with the best F1; 0.5 where a label has no positive.
+
+    Args:
+        probabilities: ``(n, K)``, of rows that were held out.
+        values: ``(n, K)`` 0 / 1, NaN unknown.
+    """
+    thresholds = np.full(values.shape[1], 0.5)
+    for label in range(values.shape[1]):
+        known = ~np.isnan(values[:, label])
+        score, true = probabilities[known, label], values[known, label] > 0.5
+        if not true.any():
+            continue
+        order = np.argsort(-score, kind="stable")
+        score, hits = score[order], np.cumsum(true[order])
+        f1 = 2 * hits / (np.arange(1, len(hits) + 1) + true.sum())
+        ends = np.append(score[1:] != score[:-1], True)  # a threshold cannot part equal scores
+        best = int(np.argmax(np.where(ends, f1, -1.0)))
+        below = score[best + 1] if best + 1 < len(score) else 0.0
+        thresholds[label] = (float(score[best]) + float(below)) / 2
+    return thresholds

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from selfsight.kernels.memory_pages import allowed, tuning
+
 STRIP = 128
 """Rows of a strip of a Gram matrix on a CPU."""
 
@@ -52,23 +54,30 @@ def gram(a: Tensor) -> Tensor:
 
 
 def times_transposed(a: Tensor, b: Tensor) -> Tensor:
-    """``a @ b.T`` by the fastest library there is: oneDNN for fp32 on an AMD CPU, else ATen's.
+    """``a @ b.T``; in a training of selfsight by oneDNN where this build of torch has it.
 
     Args:
         a: ``(N, K)``.
         b: ``(M, K)``.
     """
-    return product_for(a)(a, b)
+    return product_for(a, ours=tuning())(a, b)
 
 
-def product_for(like: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+def product_for(like: Tensor, *, ours: bool) -> Callable[[Tensor, Tensor], Tensor]:
     """What `times_transposed` takes for tensors like this one; `F.linear` where in doubt.
 
     oneDNN against the BLAS behind `F.linear` on one AVX-512 core of an AMD EPYC: 1.1 to 1.2 times
-    as fast on square products, three times where ``a`` has ten rows.
+    as fast on square products, three times where ``a`` has ten rows. The call is a private one of
+    torch, so it stays inside trainings and fits of selfsight (`selfsight.kernels.memory_pages`).
+
+    Args:
+        like: one of the tensors.
+        ours: whether the product is part of a training or a fit of selfsight.
     """
     plain = like.device.type != "cpu" or like.dtype != torch.float32
-    if plain or torch.compiler.is_compiling() or not _onednn():
+    if plain or torch.compiler.is_compiling() or not (ours and allowed()):
+        return F.linear
+    if not _onednn():
         return F.linear
     onednn = torch.ops.mkldnn._linear_pointwise
 

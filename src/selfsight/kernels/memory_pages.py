@@ -1,9 +1,19 @@
-"""Pages that a training step frees stay with the process, for the next step to use again."""
+"""What a training changes in its process: freed pages are kept, and a faster product is taken.
+
+Both last as long as one of selfsight's own trainings (`freed_pages_kept`). Importing the package
+and calling a loss change nothing in a process. For a training loop of your own, turn them on::
+
+    with selfsight.kernels.memory_pages.freed_pages_kept():
+        ...
+
+``SELFSIGHT_PROCESS_TUNING=off`` in the environment turns them off everywhere.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -17,13 +27,35 @@ would be. (The threshold alone does not do: blocks above 32 MiB, a large network
 ignore it.)"""
 _GIVE = {_TRIM: 2**17, _MMAP_MAX: 65_536, _MMAP_THRESHOLD: 4 * 2**20}
 """New blocks from 4 MiB lie outside the heap again, free memory at its end goes down to 128 KiB."""
+SWITCH = "SELFSIGHT_PROCESS_TUNING"
+"""The environment variable: ``on``, which is the default, or ``off``."""
 _depth, _lock = 0, threading.Lock()
+
+
+def allowed() -> bool:
+    """Whether trainings and fits of selfsight may tune the process they run in.
+
+    Raises:
+        ValueError: the environment variable is neither ``on`` nor ``off``.
+    """
+    asked = os.environ.get(SWITCH, "on")
+    if asked not in ("on", "off"):
+        raise ValueError(f"{SWITCH}: must be 'on' or 'off' (got {asked!r}).")
+    return asked == "on"
+
+
+def tuning() -> bool:
+    """Whether a training of selfsight runs in this process, and tunes it."""
+    return _depth > 0
 
 
 @contextmanager
 def freed_pages_kept() -> Iterator[None]:
     """For as long as a training lasts, and those inside it: `keep_freed_pages`, then back."""
     global _depth
+    if not allowed():
+        yield
+        return
     with _lock:
         _depth += 1
         if _depth == 1:
@@ -41,7 +73,7 @@ def give_leftovers_back() -> None:
     """What a training still held when it ended: by a trainer, a cycle, or by its exception."""
     gc.collect()
     with _lock:
-        if _depth == 0:
+        if _depth == 0 and allowed():
             give_pages_back()
 
 

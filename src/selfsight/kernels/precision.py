@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -11,6 +12,9 @@ from torch import Tensor
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+LOG2_E = 1.0 / math.log(2.0)
+"""``exp(x) = 2 ** (x LOG2_E)``: `torch.exp` takes three times as long as exp2 on some CPUs."""
 
 
 def fast_bf16(device: torch.device) -> bool:
@@ -33,7 +37,10 @@ def full_precision(loss: Callable[P, T]) -> Callable[P, T]:
     def run(*args: P.args, **options: P.kwargs) -> T:
         wide = [_widened(value) for value in args]
         more = {name: _widened(value) for name, value in options.items()}
-        with torch.autocast(_device(wide, more), enabled=False):
+        kind = _device(wide, more)
+        if not torch.amp.is_autocast_available(kind):  # meta tensors have none
+            return loss(*wide, **more)
+        with torch.autocast(kind, enabled=False):
             return loss(*wide, **more)
 
     return run

@@ -20,7 +20,8 @@ from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.pixels.display import displayed, write_pictures
 from selfsight.files import write_json, write_text
 from selfsight.fitting.folds import groups_of
-from selfsight.fitting.probes import PROBES, Subset
+from selfsight.fitting.labelled import Subset
+from selfsight.fitting.probes import PROBES
 from selfsight.fitting.representations import Representations, kept_representations
 from selfsight.labelling import strategies
 from selfsight.labelling.sheet import write_sheet
@@ -145,7 +146,7 @@ def suggest(settings: Suggest, images: ImageSet | None = None) -> Suggestions:
         reasons = strategies.at_random(picker, settings.count, seed=settings.seed)
     else:
         assert target is not None
-        doubt = _uncertainty(settings, images, target, values, rows, labelled, groups)
+        doubt = _uncertainty(settings, images, target, values, rows, labelled)
         reasons = strategies.uncertain(picker, settings.count, doubt)
     chosen = rows[np.array(picker.chosen, np.int64)]
     return _written(settings, images, target, chosen, reasons, by, int(labelled.sum()))
@@ -213,21 +214,11 @@ def _uncertainty(
     values: Tensor,
     rows: NDArray[np.int64],
     labelled: NDArray[np.bool_],
-    groups: NDArray[np.int64],
 ) -> Tensor:
     """``(N,)`` in [0, 1], by a linear probe fitted on the labelled rows."""
     whole = Representations.of(values, rows, rows)
-    subset = Subset(
-        kind=target.kind,
-        features=values[torch.from_numpy(labelled)],
-        mean=whole.mean,
-        scale=whole.scale,
-        values=target.values[rows[labelled]],
-        groups=groups[labelled],
-        outputs=len(target.names),
-        seed=settings.seed,
-    )
-    probabilities = PROBES["linear"](subset).predict(values).float()
+    subset = Subset(images, target, rows[labelled], settings.seed)
+    probabilities = PROBES["linear"](subset, whole).predict(values).float()
     return strategies.margin(probabilities, several=target.kind == "labels")
 
 

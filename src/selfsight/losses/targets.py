@@ -8,6 +8,7 @@ from torch import Tensor
 
 from selfsight.data.imageset import TargetKind
 from selfsight.distributed import all_sum
+from selfsight.losses.checks import check_rows
 
 
 def known_entries(targets: Tensor) -> Tensor:
@@ -33,7 +34,17 @@ def target_losses(outputs: Tensor, targets: Tensor, kind: TargetKind) -> Tensor:
 
     Returns:
         ``(B,)`` for classes, else ``(B, K)``.
+
+    Raises:
+        ValueError: outputs and targets of shapes that do not match.
     """
+    check_rows("target_losses", "outputs", outputs)
+    wanted = tuple(outputs.shape[:1] if kind in ("class", "identity") else outputs.shape)
+    if tuple(targets.shape) != wanted:
+        raise ValueError(
+            f"target_losses: targets of kind {kind!r} must be {wanted} beside outputs "
+            f"{tuple(outputs.shape)} (got {tuple(targets.shape)})."
+        )
     if kind in ("class", "identity"):
         return F.cross_entropy(outputs, targets.clamp_min(0), reduction="none")
     # NaN must not meet arithmetic: its gradient would be NaN even where it is masked later.
@@ -51,7 +62,15 @@ def mean_over_known(values: Tensor, known: Tensor) -> Tensor:
     Args:
         values: any shape, finite.
         known: bool, of the same shape.
+
+    Raises:
+        ValueError: two shapes.
     """
+    if values.shape != known.shape:
+        raise ValueError(
+            f"mean_over_known: values {tuple(values.shape)} and known {tuple(known.shape)} must "
+            "have one shape."
+        )
     kept = torch.where(known, values, torch.zeros_like(values)).sum()
     total, count = all_sum(torch.stack([kept, known.sum().to(values.dtype)])).unbind()
     return total / count.clamp_min(1.0)

@@ -2,124 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from selfsight.data.imageset import TargetSpec
 from selfsight.distributed import all_sum, world_size
-from selfsight.kernels.precision import full_precision
-from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
+from selfsight.losses.dino import dino_loss
+from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output, Preset
 from selfsight.networks.backbones import Backbone, each_view
 from selfsight.networks.heads import PrototypeHead
 from selfsight.networks.teacher import Teacher
 from selfsight.views.settings import View
-
-LOG2_E = 1.0 / math.log(2.0)
-"""``exp(x) = 2 ** (x LOG2_E)``: `torch.exp` takes three times as long as exp2 on some CPUs."""
-
-
-@full_precision
-def dino_loss(
-    student: Sequence[Tensor],
-    teacher: Sequence[Tensor],
-    centre: Tensor,
-    student_temperature: float = 0.1,
-    teacher_temperature: float | Tensor = 0.04,
-) -> Tensor:
-    """Self-distillation (arXiv:2104.14294, eq. 1-3), averaged over pairs of different views.
-
-    ``H(P_t, P_s) = -sum_k P_t log P_s`` with ``P_t = softmax((g_t - c) / t_t)`` and ``P_s =
-    softmax(g_s / t_s)``, over every teacher view t and every student view s other than t. Since
-    ``H = logsumexp(g_s / t_s) - <P_t, g_s / t_s>`` and the second part is linear in P_t, each
-    student view meets the sum of its teachers once.
-
-    Args:
-        student: V logits ``(B, K)``; the first ``len(teacher)`` are of the teacher's views.
-        teacher: G logits ``(B, K)``; no gradient flows into them.
-        centre: ``(K,)`` or ``(1, K)``.
-        student_temperature: t_s.
-        teacher_temperature: t_t.
-
-    Returns:
-        The loss, a 0-d tensor.
-    """
-    total: Tensor = _CrossEntropy.apply(  # type: ignore[no-untyped-call]
-        len(student), student_temperature, teacher_temperature, centre, *student, *teacher
-    )
-    return total
-
-
-class _CrossEntropy(torch.autograd.Function):
-    """The mean of ``H(P_t, P_s)`` over rows and pairs, and its gradient in the same pass.
-
-    A few rows at a time on a CPU, so that what is made of them stays in the cache. The gradient
-    ``P_s - P_t`` is made of exponentials that the value needs as well: nothing else is kept, and
-    backward multiplies it by a number, where it stands.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        count: int,
-        student_temperature: float,
-        teacher_temperature: float | Tensor,
-        centre: Tensor,
-        *logits: Tensor,
-    ) -> Tensor:
-        student, teacher = logits[:count], logits[count:]
-        inverse, sharpness = LOG2_E / student_temperature, LOG2_E / teacher_temperature
-        weight = 1.0 / (len(student[0]) * len(teacher) * (count - 1))
-        slope = weight / student_temperature
-        gradients = [torch.empty_like(said) if said.requires_grad else None for said in student]
-        total = student[0].new_zeros(())
-        for rows in _slices(student[0]):
-            targets = []
-            for given in teacher:
-                made = torch.sub(given[rows], centre).mul_(sharpness)
-                made.sub_(made.amax(1, keepdim=True)).exp2_()
-                targets.append(made.mul_(-slope / made.sum(1, keepdim=True)))
-            together = sum(targets[1:], targets[0])
-            for s, (whole, gradient) in enumerate(zip(student, gradients, strict=True)):
-                said, own = whole[rows], s < len(targets)
-                meets, wanted = len(targets) - own, together - targets[s] if own else together
-                top = said.amax(1, keepdim=True)
-                room = None if gradient is None else gradient[rows]
-                spread = torch.add(top * -inverse, said, alpha=inverse, out=room).exp2_()
-                sums = spread.sum(1, keepdim=True)
-                logs = (sums.log2() + top * inverse).sum() * (meets * weight / LOG2_E)
-                total += logs + torch.dot(wanted.flatten(), said.flatten())
-                if room is not None:
-                    torch.addcmul(wanted, spread, meets * slope / sums, out=room)
-        ctx.gradients = gradients
-        return total
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        gradients, ctx.gradients = ctx.gradients, None
-        if gradients is None:
-            raise RuntimeError(
-                "dino_loss gives its gradient away at the first backward; for a second one compute "
-                "the loss again."
-            )
-        slopes = [None if made is None else made.mul_(grad) for made in gradients]
-        others = len(ctx.needs_input_grad) - 4 - len(slopes)
-        return (None,) * 4 + (*slopes, *(None,) * others)
-
-
-def _slices(logits: Tensor) -> list[slice]:
-    """Rows that are worked on together: some 0.5 MB on a CPU, all of them on a GPU."""
-    count = len(logits)
-    step = count
-    if logits.device.type == "cpu":
-        step = max(1, min(count, (1 << 17) // logits.shape[1]))
-    return [slice(first, min(first + step, count)) for first in range(0, count, step)]
 
 
 class DINO(Method):
@@ -131,41 +27,6 @@ class DINO(Method):
         View(crop_scale=(0.4, 1.0), saturation=0.2, blur=0.1, solarize=0.2),
         *(View(size=96 / 224, crop_scale=(0.05, 0.4), saturation=0.2, blur=0.5),) * 8,
     )
-    optimizer: ClassVar[Optimizer] = Optimizer(
-        name="adamw",
-        lr=5e-4,
-        weight_decay=0.04,
-        final_weight_decay=0.4,
-        max_grad_norm=3.0,
-        final_lr=2e-3,
-    )
-    small: ClassVar[dict[str, Any]] = {
-        "optimizer": {
-            "lr": 2e-3,
-            "weight_decay": 1e-4,
-            "final_weight_decay": None,
-            "base_batch_size": None,
-        },
-        "method": {
-            "prototypes": 2048,
-            "hidden": 512,
-            "bottleneck": 128,
-            "head_norm": True,
-            "momentum": 0.98,
-            "teacher_temperature": 0.05,
-        },
-        "views": (
-            View(crop_scale=(0.3, 1.0), saturation=0.2, grayscale=0.1),
-            View(crop_scale=(0.3, 1.0), saturation=0.2, grayscale=0.1, solarize=0.2),
-            *(View(size=0.5, crop_scale=(0.1, 0.4), saturation=0.2, grayscale=0.1),) * 2,
-        ),
-    }
-    search: ClassVar[dict[str, str]] = {
-        "student_temperature": "log(0.05,0.2)",
-        "teacher_temperature": "log(0.03,0.08)",
-        "momentum": "0.95..0.999",
-        "prototypes": "512,1024,2048,4096",
-    }
 
     class Settings(MethodSettings):
         """Temperatures, the teacher's momentum and the head."""
@@ -192,6 +53,50 @@ class DINO(Method):
         """Batch normalisation in the head; the paper's ViTs do without."""
         prototypes: Annotated[int, Field(ge=2)] = 65536
         """Number of outputs K."""
+
+    presets: ClassVar[dict[str, Preset]] = {
+        "paper": Preset(
+            optimizer=Optimizer(
+                name="adamw",
+                lr=5e-4,
+                weight_decay=0.04,
+                final_weight_decay=0.4,
+                max_grad_norm=3.0,
+                final_lr=2e-3,
+            ),
+            method=Settings(),
+        )
+    }
+    presets["large"] = presets["paper"]
+    presets["small"] = presets["large"].updated(
+        {
+            "optimizer.lr": 2e-3,
+            "optimizer.weight_decay": 1e-4,
+            "optimizer.final_weight_decay": None,
+            "optimizer.base_batch_size": None,
+            "method.prototypes": 2048,
+            "method.hidden": 512,
+            "method.bottleneck": 128,
+            "method.head_norm": True,
+            "method.momentum": 0.98,
+            "method.teacher_temperature": 0.05,
+            "views": (
+                View(crop_scale=(0.3, 1.0), saturation=0.2, grayscale=0.1),
+                View(crop_scale=(0.3, 1.0), saturation=0.2, grayscale=0.1, solarize=0.2),
+                *(View(size=0.5, crop_scale=(0.1, 0.4), saturation=0.2, grayscale=0.1),) * 2,
+            ),
+        }
+    )
+    search: ClassVar[dict[str, str]] = {
+        "student_temperature": "log(0.05,0.2)",
+        "teacher_temperature": "log(0.03,0.08)",
+        "momentum": "0.95..0.999",
+        "prototypes": "512,1024,2048,4096",
+    }
+
+    @classmethod
+    def example(cls) -> MethodSettings:
+        return cls.Settings(prototypes=40, hidden=24, bottleneck=16, freeze_prototypes=0.0)
 
     centre: Tensor
 

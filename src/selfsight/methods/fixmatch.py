@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
-import torch
-import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from selfsight.data.imageset import TargetSpec
+from selfsight.losses.pseudo_labels import fixmatch_loss
 from selfsight.losses.targets import choices, known_entries, mean_over_known, target_losses
-from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
+from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output, Preset
 from selfsight.networks.backbones import Backbone, each_view
 from selfsight.views.settings import View
-
-
-def fixmatch_loss(weak: Tensor, strong: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
-    """The unlabelled loss of FixMatch (arXiv:2001.07685, eq. 4).
-
-    ``1/N sum_b 1(max q_b >= tau) H(argmax q_b, p_b)`` with q the softmax of the weak view's logits,
-    without gradient, and p that of the strong view's. For several labels each label is a choice
-    between yes and no, and the mean is over the labels too. The mean is over all processes.
-
-    Args:
-        weak: ``(B, G, C)`` logits of G choices among C.
-        strong: the same of the strong views.
-        threshold: tau.
-
-    Returns:
-        The loss, and the share of the choices above the threshold, 0-d.
-    """
-    confidence, label = weak.detach().softmax(2).max(2)
-    taken = confidence >= threshold
-    everything = torch.ones_like(taken)
-    losses = F.cross_entropy(strong.flatten(0, 1), label.flatten(), reduction="none")
-    kept = torch.where(taken.flatten(), losses, torch.zeros_like(losses))
-    loss = mean_over_known(kept, everything.flatten())
-    return loss, mean_over_known(taken.to(loss.dtype), everything)
 
 
 class FixMatch(Method):
@@ -62,15 +37,7 @@ class FixMatch(Method):
             shear=10.0,
         ),
     )
-    optimizer: ClassVar[Optimizer] = Optimizer(
-        name="sgd", lr=0.03, base_batch_size=512, weight_decay=5e-4
-    )
-    small: ClassVar[dict[str, Any]] = {
-        "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.05, "base_batch_size": None},
-    }
-    # A new layer has far to go; a backbone that has learnt already is soon worse than it was.
-    from_run: ClassVar[dict[str, Any]] = {"optimizer": {"lr": 1e-2, "backbone_lr_factor": 0.03}}
-    needs_labels: ClassVar[bool] = True
+    needs: ClassVar[frozenset[str]] = frozenset({"labels"})
     labelled_share: ClassVar[float | None] = 0.125
     """One labelled image for seven others, the paper's mu."""
 
@@ -81,6 +48,25 @@ class FixMatch(Method):
         """Confidence tau from which a guess counts as a label."""
         unlabelled_weight: Annotated[float, Field(ge=0.0)] = 1.0
         """Weight lambda_u of the loss on guesses."""
+
+    presets: ClassVar[dict[str, Preset]] = {
+        "large": Preset(
+            optimizer=Optimizer(name="sgd", lr=0.03, base_batch_size=512, weight_decay=5e-4),
+            method=Settings(),
+        )
+    }
+    presets["small"] = presets["large"].updated(
+        {
+            "optimizer.name": "adamw",
+            "optimizer.lr": 1e-3,
+            "optimizer.weight_decay": 0.05,
+            "optimizer.base_batch_size": None,
+        }
+    )
+    # A new layer has far to go; a backbone that has learnt already is soon worse than it was.
+    presets["continue"] = presets["small"].updated(
+        {"optimizer.lr": 1e-2, "optimizer.backbone_lr_factor": 0.03}
+    )
 
     def __init__(
         self, settings: Settings, backbone: Backbone, target: TargetSpec | None = None

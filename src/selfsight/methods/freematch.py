@@ -2,91 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from selfsight.data.imageset import TargetSpec
 from selfsight.distributed import all_sum, world_size
+from selfsight.losses.pseudo_labels import (
+    fairness_loss,
+    freematch_loss,
+    freematch_thresholds,
+    one_hot_of_largest,
+)
 from selfsight.losses.targets import choices, known_entries, mean_over_known, target_losses
-from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
+from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output, Preset
 from selfsight.networks.backbones import Backbone, each_view
 from selfsight.views.settings import View
-
-
-def thresholds(confidence: Tensor, marginal: Tensor) -> Tensor:
-    """Self-adaptive thresholds (arXiv:2205.07246, eq. 7): ``p(c) / max p * tau``.
-
-    Args:
-        confidence: ``(G,)`` tau of each choice.
-        marginal: ``(G, C)`` the mean probabilities p.
-
-    Returns:
-        ``(G, C)``.
-    """
-    return marginal / marginal.amax(1, keepdim=True) * confidence[:, None]
-
-
-def freematch_loss(weak: Tensor, strong: Tensor, limits: Tensor) -> tuple[Tensor, Tensor]:
-    """The unlabelled loss (eq. 8): FixMatch's, with a threshold for each class.
-
-    Args:
-        weak: ``(B, G, C)`` logits of G choices among C; no gradient flows into them.
-        strong: the same of the strong views.
-        limits: ``(G, C)``.
-
-    Returns:
-        The loss, 0-d, and which choices are above their threshold, ``(B, G)`` bool.
-    """
-    confidence, label = weak.detach().softmax(2).max(2)
-    limit = limits.expand(len(weak), -1, -1).gather(2, label[..., None]).squeeze(2)
-    taken = confidence >= limit
-    losses = F.cross_entropy(strong.flatten(0, 1), label.flatten(), reduction="none")
-    kept = torch.where(taken.flatten(), losses, torch.zeros_like(losses))
-    return mean_over_known(kept, torch.ones_like(taken).flatten()), taken
-
-
-def fairness_loss(
-    strong: Tensor, taken: Tensor, marginal: Tensor, histogram: Tensor, eps: float = 1e-12
-) -> Tensor:
-    """Self-adaptive fairness (eq. 9-11), with the sign of the paper and its code.
-
-    ``L_f = -H(SumNorm(p / h), SumNorm(p_bar / h_bar))`` with p and h the running means of
-    probabilities and guesses, p_bar and h_bar those of the strong views that were taken; mean over
-    the choices. Classes that were never guessed count 0.
-
-    Args:
-        strong: ``(B, G, C)`` logits.
-        taken: ``(B, G)`` bool.
-        marginal: ``(G, C)`` p.
-        histogram: ``(G, C)`` h.
-        eps: inside the logarithm.
-    """
-    said = strong.softmax(2)
-    guesses = _guesses(said.detach())
-    mask = taken[..., None].to(said.dtype)
-    sums = all_sum(torch.stack([(said * mask).sum(0), (guesses * mask).sum(0)]))
-    mean, counted = sums.unbind()
-    wanted = _sum_norm(marginal * _inverse(histogram), eps)
-    found = _sum_norm(mean * _inverse(counted.detach()), eps)
-    exists = (counted.detach().sum(1) > 0).to(said.dtype)
-    return ((wanted * (found + eps).log()).sum(1) * exists).mean()
-
-
-def _guesses(p: Tensor) -> Tensor:
-    """1 at the largest entry of each row, else 0; `F.one_hot` would look at the values."""
-    return torch.zeros_like(p).scatter_(2, p.argmax(2, keepdim=True), 1.0)
-
-
-def _inverse(x: Tensor) -> Tensor:
-    return torch.where(x > 0, 1.0 / x.clamp_min(torch.finfo(x.dtype).tiny), torch.zeros_like(x))
-
-
-def _sum_norm(x: Tensor, eps: float) -> Tensor:
-    return x / x.sum(1, keepdim=True).clamp_min(eps)
 
 
 class FreeMatch(Method):
@@ -109,16 +42,7 @@ class FreeMatch(Method):
             shear=10.0,
         ),
     )
-    optimizer: ClassVar[Optimizer] = Optimizer(
-        name="sgd", lr=0.03, base_batch_size=512, weight_decay=5e-4
-    )
-    small: ClassVar[dict[str, Any]] = {
-        "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.05, "base_batch_size": None},
-        "method": {"momentum": 0.99},
-    }
-    # A new layer has far to go; a backbone that has learnt already is soon worse than it was.
-    from_run: ClassVar[dict[str, Any]] = {"optimizer": {"lr": 1e-2, "backbone_lr_factor": 0.03}}
-    needs_labels: ClassVar[bool] = True
+    needs: ClassVar[frozenset[str]] = frozenset({"labels"})
     labelled_share: ClassVar[float | None] = 0.125
     """One labelled image for seven others, the paper's mu."""
 
@@ -131,6 +55,26 @@ class FreeMatch(Method):
         """Weight of the loss on guesses."""
         fairness_weight: Annotated[float, Field(ge=0.0)] = 0.01
         """Weight of the fairness of the guesses."""
+
+    presets: ClassVar[dict[str, Preset]] = {
+        "large": Preset(
+            optimizer=Optimizer(name="sgd", lr=0.03, base_batch_size=512, weight_decay=5e-4),
+            method=Settings(),
+        )
+    }
+    presets["small"] = presets["large"].updated(
+        {
+            "optimizer.name": "adamw",
+            "optimizer.lr": 1e-3,
+            "optimizer.weight_decay": 0.05,
+            "optimizer.base_batch_size": None,
+            "method.momentum": 0.99,
+        }
+    )
+    # A new layer has far to go; a backbone that has learnt already is soon worse than it was.
+    presets["continue"] = presets["small"].updated(
+        {"optimizer.lr": 1e-2, "optimizer.backbone_lr_factor": 0.03}
+    )
 
     confidence: Tensor
     marginal: Tensor
@@ -158,7 +102,7 @@ class FreeMatch(Method):
         supervised = mean_over_known(values, known_entries(batch.targets))
         weak, strong = choices(weak, kind), choices(strong, kind)
         confidence, marginal, histogram = self._followed(weak.detach())
-        guessed, taken = freematch_loss(weak, strong, thresholds(confidence, marginal))
+        guessed, taken = freematch_loss(weak, strong, freematch_thresholds(confidence, marginal))
         fairness = fairness_loss(strong, taken, marginal, histogram)
         settings = self.settings
         loss = supervised + settings.unlabelled_weight * guessed
@@ -177,7 +121,7 @@ class FreeMatch(Method):
     def _followed(self, weak: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Updates the running means with a batch over all processes (eq. 5, 6 and 10)."""
         q = weak.softmax(2)
-        guesses = _guesses(q)
+        guesses = one_hot_of_largest(q)
         means = torch.stack(
             [q.mean(0), guesses.mean(0), q.amax(2, keepdim=True).expand_as(q).mean(0)]
         )

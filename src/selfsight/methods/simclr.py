@@ -2,53 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from selfsight.data.imageset import TargetSpec
 from selfsight.distributed import gather
-from selfsight.kernels.nt_xent import BoundedNTXent, SpreadNTXent
-from selfsight.kernels.precision import full_precision
-from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
+from selfsight.losses.nt_xent import nt_xent_loss
+from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output, Preset
 from selfsight.networks.backbones import Backbone, each_view
 from selfsight.networks.heads import mlp
 from selfsight.views.settings import View
-
-
-@full_precision
-def nt_xent_loss(first: Tensor, second: Tensor, temperature: float = 0.5) -> Tensor:
-    """NT-Xent (arXiv:2002.05709, eq. 1), averaged over both directions of all pairs.
-
-    ``l(i, j) = -log exp(s_ij / t) / sum_{k != i} exp(s_ik / t)`` with cosines ``s`` over the 2N
-    embeddings of the batch. The log-sum-exp is streamed over tiles (`selfsight.kernels.nt_xent`):
-    memory grows with N, not with its square.
-
-    Args:
-        first: ``(N, D)`` embeddings of one view.
-        second: ``(N, D)`` embeddings of the other view of the same images.
-        temperature: t.
-
-    Returns:
-        The loss, a 0-d tensor.
-
-    Raises:
-        ValueError: no pair at all.
-    """
-    if not len(first):
-        raise ValueError("nt_xent_loss needs at least one pair of embeddings; there is none.")
-    # Cosines are bounded, so exp(s / t) needs no shift down to 0.05: it is at most 5e8.
-    loss: Tensor
-    if temperature >= 0.05:
-        gradient = torch.is_grad_enabled() and (first.requires_grad or second.requires_grad)
-        loss = BoundedNTXent.apply(  # type: ignore[no-untyped-call]
-            first, second, temperature, gradient
-        )
-    else:
-        loss = SpreadNTXent.apply(first, second, temperature)  # type: ignore[no-untyped-call]
-    return loss
 
 
 class SimCLR(Method):
@@ -65,17 +29,6 @@ class SimCLR(Method):
             blur=0.5,
         ),
     ) * 2
-    optimizer: ClassVar[Optimizer] = Optimizer(name="lars", lr=0.3, weight_decay=1e-6)
-    small: ClassVar[dict[str, Any]] = {
-        "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "base_batch_size": None},
-        "method": {"temperature": 0.2, "projector": (512, 128)},
-    }
-    # Of a few pixels many images are alike: a softer contrast costs them less.
-    tiny: ClassVar[dict[str, Any]] = {"method": {"temperature": 0.5}}
-    search: ClassVar[dict[str, str]] = {
-        "temperature": "log(0.05,0.5)",
-        "projector": "[256,64],[512,128],[1024,128],[2048,128]",
-    }
 
     class Settings(MethodSettings):
         """NT-Xent and its projector."""
@@ -84,6 +37,33 @@ class SimCLR(Method):
         """Temperature t of the softmax over cosines."""
         projector: tuple[int, ...] = (2048, 128)
         """Widths of the projector; the last one is the embedding."""
+
+    presets: ClassVar[dict[str, Preset]] = {
+        "paper": Preset(
+            optimizer=Optimizer(name="lars", lr=0.3, weight_decay=1e-6), method=Settings()
+        )
+    }
+    presets["large"] = presets["paper"]
+    presets["small"] = presets["large"].updated(
+        {
+            "optimizer.name": "adamw",
+            "optimizer.lr": 2e-3,
+            "optimizer.weight_decay": 1e-4,
+            "optimizer.base_batch_size": None,
+            "method.temperature": 0.2,
+            "method.projector": (512, 128),
+        }
+    )
+    # Of a few pixels many images are alike: a softer contrast costs them less.
+    presets["tiny"] = presets["small"].updated({"method.temperature": 0.5})
+    search: ClassVar[dict[str, str]] = {
+        "temperature": "log(0.05,0.5)",
+        "projector": "[256,64],[512,128],[1024,128],[2048,128]",
+    }
+
+    @classmethod
+    def example(cls) -> MethodSettings:
+        return cls.Settings(projector=(24, 32))
 
     def __init__(
         self, settings: Settings, backbone: Backbone, target: TargetSpec | None = None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import nn
 
 from selfsight.data.imageset import TargetSpec
 from selfsight.losses.targets import known_entries, mean_over_known, target_losses
-from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output
+from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output, Preset
 from selfsight.networks.backbones import Backbone, each_view
 from selfsight.views.settings import View
 
@@ -18,14 +18,24 @@ class Supervised(Method):
 
     paper: ClassVar[str] = "arXiv:1512.03385"
     views: ClassVar[tuple[View, ...]] = (View(crop_scale=(0.2, 1.0), grayscale=0.0),)
-    optimizer: ClassVar[Optimizer] = Optimizer(name="sgd", lr=0.1, weight_decay=1e-4)
-    small: ClassVar[dict[str, Any]] = {
-        "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.05, "base_batch_size": None},
-    }
-    needs_labels: ClassVar[bool] = True
+    needs: ClassVar[frozenset[str]] = frozenset({"labels"})
 
     class Settings(MethodSettings):
         """There are none."""
+
+    presets: ClassVar[dict[str, Preset]] = {
+        "large": Preset(
+            optimizer=Optimizer(name="sgd", lr=0.1, weight_decay=1e-4), method=Settings()
+        )
+    }
+    presets["small"] = presets["large"].updated(
+        {
+            "optimizer.name": "adamw",
+            "optimizer.lr": 2e-3,
+            "optimizer.weight_decay": 0.05,
+            "optimizer.base_batch_size": None,
+        }
+    )
 
     def __init__(
         self, settings: Settings, backbone: Backbone, target: TargetSpec | None = None

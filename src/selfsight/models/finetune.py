@@ -1,30 +1,40 @@
-"""The verb `finetune`: a run and labels in, a predictor folder out."""
+"""The verb `finetune`: a run and labels in, a model folder out."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
+import torch
 import tyro
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from selfsight.console import duration, say
-from selfsight.data.imageset import ImageSet, Target, choose_target
-from selfsight.data.splits import few_labels
+import selfsight
+from selfsight.console import say
+from selfsight.data.imageset import ImageSet, Target
 from selfsight.evaluation.controls import Material, subjects
-from selfsight.fitting.finetune import FineTuning, Labelled, seconds_of_a_step
-from selfsight.fitting.tasks import SHARES, TASKS
-from selfsight.models.fitting import HeadOnly, Task, check_target, fit_all, fit_head, scored
-from selfsight.models.predictor import Predictor, check_free
-from selfsight.runs.run import Run, load_run
+from selfsight.fitting.finetune import FineTuning, Start, estimate, fine_tune
+from selfsight.fitting.labelled import Rows, Subset, target_of
+from selfsight.fitting.metrics import score
+from selfsight.fitting.probes import PROBES, mlp
+from selfsight.fitting.probes.mlp import Classifier
+from selfsight.fitting.representations import Representations
+from selfsight.models.predictor import Card, Predictor, check_free, hashed
+from selfsight.runs.frame import Frame
+from selfsight.runs.run import load_run
 from selfsight.settings import Settings
 from selfsight.training.device import choose_device
+from selfsight.vocabulary import headline, value_text
 
 
 class Finetune(Settings):
-    """Fit a run's backbone to labels and write a model folder for `predict` and `export`."""
+    """Fit a run's backbone to labels and write a model folder for `predict` and `export`.
+
+    `--settings OUT/best.yaml` fits what `tune probe` or `tune finetune` found.
+    """
 
     run: tyro.conf.Positional[str]
     """The folder of a finished run."""
@@ -38,19 +48,27 @@ class Finetune(Settings):
     """A table of targets (CSV, Parquet) that is joined to the images by row id."""
     group: str | None = None
     """The column that no fold may cut; for other data than the run's."""
-    head_only: HeadOnly | None = None
+    head_only: Literal["linear", "mlp"] | None = None
     """Leave the backbone as it is and fit only a head, in seconds: linear (logistic regression;
     ridge for numbers) or mlp."""
     fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Share of the labels of the train split, drawn as `evaluate` draws them."""
     finetuning: FineTuning = FineTuning()
     """How the weights are trained and what is tried."""
+    probe: Classifier = Classifier()
+    """The network of --head-only mlp, and how it is trained."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the label draw, folds, order and views."""
     device: str = "auto"
     """auto, cpu, or cuda."""
     allow_code: bool = False
     """Run the file.py:build that the run's backbone may name."""
+
+    @model_validator(mode="after")
+    def _settings_are_used(self) -> Finetune:
+        if self.probe != Classifier() and self.head_only != "mlp":
+            raise ValueError("probe: its settings are those of --head-only mlp; add it")
+        return self
 
 
 def finetune(settings: Finetune, images: ImageSet | None = None) -> Predictor:
@@ -85,69 +103,109 @@ def finetune(settings: Finetune, images: ImageSet | None = None) -> Predictor:
             f"{images.name} is cut into tiles, and a model takes whole images; name data without "
             "tiles, or use `evaluate`, which pools them."
         )
-    target = _target(run, settings, images)
+    target = target_of(images, settings.target, run.settings.target)
     candidates = _candidates(images, target)
-    rows = few_labels(target, candidates, settings.fraction, settings.seed, images.groups)
-    check_target(target, rows)
-    about = {"run": run.name, "data": images.name}
-    task = Task(images, target, rows, run.statistics, device, settings.seed, about)
-    say(f"{images.name}, {target.name} ({target.kind}): {len(rows):,} labelled images")
-    start = run.backbone(allow_code=settings.allow_code)
-    if settings.head_only is None:
-        say(_estimate(task, run, settings))
-        predictor = fit_all(task, start, settings.finetuning)
-    else:
+    subset = Subset.drawn(images, target, candidates, settings.fraction, settings.seed)
+    subset.check()
+    say(f"{images.name}, {target.name} ({target.kind}): {len(subset):,} labelled images")
+    start = Start(run.backbone(allow_code=settings.allow_code), run.statistics, device)
+
+    def represented() -> Representations:
         # The rows that `evaluate` represents, so that each reads what the other has kept.
         needed = np.union1d(images.rows("train", "validation", "test"), candidates)
         material = Material(run, images, needed, candidates, device, settings.allow_code)
         (trained,), _, notes = subjects(material, (), 1)
         for note in notes:
             say(note)
-        predictor = fit_head(task, start, trained.at(0), settings.head_only)
-    held = scored(predictor, images, target, images.rows("validation").tolist(), device)
-    card = predictor.card.updated({"validation": held})
+        return trained.at(0)
+
+    how: FineTuning | Classifier | None = settings.finetuning
+    if settings.head_only is not None:
+        how = settings.probe if settings.head_only == "mlp" else None
+    else:
+        longest = estimate(start, subset, settings.finetuning, [len(subset)])
+        say(f"fine-tuning: {longest}; --head-only linear takes seconds")
+    predictor = fit_model(start, subset, how, represented, {"run": run.name, "data": images.name})
+    validation = scores(predictor, images, target, images.rows("validation"), device)
+    card = predictor.card.updated({"validation": validation})
     predictor = Predictor(predictor.backbone, predictor.head, predictor.statistics, card)
     predictor = predictor.save(settings.out, settings.to_yaml())
-    say(_said(predictor))
+    metric = headline(card.kind)
+    if metric in validation:
+        shown = value_text(metric, validation[metric])
+        say(f"{metric} on the validation images: {shown}")
+    else:
+        say("There are no labelled validation images to score the model on.")
     return predictor
 
 
-def _target(run: Run, settings: Finetune, images: ImageSet) -> Target:
-    name = settings.target
-    if name is None and run.settings.target in images.targets:
-        name = run.settings.target
-    target = choose_target(images, name)
-    if target is None:
-        raise ValueError(
-            f"{images.name} has no labels; join some with --labels TABLE, or name labelled data."
-        )
-    return target
+def fit_model(
+    start: Start,
+    subset: Subset,
+    how: FineTuning | Classifier | None,
+    represented: Callable[[], Representations],
+    about: Mapping[str, str],
+) -> Predictor:
+    """A predictor fitted on a labelled subset, with the fits of `evaluate`.
+
+    Args:
+        start: backbone, statistics and device.
+        subset: what may be read.
+        how: fine-tuning of all weights, a classifier on the frozen backbone, or None: the linear
+            probe (logistic regression; ridge for numbers).
+        represented: the subset's representations by the start; called where the backbone is left
+            as it is.
+        about: ``run`` and ``data`` of the card.
+    """
+    backbone, target = start.backbone, subset.target
+    if isinstance(how, FineTuning):
+        tuned = fine_tune(start, subset, how)
+        # In memory as a file gives it back, so that a model and its saved copy give the same bits.
+        backbone = tuned.backbone.cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        backbone.bf16 = False
+        head, thresholds = tuned.head, tuned.thresholds
+        choice = {"probe": "finetune", **tuned.choice}
+    else:
+        fit, name = (PROBES["linear"], "linear") if how is None else (mlp.of(how), "mlp")
+        fitted = fit(subset, represented())
+        head, thresholds, choice = fitted.head, fitted.thresholds, {"probe": name, **fitted.choice}
+    head = head.cpu()
+    card = Card.model_validate(
+        {
+            "target": target.name,
+            "kind": target.kind,
+            "names": target.names,
+            "thresholds": None if thresholds is None else thresholds.tolist(),
+            "head": head.shape,
+            "frame": Frame.of(subset.images),
+            "weights": hashed(backbone, head),
+            "num_labels": len(subset),
+            "choice": choice,
+            "selfsight": selfsight.__version__,
+            **about,
+        }
+    )
+    return Predictor(backbone.eval(), head, start.statistics, card)
+
+
+def scores(
+    predictor: Predictor, images: ImageSet, target: Target, rows: Rows, device: torch.device
+) -> dict[str, float]:
+    """Metrics over all labels of the rows whose target is known; empty where none is."""
+    known = rows[target.known[rows]]
+    if not len(known):
+        return {}
+    output = predictor.output(images, known, device=device)
+    given = predictor.card.thresholds
+    thresholds = None if given is None else np.array(given)
+    return {
+        metric: float(value[0])
+        for (metric, label), value in score(target, output, known, None, thresholds).items()
+        if label is None and np.isfinite(value[0])
+    }
 
 
 def _candidates(images: ImageSet, target: Target) -> NDArray[np.int64]:
     """Rows whose labels may be read: train, or the whole pool where train has none."""
     train = images.rows("train")
     return train if target.known[train].any() else images.pool
-
-
-def _estimate(task: Task, run: Run, settings: Finetune) -> str:
-    labelled = Labelled(
-        task.images, task.target, task.rows, task.statistics, task.device, task.seed
-    )
-    start = run.backbone(allow_code=settings.allow_code)
-    step = seconds_of_a_step(start, labelled, settings.finetuning)
-    rates = len(settings.finetuning.rates)
-    steps = settings.finetuning.steps(len(task.rows)) * (rates + 1)
-    return (
-        f"fine-tuning: {rates} pairs of learning rates, {steps:,} steps at most, "
-        f"{duration(steps * step)} (--head-only linear takes seconds)"
-    )
-
-
-def _said(predictor: Predictor) -> str:
-    headline = TASKS[predictor.card.kind].headline
-    value = predictor.card.validation.get(headline)
-    if value is None:
-        return "There are no labelled validation images to score the model on."
-    shown = f"{100 * value:.1f} %" if headline in SHARES else f"{value:.3g}"
-    return f"{headline} on the validation images: {shown}"

@@ -25,7 +25,7 @@ from torch import nn
 from selfsight.data.imageset import ImageSet, TargetSpec
 from selfsight.data.statistics import Statistics
 from selfsight.files import read_json, write_json, write_text
-from selfsight.fitting.head import Head
+from selfsight.fitting.head import Head, Shape
 from selfsight.fitting.representations import represent, weights_key
 from selfsight.networks.backbones import Backbone, load_backbone, save_backbone
 from selfsight.networks.weights import put_weights, read_weights, write_weights
@@ -48,8 +48,8 @@ class Card(Settings):
     """Of the classes, labels or numbers."""
     thresholds: tuple[Annotated[float, Field(ge=0.0, le=1.0)], ...] | None = None
     """Of several labels: a label is predicted where its probability is at least this."""
-    hidden: Annotated[int, Field(ge=1, le=65536)] | None = None
-    """Width of the head's hidden layer."""
+    head: Shape = Shape()
+    """Hidden layers of the head."""
     frame: Frame
     """The images it was made for."""
     weights: str
@@ -188,7 +188,7 @@ class Predictor:
         path = folder / "head.safetensors"
         tensors, _ = read_weights(path)
         with torch.device("meta"):
-            head = Head(card.kind, backbone.features, len(card.names), card.hidden)
+            head = Head(card.kind, backbone.features, len(card.names), card.head)
         put_weights(path, head, tensors)
         if hashed(backbone, head) != card.weights:
             raise ValueError(
@@ -198,7 +198,7 @@ class Predictor:
         if backbone.spec.channels != card.frame.channels:
             raise ValueError(f"model {folder}: channels of {CARD} and of the backbone differ.")
         statistics = _statistics(folder, extra, card.frame.channels)
-        return cls(backbone.eval(), head.eval(), statistics, card, folder)
+        return cls(backbone.eval(), head.finished(), statistics, card, folder)
 
 
 def hashed(backbone: Backbone, head: Head) -> str:

@@ -85,13 +85,51 @@ class Backbone(nn.Module):
         Raises:
             ValueError: the network has no tokens.
         """
-        tokens = getattr(self.network, "tokens", None)
-        if tokens is None:
+        if not self.has_tokens:
             raise ValueError(
                 f"backbone {self.spec.name!r} has no tokens; this method needs a ViT such as "
                 "'vit_tiny'."
             )
+        tokens: Callable[..., Tensor] = getattr(self.network, "tokens")  # noqa: B009
         return self._run(tokens, images, keep)
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of what the network makes of an image of these sides, in pixels.
+
+        For a ViT those of the patches, in the order of `tokens`; for a ResNet those of the last
+        feature map. A module of one's own says it by a method ``grid`` of the same form.
+
+        Raises:
+            ValueError: the module has no such method.
+        """
+        grid = getattr(self.network, "grid", None)
+        if grid is None:
+            raise ValueError(
+                f"backbone {self.spec.name!r} does not say its grid; give its module a method "
+                "grid(height, width)."
+            )
+        rows, columns = grid(height, width)
+        return int(rows), int(columns)
+
+    @property
+    def stride(self) -> int:
+        """Pixels from one cell of `grid` to the next: the side of a patch, for a ViT.
+
+        Raises:
+            ValueError: the module of one's own has no attribute ``stride``.
+        """
+        stride = getattr(self.network, "stride", None)
+        if stride is None:
+            raise ValueError(
+                f"backbone {self.spec.name!r} does not say its stride; give its module "
+                "an attribute stride, in pixels."
+            )
+        return int(stride)
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether `tokens` works."""
+        return hasattr(self.network, "tokens")
 
     def _run(self, network: Callable[..., Tensor], images: Tensor, *rest: Tensor | None) -> Tensor:
         if self.channels_last:

@@ -125,6 +125,7 @@ class ResNet(nn.Module):
 
     Attributes:
         features: F.
+        stride: pixels from one place of the last feature map to the next.
     """
 
     def __init__(self, channels: int, plan: Plan, stem: Stem) -> None:
@@ -143,6 +144,7 @@ class ResNet(nn.Module):
             stage, inputs = _stage(inputs, plan, i)
             self.add_module(name, stage)
         self.features = inputs
+        self.stride = 2 ** (len(self.stages) - 1) * (1 if stem == "cifar" else 4)
         self._initialise()
 
     def forward(self, images: Tensor) -> Tensor:
@@ -157,6 +159,10 @@ class ResNet(nn.Module):
         else:
             pooled = x.mean((2, 3), dtype=wide)
         return pooled
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of the last feature map: each halving rounds up."""
+        return -(-height // self.stride), -(-width // self.stride)
 
     def _initialise(self) -> None:
         for part in self.modules():

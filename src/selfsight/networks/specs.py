@@ -72,13 +72,19 @@ def known_backbone(name: str) -> str:
 
 
 def choose_backbone(
-    name: str, network: Network, channels: int, image_size: int, device: str = "auto"
+    name: str,
+    network: Network,
+    channels: int,
+    image_size: int,
+    device: str = "auto",
+    *,
+    tokens: bool = False,
 ) -> BackboneSpec:
     """The backbone in full, with "auto" and everything left open decided.
 
     "auto" is resnet_tiny up to 12 px; up to 64 px resnet18 on a GPU, else resnet20; resnet18
-    above. It depends on nothing but the arguments and, for device "auto", on whether there is a
-    GPU.
+    above; vit_tiny where patch tokens are needed. It depends on nothing but the arguments and, for
+    device "auto", on whether there is a GPU.
 
     Args:
         name: "auto", one of `NAMES`, or ``file.py:build``.
@@ -86,14 +92,23 @@ def choose_backbone(
         channels: channels of the images.
         image_size: side of the images, pixels.
         device: kind of the device, "auto", "cpu", "cuda", ...
+        tokens: whether the backbone must give patch tokens; a ``file.py:build`` is not opened here.
 
     Raises:
-        ValueError: an unknown name, or settings that make no network.
+        ValueError: an unknown name, settings that make no network, or a network without tokens
+            where they are needed.
     """
     name, why = known_backbone(name), ""
     counted = "1 channel" if channels == 1 else f"{channels} channels"
-    if name == "auto":
+    if name == "auto" and tokens:
+        name, why = "vit_tiny", " (chosen for a method that needs patch tokens)"
+    elif name == "auto":
         name, why = _auto(image_size, device)
+    if tokens and name in resnet.PLANS:
+        raise ValueError(
+            f"backbone {name!r} has no patch tokens, which the method needs; choose one of "
+            f"{', '.join(vit.PLANS)}, or leave --backbone out."
+        )
     if name in NAMES:
         network, what = resolved(name, network, image_size)
         said = f"Backbone: {name}{why}: {what}, from {counted}."

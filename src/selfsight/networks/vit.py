@@ -137,6 +137,7 @@ class ViT(nn.Module):
     Attributes:
         features: F.
         patch_size: side of a patch, pixels.
+        stride: the same, as `Backbone.stride` asks for it.
     """
 
     pos_embed: Tensor
@@ -145,7 +146,7 @@ class ViT(nn.Module):
         self, channels: int, plan: ViTPlan, patch_size: int, image_size: int, positions: Positions
     ) -> None:
         super().__init__()
-        self.features, self.patch_size = plan.width, patch_size
+        self.features, self.patch_size, self.stride = plan.width, patch_size, patch_size
         self.side = -(-image_size // patch_size)
         heads = heads_for(plan.width)
         self.patch_embed = PatchEmbedding(channels, plan.width, patch_size)

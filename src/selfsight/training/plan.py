@@ -16,11 +16,12 @@ from selfsight.data.request import apart, checked, open_data
 from selfsight.data.sources import open_images
 from selfsight.data.statistics import Statistics, channel_statistics
 from selfsight.methods import METHODS, name_of
-from selfsight.networks.backbones import BackboneSpec, choose_backbone
+from selfsight.networks.backbones import NAMES, BackboneSpec, build_backbone, choose_backbone
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.run import LABELS_READ
 from selfsight.training.device import choose_device, choose_speed
-from selfsight.training.settings import Pretrain, method_name, with_preset
+from selfsight.training.presets import with_preset
+from selfsight.training.settings import Pretrain, method_name
 from selfsight.training.start import like_the_run
 from selfsight.training.supervision import labels_to_read
 from selfsight.views.presets import resolve
@@ -89,7 +90,11 @@ def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
         )
     own_views = settings.views is not None
     settings, said = with_preset(settings, min(opened.height, opened.width))
-    views, sentence = resolve(settings.views or kind.views, opened, untouched=own_views)
+    views, sentence = resolve(
+        settings.views or kind.views,
+        opened,
+        untouched="as given" if own_views else "of the paper" if settings.preset == "paper" else "",
+    )
     notes += [*said, sentence]
     device = choose_device(settings.device)
     spec = choose_backbone(
@@ -98,7 +103,10 @@ def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
         opened.channels,
         max(opened.height, opened.width),
         device.type,
+        tokens="tokens" in kind.needs,
     )
+    if "tokens" in kind.needs and spec.name not in NAMES:
+        _need_tokens(spec)
     notes.append(spec.said)
     speed = choose_speed(
         device,
@@ -142,6 +150,15 @@ def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
     )
 
 
+def _need_tokens(spec: BackboneSpec) -> None:
+    """Builds a network of the user's own to see whether it has patch tokens."""
+    if not build_backbone(spec, seed=0).has_tokens:
+        raise ValueError(
+            f"backbone {spec.name!r}: the method needs patch tokens; give the module a method "
+            "tokens(images, keep), or leave --backbone out."
+        )
+
+
 def _target(images: ImageSet, name: str | None) -> Target | None:
     if name is None and len(images.targets) > 1:
         return None
@@ -158,7 +175,7 @@ def _labels(
             there are none.
     """
     kind, supervision = METHODS[method_name(settings.method)], settings.supervision
-    asked = supervision.on or kind.needs_labels
+    asked = supervision.on or "labels" in kind.needs
     if target is None:
         target = choose_target(images, settings.target) if asked else None
     labels = None if target is None else labels_to_read(target, images, supervision)
@@ -166,7 +183,7 @@ def _labels(
     if not asked:
         return settings, labels, []
     name = method_name(settings.method)
-    if not known and kind.needs_labels:
+    if not known and "labels" in kind.needs:
         raise ValueError(
             f"method {name!r} learns from labels, and {images.name} has none on its train images; "
             "join some with --labels FILE, or take another method."

@@ -17,12 +17,11 @@ from pydantic import (
 from tyro.conf import Suppress
 
 from selfsight.data.request import Data
-from selfsight.method import MethodSettings, Optimizer
+from selfsight.method import Method, MethodSettings, Optimizer
 from selfsight.methods import METHODS, name_of
 from selfsight.networks.backbones import Network, known_backbone
-from selfsight.settings import Settings
+from selfsight.settings import unknown
 from selfsight.training.supervision import Supervision
-from selfsight.views.presets import SMALL, TINY
 from selfsight.views.settings import View
 
 
@@ -48,8 +47,9 @@ class Pretrain(Data):
     """auto, cpu, or cuda."""
     pool: tuple[str, ...] = ()
     """More unlabelled images to pretrain on, of other sources."""
-    preset: Literal["auto", "paper", "small"] = "auto"
-    """The method's recipe: its paper's, or one for images up to 64 px (auto: by the images)."""
+    preset: str = "auto"
+    """The method's recipe for all that is not given, by name; auto: by the images. `paper` holds
+    the authors' values and adapts nothing; the defaults shown here are those of the first."""
     optimizer: Optimizer = Optimizer()
     """The optimizer and its schedule."""
     supervision: Supervision = Supervision()
@@ -96,8 +96,17 @@ class Pretrain(Data):
                 raise ValueError("method: needs a name, as in `method: simclr`")
             kind = METHODS[str(inner.pop("name"))]
             values["method"] = kind.Settings(**inner)
-            values.setdefault("optimizer", kind.optimizer)
+            given = values.get("optimizer", {})
+            if isinstance(given, Mapping):
+                values["optimizer"] = default_optimizer(kind).updated(given)
         return values
+
+    @model_validator(mode="after")
+    def _known_preset(self) -> Pretrain:
+        presets = METHODS[method_name(self.method)].presets
+        if self.preset != "auto" and self.preset not in presets:
+            raise unknown(f"preset of {method_name(self.method)}", self.preset, ["auto", *presets])
+        return self
 
     @model_serializer(mode="wrap")
     def _name_of_method(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -111,6 +120,11 @@ def method_name(settings: MethodSettings) -> str:
     return name_of(type(settings))
 
 
+def default_optimizer(kind: type[Method]) -> Optimizer:
+    """The optimizer of the method's first preset, of which nothing counts as given."""
+    return next(iter(kind.presets.values())).optimizer.marked(())
+
+
 def typed(name: str, base: type[Pretrain] = Pretrain) -> type[Pretrain]:
     """`Pretrain` with the settings of one method in the open: for the command line and tuning.
 
@@ -120,49 +134,8 @@ def typed(name: str, base: type[Pretrain] = Pretrain) -> type[Pretrain]:
     method = METHODS[name]
     fields: dict[str, Any] = {
         "method": (method.Settings, method.Settings()),
-        "optimizer": (Optimizer, method.optimizer),
+        "optimizer": (Optimizer, default_optimizer(method)),
+        "preset": (Literal[("auto", *method.presets)], "auto"),
     }
     document = (method.__doc__ or "").strip().splitlines()[0] + f" ({method.paper})"
     return create_model(base.__name__, __base__=base, __doc__=document, **fields)
-
-
-def with_preset(settings: Pretrain, side: int) -> tuple[Pretrain, list[str]]:
-    """Settings with the method's preset for small images, where they are still the paper's.
-
-    Args:
-        settings: as the user gave them; what differs from the paper's recipe is left alone.
-        side: shorter side of the images, pixels.
-
-    Returns:
-        The settings and a sentence for each change.
-    """
-    kind = METHODS[method_name(settings.method)]
-    small = settings.preset == "small" or (settings.preset == "auto" and side <= SMALL)
-    if not small or not kind.small:
-        return settings, []
-    preset = {part: dict(kind.small.get(part, {})) for part in ("optimizer", "method")}
-    if side <= TINY:
-        for part, values in kind.tiny.items():
-            preset[part] |= values
-    default: dict[str, Settings] = {"optimizer": kind.optimizer, "method": kind.Settings()}
-    if settings.weights != "none":
-        for part, values in kind.from_run.items():
-            given, papers = getattr(settings, part), default[part]
-            if all(getattr(given, key) == getattr(papers, key) for key in values):
-                preset[part] |= values
-    changes: dict[str, Any] = {}
-    notes = []
-    for part, papers in default.items():
-        now = getattr(settings, part)
-        for key, value in preset[part].items():
-            if getattr(now, key) == getattr(papers, key) != value:
-                changes[f"{part}.{key}"] = value
-                notes.append(f"{part}.{key} {value}")
-    for key, value in changes.items():
-        settings = settings.updated({key: value})
-    if settings.views is None and "views" in kind.small:
-        settings = settings.updated({"views": tuple(kind.small["views"])})
-        notes.append(f"{len(kind.small['views'])} views")
-    if not notes:
-        return settings, []
-    return settings, ["Preset for small images: " + ", ".join(notes) + " (--preset paper: off)."]

@@ -11,13 +11,15 @@ import numpy as np
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.statistics import Statistics
 from selfsight.files import read_json, write_json
-from selfsight.fitting.probes import PROBES, Subset
+from selfsight.fitting.labelled import Subset
+from selfsight.fitting.metrics import value_of
+from selfsight.fitting.probes import PROBES
 from selfsight.fitting.representations import Representations, represent
-from selfsight.fitting.stopping import StoppingRule
-from selfsight.fitting.tasks import TASKS, score
+from selfsight.fitting.stopping import DivergedError, Look, StoppingRule
 from selfsight.measures import alpha_req
 from selfsight.records import collapsed
 from selfsight.training.monitor import Monitor
+from selfsight.vocabulary import headline
 
 Objective = Literal["knn", "linear", "rankme", "alpha_req"]
 WORTH: dict[str, str] = {
@@ -29,8 +31,10 @@ WORTH: dict[str, str] = {
 """What each objective is, for people; a higher one is better."""
 
 
-class CollapsedError(Exception):
-    """The representations tell images apart no more."""
+class CollapsedError(DivergedError):
+    """The backbone gives nearly the same representation for every image."""
+
+    reason = "collapsed"
 
 
 class Judge(pl.Callback):
@@ -61,7 +65,7 @@ class Judge(pl.Callback):
         count: int,
         seed: int,
         rule: StoppingRule | None = None,
-        look: Any = None,
+        look: Look | None = None,
     ) -> None:
         self.objective, self.path, self.images, self.target = objective, path, images, target
         self.statistics, self.seed, self.rule, self.look = statistics, seed, rule, look
@@ -88,7 +92,7 @@ class Judge(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
         monitor = next(c for c in trainer.callbacks if isinstance(c, Monitor))  # type: ignore[attr-defined]
         if collapsed(monitor.measured):
-            raise CollapsedError
+            raise CollapsedError("images look nearly the same to the backbone")
         self.values.append(self._value(monitor, module))
         write_json(self.path, self.values)
         if self.look is not None:
@@ -112,12 +116,11 @@ class Judge(pl.Callback):
     def _linear(self, representations: Representations) -> float:
         target = self.target
         assert target is not None
-        subset = Subset.of(representations, self.images, target, self.train, self.seed)
-        fitted = PROBES["linear"](subset)
+        fitted = PROBES["linear"](
+            Subset(self.images, target, self.train, self.seed), representations
+        )
         output = fitted.predict(representations.at(self.held)).float().cpu().numpy()
-        weights = np.ones((1, len(self.held)))
-        values = score(target, output, self.held, weights, fitted.thresholds)
-        return float(values[TASKS[target.kind].headline, None][0])
+        return value_of(headline(target.kind), target, output, self.held, fitted.thresholds)
 
 
 def choose_objective(wanted: str, images: ImageSet, target: Target | None) -> Objective:
@@ -148,5 +151,5 @@ def metric_of(objective: Objective, target: Target | None) -> str:
         return "accuracy"
     if objective == "linear":
         assert target is not None
-        return TASKS[target.kind].headline
+        return headline(target.kind)
     return objective

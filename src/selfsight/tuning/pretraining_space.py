@@ -13,7 +13,7 @@ from typing import Any
 from selfsight.methods import METHODS
 from selfsight.settings import Settings, unknown
 from selfsight.training.settings import Pretrain, method_name
-from selfsight.tuning.space import kinds_of
+from selfsight.tuning.space import value_of as plain_value
 from selfsight.views.settings import View
 
 STRENGTHS = {
@@ -28,7 +28,6 @@ STRENGTHS = {
     "shear": 89.0,
 }
 """What ``views.strength`` multiplies, and the most it may become."""
-_VIEWS = {"strength", *View.model_fields}
 
 
 def default_space(settings: Pretrain) -> dict[str, str]:
@@ -83,28 +82,11 @@ def with_changes(settings: Pretrain, changes: Mapping[str, Any]) -> Pretrain:
     return settings if views is settings.views else settings.updated({"views": views})
 
 
-def kinds(settings: Pretrain, name: str) -> set[type]:
-    """The types that a searched setting may have.
-
-    Raises:
-        ValueError: there is no such setting.
-    """
-    head, _, rest = name.partition(".")
-    if head != "views":
-        return kinds_of(settings, name)
-    if rest not in _VIEWS:
-        raise unknown("setting of the views", rest, _VIEWS)
-    return {float} if rest in ("strength", "crop_scale") else kinds_of(View(), rest)
-
-
 def value_of(settings: Pretrain, name: str) -> Any:
     """What a searched setting is before the search; None where the views differ in it."""
     head, _, rest = name.partition(".")
-    value: Any = settings
     if head != "views":
-        for part in name.split("."):
-            value = getattr(value, part)
-        return value
+        return plain_value(settings, name)
     assert settings.views is not None
     if rest == "strength":
         return 1.0
@@ -127,6 +109,8 @@ def _changed_views(views: tuple[View, ...], name: str, value: Any) -> tuple[View
             else view
             for view in views
         )
+    if name not in View.model_fields:
+        raise unknown("setting of the views", name, {"strength", *View.model_fields})
     return tuple(view.updated({name: value}) for view in views)
 
 

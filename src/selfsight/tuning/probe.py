@@ -1,40 +1,30 @@
-"""The verb `tune probe`: the classifier on cached representations.
-
-Trials see labelled train and validation images alone; test is read once, by the best one.
-"""
+"""The verb `tune probe`: the classifier on a run's representations, computed once."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-import torch
-import tyro
 from pydantic import Field
+from torch import Tensor
 
-from selfsight.data.imageset import ImageSet, Target
+from selfsight import vocabulary
+from selfsight.data.imageset import ImageSet
 from selfsight.evaluation.controls import Material, Subject, subjects
-from selfsight.fitting.stopping import Mode, Stopping
-from selfsight.fitting.tasks import TASKS, higher_is_better
+from selfsight.fitting.metrics import Floats
+from selfsight.fitting.probes import PROBES, probes_of
+from selfsight.fitting.probes.mlp import LOOKS, Classifier, train
+from selfsight.fitting.stopping import Look
+from selfsight.fitting.tasks import best_thresholds
 from selfsight.runs.run import Run, load_run
-from selfsight.settings import unknown
 from selfsight.training.device import choose_device
-from selfsight.tuning.classifier import Classifier
-from selfsight.tuning.fitting import Fit, Labelled, Rows, fit
-from selfsight.tuning.held_out import cut, labelled_rows, target_of
-from selfsight.tuning.plan import Plan
-from selfsight.tuning.settings import Search
-from selfsight.tuning.space import Space, read_space, searched_kinds, value_of
-from selfsight.tuning.trials import value_of_trial
-from selfsight.tuning.workers import search
-
-if TYPE_CHECKING:
-    import optuna
-
-    from selfsight.tuning.record import Tuned
+from selfsight.tuning.labels import Labels, LabelStudy, labels_of
+from selfsight.tuning.record import Tuned
+from selfsight.tuning.study import Outcome, Problem, Search
+from selfsight.tuning.verdict import compared, scored_rows, tune
 
 SPACE = {
     "probe.depth": "0..3",
@@ -53,58 +43,89 @@ OF_LABELS = {"probe.class_weights": "none,balanced,root", "probe.label_smoothing
 """Its part for classes and several labels."""
 
 
-class TuneProbe(Search):
+class TuneProbe(LabelStudy, Search):
     """Search the classifier on a run's representations; read test once, with the best."""
 
-    run: tyro.conf.Positional[str]
-    """The folder of a finished run."""
-    target: str | None = None
-    """The target to predict; by default the run's, or the only one there is."""
     out: str | None = None
     """The study's folder; by default RUN/tuning/TARGET. The same command again continues it."""
-    metric: str | None = None
-    """What trials are compared by; by default accuracy, mAP or r2, as in the report."""
-    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Share of the train and validation labels that may be read."""
     folds: Annotated[int, Field(ge=1)] | None = None
     """Cross-validation inside these labels, by group; 1: the run's validation split; by default 5
     up to 2,000 labels, else 1."""
-    epochs: Annotated[int, Field(ge=1)] = 100
-    """Passes over the labelled images at most."""
-    stopping: Stopping = Stopping(patience=10)
-    """When a trial is ended early."""
     watch: Literal["metric", "loss"] = "metric"
-    """What the early stopping looks at, on the rows held out."""
+    """What the early stopping looks at, on the images held out."""
     probe: Classifier = Classifier()
     """What is not searched, and the first trial."""
-    seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of folds, weights and the search."""
-    device: str = "auto"
-    """auto, cpu, or cuda."""
-    allow_code: bool = False
-    """Run the file.py:build that a run's backbone may name."""
 
 
-@dataclass(frozen=True)
-class Bench:
-    """A study of probes that has been resolved: everything a trial needs."""
+@dataclass(kw_only=True)
+class ProbeProblem(Problem):
+    """Settings of the classifier in, the metric of the rows held out."""
 
     settings: TuneProbe
-    run: Run
-    images: ImageSet
-    target: Target
-    labelled: Labelled
+    source: Run
+    labels: Labels
     subjects: tuple[Subject, ...]
-    space: Space
-    plan: Plan
-    notes: tuple[str, ...]
 
-    @property
-    def metric(self) -> str:
-        return self.plan.metric
+    def run(self, changes: Mapping[str, Any], look: Look, number: int) -> Outcome:
+        settings = self.settings
+        trained = train(
+            self.labels.subset,
+            self.subjects[0].at(0),
+            settings.updated(changes).probe,
+            self.labels.folds,
+            metric=self.metric,
+            stopping=settings.stopping,
+            watch=settings.watch,
+            look=look,
+        )
+        return self.labels.outcome(trained.looks, trained)
 
-    def standardised(self, subject: Subject, rows: Rows) -> torch.Tensor:
-        return subject.at(0).standardised(rows)
+    def best_yaml(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        best = self.settings.updated(changes).probe.plain()
+        return self.labels.best_yaml(self.settings, head_only="mlp", probe=best)
+
+    def read_test(self, changes: Mapping[str, Any], again: Outcome) -> dict[str, Any] | None:
+        """The best classifier, the default probes and the controls on test.
+
+        The classifier is fitted once more to all labelled images, for as many steps as its best
+        look says; the default probes get the same labels and choose inside them.
+        """
+        subset, classifier = self.labels.subset, self.settings.updated(changes).probe
+        rows, thresholds = scored_rows(subset.images, subset.target), None
+        if not len(rows):
+            return None
+        if subset.kind == "labels":
+            held = subset.values[self.labels.held]
+            thresholds = best_thresholds(again.trained.looks.output, held)
+        nothing, steps = np.full(len(subset), -1, np.int64), again.trained.steps
+        fits: dict[tuple[str, str], tuple[Callable[[Tensor], Tensor], Floats | None]] = {}
+        for subject in self.subjects:
+            whole = train(
+                subset, subject.at(0), classifier, nothing, metric=self.metric, stop_at=steps
+            )
+            fits["tuned", subject.name] = whole.head(subset.kind, subject.at(0)), thresholds
+        trained = self.subjects[0].at(0)
+        for name in probes_of(subset.kind):
+            fitted = PROBES[name](subset, trained)
+            fits[name, "trained"] = fitted.predict, fitted.thresholds
+        of_name = {subject.name: subject.at(0) for subject in self.subjects}
+        predictions = {
+            pair: (predict(of_name[pair[1]].at(rows)).float().cpu().numpy(), limits)
+            for pair, (predict, limits) in fits.items()
+        }
+        return compared(subset.images, subset.target, self.seed, predictions)
+
+    def facts(self, changes: Mapping[str, Any], again: Outcome) -> dict[str, Any]:
+        best, steps = self.settings.updated(changes).probe, again.trained.steps
+        return {
+            **self.labels.facts(self.source, best, look=again.best, steps=steps),
+            "folds": int(self.labels.folds.max()) + 1,
+        }
+
+    def called(self, probe: str, subject: str) -> str:
+        if probe == "tuned":
+            return f"the same classifier on {vocabulary.subject(subject).phrase}"
+        return f"the default {vocabulary.probe(probe).title}"
 
 
 def tune_probe(settings: TuneProbe, images: ImageSet | None = None) -> Tuned | None:
@@ -115,17 +136,15 @@ def tune_probe(settings: TuneProbe, images: ImageSet | None = None) -> Tuned | N
         images: the run's images already opened.
 
     Returns:
-        What was found; None for a worker that joined.
+        The finished study; None for a worker that joined.
 
     Raises:
         ValueError: no such run, target, metric or space; the sentence says what to change.
     """
-    from selfsight.tuning.probe_report import conclude
-
-    return search(settings, images, prepare, objective, conclude)
+    return tune(settings, images, prepare)
 
 
-def prepare(settings: TuneProbe, images: ImageSet | None = None) -> Bench:
+def prepare(settings: TuneProbe, images: ImageSet | None = None) -> ProbeProblem:
     """Opens the run, computes its representations once, cuts the folds, reads the space.
 
     Raises:
@@ -133,97 +152,17 @@ def prepare(settings: TuneProbe, images: ImageSet | None = None) -> Bench:
     """
     run = load_run(settings.run)
     images = run.images() if images is None else images
-    target = target_of(images, settings.target or run.settings.target)
-    metric = settings.metric or TASKS[target.kind].headline
-    if metric not in (*TASKS[target.kind].metrics, "loss"):
-        raise unknown(f"metric of a {target.kind} target", metric, TASKS[target.kind].metrics)
-    mode: Mode = "highest" if metric != "loss" and higher_is_better(metric) else "lowest"
-    rows = images.rows("train", "validation", "test")
-    device = choose_device(settings.device)
+    labels = labels_of(settings, run, images, settings.folds)
+    default = SPACE if labels.subset.kind == "number" else {**SPACE, **OF_LABELS}
+    rows, device = images.rows("train", "validation", "test"), choose_device(settings.device)
     material = Material(run, images, rows, images.rows("train"), device, settings.allow_code)
     found, weights, notes = subjects(material, ("untrained", "pixels"), 1)
-    chosen = labelled_rows(images, target, settings.fraction, settings.seed)
-    folds, said = cut(images, target, chosen, settings.folds, settings.seed)
-    labelled = Labelled(target, chosen, found[0].at(0).standardised(chosen), folds)
-    default = SPACE if target.kind == "number" else {**SPACE, **OF_LABELS}
-    space = read_space(settings.search, default).fitted(
-        lambda changes: with_changes(settings, changes),
-        lambda name: searched_kinds(settings, name, "probe", "lr"),
+    about = {"verb": "probe", "weights": weights, "watch": settings.watch}
+    return ProbeProblem(
+        **labels.problem(settings, run, "probe", default, **about),
+        folder=Path(settings.out or run.folder.path / "tuning" / labels.subset.target.name),
+        looks=LOOKS,
+        every=LOOKS // 25,
+        notes=(*notes, labels.note),
+        subjects=tuple(found),
     )
-    first = space.params_of({name: value_of(settings, name) for name in space})
-    about = {
-        "verb": "probe",
-        "name": run.name,
-        "weights": weights,
-        "images": images.fingerprint(chosen),
-        "target": target.name,
-        "metric": metric,
-        "fraction": settings.fraction,
-        "folds": int(folds.max()) + 1,
-        "epochs": settings.epochs,
-        "stopping": settings.stopping.plain(),
-        "watch": settings.watch,
-        "probe": settings.probe.plain(),
-        "space": space.plain(),
-        "sampler": settings.sampler,
-        "pruner": settings.pruner,
-        "seed": settings.seed,
-        "device": device.type,
-    }
-    folder = Path(settings.out or run.folder.path / "tuning" / target.name)
-    plan = Plan(settings, folder, about, mode, first, settings.epochs, settings.seed, metric)
-    return Bench(settings, run, images, target, labelled, tuple(found), space, plan, (*notes, said))
-
-
-def objective(bench: Bench) -> Any:
-    """A trial: settings of the classifier in, the metric of the rows held out."""
-    every = max(1, bench.settings.epochs // 25)
-
-    def value(trial: optuna.Trial) -> float:
-        classifier = with_changes(bench.settings, bench.space.suggest(trial)).probe
-        return value_of_trial(
-            trial,
-            lambda look: measure(bench, classifier, look),
-            bench.settings.pruner,
-            every=every,
-        )
-
-    return value
-
-
-def measure(bench: Bench, classifier: Classifier, look: Any = None) -> Fit:
-    """One training with the rows held out: a function of the settings and the seed.
-
-    Raises:
-        ValueError: the metric is not defined on the rows held out.
-        DivergedError: the outputs are not finite.
-    """
-    settings = bench.settings
-    watched = "lowest" if settings.watch == "loss" else bench.plan.mode
-    found = fit(
-        bench.labelled,
-        classifier,
-        metric=bench.metric,
-        epochs=settings.epochs,
-        rule=settings.stopping.rule(watched),
-        watch=settings.watch,
-        seed=settings.seed,
-        look=look,
-    )
-    if not np.isfinite(found.value):
-        raise ValueError(
-            f"{bench.metric} is not defined on the held-out images of {bench.target.name}."
-        )
-    return found
-
-
-def with_changes(settings: TuneProbe, changes: Mapping[str, Any]) -> TuneProbe:
-    """Settings of a trial.
-
-    Raises:
-        ValueError: something else than the classifier would change, or to what is not allowed.
-    """
-    for name in changes:
-        if not name.startswith("probe."):
-            raise ValueError("a study of probes searches probe.SETTING, as in probe.lr.")
-    return settings.updated(dict(changes)) if changes else settings

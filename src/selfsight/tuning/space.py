@@ -15,19 +15,100 @@
 
 from __future__ import annotations
 
-import types
+import json
+import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
+import yaml
 from pydantic import ValidationError
 
-from selfsight.settings import Settings, read_yaml, sentence, unknown
-from selfsight.tuning.dimensions import Choice, Dimension, Range, choice_of, read_dimension
+from selfsight.settings import Settings, read_yaml, sentence
 
 if TYPE_CHECKING:
     import optuna
+
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})(?::({_NUMBER}))?")
+_LOG = re.compile(rf"log\(\s*({_NUMBER})\s*,\s*({_NUMBER})\s*\)")
+_HOW = "write LOW..HIGH, LOW..HIGH:STEP, log(LOW,HIGH), A,B,C or one value"
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from ``low`` to ``high``, both included; whole ones if ``whole``."""
+
+    low: float
+    high: float
+    whole: bool
+    log: bool = False
+    step: float | None = None
+
+    def __str__(self) -> str:
+        low, high = self.ends
+        if self.log:
+            return f"log({low},{high})"
+        step = "" if self.step is None else f":{int(self.step) if self.whole else self.step}"
+        return f"{low}..{high}{step}"
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        return (int(self.low), int(self.high)) if self.whole else (self.low, self.high)
+
+    def holds(self, value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        if not self.low <= value <= self.high:
+            return False
+        return self.step is None or math.isclose((value - self.low) % self.step, 0.0)
+
+    def suggest(self, trial: optuna.Trial, name: str) -> Any:
+        if self.whole:
+            step = 1 if self.step is None else int(self.step)
+            return trial.suggest_int(name, int(self.low), int(self.high), log=self.log, step=step)
+        return trial.suggest_float(name, self.low, self.high, log=self.log, step=self.step)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several values; a single one is fixed and no part of the search."""
+
+    values: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        return ",".join(_written(value) for value in self.values)
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        return self.values
+
+    def holds(self, value: Any) -> bool:
+        return self.code(value) in {self.code(known) for known in self.values}
+
+    def suggest(self, trial: optuna.Trial, name: str) -> Any:
+        if len(self.values) == 1:
+            return self.values[0]
+        return self.decoded(trial.suggest_categorical(name, [self.code(v) for v in self.values]))
+
+    @staticmethod
+    def code(value: Any) -> Any:
+        """What Optuna stores: it takes no lists."""
+        return json.dumps(list(value)) if isinstance(value, list | tuple) else value
+
+    def decoded(self, code: Any) -> Any:
+        return next(value for value in self.values if self.code(value) == code)
+
+
+Dimension = Range | Choice
+
+
+def value_of(settings: Settings, name: str) -> Any:
+    """The value of a dotted setting."""
+    return reduce(getattr, name.split("."), settings)
 
 
 class Space(dict[str, Dimension]):
@@ -39,14 +120,12 @@ class Space(dict[str, Dimension]):
 
     def settings_of(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """What `suggest` gave in a trial that Optuna kept as ``params``."""
-        found: dict[str, Any] = {}
-        for name, dimension in self.items():
-            if isinstance(dimension, Range):
-                found[name] = params[name]
-            else:
-                fixed = len(dimension.values) == 1
-                found[name] = dimension.values[0] if fixed else dimension.decoded(params[name])
-        return found
+        return {
+            name: params[name]
+            if isinstance(dimension, Range)
+            else dimension.decoded(params.get(name, dimension.code(dimension.values[0])))
+            for name, dimension in self.items()
+        }
 
     @property
     def searched(self) -> list[str]:
@@ -55,45 +134,38 @@ class Space(dict[str, Dimension]):
 
     def params_of(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
         """Optuna's parameters of these values; None where one lies outside of the space."""
-        params: dict[str, Any] = {}
-        for name, dimension in self.items():
-            value = values.get(name)
-            if not dimension.holds(value):
-                return None
-            if name in self.searched:
-                params[name] = value if isinstance(dimension, Range) else Choice.code(value)
-        return params
+        if not all(dimension.holds(values.get(name)) for name, dimension in self.items()):
+            return None
+        return {name: Choice.code(values[name]) for name in self.searched}
 
     def plain(self) -> dict[str, str]:
         return {name: str(dimension) for name, dimension in self.items()}
 
     def fitted(
         self,
-        apply: Callable[[Mapping[str, Any]], Settings],
-        kind: Callable[[str], set[type]],
+        apply: Callable[[Mapping[str, Any]], Any],
+        value: Callable[[Any, str], Any] = value_of,
     ) -> Space:
         """The space with whole numbers where a setting takes no others, every end tried.
 
         Args:
             apply: settings with some changes; raises ``ValueError`` for what is not allowed.
-            kind: the types that a setting may have.
+            value: of a dotted setting in what `apply` gives.
 
         Raises:
             ValueError: there is no such setting, or an end that it does not allow.
         """
         space = Space()
         for name, dimension in self.items():
-            if isinstance(dimension, Range):
-                kinds = kind(name)
-                if float in kinds and int not in kinds:
-                    dimension = replace(dimension, whole=False)
-            for value in dimension.ends:
+            for end in dimension.ends:
                 try:
-                    apply({name: value})
+                    settings = apply({name: end})
                 except ValidationError as error:
                     raise ValueError(f"search {name}={dimension}: {sentence(error)}") from None
                 except ValueError as error:
                     raise ValueError(f"search {name}={dimension}: {error}") from None
+            if isinstance(dimension, Range) and isinstance(value(settings, name), float):
+                dimension = replace(dimension, whole=False)
             space[name] = dimension
         return space
 
@@ -104,75 +176,93 @@ def read_space(words: Sequence[str], default: Mapping[str, str]) -> Space:
     Raises:
         ValueError: a word that cannot be read; the sentence says how to write it.
     """
-    if not words:
-        words = ("default",)
     space = Space()
-    for word in words:
+    for word in words or ("default",):
+        name, sign, text = (part.strip() for part in word.partition("="))
         if word == "default":
             space.update({name: read_dimension(name, text) for name, text in default.items()})
-        elif "=" not in word and Path(word).suffix in (".yaml", ".yml"):
+        elif not sign and Path(word).suffix in (".yaml", ".yml"):
             space.update(_from_yaml(read_yaml(word)))
+        elif sign and name:
+            space[name] = read_dimension(name, text)
         else:
-            name, sign, text = word.partition("=")
-            if not sign or not name.strip():
-                raise ValueError(
-                    f"search {word!r}: write SETTING=VALUES, as in optimizer.lr=log(1e-4,1), or "
-                    "name one YAML file."
-                )
-            space[name.strip()] = read_dimension(name.strip(), text)
+            raise ValueError(
+                f"search {word!r}: write SETTING=VALUES, as in optimizer.lr=log(1e-4,1), or "
+                "name one YAML file."
+            )
     return space
 
 
-def kinds_of(settings: Settings, name: str) -> set[type]:
-    """The types that a dotted setting may have.
+def read_dimension(name: str, text: str) -> Dimension:
+    """One dimension from its text.
 
     Raises:
-        ValueError: there is no such setting.
+        ValueError: one sentence on what is wrong with it.
     """
-    head, _, rest = name.partition(".")
-    fields = type(settings).model_fields
-    if head not in fields:
-        raise unknown("setting", head, fields)
-    inner = getattr(settings, head)
-    if rest and isinstance(inner, Settings):
-        return kinds_of(inner, rest)
-    return _kinds(fields[head].annotation)
+    text = text.strip()
+    if match := _LOG.fullmatch(text):
+        return _range(name, text, match[1], match[2], log=True)
+    if match := _RANGE.fullmatch(text):
+        return _range(name, text, match[1], match[2], step=match[3])
+    if not text or ".." in text or text.startswith("log("):
+        raise ValueError(f"search {name}={text}: {_HOW}.")
+    return _choice(name, text, [_value(name, part) for part in _parts(name, text)])
 
 
-def searched_kinds(settings: Settings, name: str, part: str, example: str) -> set[type]:
-    """`kinds_of` a setting that a study searches, which must be one of ``part``.
+def _range(
+    name: str, text: str, low: str, high: str, *, log: bool = False, step: str | None = None
+) -> Range:
+    whole = all(re.fullmatch(r"[+-]?\d+", end) for end in (low, high, step or "0"))
+    first, last = float(low), float(high)
+    if not first < last:
+        raise ValueError(f"search {name}={text}: the first end must be below the second.")
+    if log and first <= 0:
+        raise ValueError(f"search {name}={text}: a logarithmic range must begin above 0.")
+    width = None if step is None else float(step)
+    if width is not None and not 0 < width <= last - first:
+        raise ValueError(f"search {name}={text}: the step must be above 0 and fit into the range.")
+    if width is not None:  # both ends are included, so the last one must be met
+        last = first + width * math.floor((last - first) / width + 1e-9)
+    return Range(first, last, whole, log, width)
 
-    Raises:
-        ValueError: there is no such setting, or it is of another part.
-    """
-    if not name.startswith(f"{part}."):
-        raise ValueError(
-            f"search {name}: this study searches {part}.SETTING, as in {part}.{example}."
-        )
+
+def _choice(name: str, text: str, values: Sequence[Any]) -> Choice:
+    codes = [Choice.code(value) for value in values]
+    if len({(type(code), code) for code in codes}) < len(codes):
+        raise ValueError(f"search {name}={text}: each choice may be there once.")
+    return Choice(tuple(values))
+
+
+def _parts(name: str, text: str) -> list[str]:
+    """``text`` cut at the commas that are in no bracket."""
+    parts, depth = [""], 0
+    for sign in text:
+        depth += (sign == "[") - (sign == "]")
+        if sign == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    parts = [part.strip() for part in parts]
+    if depth or not all(parts):
+        raise ValueError(f"search {name}={text}: {_HOW}.")
+    return parts
+
+
+def _value(name: str, text: str) -> Any:
+    if re.fullmatch(_NUMBER, text):  # YAML takes 1e-4 for text
+        return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
+    if text.lower() == "none":
+        return None
     try:
-        return kinds_of(settings, name)
-    except ValueError as error:
-        raise ValueError(f"search {name}: {error}") from None
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ValueError(f"search {name}: {text!r} is no value; {_HOW}.") from None
 
 
-def value_of(settings: Settings, name: str) -> Any:
-    """The value of a dotted setting."""
-    value: Any = settings
-    for part in name.split("."):
-        value = getattr(value, part)
-    return value
-
-
-def _kinds(annotation: Any) -> set[type]:
-    if isinstance(annotation, type):
-        return {annotation}
-    found: set[type] = set()
-    if get_origin(annotation) in (Union, types.UnionType):
-        for part in get_args(annotation):
-            found |= _kinds(part)
-    elif get_args(annotation) and hasattr(annotation, "__metadata__"):
-        found |= _kinds(get_args(annotation)[0])
-    return found
+def _written(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{','.join(_written(part) for part in value)}]"
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def _from_yaml(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Dimension]]:
@@ -184,7 +274,7 @@ def _from_yaml(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[st
         elif isinstance(value, list):
             if not value:
                 raise ValueError(f"search {name}: it has no choice.")
-            yield name, choice_of(name, str(value), value)
+            yield name, _choice(name, str(value), value)
         elif isinstance(value, str):
             yield name, read_dimension(name, value)
         else:

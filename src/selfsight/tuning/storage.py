@@ -10,49 +10,33 @@ from __future__ import annotations
 import os
 import uuid
 import warnings
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
 
 if TYPE_CHECKING:
     import optuna
 
 _SILENT = 4  # heartbeats that may be missed before a worker counts as dead
 RETRIES = 3
-"""How often a trial is taken up again after its worker was killed."""
+"""How often a trial is run again after its worker was killed."""
 
 
 def journal(path: Path) -> optuna.storages.BaseStorage:
     """A study in a file, for several processes of one machine."""
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-
-    class Lock(JournalFileOpenLock):
-        """Unlike Optuna's own it is dropped by the system when its holder is killed."""
-
-        def acquire(self) -> bool:
-            self.file = open(f"{path}.lock", "wb")  # noqa: SIM115 (closed by release)
-            return _lock(self.file, wait=True)
-
-        def release(self) -> None:
-            self.file.close()
+    from optuna.storages.journal import JournalFileBackend
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = Lock(str(path))
-    backend = JournalFileBackend(str(path), lock_obj=lock)
-    lock.acquire()
-    try:
-        _drop_half_a_line(path)
-    finally:
-        lock.release()
+    # Unlike Optuna's own lock the system drops this one when its holder is killed.
+    lock = FileLock(f"{path}.lock", poll_interval=0.005)
+    backend = JournalFileBackend(str(path), lock_obj=lock)  # type: ignore[arg-type]
+    with lock:  # a write that was cut off would spoil the line after it
+        content = path.read_bytes()
+        if content and not content.endswith(b"\n"):
+            os.truncate(path, content.rfind(b"\n") + 1)
     return JournalStorage(backend)
-
-
-def _drop_half_a_line(path: Path) -> None:
-    """A write that was cut off would spoil the line after it."""
-    content = path.read_bytes()
-    if content and not content.endswith(b"\n"):
-        os.truncate(path, content.rfind(b"\n") + 1)
 
 
 def database(url: str, heartbeat: int) -> optuna.storages.BaseStorage:
@@ -96,54 +80,31 @@ class Workers:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.name = uuid.uuid4().hex[:12]
-        self._held: Any = None
+        self.folder, self.name = folder, uuid.uuid4().hex[:12]
+        self._held = FileLock(folder / self.name)
 
     def __enter__(self) -> Workers:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._held = open(self.folder / self.name, "wb")
-        _lock(self._held, wait=True)  # another worker may be trying this very file
+        self._held.acquire()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._held.close()
-        with suppress(FileNotFoundError):
-            (self.folder / self.name).unlink()
+        (self.folder / self.name).unlink(missing_ok=True)
+        self._held.release()
 
     def alive(self, name: str) -> bool:
         """Whether the worker of this name lives; one that left or died does not."""
         if name == self.name:
             return True
         try:
-            file = open(self.folder / name, "rb+")  # noqa: SIM115 (closed below)
-        except FileNotFoundError:
-            return False
-        with file:
-            return not _lock(file)
+            if (self.folder / name).exists():
+                FileLock(self.folder / name).acquire(timeout=0).lock.release()
+        except Timeout:
+            return True
+        return False
 
     def others(self) -> bool:
         """Whether any other worker lives."""
         return any(
             path.name != self.name and self.alive(path.name) for path in self.folder.iterdir()
         )
-
-
-def _lock(file: Any, *, wait: bool = False) -> bool:
-    """Takes the lock on a file; False where another process holds it and we do not wait."""
-    try:
-        import fcntl
-    except ModuleNotFoundError:  # Windows: an open file can be locked by its first byte
-        import msvcrt
-
-        how = msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK  # type: ignore[attr-defined]
-        try:
-            msvcrt.locking(file.fileno(), how, 1)  # type: ignore[attr-defined]
-        except OSError:
-            return False
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    return True

@@ -1,132 +1,241 @@
-"""The trials of a study: who makes them, what becomes of a killed one, and when it ends."""
+"""A study: how it searches, what it searches (a `Problem`), and where it is kept."""
 
 from __future__ import annotations
 
-import os
-import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from selfsight.console import say
-from selfsight.fitting.stopping import StoppingRule
-from selfsight.kernels.memory_pages import give_leftovers_back
-from selfsight.tuning.plan import Plan, sampler
-from selfsight.tuning.storage import RETRIES, Workers
+from pydantic import Field, model_validator
+from tyro.conf import Suppress
+
+from selfsight.fitting.stopping import Look, Mode
+from selfsight.settings import Settings
+from selfsight.tuning.space import Space
+from selfsight.tuning.storage import database, journal
 
 if TYPE_CHECKING:
     import optuna
 
-Objective = Callable[["optuna.Trial"], float]
-_POLL = 1.0  # seconds between looks at the trials of other workers
-_FAILURES = 3  # failed trials, and none other, after which the study is given up
+
+class Search(Settings):
+    """How a study searches, where it is kept and when it stops."""
+
+    search: tuple[str, ...] = ()
+    """SETTING=RANGE words, as in "optimizer.lr=log(1e-4,1)" epochs=5..20 backbone=resnet18,auto,
+    or a YAML file of them; `default` is the default space."""
+    trials: Annotated[int, Field(ge=1)] = 100
+    """Trials of the study, over all workers and all times it was started."""
+    minutes: Annotated[float, Field(gt=0.0)] | None = None
+    """No trial begins later than this after the command was started."""
+    patience_trials: Annotated[int, Field(ge=1)] | None = None
+    """The study stops after this many trials in a row without a better value."""
+    sampler: Literal["tpe", "random"] = "tpe"
+    """How the next trial is chosen: Optuna's TPE, or at random."""
+    pruner: Literal["median", "hyperband", "halving", "none"] = "median"
+    """How a trial that will not win is ended early; halving is Hyperband's strictest bracket."""
+    storage: str | None = None
+    """postgresql://USER@HOST/DATABASE for many machines; by default OUT/study.journal."""
+    workers: Annotated[int, Field(ge=1)] = 1
+    """Processes that this command starts; a study of one worker is a function of its seed."""
+    join: bool = False
+    """Only work on the trials of a study that another command began, and leave."""
+    heartbeat: Suppress[Annotated[int, Field(ge=1)]] = 30
+    """Seconds between signs of life in a database; a worker silent for four of them is dead."""
+
+    @model_validator(mode="after")
+    def _storage_is_known(self) -> Search:
+        if self.storage is not None and not self.storage.startswith("postgresql"):
+            raise ValueError(
+                f"storage: give postgresql://USER@HOST/DATABASE, or leave it out for a journal "
+                f"file in the study's folder (got {self.storage!r})"
+            )
+        return self
 
 
-def work(plan: Plan, study: optuna.Study, objective: Objective, number: int | None = None) -> str:
-    """Makes trials until the study is over; why it ended.
+@dataclass
+class Outcome:
+    """A trial that was trained to its end.
 
-    Args:
-        plan: of the study.
-        study: opened by this process.
-        objective: a trial's value; raises ``TrialPruned``, or ``ValueError`` for settings that
-            cannot be used.
-        number: of this worker among those of one command; None: it joined from elsewhere.
+    Attributes:
+        value: what trials are compared by.
+        curve: the value at each look.
+        best: the look that counts, from 1.
+        stopped: whether the training was ended early by its own rule.
+        trained: the training itself, for the reading of test.
+    """
+
+    value: float
+    curve: list[float]
+    best: int
+    stopped: bool = False
+    trained: Any = None
+
+
+@dataclass(kw_only=True)
+class Problem(ABC):
+    """What a study searches: a subclass for each verb that tunes.
+
+    Attributes:
+        search: how it is searched and when it stops.
+        folder: where the study is kept.
+        about: everything that a trial's value depends on; another one is another study.
+        space: of the settings.
+        first: parameters of the first trial (the defaults), where the space holds them.
+        metric: the name of the value.
+        mode: whether a better value is higher or lower.
+        looks: looks of a trial at most.
+        every: looks between two reports; each is a write to the disk.
+        seed: of the sampler.
+        notes: sentences for the user.
+        judged_by: what the value is taken of, in words.
+        fraction: share of the labels that trials read.
+        unit: what a curve has one value for.
+        by_probe: the reading of test has several probes of the best trial.
+    """
+
+    search: Search
+    folder: Path
+    about: Mapping[str, Any]
+    space: Space
+    first: Mapping[str, Any] | None
+    metric: str
+    mode: Mode
+    looks: int
+    every: int = 1
+    seed: int = 0
+    notes: tuple[str, ...] = ()
+    judged_by: str = "on the held-out images"
+    fraction: float = 1.0
+    unit: str = "look"
+    by_probe: bool = False
+
+    @abstractmethod
+    def run(self, changes: Mapping[str, Any], look: Look, number: int) -> Outcome:
+        """A trial: a function of its settings and the study's seed.
+
+        Args:
+            changes: dotted settings and their values.
+            look: called at each look with its number and the best value so far; it may raise.
+            number: of the trial, or of the one that this one runs again.
+
+        Raises:
+            DivergedError: its numbers are not finite; the trial is pruned.
+            ValueError: the settings cannot be used; the trial fails.
+        """
+
+    @abstractmethod
+    def best_yaml(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings of the best trial as the YAML file of another verb."""
+
+    def run_again(self, changes: Mapping[str, Any], number: int) -> Outcome:
+        """The best trial again, for the reading of test; it must give the same value."""
+        return self.run(changes, lambda number, best: None, number)
+
+    @abstractmethod
+    def read_test(self, changes: Mapping[str, Any], again: Outcome) -> dict[str, Any] | None:
+        """The best trial beside its controls on test; None where nothing can be read."""
+
+    @abstractmethod
+    def facts(self, changes: Mapping[str, Any], again: Outcome) -> dict[str, Any]:
+        """What ``tuning.json`` says of this kind of study; its ``best`` joins that of all."""
+
+    @abstractmethod
+    def called(self, probe: str, subject: str) -> str:
+        """What sentences call a probe of a subject that stands beside the best trial on test."""
+
+    @property
+    def name(self) -> str:
+        """Names the study in its storage: a function of `about` alone."""
+        text = json.dumps(self.about, sort_keys=True, default=str)
+        digest = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+        return f"{self.about['verb']}-{self.about['name']}-{digest}"
+
+
+def open_study(problem: Problem) -> optuna.Study:
+    """The study of a problem, made where there is none.
 
     Raises:
-        ValueError: the first trials have all failed.
+        ValueError: the folder holds another study, there is none to join, or the storage cannot
+            be used.
     """
-    from optuna.exceptions import UpdateFinishedTrialError
-
-    began = time.monotonic()
-    if number is None:  # draws of its own: nobody knows which worker this is
-        number = int.from_bytes(os.urandom(4), "big")
-    workers = Workers(plan.folder / "workers") if plan.search.storage is None else None
-    with workers or nullcontext():
-        while True:
-            _fail_the_dead(study, workers)
-            reason = ending(plan, study, time.monotonic() - began)
-            if reason:
-                give_leftovers_back()  # of trials that ended by an exception
-                return reason
-            states = _states(study)
-            if states["finished"] + states["RUNNING"] >= plan.search.trials:
-                time.sleep(_POLL)  # another worker may die, and its trial be left to us
-                continue
-            # The sampler is made anew, so that a study taken up again goes on as if never left.
-            study.sampler = sampler(plan, states["all"] + 1_000_003 * number)
-            one = _one(study, objective, workers)
-            try:
-                with _no_experiments():
-                    study.optimize(one, n_trials=1, catch=(ValueError, RuntimeError))
-            except UpdateFinishedTrialError:
-                say("A trial was given up: it showed no sign of life in time.")
-            _say(plan, study, workers.name if workers else _name())
-
-
-def _one(study: optuna.Study, objective: Objective, workers: Workers | None) -> Objective:
-    def one(trial: optuna.Trial) -> float:
-        trial.set_user_attr("worker", workers.name if workers else _name())
-        began = time.monotonic()
-        try:
-            value = objective(trial)
-        except KeyboardInterrupt:
-            trial.set_user_attr("reason", "interrupted")
-            _take_up_again(study, study.trials[trial.number])
-            raise
-        except (ValueError, RuntimeError) as error:
-            trial.set_user_attr("reason", f"error: {error}"[:500])
-            raise
-        finally:
-            trial.set_user_attr("seconds", round(time.monotonic() - began, 3))
-        return value
-
-    return one
-
-
-def _fail_the_dead(study: optuna.Study, workers: Workers | None) -> None:
-    """Trials of dead workers fail and are queued again; in a database, Optuna itself does it."""
     import optuna
 
-    if workers is None:
-        with _no_experiments():
-            optuna.storages.fail_stale_trials(study)
-        return
-    state = optuna.trial.TrialState
-    for trial in study.get_trials(deepcopy=False, states=(state.RUNNING,)):
-        name = trial.user_attrs.get("worker")
-        if workers.alive(name) if name else workers.others():
-            continue
-        with suppress(ValueError, optuna.exceptions.UpdateFinishedTrialError):  # others were first
-            study.tell(trial.number, state=state.FAIL)
-            say(f"Trial {trial.number}: its worker was killed; it is taken up again.")
-            _take_up_again(study, trial)
-
-
-def _take_up_again(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-    """Queues a trial's parameters; notes where they come from as Optuna's heartbeat does."""
-    import optuna
-
-    history = [*trial.system_attrs.get("retry_history", []), trial.number]
-    if len(history) > RETRIES:
-        return
-    kept = {k: v for k, v in trial.system_attrs.items() if k == "fixed_params"}
-    study.add_trial(
-        optuna.create_trial(
-            state=optuna.trial.TrialState.WAITING,
-            params=trial.params,
-            distributions=trial.distributions,
-            system_attrs={
-                **kept,
-                "failed_trial": trial.system_attrs.get("failed_trial", trial.number),
-                "retry_history": history,
-            },
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    search, path = problem.search, problem.folder / "study.journal"
+    if search.storage is None:
+        if search.join and not path.is_file():
+            raise ValueError(f"{problem.folder} holds no study to join; start it without --join.")
+        storage = journal(path)
+        _refuse_another(problem, storage)
+    else:
+        storage = database(search.storage, search.heartbeat)
+    names = optuna.get_all_study_names(storage)
+    if search.join and problem.name not in names:
+        raise ValueError(
+            "join: no study with these very settings has begun; start it without --join, and join "
+            "it with the same settings."
         )
+    study = optuna.create_study(
+        study_name=problem.name,
+        storage=storage,
+        direction="maximize" if problem.mode == "highest" else "minimize",
+        pruner=pruner(search.pruner, problem.looks),
+        sampler=sampler(problem, 0),
+        load_if_exists=True,
     )
+    if problem.name not in names:
+        study.set_user_attr("about", dict(problem.about))
+        if problem.first is not None:
+            study.enqueue_trial(dict(problem.first))
+    return study
+
+
+def _refuse_another(problem: Problem, storage: optuna.storages.BaseStorage) -> None:
+    """A journal holds one study; other settings belong into another folder."""
+    import optuna
+
+    for name in optuna.get_all_study_names(storage):
+        if name == problem.name:
+            continue
+        before = optuna.load_study(study_name=name, storage=storage).user_attrs.get("about", {})
+        now = json.loads(json.dumps(problem.about, default=str))
+        differing = sorted(k for k in {*before, *now} if before.get(k) != now.get(k))
+        raise ValueError(
+            f"{problem.folder} holds a study with other settings ({', '.join(differing)}); choose "
+            "another --out, or delete the folder."
+        )
+
+
+def pruner(name: str, looks: int) -> optuna.pruners.BasePruner:
+    """Ends a trial that will not win, by its name in `Search` and the looks of a trial."""
+    from optuna import pruners
+
+    least = max(1, looks // 27)
+    if name == "none":
+        return pruners.NopPruner()
+    if name == "hyperband":
+        return pruners.HyperbandPruner(min_resource=least, max_resource=looks, reduction_factor=3)
+    if name == "halving":
+        return pruners.SuccessiveHalvingPruner(min_resource=least, reduction_factor=3)
+    return pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=max(1, looks // 10))
+
+
+def sampler(problem: Problem, salt: int) -> optuna.samplers.BaseSampler:
+    """Of a trial: a function of the study's seed and ``salt``."""
+    from optuna import samplers
+
+    digest = hashlib.blake2b(f"{problem.seed} {salt}".encode(), digest_size=4).digest()
+    kind = samplers.RandomSampler if problem.search.sampler == "random" else samplers.TPESampler
+    return kind(seed=int.from_bytes(digest, "big"))
 
 
 def original_number(trial: optuna.Trial | optuna.trial.FrozenTrial) -> int:
-    """The number of the trial that this one takes up again, or its own."""
+    """The number of the trial that this one runs again, or its own."""
     import optuna
 
     if isinstance(trial, optuna.Trial):
@@ -138,81 +247,3 @@ def was_killed(trial: optuna.trial.FrozenTrial) -> bool:
     """Whether a failed trial was cut off (and queued again) rather than wrong."""
     reason = str(trial.user_attrs.get("reason", ""))
     return trial.state.name == "FAIL" and not reason.startswith("error")
-
-
-def _states(study: optuna.Study) -> dict[str, int]:
-    counts = {"RUNNING": 0, "finished": 0, "all": 0}
-    for trial in study.get_trials(deepcopy=False):
-        counts["all"] += trial.state.name != "WAITING"
-        if trial.state.name == "RUNNING":
-            counts["RUNNING"] += 1
-        elif trial.state.is_finished() and not was_killed(trial):
-            counts["finished"] += 1
-    return counts
-
-
-def ending(plan: Plan, study: optuna.Study, seconds: float) -> str:
-    """Why no trial may begin any more; empty while one may. A function of the storage and time."""
-    trials = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
-    done = [t for t in trials if not was_killed(t)]
-    failed = [t for t in done if t.state.name == "FAIL"]
-    if len(failed) == len(done) >= min(_FAILURES, plan.search.trials):
-        raise ValueError(
-            f"the first {len(failed)} trials have all failed; the last one with "
-            f"{failed[-1].user_attrs.get('reason', 'no reason given')}"
-        )
-    if len(done) >= plan.search.trials:
-        return f"{plan.search.trials} trials were made"
-    if plan.search.patience_trials is not None:
-        done.sort(key=lambda t: t.datetime_complete.timestamp() if t.datetime_complete else 0.0)
-        rule = StoppingRule(patience=plan.search.patience_trials, mode=plan.mode)
-        values = (t.value if t.state.name == "COMPLETE" else None for t in done)
-        if rule.steps(float("nan") if value is None else value for value in values):
-            return f"nothing was better for {plan.search.patience_trials} trials"
-    if plan.search.minutes is not None and seconds >= 60 * plan.search.minutes:
-        return f"{plan.search.minutes:g} minutes have passed"
-    return ""
-
-
-def _say(plan: Plan, study: optuna.Study, worker: str) -> None:
-    """A line where this worker's last trial is the best, and at every tenth."""
-    count = _states(study)["finished"]
-    try:
-        best = study.best_trial
-    except ValueError:
-        if count % 10 == 0:
-            say(f"trial {count}/{plan.search.trials}   nothing finished yet")
-        return
-    trials = study.get_trials(deepcopy=False)
-    own = [t.number for t in trials if t.user_attrs.get("worker") == worker]
-    new = best.number == max(own, default=-1)
-    if not new and count % 10:
-        return
-    shown = f"best {plan.metric} {best.value:.4g}" + f", new: {_words(best.params)}" * new
-    say(f"trial {count}/{plan.search.trials}   {shown}")
-
-
-def _words(params: Mapping[str, Any]) -> str:
-    return " ".join(
-        f"{name.rpartition('.')[2]}={value:.3g}"
-        if isinstance(value, float)
-        else f"{name.rpartition('.')[2]}={value}"
-        for name, value in params.items()
-    )
-
-
-def _name() -> str:
-    """Of this worker among those of all machines."""
-    import socket
-
-    return f"{socket.gethostname()}-{os.getpid()}"
-
-
-@contextmanager
-def _no_experiments() -> Iterator[None]:
-    """Heartbeats are experimental to Optuna; our users need not read it at every trial."""
-    from optuna.exceptions import ExperimentalWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        yield

@@ -1,34 +1,141 @@
-"""The one reading of test that ends a study: compared, noted, put in words."""
+"""The end of a study: the best trial again, its one reading of test, the files and the words."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import yaml
 
+from selfsight import vocabulary
 from selfsight.console import duration, say
-from selfsight.data.imageset import Target
-from selfsight.evaluation.intervals import interval
-from selfsight.files import read_json, write_text
-from selfsight.fitting.metrics import Floats, Values
-from selfsight.fitting.tasks import TASKS, higher_is_better
-from selfsight.settings import Settings
-from selfsight.tuning.record import Tuned, counts_text, finished, search_facts, write_record
-from selfsight.tuning.trials import Measured
+from selfsight.data.imageset import ImageSet, Target
+from selfsight.evaluation.intervals import bootstrap_weights, interval
+from selfsight.files import read_json, write_json, write_text
+from selfsight.fitting.folds import groups_of
+from selfsight.fitting.labelled import Rows
+from selfsight.fitting.metrics import Floats, score
+from selfsight.tuning.record import (
+    Tuned,
+    counts,
+    counts_text,
+    curves,
+    importances,
+    trial_rows,
+    write_trials,
+)
+from selfsight.tuning.study import Problem, Search
+from selfsight.tuning.workers import Prepare, make_trials, terminated_as_interrupted
 from selfsight.vocabulary import difference_text, interval_text, value_text
 
 if TYPE_CHECKING:
     import optuna
 
+Predictions = Mapping[tuple[str, str], tuple[np.ndarray[Any, Any], Floats | None]]
+"""Of a probe and a subject: predictions ``(M, K)``, and thresholds for several labels."""
+
+
+def tune(settings: Search, images: ImageSet | None, prepare: Prepare) -> Tuned | None:
+    """Makes the trials of a study and ends it.
+
+    Args:
+        settings: of the verb.
+        images: already opened; None: `prepare` opens them.
+        prepare: settings and images to the problem.
+
+    Returns:
+        The finished study; None for a worker that joined.
+
+    Raises:
+        ValueError: the settings cannot be used, no worker is left, or no trial was completed.
+    """
+    if images is not None and settings.workers > 1:
+        raise ValueError("workers: several processes open the images themselves; leave them out.")
+    began, problem = time.monotonic(), prepare(settings, images)
+    for note in problem.notes if not settings.join else ():
+        say(note)
+    with terminated_as_interrupted():
+        study, reason = make_trials(settings, problem, prepare)
+        if settings.join:
+            say(f"Left the study: {reason}.")
+            return None
+        return conclude(problem, study, reason, time.monotonic() - began)
+
+
+def conclude(problem: Problem, study: optuna.Study, reason: str, seconds: float) -> Tuned:
+    """Writes the study's files; reads test unless this best trial has read it before.
+
+    Raises:
+        ValueError: no trial was completed.
+    """
+    from selfsight.reporting.tuning import write_tuning_page
+
+    folder, rows = problem.folder, trial_rows(study, problem.space)
+    write_trials(folder / "trials.csv", rows)
+    if not any(row["state"] == "complete" for row in rows):
+        raise ValueError(
+            f"no trial of the study in {folder} was completed; {counts_text(counts(rows))}."
+        )
+    best = study.best_trial
+    changes = problem.space.settings_of(best.params)
+    text = yaml.safe_dump(problem.best_yaml(changes), sort_keys=False, allow_unicode=True)
+    write_text(folder / "best.yaml", text)
+    path = folder / "tuning.json"
+    before = dict(read_json(path)) if path.is_file() else {}
+    same = bool(before) and before["best"]["number"] == best.number
+    with _threads(best.user_attrs.get("threads")):
+        again = problem.run_again(changes, best.number)
+        if again.value != best.value:
+            say(
+                f"Warning: trained again, the best trial gives {again.value!r} and not "
+                f"{best.value!r}; another machine or number of threads made it."
+            )
+        test = (before.get("test") if same else None) or problem.read_test(changes, again)
+    readings = list(before.get("test_readings", []))
+    if test and not (same and before.get("test")):
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        readings += test.pop("readings", None) or [
+            {"when": now, "probe": probe, "subject": subject, "label_fraction": problem.fraction}
+            for probe, subject in dict.fromkeys((v["probe"], v["subject"]) for v in test["values"])
+        ]
+    facts = problem.facts(changes, again)
+    record: dict[str, Any] = {
+        "verb": problem.about["verb"],
+        "metric": problem.metric,
+        "mode": problem.mode,
+        "sampler": problem.search.sampler,
+        "pruner": problem.search.pruner,
+        "seed": problem.seed,
+        "space": problem.space.plain(),
+        "searched": problem.space.searched,
+        "trials": counts(rows),
+        "importances": importances(study),
+        "epochs_without_pruning": problem.looks * counts(rows)["made"],
+        "unit": problem.unit,
+        "ended": reason,
+        "seconds": round(seconds, 1),
+        "notes": list(problem.notes),
+        **facts,
+        "best": {"number": best.number, "value": best.value, **facts["best"]},
+        "again": {"value": again.value, "equal": again.value == best.value},
+        "test": test,
+        "test_readings": readings,
+    }
+    record["answer"] = answer(problem, record)
+    record |= {"rows": rows, "curves": curves(study)}
+    write_json(path, record)
+    write_tuning_page(folder)
+    return Tuned(folder, record)
+
 
 @contextmanager
-def threads(count: int | None) -> Iterator[None]:
+def _threads(count: int | None) -> Iterator[None]:
     """As many threads as the trial had: sums in another order differ in their last digits."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
@@ -38,180 +145,81 @@ def threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def earlier(folder: Path) -> dict[str, Any]:
-    """What an earlier end of the study wrote; empty where there was none."""
-    path = folder / "tuning.json"
-    return dict(read_json(path)) if path.is_file() else {}
-
-
-def earlier_of(folder: Path, number: int) -> dict[str, Any] | None:
-    """What an earlier end of the study wrote, if its best trial was this one."""
-    kept = earlier(folder)
-    return kept if kept and kept["best"]["number"] == number else None
-
-
-def same_value(again: float, recorded: float | None) -> bool:
-    """Whether the best trial, trained again, has its value to the last digit; said if not."""
-    if again == recorded:
-        return True
-    say(
-        f"Warning: trained again, the best trial gives {again!r} and not {recorded!r}; another "
-        "machine or number of threads made it."
-    )
-    return False
-
-
-def concluded(
-    bench: Any,
-    study: optuna.Study,
-    reason: str,
-    seconds: float,
-    *,
-    part: str,
-    chosen: Callable[[dict[str, Any]], Settings],
-    measure: Callable[[Any], Measured],
-    read_test: Callable[[Any, Any], dict[str, Any] | None],
-    named: Callable[[str, str], str],
-    more: Callable[[Any], dict[str, Any]],
-) -> Tuned:
-    """Ends a study of trainings on labels: the best one again, its reading of test, the files.
-
-    Test is read unless this best trial has read it before.
-
-    Args:
-        bench: the study, resolved.
-        study: its trials.
-        reason: why it ended.
-        seconds: that it took.
-        part: the settings that were searched, as `best.yaml` calls them.
-        chosen: these settings, from the changes of the best trial.
-        measure: trains with them, the held-out images left out.
-        read_test: reads test with them and what `measure` gave; None without test images.
-        named: how sentences call a probe on some weights.
-        more: what the study adds to ``tuning.json``, from what `measure` gave; its ``best`` is
-            added to that of all studies.
-
-    Raises:
-        ValueError: no trial was completed.
-    """
-    folder = bench.plan.folder
-    rows, best = finished(bench.plan, study, bench.space)
-    settings = chosen(bench.space.settings_of(best.params))
-    write_text(folder / "best.yaml", yaml.safe_dump({part: settings.plain()}, sort_keys=False))
-    before = earlier_of(folder, best.number)
-    with threads(best.user_attrs.get("threads")):
-        again = measure(settings)
-        equal = same_value(again.value, best.value)
-        test = before.get("test") if before else None
-        test = test or read_test(settings, again)
-    read = [*(before or earlier(folder)).get("test_readings", [])]
-    if not before or not before.get("test"):
-        read += readings(test, bench.settings.fraction)
-    added = more(again)
-    found: dict[str, Any] = {
-        **search_facts(bench.plan, study, bench.space, rows),
-        "target": bench.target.name,
-        "run": str(bench.run.folder.path),
-        "data": bench.images.name,
-        "task": bench.target.kind,
-        "num_labels": len(bench.labelled.rows),
-        "ended": reason,
-        "seconds": round(seconds, 1),
-        **added,
-        "best": {
-            "number": best.number,
-            "value": best.value,
-            **added["best"],
-            "settings": settings.plain(),
-        },
-        "again": {"value": again.value, "equal": equal},
-        "test": test,
-        "test_readings": read,
-    }
-    found["answer"] = answer(found, named)
-    return write_record(bench.plan, found, study, rows)
+def scored_rows(images: ImageSet, target: Target) -> Rows:
+    """``(M,)`` test rows with a known value."""
+    rows = images.rows("test")
+    return rows[target.known[rows]]
 
 
 def compared(
-    target: Target, images: int, scores: Mapping[tuple[str, str], Values], groups: int
+    images: ImageSet, target: Target, seed: int, predictions: Predictions
 ) -> dict[str, Any]:
     """Values with intervals, and paired differences tuned - other, over the same test images.
 
     Args:
+        images: with test rows.
         target: what was predicted.
-        images: of test.
-        scores: of a probe and its weights; ``("tuned", "trained")`` among them.
-        groups: how many test groups the bootstrap drew from.
+        seed: of the bootstrap.
+        predictions: of `scored_rows`; those of ``("tuned", "trained")`` among them.
     """
-    values, differences = [], []
+    rows = scored_rows(images, target)
+    groups = groups_of(images.groups, rows)
+    weights, count = bootstrap_weights(groups, seed=seed), len(np.unique(groups))
+    scores = {
+        pair: score(target, output, rows, weights, thresholds)
+        for pair, (output, thresholds) in predictions.items()
+    }
     ours = scores["tuned", "trained"]
-    for (probe, weights), found in scores.items():
-        for metric in TASKS[target.kind].metrics:
-            key = (metric, None)
-            here: Floats = found[key][None]
+    values, differences = [], []
+    for (probe, subject), found in scores.items():
+        for metric in vocabulary.metrics_of(target.kind):
+            here: Floats = found[metric, None][None]
             if not np.isfinite(here[0, 0]):
                 continue
-            place = {"probe": probe, "subject": weights, "metric": metric}
-            ends = interval(here, groups)
-            values.append({**place, "mean": ends.mean, "low": ends.low, "high": ends.high})
+            place = {"probe": probe, "subject": subject, "metric": metric}
+            values.append({**place, **asdict(interval(here, count))})
             if found is not ours:
-                gap = interval(ours[key][None] - here, groups)
-                verdict = gap.verdict(higher_is_better=higher_is_better(metric))
-                differences.append(
-                    {
-                        **place,
-                        "mean": gap.mean,
-                        "low": gap.low,
-                        "high": gap.high,
-                        "verdict": verdict,
-                    }
-                )
-    return {
-        "split": "test",
-        "images": images,
-        "values": values,
-        "differences": differences,
-    }
+                gap = interval(ours[metric, None][None] - here, count)
+                higher = vocabulary.higher_is_better(metric)
+                verdict = gap.verdict(higher_is_better=higher)
+                differences.append({**place, **asdict(gap), "verdict": verdict})
+    images_read = len(images.rows("test"))
+    return {"split": "test", "images": images_read, "values": values, "differences": differences}
 
 
-def readings(test: Mapping[str, Any] | None, fraction: float) -> list[dict[str, Any]]:
-    """One record a probe and its weights that test was read with just now."""
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    pairs = {(v["probe"], v["subject"]): None for v in (test or {}).get("values", [])}
-    return [{"when": now, "probe": p, "subject": w, "label_fraction": fraction} for p, w in pairs]
-
-
-def answer(found: Mapping[str, Any], named: Callable[[str, str], str]) -> list[str]:
+def answer(problem: Problem, record: Mapping[str, Any]) -> list[str]:
     """The sentences that the command prints and the page begins with.
 
     Args:
-        found: what ``tuning.json`` will hold.
-        named: how the sentences call a probe on some weights.
+        problem: names what stands beside the best trial.
+        record: what ``tuning.json`` will hold.
     """
-    metric = found["metric"]
+    metric, best, made = record["metric"], record["best"], record["trials"]
+    saved = 1 - made["epochs"] / max(record["epochs_without_pruning"], 1)
     lines = [
-        f"{counts_text(found['trials'])} in {duration(found['seconds'])}; the best one, "
-        f"trial {found['best']['number']}, has {metric} "
-        f"{value_text(metric, found['best']['value'])} on the images held out."
+        f"{counts_text(made)} in {duration(record['seconds'])}, {100 * saved:.0f} % of their "
+        f"{record['unit']}s saved by ending them early; the best one, trial {best['number']}, has "
+        f"{metric} {value_text(metric, best['value'])} ({problem.judged_by})."
     ]
-    test = found["test"]
-    if test is None:
-        return [*lines, "There is no test split: nothing says how much of this is chance."]
-    shown = TASKS[found["task"]].headline if metric == "loss" else metric
-    for value in test["values"]:
-        if (value["probe"], value["subject"], value["metric"]) == ("tuned", "trained", shown):
+    test = record["test"]
+    if not test or not test["values"]:
+        return [*lines, "There is no reading of test: nothing says how much of this is chance."]
+    kind = record["task"]
+    shown = metric if metric in vocabulary.metrics_of(kind) else vocabulary.headline(kind)
+    for row in [*test["values"], *test["differences"]]:
+        of_probe = f", {vocabulary.probe(row['probe']).title}" if problem.by_probe else ""
+        own = row["subject"] == "trained" and (problem.by_probe or row["probe"] == "tuned")
+        if row["metric"] != shown:
+            continue
+        if "verdict" in row:
+            ends = interval_text(shown, row["low"], row["high"], signed=True)
+            verdict = row["verdict"] if row["verdict"] in ("better", "worse") else "no better"
             lines.append(
-                f"On test, read once: {shown} {value_text(shown, value['mean'])} "
-                f"({interval_text(shown, value['low'], value['high'])})."
+                f"Tuned is {verdict} than {problem.called(row['probe'], row['subject'])}"
+                f"{of_probe}: {difference_text(shown, row['mean'])} ({ends})."
             )
-    for row in test["differences"]:
-        if row["metric"] == shown:
-            other = named(row["probe"], row["subject"])
-            verdict = {"better": "better than", "worse": "worse than"}.get(
-                row["verdict"], "no better than"
-            )
-            lines.append(
-                f"Tuned is {verdict} {other}: {difference_text(shown, row['mean'])} "
-                f"({interval_text(shown, row['low'], row['high'], signed=True)})."
-            )
+        elif own:
+            ends = interval_text(shown, row["low"], row["high"])
+            value = value_text(shown, row["mean"])
+            lines.append(f"On {test['split']}, read once: {shown} {value} ({ends}){of_probe}.")
     return lines

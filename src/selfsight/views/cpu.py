@@ -17,7 +17,7 @@ from selfsight.views import colors
 from selfsight.views.buffers import scratch
 from selfsight.views.channels import ChannelMap, noise_start, noise_table
 from selfsight.views.parameters import Parameters, Wanted, blur_kernel
-from selfsight.views.resampling import affine, enlarged_crop, gaussian_blur, resized_crop
+from selfsight.views.resampling import affine, blurred_by_shifts, enlarged_crop, resized_crop
 from selfsight.views.settings import View
 
 PRODUCT_SIDE = 48
@@ -225,7 +225,7 @@ def _blur(made: Tensor, sigma: Tensor) -> None:
     length = max(1, GROUP // made[0].numel()) if len(made) else 1
     for some, width in zip(torch.split(made, length), torch.split(sigma, length), strict=True):
         with scratch.level():
-            some.copy_(gaussian_blur(some, width, kernel_size, new=scratch.new))
+            some.copy_(blurred_by_shifts(some, width, kernel_size, new=scratch.new))
 
 
 def _replace(made: Tensor, chosen: Tensor, operation: Callable[[Tensor], Tensor]) -> None:

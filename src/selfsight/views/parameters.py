@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from selfsight.draws import normal, uniform
+from selfsight.draws import FIRST_VIEW_STREAM, normal, uniform
 from selfsight.views.colors import constant
 from selfsight.views.settings import View
 
@@ -21,8 +21,8 @@ TRIES = 4
 """Crops drawn for each image, of which the first that fits is taken."""
 WHOLE_PIXELS = 16
 """Up to this side a crop is not rounded to whole pixels: there would be too few different ones."""
-FIRST_STREAM, STREAMS_PER_VIEW = 1024, 8
-"""View ``i`` draws from streams ``1024 + 8 i`` on; methods have those below."""
+STREAMS_PER_VIEW = 8
+"""View ``i`` draws from streams ``FIRST_VIEW_STREAM + 8 i`` on."""
 
 COLUMNS = 29
 """Uniform numbers of an image for a view. In order: areas and log-ratios of the tries, top, left,
@@ -141,7 +141,7 @@ def draw(
         width: of the images, pixels.
     """
     numbers = [indices] if isinstance(indices, int) else indices
-    streams = [FIRST_STREAM + STREAMS_PER_VIEW * index for index in numbers]
+    streams = [FIRST_VIEW_STREAM + STREAMS_PER_VIEW * index for index in numbers]
     draws = torch.cat([uniform(keys, stream, COLUMNS) for stream in streams])
     table = draws[:, 0]
     if view.noise:
@@ -201,7 +201,7 @@ def draw_channels(view: View, keys: Tensor, index: int, channels: int) -> tuple[
     The factor is log-normal, ``exp(gain n)``, so that it never turns a channel round; a channel
     that is dropped has factor and offset 0, its mean. If all would be dropped, one is kept.
     """
-    stream = FIRST_STREAM + STREAMS_PER_VIEW * index + 2
+    stream = FIRST_VIEW_STREAM + STREAMS_PER_VIEW * index + 2
     draws = normal(keys, stream, 2 * channels)
     factor = torch.exp(view.gain * draws[:, :channels])
     offset = view.offset * draws[:, channels:]

@@ -1,7 +1,7 @@
 """Views that suit an image set: chosen from its size, channels and dtype, and said.
 
 A method declares the views of its paper, for photographs of 224 pixels. `resolve` adapts them to
-the image set; `PRESETS` are whole pairs of views for a user who wants to choose by name.
+the image set.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def resolve(
     images: ImageSet,
     *,
     kind: Kind | None = None,
-    untouched: bool = False,
+    untouched: str = "",
 ) -> tuple[tuple[View, ...], str]:
     """Adapts a method's views to an image set.
 
@@ -43,7 +43,7 @@ def resolve(
         views: as the method's paper has them, or as the user wrote them.
         images: their size, channels, dtype and `mirrored` decide.
         kind: of the images, where the guess is wrong.
-        untouched: the user wrote these views; only sizes become pixels.
+        untouched: whose views they are, where only sizes become pixels: ``as given``, for example.
 
     Returns:
         The views, every size in pixels, and one sentence that says what was chosen and why.
@@ -54,7 +54,7 @@ def resolve(
     side = max(images.height, images.width)
     if untouched:
         sized = tuple(view.updated({"size": _pixels(view, side)}) for view in views)
-        return sized, f"Views as given, {_sides(sized)}."
+        return sized, f"Views {untouched}, {_sides(sized)}."
     kind = known_kind(kind) if kind else kind_of(images)
     adapted = tuple(
         adapt(view, kind, side=side, channels=images.channels, mirrored=images.mirrored)
@@ -161,39 +161,3 @@ def _sides(views: tuple[View, ...]) -> str:
     for view in views:
         counts[int(view.size)] = counts.get(int(view.size), 0) + 1
     return ", ".join(f"{count} of {side} px" for side, count in counts.items())
-
-
-_SIMCLR = View(
-    crop_scale=(0.08, 1.0), brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, blur=0.5
-)
-"""SimCLR's ImageNet view (arXiv:2002.05709, appendix A)."""
-
-PRESETS: dict[str, tuple[View, View]] = {
-    "natural": (_SIMCLR, _SIMCLR),
-    "small": (adapt(_SIMCLR, "small", side=32, channels=3, mirrored=True).updated({"size": 1.0}),)
-    * 2,
-    "grayscale": (
-        adapt(_SIMCLR, "grayscale", side=224, channels=1, mirrored=True).updated({"size": 1.0}),
-    )
-    * 2,
-    "scientific": (
-        adapt(_SIMCLR, "scientific", side=224, channels=2, mirrored=True).updated({"size": 1.0}),
-    )
-    * 2,
-    "digits": (
-        adapt(_SIMCLR, "grayscale", side=8, channels=1, mirrored=False).updated({"size": 1.0}),
-    )
-    * 2,
-}
-"""Pairs of views by name, sizes still shares of the image side."""
-
-
-def preset(name: str) -> tuple[View, View]:
-    """The pair of views of this name in `PRESETS`.
-
-    Raises:
-        ValueError: there is none; names the nearest.
-    """
-    if name not in PRESETS:
-        raise unknown("preset of views", name, PRESETS)
-    return PRESETS[name]

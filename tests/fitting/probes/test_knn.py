@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from selfsight.fitting.probes.knn import choose_neighbours, neighbours, vote
+from selfsight.fitting.probes.knn import choose_neighbours
+from selfsight.measures import neighbours, vote
 
 
 def _reference(

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 
-from selfsight.fitting.probes import logistic
-from selfsight.fitting.probes.logistic import fit_path
+from selfsight.fitting.probes import linear
+from selfsight.fitting.probes.linear import fit_path, ridge_path
 
 
 def _classes(n: int, width: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -93,7 +93,7 @@ def test_float32_is_as_good_for_predictions() -> None:
 def test_the_loss_is_the_one_written_out(
     form: str, scale: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logistic, "_CACHED", 1)  # several parts
+    monkeypatch.setattr(linear, "_CACHED", 1)  # several parts
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(600, 7, generator=generator, dtype=torch.float64)
     targets = torch.randint(3, (600,), generator=generator)
@@ -107,7 +107,7 @@ def test_the_loss_is_the_one_written_out(
         right = targets[:, None].expand(600, 2)
         losses = torch.nn.functional.cross_entropy(logits.mT, right, reduction="none")
         expected = (losses * used).sum() / 600
-        loss = logistic._Loss(x, targets, used, 3, None)
+        loss = linear._Logistic(x, targets, used, 3, None)
     else:
         labels = torch.nn.functional.one_hot(targets, 3).double()
         right = labels[:, None].expand(600, 2, 3)
@@ -117,9 +117,22 @@ def test_the_loss_is_the_one_written_out(
         expected = (losses * used[:, :, None] * entries[:, None])[100:].sum() / 600
         unknown = labels.clone()
         unknown[:100] = torch.nan
-        loss = logistic._Loss(x, unknown, used, 3, entries)
+        loss = linear._Logistic(x, unknown, used, 3, entries)
     (slope,) = torch.autograd.grad(expected, theta)
     value, gradient = loss(theta.detach())
     assert len(loss.parts) > 2
     assert value == pytest.approx(float(expected.detach()), rel=1e-12)
     torch.testing.assert_close(gradient, slope, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize(("n", "width"), [(100, 8), (20, 50)])
+def test_the_ridge_path_equals_scikit_learn(n: int, width: int) -> None:
+    random = np.random.default_rng(0)
+    features = random.normal(size=(n, width)) + 3
+    values = features @ random.normal(size=width) + random.normal(size=n) + 100
+    alphas = [0.1, 1.0, 100.0]
+    weight, bias = ridge_path(torch.from_numpy(features), torch.from_numpy(values), alphas)
+    for i, alpha in enumerate(alphas):
+        theirs = Ridge(alpha).fit(features, values)
+        np.testing.assert_allclose(weight[i], theirs.coef_, atol=1e-8)
+        np.testing.assert_allclose(bias[i], theirs.intercept_, atol=1e-8)

@@ -14,27 +14,34 @@ import yaml
 
 from selfsight.cli import main
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.fitting import finetune
+from selfsight.fitting.finetune import LOOKS, FineTuning
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.stopping import StoppingRule
-from selfsight.tuning import finetuning_report
-from selfsight.tuning.finetuning import TuneFinetuning, measure, prepare, tune_finetuning
-from selfsight.tuning.recipe import LOOKS, Recipe, train
+from selfsight.tuning.finetune import (
+    FinetuneProblem,
+    TuneFinetuning,
+    prepare,
+    tune_finetuning,
+)
 from selfsight.tuning.record import Tuned
 
-SPACE = ("recipe.backbone_lr=log(1e-4,1e-2)", "recipe.dropout=0..0.5", "recipe.batch_size=16,32")
+SPACE = (
+    "finetuning.backbone_lr=log(1e-4,1e-2)",
+    "finetuning.dropout=0..0.5",
+    "finetuning.batch_size=16,32",
+)
 SHORT = {"min_steps": 40, "epochs": 1, "batch_size": 32}
 
 
 @pytest.fixture(autouse=True)
 def short_control(monkeypatch: pytest.MonkeyPatch) -> None:
     """The default fine-tuning tries six pairs of rates over 500 steps: one pair, 20 steps here."""
-    one = finetune.FineTuning(backbone_lrs=(1e-3,), head_lrs=(1e-2,), epochs=1, min_steps=20)
-    monkeypatch.setattr(finetuning_report, "FineTuning", lambda: one)
+    one = FineTuning(backbone_lr=1e-3, head_lr=1e-2, epochs=1, min_steps=20)
+    monkeypatch.setattr(FinetuneProblem, "default", one)
 
 
 def tuned(run: Path, out: Path, images: ImageSet, **options: Any) -> Tuned:
-    settings = {"trials": 3, "search": SPACE, "recipe": SHORT, **options}
+    settings = {"trials": 3, "search": SPACE, "finetuning": SHORT, **options}
     found = tune_finetuning(TuneFinetuning(run=str(run), out=str(out), **settings), images)
     assert found is not None
     return found
@@ -75,9 +82,10 @@ def test_the_best_is_trained_again_and_reads_test_once_beside_its_controls(
     page = (tmp_path / "report.html").read_text()
     assert "3 trials" in page
     assert "default fine-tuning" in page
-    best = yaml.safe_load((tmp_path / "best.yaml").read_text())
-    assert best["recipe"] == found.best["settings"]
-    one = tuned(small, tmp_path / "one", few, trials=1, search=("recipe.dropout=0..0.9",), **best)
+    best = yaml.safe_load((tmp_path / "best.yaml").read_text())["finetuning"]
+    assert best == found.best["settings"]
+    search = ("finetuning.dropout=0..0.9",)
+    one = tuned(small, tmp_path / "one", few, trials=1, search=search, finetuning=best)
     assert one.best["value"] == found.best["value"]
 
 
@@ -103,11 +111,10 @@ def test_no_choice_depends_on_test(
 def test_few_validation_images_are_not_what_trials_are_compared_on(
     run: Path, digits: ImageSet
 ) -> None:
-    whole = prepare(TuneFinetuning(run=str(run)), digits)
-    rows = whole.labelled.rows
-    assert np.array_equal(rows[whole.held], digits.rows("validation"))
-    part = prepare(TuneFinetuning(run=str(run), fraction=0.3), digits)
-    rows = part.labelled.rows
+    whole = prepare(TuneFinetuning(run=str(run)), digits).labels
+    assert np.array_equal(whole.subset.rows[whole.held], digits.rows("validation"))
+    part = prepare(TuneFinetuning(run=str(run), fraction=0.3), digits).labels
+    rows = part.subset.rows
     assert 0 < np.isin(rows, digits.rows("validation")).sum() < 20
     assert part.held.sum() == pytest.approx(len(rows) / 5, abs=3)
 
@@ -128,8 +135,8 @@ def test_labels_and_numbers_by_group(
         splits=splits,
     )
     run = make_run(images, tmp_path / "run")
-    bench = prepare(TuneFinetuning(run=str(run)), images)
-    rows, held = bench.labelled.rows, bench.held
+    labels = prepare(TuneFinetuning(run=str(run)), images).labels
+    rows, held = labels.subset.rows, labels.held
     assert 0 < held.sum() < len(rows)
     assert not np.isin(rows, images.rows("test")).any()
     numbers = groups_of(images.groups, rows)
@@ -139,38 +146,23 @@ def test_labels_and_numbers_by_group(
     assert found.found["again"]["equal"]
 
 
-def test_the_backbone_is_frozen_for_its_share_and_the_start_is_left_alone(
-    small: Path, few: ImageSet
-) -> None:
-    bench = prepare(TuneFinetuning(run=str(small)), few)
-    before = {name: value.clone() for name, value in bench.start.state_dict().items()}
-    nothing = np.zeros(len(bench.labelled.rows), np.bool_)
-    for frozen, same in ((1.0, True), (0.5, False)):
-        recipe = Recipe(frozen=frozen, dropout=0.2, **SHORT)
-        features = bench.features(bench.start, "start")
-        found = train(
-            bench.start, features, bench.labelled, recipe, nothing, metric="accuracy", stop_at=30
-        )
-        assert found.steps == 30
-        after = found.found.backbone.state_dict()
-        assert all(torch.equal(after[name], before[name]) for name in before) is same
-    assert all(torch.equal(bench.start.state_dict()[name], before[name]) for name in before)
-
-
 def test_it_stops_early_and_keeps_its_best_look(small: Path, few: ImageSet) -> None:
-    settings = TuneFinetuning(run=str(small), recipe={"backbone_lr": 0.3, **SHORT})  # too fast
-    bench = prepare(settings.updated({"stopping.patience": 2}), few)
-    found = measure(bench, bench.settings.recipe)
+    too_fast = {"backbone_lr": 0.3, **SHORT}
+    settings = TuneFinetuning(run=str(small), finetuning=too_fast, stopping={"patience": 2})
+    problem = prepare(settings, few)
+    before = {name: v.clone() for name, v in problem.start.backbone.state_dict().items()}
+    found = problem.run({}, lambda number, best: None, 0)
     assert found.stopped
     assert len(found.curve) < LOOKS
-    assert found.value == max(found.curve)
+    assert found.value == max(found.curve) == found.curve[found.best - 1]
     rule = StoppingRule(patience=2)
     assert rule.steps(found.curve)
-    assert rule.seen == len(found.curve)
-    rows = bench.labelled.rows[bench.held]
-    output = found.found.predict(few, rows, bench.run.statistics).numpy()
+    rows = problem.labels.subset.rows[problem.labels.held]
+    output = found.trained.predict(few, rows)
     truth = few.targets["digit"].values[rows]
     assert (output.argmax(1) == truth).mean() == pytest.approx(found.value)
+    after = problem.start.backbone.state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in before)
 
 
 def test_a_trial_that_will_not_win_is_pruned(small: Path, few: ImageSet, tmp_path: Path) -> None:
@@ -179,7 +171,7 @@ def test_a_trial_that_will_not_win_is_pruned(small: Path, few: ImageSet, tmp_pat
         tmp_path,
         few,
         trials=10,
-        search=("recipe.backbone_lr=log(1e-4,1.0)",),
+        search=("finetuning.backbone_lr=log(1e-4,1.0)",),
         sampler="random",
         stopping={"patience": None},
     )
@@ -193,8 +185,8 @@ def test_a_trial_that_will_not_win_is_pruned(small: Path, few: ImageSet, tmp_pat
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--search", "backbone_lr=0..1"], "recipe.backbone_lr"),
-        (["--search", "recipe.backbone_lrs=0..1"], "did you mean 'backbone_lr'"),
+        (["--search", "backbone_lr=0..1"], "finetuning.backbone_lr"),
+        (["--search", "finetuning.backbone_lrs=0..1"], "did you mean 'backbone_lr'"),
         (["--metric", "mAP"], "metric of a class target"),
         (["--group", "coil"], "group: the groups of the run's own images"),
         (["--target", "digt"], "did you mean 'digit'"),

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from selfsight.tuning.classifier import Classifier, Stack, class_loss, labels_loss, number_loss
+from selfsight.fitting.probes.mlp import Classifier, Stack
+from selfsight.fitting.tasks import fit_loss
 
 
 def test_class_loss_is_that_of_torch_for_each_network() -> None:
@@ -16,13 +17,13 @@ def test_class_loss_is_that_of_torch_for_each_network() -> None:
     raw, truth = torch.randn(3, 20, 4), torch.randint(4, (3, 20))
     weights = torch.rand(3, 4) + 0.1
     plain = sum(F.cross_entropy(raw[k], truth[k], label_smoothing=0.1) for k in range(3))
-    torch.testing.assert_close(class_loss(raw, truth, None, 0.1), plain)
+    torch.testing.assert_close(fit_loss(raw, truth, "class", smoothing=0.1), plain)
     for smoothing in (0.0, 0.2):
         weighted = sum(
             F.cross_entropy(raw[k], truth[k], weights[k], label_smoothing=smoothing)
             for k in range(3)
         )
-        torch.testing.assert_close(class_loss(raw, truth, weights, smoothing), weighted)
+        torch.testing.assert_close(fit_loss(raw, truth, "class", weights, smoothing), weighted)
 
 
 def test_unknown_entries_count_nowhere() -> None:
@@ -31,15 +32,15 @@ def test_unknown_entries_count_nowhere() -> None:
     known = torch.rand(1, 6, 3) > 0.3
     holes = torch.where(known, truth, torch.nan)
     expected = F.binary_cross_entropy_with_logits(raw[known], truth[known])
-    torch.testing.assert_close(labels_loss(raw, holes, None, 0.0), expected)
-    torch.testing.assert_close(number_loss(raw, holes), F.mse_loss(raw[known], truth[known]))
+    torch.testing.assert_close(fit_loss(raw, holes, "labels"), expected)
+    torch.testing.assert_close(fit_loss(raw, holes, "number"), F.mse_loss(raw[known], truth[known]))
 
 
 def test_weights_of_labels_are_of_their_positives() -> None:
     torch.manual_seed(0)
     raw, truth, weight = torch.randn(1, 9, 2), (torch.rand(1, 9, 2) > 0.5).float(), torch.rand(1, 2)
     expected = F.binary_cross_entropy_with_logits(raw[0], truth[0], pos_weight=weight[0])
-    torch.testing.assert_close(labels_loss(raw, truth, weight, 0.0), expected)
+    torch.testing.assert_close(fit_loss(raw, truth, "labels", weight), expected)
 
 
 @pytest.mark.parametrize("normalisation", [None, "layer", "batch"])
@@ -48,7 +49,7 @@ def test_networks_side_by_side_are_those_alone(normalisation: Any, optimizer: An
     settings = Classifier(
         depth=2, width=8, narrowing=0.5, normalisation=normalisation, optimizer=optimizer, lr=0.01
     )
-    assert settings.widths == (8, 4)
+    assert settings.shape.widths == (8, 4)
     # In float64: Adam makes much of rounding in the gradient of a bias before normalisation.
     together = Stack(settings, 5, 3, 2, torch.Generator().manual_seed(0)).double()
     torch.manual_seed(1)
@@ -62,7 +63,7 @@ def test_networks_side_by_side_are_those_alone(normalisation: Any, optimizer: An
         steps = stack.build_optimizer()
         for _ in range(5):
             steps.zero_grad()
-            class_loss(stack(x[rows]), truth[rows], None, 0.0).backward()
+            fit_loss(stack(x[rows]), truth[rows], "class").backward()
             steps.step()
         stack.eval()
     both = torch.cat([alone[0](x[:1]), alone[1](x[1:])])

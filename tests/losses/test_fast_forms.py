@@ -13,10 +13,10 @@ from torch import Tensor
 
 from selfsight.kernels import gram
 from selfsight.kernels import nt_xent as similarities
-from selfsight.methods.barlow_twins import barlow_twins_loss
-from selfsight.methods.dino import dino_loss
-from selfsight.methods.simclr import nt_xent_loss
-from selfsight.methods.vicreg import vicreg_loss
+from selfsight.losses.barlow_twins import barlow_twins_loss
+from selfsight.losses.dino import dino_loss
+from selfsight.losses.nt_xent import nt_xent_loss
+from selfsight.losses.vicreg import vicreg_loss
 
 Loss = Callable[..., Tensor]
 CLOSE = {torch.float64: 1e-10, torch.float32: 1e-4}

@@ -1,10 +1,11 @@
-"""L2-regularised logistic regression along a path of regularisation, all folds at once.
+"""The linear probe: logistic regression for classes and labels, ridge regression for numbers.
 
-The objective is scikit-learn's: ``C * sum of losses + ||W||^2 / 2`` with a free intercept,
-multinomial for classes (a single sigmoid for two), one sigmoid a label for several labels; at the
-same C the coefficients are `LogisticRegression`'s.
+Both have scikit-learn's objectives: ``C * sum of losses + ||W||^2 / 2``, multinomial for classes (a
+single sigmoid for two), one sigmoid a label for several labels, and ``||y - X w - b||^2 + alpha
+||w||^2`` for numbers, each with a free intercept. At the same C (alpha) the coefficients are those
+of `LogisticRegression` (`Ridge`). C and alpha are chosen by cross-validation inside the subset.
 
-What makes it fast:
+What makes the path of the logistic regression fast:
 
 * L-BFGS runs in a whitened space. With ``A = c X'X + D / C`` (D is 1 but for the intercept) and
   ``A = L L'``, the variable is ``u`` with ``theta = u L^-1``: the Hessian is then near the
@@ -14,10 +15,13 @@ What makes it fast:
 * On a CPU the gradient follows the logits part by part, while the features are in the cache.
 * Each C starts from the solution of the one before; with fewer rows than features the fit is made
   in the space the rows span, which holds the solution.
+
+The ridge path is one eigendecomposition.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,14 +33,154 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from selfsight.fitting.head import Fitted, Head
+from selfsight.fitting.labelled import Rows, Subset
+from selfsight.fitting.representations import Representations
+from selfsight.fitting.tasks import best_thresholds
 from selfsight.kernels.gram import STRIP, product_for
 
+TITLE = "linear probe"
+PHRASE = "a linear probe"
+ORDER = 10
+KINDS = ("class", "labels", "number")
+
+STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+"""C of the logistic regression, on representations centred and scaled by one number."""
+ALPHAS = tuple(10.0**power for power in range(-2, 8))
+"""Penalties of the ridge regression, on the same scale."""
+DEFAULT_STRENGTH, DEFAULT_ALPHA = 10.0, 100.0
+_MANY = 10_000  # rows above which three folds are enough
+_PATIENCE = 2  # worse points of a path in a row before it is left
 _CHUNK = 65_536  # rows at once: bounds what is made for them
 _CACHED = 1 << 22  # bytes of features at once on a CPU: the gradient finds them in the cache
 
 
+def fit(subset: Subset, representations: Representations) -> Fitted:
+    features = representations.standardised(subset.rows)
+    fold = subset.folds(5 if len(subset) <= _MANY else 3)
+    thresholds = None
+    if subset.kind == "number":
+        weight, bias, choice = _ridge(subset, features.double(), fold)
+    else:
+        weight, bias, choice, likely = _logistic(subset, features, fold)
+        if subset.kind == "labels":
+            thresholds = np.full(subset.outputs, 0.5)
+            if likely is not None:
+                thresholds = best_thresholds(likely, subset.values)
+    mean, scale = representations.mean, representations.scale
+    head = Head.of_linear(subset.kind, weight, bias, mean, scale)
+    return Fitted(head, {"chosen": bool(fold.max() >= 0), **choice}, thresholds)
+
+
+def _logistic(
+    subset: Subset, features: Tensor, fold: Rows
+) -> tuple[Tensor, Tensor, dict[str, Any], NDArray[np.float32] | None]:
+    """Weight, bias, choice, and the probabilities of the rows held out."""
+    targets, outputs = subset.truth(features.device), subset.outputs
+    two = subset.kind == "class" and outputs == 2
+    if two:
+        targets, outputs = targets[:, None].to(features.dtype), 1
+    chosen = bool(fold.max() >= 0)
+    inside = np.ones((len(features), int(fold.max()) + 2), np.bool_)
+    if chosen:
+        inside[np.arange(len(fold)), fold] = False  # the last problem is the fit on all rows
+    used = torch.from_numpy(inside).to(features.device)
+    weights = subset.weights(features.device)
+    of_entries = weights if subset.kind == "labels" else None
+    if weights is not None and of_entries is None:
+        used = used * weights[:, None]
+    strengths = STRENGTHS if chosen else (DEFAULT_STRENGTH,)
+    path = fit_path(features, targets, strengths, used, outputs=outputs, entry_weights=of_entries)
+    best, lowest, worse, likely = next(path), np.inf, 0, None
+    for point in itertools.chain([best], path) if chosen else ():
+        logits = _held_out_logits(point, features, fold)
+        loss = _mean_loss(logits, targets, weights)
+        worse = 0 if loss < lowest else worse + 1
+        if loss < lowest:
+            best, lowest, likely = point, loss, torch.sigmoid(logits).cpu().numpy()
+        if worse >= _PATIENCE:
+            break
+    weight, bias = best.weight[-1], best.bias[-1]
+    if two:  # one sigmoid is a softmax beside a constant
+        weight, bias = (torch.cat([torch.zeros_like(each), each]) for each in (weight, bias))
+    return weight, bias, {"C": best.strength}, likely
+
+
+def _held_out_logits(point: Point, features: Tensor, fold: Rows) -> Tensor:
+    """``(n, K)``: each row by the problem that did not use it."""
+    logits = features.new_zeros(len(features), point.bias.shape[1])
+    for number in range(int(fold.max()) + 1):
+        rows = torch.from_numpy(np.flatnonzero(fold == number)).to(features.device)
+        logits[rows] = point.logits(features[rows], number)
+    return logits
+
+
+def _mean_loss(logits: Tensor, targets: Tensor, weights: Tensor | None) -> float:
+    """Over the known entries, each with its weight; the scale of the weights does not matter."""
+    if targets.ndim == 1:
+        each = F.cross_entropy(logits.double(), targets, reduction="none")
+        return float(each.mean() if weights is None else (each * weights).mean())
+    known = torch.isfinite(targets)
+    each = F.binary_cross_entropy_with_logits(
+        logits.double(), torch.nan_to_num(targets).double(), reduction="none"
+    )
+    if weights is not None:
+        each = each * (weights if weights.ndim == 2 else weights[:, None])
+    return float(each[known].mean())
+
+
+def _ridge(subset: Subset, features: Tensor, fold: Rows) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """Weight, bias and the penalty of each number, chosen by the squared error held out."""
+    subset.check()
+    weights, biases, chosen = [], [], []
+    for values in subset.truth(features.device).double().T:
+        known = torch.isfinite(values)
+        alpha = DEFAULT_ALPHA
+        if fold.max() >= 0:
+            of_row = torch.from_numpy(fold).to(features.device)
+            error = torch.zeros(len(ALPHAS), dtype=torch.float64, device=features.device)
+            for number in range(int(fold.max()) + 1):
+                inside, outside = known & (of_row != number), known & (of_row == number)
+                if inside.any() and outside.any():
+                    weight, bias = ridge_path(features[inside], values[inside], ALPHAS)
+                    predicted = features[outside] @ weight.T + bias
+                    error += (predicted - values[outside, None]).square().sum(0)
+            alpha = ALPHAS[int(error.argmin())]
+        weight, bias = ridge_path(features[known], values[known], [alpha])
+        weights.append(weight[0])
+        biases.append(bias[0])
+        chosen.append(alpha)
+    return torch.stack(weights), torch.stack(biases), {"alpha": chosen}
+
+
+def ridge_path(features: Tensor, values: Tensor, alphas: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Solutions for each alpha.
+
+    Args:
+        features: ``(n, F)``.
+        values: ``(n,)``, all known.
+        alphas: strengths of the penalty, each positive.
+
+    Returns:
+        Weights ``(len(alphas), F)`` and intercepts ``(len(alphas),)``, float64.
+    """
+    features, values = features.double(), values.double()
+    strengths = torch.tensor(list(alphas), dtype=torch.float64, device=features.device)
+    centre, level = features.mean(0), values.mean()
+    features, values = features - centre, values - level
+    if len(features) < features.shape[1]:  # the solution is a combination of the rows
+        roots, axes = torch.linalg.eigh(features @ features.T)
+        shrunk = (axes.T @ values) / (roots.clamp_min(0.0) + strengths[:, None])
+        weight = (shrunk @ axes.T) @ features
+    else:
+        roots, axes = torch.linalg.eigh(features.T @ features)
+        shrunk = (axes.T @ (features.T @ values)) / (roots.clamp_min(0.0) + strengths[:, None])
+        weight = shrunk @ axes.T
+    return weight, level - weight @ centre
+
+
 @dataclass(frozen=True)
-class Fit:
+class Point:
     """One point of the path, for J problems of K outputs.
 
     Attributes:
@@ -65,7 +209,7 @@ def fit_path(
     entry_weights: Tensor | None = None,
     tolerance: float = 1e-4,
     max_iterations: int = 200,
-) -> Iterator[Fit]:
+) -> Iterator[Point]:
     """Fits every problem at each C of the path; lazily, so that a caller may stop early.
 
     Args:
@@ -84,7 +228,7 @@ def fit_path(
         used = torch.ones(len(features), 1, dtype=torch.bool, device=features.device)
     small = features.numel() <= 4_000_000
     reduced, back = _span(features.double() if small else features)
-    loss = _Loss(reduced, targets, used, outputs, entry_weights)
+    loss = _Logistic(reduced, targets, used, outputs, entry_weights)
     gram = _gram(reduced)
     theta = torch.zeros(used.shape[1] * outputs, reduced.shape[1] + 1, dtype=torch.float64)
     curvature = 0.25 if targets.ndim == 2 else (outputs - 1) / outputs**2
@@ -92,7 +236,7 @@ def fit_path(
         theta = _minimise(loss, theta, gram, curvature, strength, tolerance, max_iterations)
         weight = theta[:, :-1].to(features.device)
         weight = weight @ back.double().T if back is not None else weight
-        yield Fit(
+        yield Point(
             strength,
             weight.reshape(used.shape[1], outputs, features.shape[1]),
             theta[:, -1].to(features.device).reshape(used.shape[1], outputs),
@@ -135,7 +279,7 @@ def _gram(features: Tensor) -> Tensor:
 
 
 def _minimise(
-    loss: _Loss,
+    loss: _Logistic,
     theta: Tensor,
     gram: Tensor,
     curvature: float,
@@ -170,7 +314,7 @@ def _minimise(
     return solution
 
 
-class _Loss:
+class _Logistic:
     """Sum over problems of the losses of their rows, over the number of rows; with its gradient.
 
     The logits of the right answers enter the loss as they are: their sum is linear in the
@@ -192,7 +336,7 @@ class _Loss:
         self.count = len(features)
         self.outputs = outputs
         self.multiclass = targets.ndim == 1
-        self.multiply = product_for(features)
+        self.multiply = product_for(features, ours=True)
         size = _CHUNK
         if features.device.type == "cpu":
             size = max(256, _CACHED // (features.shape[1] * features.element_size()))

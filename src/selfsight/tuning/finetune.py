@@ -1,0 +1,223 @@
+"""The verb `tune finetune`: all weights trained on labels, and how to do that searched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import tyro
+from pydantic import Field
+from torch import Tensor
+
+from selfsight import vocabulary
+from selfsight.console import say
+from selfsight.data.imageset import ImageSet
+from selfsight.data.request import Data, checked
+from selfsight.fitting.finetune import (
+    LOOKS,
+    FineTuned,
+    FineTuning,
+    Recipe,
+    Start,
+    fine_tune,
+    train,
+)
+from selfsight.fitting.probes import PROBES
+from selfsight.fitting.representations import (
+    Representations,
+    kept_representations,
+    represent,
+    weights_key,
+)
+from selfsight.fitting.stopping import Look
+from selfsight.fitting.tasks import best_thresholds
+from selfsight.runs.run import Run, load_run
+from selfsight.training.device import choose_device
+from selfsight.tuning.labels import Labels, LabelStudy, labels_of
+from selfsight.tuning.record import Tuned
+from selfsight.tuning.study import Outcome, Problem, Search
+from selfsight.tuning.verdict import compared, scored_rows, tune
+
+SPACE = {
+    "finetuning.backbone_lr": "log(1e-5,1e-2)",
+    "finetuning.head_lr": "log(1e-4,1e-1)",
+    "finetuning.weight_decay": "log(1e-4,1)",
+    "finetuning.frozen": "0..0.5",
+    "finetuning.dropout": "0..0.5",
+    "finetuning.batch_size": "32,64,128",
+}
+"""The default space, for every kind of target."""
+OF_LABELS = {"finetuning.label_smoothing": "0..0.2"}
+"""Its part for classes and several labels."""
+
+
+class TuneFinetuning(LabelStudy, Search):
+    """Search how a run's backbone is fine-tuned; read test once, with the best."""
+
+    data: tyro.conf.Positional[str | None] = None
+    """Labelled images to fine-tune on; by default those of the run, with the run's splits."""
+    group: str | None = None
+    """The column that no split may cut; for other data than the run's."""
+    drop_leaks: bool = False
+    """Leave out train images that are in validation or test too, or whose group is."""
+    allow_leaks: bool = False
+    """Go on with such leaks; the report names them."""
+    out: str | None = None
+    """The study's folder; by default RUN/tuning/finetune-TARGET. The same command continues it."""
+    trials: Annotated[int, Field(ge=1)] = 20
+    """Trials of the study, over all workers and all times it was started."""
+    finetuning: Recipe = Recipe()
+    """What is not searched, and the first trial."""
+
+
+@dataclass(kw_only=True)
+class FinetuneProblem(Problem):
+    """A recipe in, the metric of the images held out."""
+
+    settings: TuneFinetuning
+    source: Run
+    labels: Labels
+    start: Start
+
+    def features(self, start: Start) -> Tensor:
+        """``(n, F)`` representations of the labelled rows, computed once for all trials."""
+        subset = self.labels.subset
+        return kept_representations(
+            self.source.folder.representations,
+            "finetune-start" if start is self.start else "finetune-scratch",
+            start.backbone,
+            subset.images,
+            subset.rows,
+            start.statistics,
+            device=start.device,
+        )
+
+    def run(self, changes: Mapping[str, Any], look: Look, number: int) -> Outcome:
+        trained = train(
+            self.start,
+            self.labels.subset,
+            self.settings.updated(changes).finetuning,
+            self.features(self.start),
+            self.labels.held,
+            metric=self.metric,
+            stopping=self.settings.stopping,
+            look=look,
+        )
+        return self.labels.outcome(trained.looks, trained)
+
+    def best_yaml(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        best = self.settings.updated(changes).finetuning.plain()
+        return self.labels.best_yaml(self.settings, finetuning=best)
+
+    def read_test(self, changes: Mapping[str, Any], again: Outcome) -> dict[str, Any] | None:
+        """The best recipe and its controls on test, all with the same labels.
+
+        The controls: the default fine-tuning, the linear probe on frozen representations, and the
+        recipe from fresh weights.
+        """
+        subset, start = self.labels.subset, self.start
+        images, rows = subset.images, scored_rows(subset.images, subset.target)
+        if not len(rows):
+            return None
+        thresholds = None
+        if subset.kind == "labels":
+            held = subset.values[self.labels.held]
+            thresholds = best_thresholds(again.trained.looks.output, held)
+        predictions = {}
+        fresh = replace(start, backbone=self.source.untrained(self.seed))
+        for name, begin in (("trained", start), ("scratch", fresh)):
+            say(f"the tuned recipe on all {len(subset):,} labels: {name}")
+            whole = self.whole(changes, begin, again.trained.steps)
+            predictions["tuned", name] = whole.predict(images, rows), thresholds
+        say("the default fine-tuning, with the same labels")
+        default = fine_tune(start, subset, self.default)
+        predictions["finetune", "trained"] = default.predict(images, rows), default.thresholds
+        known = Representations.of(self.features(start), subset.rows, subset.rows)
+        linear = PROBES["linear"](subset, known)
+        there = represent(start.backbone, images, rows, start.statistics, device=start.device)
+        output = linear.predict(there).float().cpu().numpy()
+        predictions["linear", "trained"] = output, linear.thresholds
+        return compared(images, subset.target, self.seed, predictions)
+
+    default: ClassVar[FineTuning] = FineTuning()
+    """The fine-tuning that stands beside the best recipe."""
+
+    def whole(self, changes: Mapping[str, Any], start: Start, steps: int) -> FineTuned:
+        """The recipe on all labels, for so many steps."""
+        subset, recipe = self.labels.subset, self.settings.updated(changes).finetuning
+        nothing = np.zeros(len(subset), np.bool_)
+        features = self.features(start)
+        return train(start, subset, recipe, features, nothing, metric="loss", stop_at=steps)
+
+    def facts(self, changes: Mapping[str, Any], again: Outcome) -> dict[str, Any]:
+        best, steps = self.settings.updated(changes).finetuning, again.trained.steps
+        note = (
+            "A look is a twentieth of the longest training of a trial. The best recipe was trained "
+            f"on all labelled images for {steps:,} steps, as many as its best look says. The "
+            "default fine-tuning chooses its two learning rates and steps inside the same labels; "
+            "from fresh weights means the tuned recipe on an untrained backbone."
+        )
+        facts = self.labels.facts(self.source, best, look=again.best, steps=steps)
+        return {**facts, "notes": [*self.notes, note]}
+
+    def called(self, probe: str, subject: str) -> str:
+        if probe == "tuned":
+            return "the same recipe from fresh weights"
+        if probe == "finetune":
+            return "the default fine-tuning"
+        return f"{vocabulary.probe(probe).phrase} on frozen representations"
+
+
+def tune_finetuning(settings: TuneFinetuning, images: ImageSet | None = None) -> Tuned | None:
+    """Searches a fine-tuning, trains the best one again and reads test with it once.
+
+    Args:
+        settings: see `TuneFinetuning`.
+        images: an image set already opened, instead of ``settings.data`` or the run's.
+
+    Returns:
+        The finished study; None for a worker that joined.
+
+    Raises:
+        ValueError: no such run, data, target, metric or space; the sentence says what to change.
+    """
+    return tune(settings, images, prepare)
+
+
+def prepare(settings: TuneFinetuning, images: ImageSet | None = None) -> FinetuneProblem:
+    """Opens run and images, holds a part of the labels out, reads the space.
+
+    Raises:
+        ValueError: see `tune_finetuning`.
+    """
+    run = load_run(settings.run)
+    images, leaks = _opened(run, settings) if images is None else (images, ())
+    labels = labels_of(settings, run, images, 1)
+    default = SPACE if labels.subset.kind == "number" else {**SPACE, **OF_LABELS}
+    backbone = run.backbone(allow_code=settings.allow_code)
+    about = {"verb": "finetune", "weights": weights_key(backbone)}
+    name = f"finetune-{labels.subset.target.name}"
+    return FinetuneProblem(
+        **labels.problem(settings, run, "finetuning", default, **about),
+        folder=Path(settings.out or run.folder.path / "tuning" / name),
+        looks=LOOKS,
+        notes=(labels.note, *leaks),
+        start=Start(backbone, run.statistics, choose_device(settings.device)),
+    )
+
+
+def _opened(run: Run, settings: TuneFinetuning) -> tuple[ImageSet, tuple[str, ...]]:
+    """The run's images, or others of the same size and type; sentences on leaks allowed."""
+    images = run.images_of(
+        settings.data, target=settings.target, group=settings.group, seed=settings.seed
+    )
+    if settings.data is None:
+        return images, ()
+    wish = Data(
+        data=settings.data, drop_leaks=settings.drop_leaks, allow_leaks=settings.allow_leaks
+    )
+    images, leaks = checked(images, wish)
+    return images, tuple(f"Allowed: {leak}" for leak in leaks)
