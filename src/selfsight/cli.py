@@ -171,6 +171,8 @@ def parsed(verb: Verb, words: list[str]) -> Settings:
 
 def _as_given(value: Any, kind: type[Settings], field: str, words: Sequence[str]) -> Any:
     """A group of settings of which only those count as given that the file or a flag names."""
+    from selfsight.settings import Settings
+
     default = kind.model_fields[field].default
     if not isinstance(value, Settings) or not isinstance(default, Settings):
         return value
