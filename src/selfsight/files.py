@@ -149,6 +149,22 @@ def _digest_of_value(value: dict[str, Any]) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+
+
+def csv_cell(text: str) -> str:
+    """Text for a cell of a CSV file, after an apostrophe where a spreadsheet would run it.
+
+    ``=cmd`` is written ``'=cmd``, and `text_of_cell` takes the apostrophe out again.
+    """
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def text_of_cell(cell: str) -> str:
+    """The text that `csv_cell` was given."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
 def write_cache(path: Path, write: Callable[[Path], None]) -> None:
     """Writes a file that can be made again; where the disk refuses it, says so and goes on."""
     from selfsight.console import say

@@ -41,7 +41,7 @@ class Data(Settings):
     """Go on with such leaks; the report carries them in red."""
     limit: Annotated[int, Field(ge=1)] | None = None
     """A seeded draw of this many images of the pool."""
-    image_size: Annotated[int, Field(ge=4)] | None = None
+    image_size: Annotated[int, Field(ge=4, le=16_384)] | None = None
     """Side that images of several sizes are brought to, pixels."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the weights, the order, the splits and every view."""

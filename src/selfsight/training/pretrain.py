@@ -26,6 +26,7 @@ from selfsight.networks.backbones import save_backbone
 from selfsight.runs.lock import locked
 from selfsight.runs.run import Run, load_run
 from selfsight.stops import StopRequest
+from selfsight.training.bounds import bounded_weights
 from selfsight.training.checkpoints import (
     LAST,
     AtomicIO,
@@ -133,7 +134,8 @@ def build(plan: Plan) -> Method:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.settings.seed + 1)
         target = None if plan.labels is None else plan.labels.spec
-        method = kind(plan.settings.method, backbone, target)
+        with bounded_weights():
+            method = kind(plan.settings.method, backbone, target)
         # After the method, whose weights are then those of a training without labels.
         method = with_labels(method, plan.settings.supervision, plan.labels)
     form = torch.channels_last if last else torch.contiguous_format

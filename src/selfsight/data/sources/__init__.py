@@ -177,6 +177,8 @@ def _listed(
                     "(CSV or Parquet) with the paths of the images and this column."
                 )
         return folder.list_folder(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: it is no plain file; give a file or a folder of images.")
     suffix = path.suffix.lower()
     if suffix == shards.SUFFIX:
         return shards.list_shards(path, asked)

@@ -22,6 +22,7 @@ from selfsight.data.sources.encoded_columns import (
 )
 from selfsight.data.sources.listing import Files, Listing
 from selfsight.data.sources.listing_from_columns import Asked, described
+from selfsight.files import text_of_cell
 
 SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
 PATH_COLUMN = re.compile(r"^(path|file|file_?name|file_?path|image|image_?(path|file))$", re.I)
@@ -172,21 +173,37 @@ def _columns_of(file: Path, image: str | None) -> Any:
     import pyarrow.json as json_lines
     import pyarrow.parquet as pq
 
+    if not file.is_file():
+        raise ValueError(f"{file}: there is no such file, or it is no plain file.")
     try:
         if file.suffix.lower() == ".parquet":
             wanted = [name for name in pq.read_schema(file).names if name != image]
             return pq.read_table(file, columns=wanted, partitioning=None)
         if file.suffix.lower() == ".jsonl":
             return json_lines.read_json(file)
-        return csv.read_csv(
+        table = csv.read_csv(
             file,
             parse_options=csv.ParseOptions(delimiter="\t" if file.suffix == ".tsv" else ","),
             convert_options=csv.ConvertOptions(
                 strings_can_be_null=True, quoted_strings_can_be_null=False
             ),
         )
+        return _texts(table)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{file} is not a readable table ({_line(error)}).") from None
+
+
+def _texts(table: Any) -> Any:
+    """Names and texts of a CSV file as they were before `csv_cell` wrote them."""
+    import pyarrow as pa
+
+    columns = []
+    for column in table.columns:
+        if pa.types.is_string(column.type):
+            texts = [None if t is None else text_of_cell(t) for t in column.to_pylist()]
+            column = pa.chunked_array([pa.array(texts, column.type)])
+        columns.append(column)
+    return pa.table(columns, names=[text_of_cell(name) for name in table.column_names])
 
 
 def _path_column(columns: Mapping[str, Any], path: Path) -> str:
