@@ -74,7 +74,7 @@ def worker(source: Path, way: str, out: Path) -> dict[str, Any]:
     import torch
 
     from selfsight.data.loader import Loader
-    from selfsight.data.sources import open_images
+    from selfsight.data.request import open_images
     from selfsight.training.pretrain import pretrain
     from selfsight.training.settings import Pretrain
     from selfsight.views.settings import View

@@ -25,7 +25,7 @@ from scipy.stats import t as student_t
 from torch import Tensor, nn
 
 from selfsight.data.imageset import ImageSet, choose_target
-from selfsight.data.sources import open_images
+from selfsight.data.request import open_images
 from selfsight.measures import knn_predict
 from selfsight.method import Batch, Method, Output
 from selfsight.methods import METHODS

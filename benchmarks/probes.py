@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
-from selfsight.data.sources import open_images
+from selfsight.data.request import open_images
 from selfsight.fitting.probes.linear import fit_path
 from selfsight.measures import knn_predict as ours_knn
 

@@ -27,8 +27,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from selfsight.data import request
 from selfsight.data.imageset import ImageSet, Target, choose_target
-from selfsight.data.request import Data, checked, open_data
+from selfsight.data.request import Data
 from selfsight.evaluation.intervals import bootstrap_weights, interval
 from selfsight.files import read_json, write_json, write_text
 from selfsight.fitting.folds import groups_of
@@ -161,7 +162,7 @@ class Bench:
                 limit=task.limit,
                 drop_leaks=True,  # xsdd has images that stand on both sides of its split
             )
-            images, _ = checked(open_data(data), data)
+            images = request.open(data)
             if self.scale.held_out is not None:
                 sides = (images.rows(s)[: self.scale.held_out] for s in ("validation", "test"))
                 images = images.take(np.sort(np.concatenate([images.pool, *sides])))

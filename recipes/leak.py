@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.data.imageset import ImageSet
-from selfsight.data.sources import open_images
+from selfsight.data.request import open_images
 from selfsight.evaluation.intervals import bootstrap_weights, interval
 from selfsight.files import read_json, write_json, write_text
 from selfsight.fitting.folds import groups_of
@@ -44,7 +44,7 @@ NETWORK = {"backbone": "resnet20", "network.widths": (16, 32, 64), "network.dept
 
 
 def images_of(data: Path, column: str | None, side: int, limit: int) -> ImageSet:
-    return open_images(data, target=TARGET, split=column, image_size=side, limit=limit)
+    return open_images(data, target=TARGET, split_column=column, image_size=side, limit=limit)
 
 
 def output_on_test(

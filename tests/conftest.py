@@ -35,7 +35,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def digits() -> ImageSet:
     """The digits of scikit-learn in their splits."""
-    from selfsight.data.sources import open_images
+    from selfsight.data.request import open_images
 
     return open_images("digits")
 

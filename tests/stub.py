@@ -20,6 +20,7 @@ PACKAGE = Path(selfsight.__file__).parent
 STUB = PACKAGE / "__init__.pyi"
 ELSEWHERE = {
     "Any": "typing",
+    "Images": "selfsight.data.request",
     "Literal": "typing",
     "Mapping": "collections.abc",
     "NDArray": "numpy.typing",

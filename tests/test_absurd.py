@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from selfsight.cli import main
-from selfsight.data.labels import read_columns
-from selfsight.data.sources import open_images
+from selfsight.data.request import open_images
+from selfsight.data.sources.steps.tables import read_columns
 from selfsight.files import csv_cell, text_of_cell
 from selfsight.models.tables import csv_text, writing_table
 
@@ -119,6 +119,6 @@ def test_spreadsheets_see_text_and_we_see_what_it_was(tmp_path: Path) -> None:
     assert not any(cell[:1] in "=+@\t" for cell in cells if cell)
     assert {cell for cell in cells if cell.startswith("-")} == {"-0.5"}
     assert csv_text(table).splitlines()[0].count("'=class") == 1
-    back, _ = read_columns(path)
+    back, *_ = read_columns(path)
     assert back["row_id"].to_pylist() == names
     assert back["=class"].to_pylist() == names

@@ -130,17 +130,26 @@ def test_the_metric(example: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert vocabulary.value_text("top_two", 0.5).startswith("50.0")
 
 
-def test_the_source(example: Any, tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (6, 5, 4), np.uint8)
-    head = bytes((0, 0, 8, 3)) + np.array(pixels.shape, ">u4").tobytes()
-    images = tmp_path / "t10k-images-idx3-ubyte"
-    images.write_bytes(head + pixels.tobytes())
-    labels = tmp_path / "t10k-labels-idx1-ubyte"
-    labels.write_bytes(bytes((0, 0, 8, 1)) + np.array([6], ">u4").tobytes() + bytes(range(6)))
-    listing = module_at(example("idx.py"), "source").list_idx(images)
-    assert listing.targets["label"].names[3] == "3"
-    loaded = listing.load(np.array([4, 1]), None, 0.0)
-    np.testing.assert_array_equal(loaded.pixels[..., 0], pixels[[4, 1]])
-    images.write_bytes(head)
-    with pytest.raises(ValueError, match="is no IDX file of images"):
-        module_at(tmp_path / "idx.py", "source").list_idx(images)
+def test_the_source(example: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is put into the folder of the sources, and the door opens what it reads."""
+    from selfsight.data import sources
+    from selfsight.data.request import open_images
+
+    folder = example("cifar_binary.py").parent
+    monkeypatch.setattr(sources, "__path__", [*sources.__path__, str(folder)])
+    sources._sources.cache_clear()
+    try:
+        pixels = np.random.default_rng(0).integers(0, 255, (12, 32, 32, 3)).astype(np.uint8)
+        labels = (np.arange(12) % 3).astype(np.uint8)
+        flat = pixels.transpose(0, 3, 1, 2).reshape(12, -1)
+        path = tmp_path / "data_batch_1.bin"
+        np.concatenate([labels[:, None], flat], axis=1).tofile(path)
+        images = open_images(path)
+        np.testing.assert_array_equal(images.pixels, pixels)
+        assert images.targets["label"].values.tolist() == labels.tolist()
+        path.write_bytes(path.read_bytes()[:-1])
+        with pytest.raises(ValueError, match=r"data_batch_1\.bin is damaged"):
+            open_images(path)
+    finally:
+        sources._sources.cache_clear()
+        sys.modules.pop("selfsight.data.sources.cifar_binary", None)

@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
+import torch
+from torch.utils.data import TensorDataset
 
+import selfsight
 from selfsight.cli import main
 
 
@@ -30,3 +35,54 @@ def test_run_digits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "simclr" in page.lower()
     assert main(["report", str(out), "--out", str(tmp_path / "again.html")]) == 0
     assert (tmp_path / "again.html").is_file()
+
+
+TINY = {
+    "backbone": "resnet20",
+    "network.widths": (4, 8),
+    "network.depths": (1, 1),
+    "epochs": 1,
+    "batch_size": 16,
+    "monitor_images": 0,
+    "device": "cpu",
+}
+
+
+def test_what_a_dataset_was_split_into_is_what_is_evaluated(tmp_path: Path) -> None:
+    """The options of the training hold for the evaluation: it reads the same test images."""
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (80, 1, 8, 8), np.uint8))
+    images = TensorDataset(pixels, torch.arange(80) % 2)
+    outcome = selfsight.run(
+        images,
+        out=str(tmp_path / "run"),
+        fractions=(1.0,),
+        test=0.4,
+        validation=0.3,
+        seed=3,
+        limit=40,
+        settings=TINY,
+    )
+    splits = pq.read_table(tmp_path / "run" / "splits.parquet").to_pylist()
+    own = {row["row_id"] for row in splits if row["split"] == "test"}
+    read = pq.read_table(tmp_path / "run" / "predictions.parquet")["row_id"].to_pylist()
+    assert set(read) == own and len(own) == 32
+    assert not any("was trained on" in note for note in outcome.results.notes)
+
+
+@pytest.mark.parametrize("given", ["path", "images"])
+def test_a_leak_is_refused_dropped_or_allowed_once(given: str, tmp_path: Path) -> None:
+    x = np.random.default_rng(7).integers(0, 255, (60, 8, 8)).astype(np.uint8)
+    y = np.arange(60) % 3
+    path = tmp_path / "leaky.npz"
+    np.savez(path, train_images=x, train_labels=y, test_images=x[:9], test_labels=y[:9])
+    source = path if given == "path" else selfsight.open_images(path)
+    wish = {"out": str(tmp_path / "run"), "fractions": (1.0,), "settings": TINY}
+    with pytest.raises(ValueError, match="leaky leaks across its splits"):
+        selfsight.run(source, **wish)
+    outcome = selfsight.run(source, allow_leaks=True, **wish)
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert len(environment["allowed_leaks"]) == 9
+    page = outcome.page.read_text()
+    assert page.count("A leak between the splits was allowed") == 1
+    dropped = selfsight.run(source, drop_leaks=True, **{**wish, "out": str(tmp_path / "other")})
+    assert dropped.results.allowed_leaks == []

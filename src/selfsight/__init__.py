@@ -14,6 +14,7 @@ from selfsight.version import __version__
 
 if TYPE_CHECKING:
     from selfsight.data.imageset import ImageSet
+    from selfsight.data.request import Images
     from selfsight.models.predictor import Predictor
     from selfsight.networks.backbones import Backbone
 
@@ -47,15 +48,15 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-def open_images(source: str | Path | ImageSet, **options: Any) -> ImageSet:
-    """Opens images: see `selfsight.data.sources.open_images`.
+def open_images(source: Images, **options: Any) -> ImageSet:
+    """Opens images: see `selfsight.data.request.open_images`; arrays and datasets too.
 
     More than 20,000 encoded images stay undecoded until they are read or trained on, unless
     ``decode=True``.
     """
-    from selfsight.data import sources
+    from selfsight.data import request
 
-    return sources.open_images(source, **{"decode": None, **options})
+    return request.open_images(source, **{"decode": None, **options})
 
 
 def load(run: str | Path) -> Backbone:

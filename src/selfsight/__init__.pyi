@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from selfsight import losses as losses
 from selfsight.data.audit import AuditData, Audited
 from selfsight.data.imageset import ImageSet
+from selfsight.data.request import Images
+from selfsight.data.sources.memory import MapDataset
 from selfsight.estimators import ImageClassifier as ImageClassifier
 from selfsight.estimators import ImageRegressor as ImageRegressor
 from selfsight.estimators import SelfSupervisedTransformer as SelfSupervisedTransformer
@@ -65,7 +67,7 @@ __all__ = [
 
 @overload
 def audit(
-    data: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]],
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: AuditData | Mapping[str, Any] | None = ...,
     target: str | None = ...,
@@ -73,12 +75,15 @@ def audit(
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
+    image_size: int | None = ...,
+    limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
-    limit: int | None = ...,
-    image_size: int | None = ...,
-    seed: int = ...,
     max_unreadable: float = ...,
+    validation: float = ...,
+    test: float = ...,
+    root: str | None = ...,
+    seed: int = ...,
     out: str | Path | None = ...,
     near: bool = ...,
 ) -> Audited:
@@ -86,23 +91,28 @@ def audit(
 
     Args:
         data: Images: a folder, Parquet, CSV, .npy, .npz, HDF5, .tar shards, hf:owner/name or
-            `digits`. Or an image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+            `digits`. Or an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
-        target: The column that says what is on an image; pretraining itself does not read it.
-        labels: A table of targets (CSV, Parquet) that is joined to the images by row id.
+        target: The column that says what is on an image; by default the run's, or the only one.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
+            target, group and split column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
-        tile: Side in pixels of tiles that large images are cut into; predictions are pooled by
+        tile: Side in pixels of tiles that large images are cut into; results are pooled by
             image.
-        drop_leaks: Leave out train images that are in validation or test too, or whose group
-            is.
-        allow_leaks: Go on with such leaks; the report carries them in red.
-        limit: A seeded draw of this many images of the pool.
         image_size: Side that images of several sizes are brought to, pixels.
-        seed: Seed of the weights, the order, the splits and every view.
-        max_unreadable: Share of unreadable images above which the run stops.
+        limit: A seeded draw of this many images of the pool; validation and test stay whole.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is, and test images that a run has been trained on.
+        allow_leaks: Go on with such leaks; every result carries them in red.
+        max_unreadable: Share of unreadable images above which it stops; the others are left out
+            and named.
+        validation: Share of train that is cut as validation where the images have none.
+        test: Share of the labelled images that is cut as test where the images have none.
+        root: Folder that the paths of a table must stay in; by default the one it lies in.
+        seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: Folder of audit.html, audit.json and pictures.npz; by default runs/DATA-audit.
         near: Look for near-duplicates too.
 
@@ -119,7 +129,7 @@ def audit(settings: AuditData, /) -> Audited:
 
 @overload
 def run(
-    data: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]],
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: Pipeline | Mapping[str, Any] | None = ...,
     target: str | None = ...,
@@ -127,12 +137,15 @@ def run(
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
+    image_size: int | None = ...,
+    limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
-    limit: int | None = ...,
-    image_size: int | None = ...,
-    seed: int = ...,
     max_unreadable: float = ...,
+    validation: float = ...,
+    test: float = ...,
+    root: str | None = ...,
+    seed: int = ...,
     method: str | Path = ...,
     out: str | Path | None = ...,
     weights: str | Path | Run = ...,
@@ -164,30 +177,35 @@ def run(
 
     Args:
         data: Images: a folder, Parquet, CSV, .npy, .npz, HDF5, .tar shards, hf:owner/name or
-            `digits`. Or an image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+            `digits`. Or an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
-        target: The column that says what is on an image; pretraining itself does not read it.
-        labels: A table of targets (CSV, Parquet) that is joined to the images by row id.
+        target: The column that says what is on an image; by default the run's, or the only one.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
+            target, group and split column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
-        tile: Side in pixels of tiles that large images are cut into; predictions are pooled by
+        tile: Side in pixels of tiles that large images are cut into; results are pooled by
             image.
-        drop_leaks: Leave out train images that are in validation or test too, or whose group
-            is.
-        allow_leaks: Go on with such leaks; the report carries them in red.
-        limit: A seeded draw of this many images of the pool.
         image_size: Side that images of several sizes are brought to, pixels.
-        seed: Seed of the weights, the order, the splits and every view.
-        max_unreadable: Share of unreadable images above which the run stops.
+        limit: A seeded draw of this many images of the pool; validation and test stay whole.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is, and test images that a run has been trained on.
+        allow_leaks: Go on with such leaks; every result carries them in red.
+        max_unreadable: Share of unreadable images above which it stops; the others are left out
+            and named.
+        validation: Share of train that is cut as validation where the images have none.
+        test: Share of the labelled images that is cut as test where the images have none.
+        root: Folder that the paths of a table must stay in; by default the one it lies in.
+        seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         method: A name in `METHODS`, or the path of a file of your own (``./mine.py``).
         out: The run's folder; by default runs/DATA-METHOD. The same command again resumes it.
         weights: What the backbone starts from: a finished run, or none for random weights.
         backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto.
         epochs: Passes over the pool.
         batch_size: Images of a step, over all processes.
-        device: auto, cpu, or cuda.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         pool: More unlabelled images to pretrain on, of other sources.
         preset: The method's recipe for all that is not given, by name; auto: by the images.
             `paper` holds the authors' values and adapts nothing; the defaults shown here are
@@ -229,7 +247,7 @@ def run(settings: Pipeline, /) -> RunOutcome:
 @overload
 def pretrain(
     method: str | Path,
-    data: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]],
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: Pretrain | Mapping[str, Any] | None = ...,
     target: str | None = ...,
@@ -237,12 +255,15 @@ def pretrain(
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
+    image_size: int | None = ...,
+    limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
-    limit: int | None = ...,
-    image_size: int | None = ...,
-    seed: int = ...,
     max_unreadable: float = ...,
+    validation: float = ...,
+    test: float = ...,
+    root: str | None = ...,
+    seed: int = ...,
     out: str | Path | None = ...,
     weights: str | Path | Run = ...,
     backbone: str = ...,
@@ -272,29 +293,34 @@ def pretrain(
     Args:
         method: A name in `METHODS`, or the path of a file of your own (``./mine.py``).
         data: Images: a folder, Parquet, CSV, .npy, .npz, HDF5, .tar shards, hf:owner/name or
-            `digits`. Or an image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+            `digits`. Or an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
-        target: The column that says what is on an image; pretraining itself does not read it.
-        labels: A table of targets (CSV, Parquet) that is joined to the images by row id.
+        target: The column that says what is on an image; by default the run's, or the only one.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
+            target, group and split column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
-        tile: Side in pixels of tiles that large images are cut into; predictions are pooled by
+        tile: Side in pixels of tiles that large images are cut into; results are pooled by
             image.
-        drop_leaks: Leave out train images that are in validation or test too, or whose group
-            is.
-        allow_leaks: Go on with such leaks; the report carries them in red.
-        limit: A seeded draw of this many images of the pool.
         image_size: Side that images of several sizes are brought to, pixels.
-        seed: Seed of the weights, the order, the splits and every view.
-        max_unreadable: Share of unreadable images above which the run stops.
+        limit: A seeded draw of this many images of the pool; validation and test stay whole.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is, and test images that a run has been trained on.
+        allow_leaks: Go on with such leaks; every result carries them in red.
+        max_unreadable: Share of unreadable images above which it stops; the others are left out
+            and named.
+        validation: Share of train that is cut as validation where the images have none.
+        test: Share of the labelled images that is cut as test where the images have none.
+        root: Folder that the paths of a table must stay in; by default the one it lies in.
+        seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: The run's folder; by default runs/DATA-METHOD. The same command again resumes it.
         weights: What the backbone starts from: a finished run, or none for random weights.
         backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto.
         epochs: Passes over the pool.
         batch_size: Images of a step, over all processes.
-        device: auto, cpu, or cuda.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         pool: More unlabelled images to pretrain on, of other sources.
         preset: The method's recipe for all that is not given, by name; auto: by the images.
             `paper` holds the authors' values and adapts nothing; the defaults shown here are
@@ -335,11 +361,25 @@ def pretrain(settings: Pretrain, /) -> Run:
 @overload
 def evaluate(
     run: str | Path | Run,
-    data: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]] | None = ...,
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset | None = ...,
     *,
     settings: Evaluate | Mapping[str, Any] | None = ...,
     target: str | None = ...,
+    labels: str | None = ...,
     group: str | None = ...,
+    split_column: str | None = ...,
+    tile: int | None = ...,
+    image_size: int | None = ...,
+    limit: int | None = ...,
+    drop_leaks: bool = ...,
+    allow_leaks: bool = ...,
+    max_unreadable: float = ...,
+    validation: float = ...,
+    test: float = ...,
+    root: str | None = ...,
+    seed: int = ...,
+    device: str = ...,
+    allow_code: bool = ...,
     fractions: tuple[float, ...] = ...,
     draws: int = ...,
     probes: tuple[str, ...] = ...,
@@ -349,20 +389,36 @@ def evaluate(
     finetune: bool = ...,
     finetuning: FineTuning = ...,
     split: Literal["auto", "test", "validation"] = ...,
-    seed: int = ...,
-    device: str = ...,
-    allow_code: bool = ...,
 ) -> Results:
     """Measure a run beside its controls, with few labels and all of them.
 
     Args:
         run: The folder of a finished run.
-        data: Images to evaluate on; by default those of the run, with the run's splits. Or an
-            image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+        data: Images, as for `pretrain`; by default those of the run, with the run's splits. Or
+            an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
-        target: The target; by default the run's, or else every target there is.
-        group: The column that no split may cut; for other data than the run's.
+        target: The column that says what is on an image; by default the run's, or the only one.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
+            target, group and split column are then columns of it.
+        group: The column that no split may cut: a coil, a patient, a board.
+        split_column: The column that says train, validation or test; by default guessed, or the
+            files' names.
+        tile: Side in pixels of tiles that large images are cut into; results are pooled by
+            image.
+        image_size: Side that images of several sizes are brought to, pixels.
+        limit: A seeded draw of this many images of the pool; validation and test stay whole.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is, and test images that a run has been trained on.
+        allow_leaks: Go on with such leaks; every result carries them in red.
+        max_unreadable: Share of unreadable images above which it stops; the others are left out
+            and named.
+        validation: Share of train that is cut as validation where the images have none.
+        test: Share of the labelled images that is cut as test where the images have none.
+        root: Folder that the paths of a table must stay in; by default the one it lies in.
+        seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
+        allow_code: Run the file.py:build that a run's backbone may name.
         fractions: Shares of the labels of the train split.
         draws: Draws of labels at each share below 1.
         probes: Among knn, linear and mlp; each is used for the targets it can predict.
@@ -374,9 +430,6 @@ def evaluate(
             takes long.
         finetuning: How that training is done and what it tries.
         split: Where results are read; auto: test, or validation where there is no test split.
-        seed: Seed of the label draws, folds and bootstrap.
-        device: auto, cpu, or cuda.
-        allow_code: Run the file.py:build that a run's backbone may name.
 
     Returns:
         The results; also in ``results.json`` and ``predictions.parquet`` of the run.
@@ -392,42 +445,66 @@ def evaluate(settings: Evaluate, /) -> Results:
 @overload
 def suggest(
     run: str | Path | Run,
-    data: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]] | None = ...,
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset | None = ...,
     *,
     settings: Suggest | Mapping[str, Any] | None = ...,
-    count: int = ...,
-    out: str | Path = ...,
-    by: Literal["auto", "representative", "typical", "coverage", "uncertainty", "random"] = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
-    per_group: int | None = ...,
-    near: float = ...,
+    split_column: str | None = ...,
+    tile: int | None = ...,
+    image_size: int | None = ...,
+    limit: int | None = ...,
+    drop_leaks: bool = ...,
+    allow_leaks: bool = ...,
+    max_unreadable: float = ...,
+    validation: float = ...,
+    test: float = ...,
+    root: str | None = ...,
     seed: int = ...,
     device: str = ...,
     allow_code: bool = ...,
+    count: int = ...,
+    out: str | Path = ...,
+    by: Literal["auto", "representative", "typical", "coverage", "uncertainty", "random"] = ...,
+    per_group: int | None = ...,
+    near: float = ...,
 ) -> Suggestions:
     """Pick the images whose labels will help most, and write a table to fill in.
 
     Args:
         run: The folder of a finished run.
-        data: Images to choose from; by default those of the run. Or an image set, or arrays
-            ``(N, H, W)`` or ``(N, H, W, C)``.
+        data: Images, as for `pretrain`; by default those of the run, with the run's splits. Or
+            an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        target: The column that says what is on an image; by default the run's, or the only one.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
+            target, group and split column are then columns of it.
+        group: The column that no split may cut: a coil, a patient, a board.
+        split_column: The column that says train, validation or test; by default guessed, or the
+            files' names.
+        tile: Side in pixels of tiles that large images are cut into; results are pooled by
+            image.
+        image_size: Side that images of several sizes are brought to, pixels.
+        limit: A seeded draw of this many images of the pool; validation and test stay whole.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is, and test images that a run has been trained on.
+        allow_leaks: Go on with such leaks; every result carries them in red.
+        max_unreadable: Share of unreadable images above which it stops; the others are left out
+            and named.
+        validation: Share of train that is cut as validation where the images have none.
+        test: Share of the labelled images that is cut as test where the images have none.
+        root: Folder that the paths of a table must stay in; by default the one it lies in.
+        seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
+        allow_code: Run the file.py:build that a run's backbone may name.
         count: How many images to suggest.
         out: Folder of labels.csv, sheet.png, suggestions.json and index.html.
         by: representative: facility location; typical: TypiClust; coverage: k-centre; auto:
             representative, and uncertainty from ten labels a class on.
-        target: The target to label; by default the run's, or the only one.
-        labels: A table of the labels known so far, such as an earlier labels.csv, filled in; by
-            default the run's.
-        group: The column of groups; for other data than the run's.
         per_group: Images of one group at most; None: twice an even share.
         near: Cosine of two representations above which their images are near-duplicates.
-        seed: Seed of clusters and draws.
-        device: auto, cpu, or cuda.
-        allow_code: Run the file.py:build that a run's backbone may name.
 
     Returns:
         The images, the reason for each, and the folder of the files.
@@ -443,6 +520,7 @@ def suggest(settings: Suggest, /) -> Suggestions:
 @overload
 def tune_probe(
     run: str | Path | Run,
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset | None = ...,
     *,
     settings: TuneProbe | Mapping[str, Any] | None = ...,
     search: tuple[str, ...] = ...,
@@ -456,12 +534,24 @@ def tune_probe(
     join: bool = ...,
     heartbeat: int = ...,
     target: str | None = ...,
-    metric: str | None = ...,
-    fraction: float = ...,
-    stopping: Stopping = ...,
+    labels: str | None = ...,
+    group: str | None = ...,
+    split_column: str | None = ...,
+    tile: int | None = ...,
+    image_size: int | None = ...,
+    limit: int | None = ...,
+    drop_leaks: bool = ...,
+    allow_leaks: bool = ...,
+    max_unreadable: float = ...,
+    validation: float = ...,
+    test: float = ...,
+    root: str | None = ...,
     seed: int = ...,
     device: str = ...,
     allow_code: bool = ...,
+    metric: str | None = ...,
+    label_fraction: float = ...,
+    stopping: Stopping = ...,
     out: str | Path | None = ...,
     folds: int | None = ...,
     watch: Literal["metric", "loss"] = ...,
@@ -471,6 +561,8 @@ def tune_probe(
 
     Args:
         run: The folder of a finished run.
+        data: Images, as for `pretrain`; by default those of the run, with the run's splits. Or
+            an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
         search: SETTING=RANGE words, as in "optimizer.lr=log(1e-4,1)" epochs=5..20
@@ -488,14 +580,32 @@ def tune_probe(
         join: Only work on the trials of a study that another command began, and leave.
         heartbeat: Seconds between signs of life in a database; a worker silent for four of them
             is dead.
-        target: The target to predict; by default the run's, or the only one there is.
+        target: The column that says what is on an image; by default the run's, or the only one.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
+            target, group and split column are then columns of it.
+        group: The column that no split may cut: a coil, a patient, a board.
+        split_column: The column that says train, validation or test; by default guessed, or the
+            files' names.
+        tile: Side in pixels of tiles that large images are cut into; results are pooled by
+            image.
+        image_size: Side that images of several sizes are brought to, pixels.
+        limit: A seeded draw of this many images of the pool; validation and test stay whole.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is, and test images that a run has been trained on.
+        allow_leaks: Go on with such leaks; every result carries them in red.
+        max_unreadable: Share of unreadable images above which it stops; the others are left out
+            and named.
+        validation: Share of train that is cut as validation where the images have none.
+        test: Share of the labelled images that is cut as test where the images have none.
+        root: Folder that the paths of a table must stay in; by default the one it lies in.
+        seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
+        allow_code: Run the file.py:build that a run's backbone may name.
         metric: What trials are compared by: a metric of the target, or loss; by default
             accuracy, mAP or r2, as in the report.
-        fraction: Share of the train and validation labels that may be read.
+        label_fraction: Share of the labels that may be read; here those of train and
+            validation.
         stopping: When a trial is ended early, in looks at the images held out.
-        seed: Seed of the held-out images, the training and the search.
-        device: auto, cpu, or cuda.
-        allow_code: Run the file.py:build that a run's backbone may name.
         out: The study's folder; by default RUN/tuning/TARGET. The same command again continues
             it.
         folds: Cross-validation inside these labels, by group; 1: the run's validation split; by
@@ -517,7 +627,7 @@ def tune_probe(settings: TuneProbe, /) -> Tuned | None:
 @overload
 def tune_pretrain(
     method: str | Path,
-    data: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]],
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: TunePretraining | Mapping[str, Any] | None = ...,
     search: tuple[str, ...] = ...,
@@ -535,12 +645,15 @@ def tune_pretrain(
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
+    image_size: int | None = ...,
+    limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
-    limit: int | None = ...,
-    image_size: int | None = ...,
-    seed: int = ...,
     max_unreadable: float = ...,
+    validation: float = ...,
+    test: float = ...,
+    root: str | None = ...,
+    seed: int = ...,
     out: str | Path | None = ...,
     weights: str | Path | Run = ...,
     backbone: str = ...,
@@ -573,7 +686,7 @@ def tune_pretrain(
     Args:
         method: A name in `METHODS`, or the path of a file of your own (``./mine.py``).
         data: Images: a folder, Parquet, CSV, .npy, .npz, HDF5, .tar shards, hf:owner/name or
-            `digits`. Or an image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+            `digits`. Or an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
         search: SETTING=RANGE words, as in "optimizer.lr=log(1e-4,1)" epochs=5..20
@@ -592,27 +705,32 @@ def tune_pretrain(
         join: Only work on the trials of a study that another command began, and leave.
         heartbeat: Seconds between signs of life in a database; a worker silent for four of them
             is dead.
-        target: The column that says what is on an image; pretraining itself does not read it.
-        labels: A table of targets (CSV, Parquet) that is joined to the images by row id.
+        target: The column that says what is on an image; by default the run's, or the only one.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
+            target, group and split column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
-        tile: Side in pixels of tiles that large images are cut into; predictions are pooled by
+        tile: Side in pixels of tiles that large images are cut into; results are pooled by
             image.
-        drop_leaks: Leave out train images that are in validation or test too, or whose group
-            is.
-        allow_leaks: Go on with such leaks; the report carries them in red.
-        limit: A seeded draw of this many images of the pool.
         image_size: Side that images of several sizes are brought to, pixels.
-        seed: Seed of the weights, the order, the splits and every view.
-        max_unreadable: Share of unreadable images above which the run stops.
+        limit: A seeded draw of this many images of the pool; validation and test stay whole.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is, and test images that a run has been trained on.
+        allow_leaks: Go on with such leaks; every result carries them in red.
+        max_unreadable: Share of unreadable images above which it stops; the others are left out
+            and named.
+        validation: Share of train that is cut as validation where the images have none.
+        test: Share of the labelled images that is cut as test where the images have none.
+        root: Folder that the paths of a table must stay in; by default the one it lies in.
+        seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: The study's folder; by default runs/tune-DATA-METHOD. The same command continues
             it.
         weights: What the backbone starts from: a finished run, or none for random weights.
         backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto.
         epochs: Passes over the pool.
         batch_size: Images of a step, over all processes.
-        device: auto, cpu, or cuda.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         pool: More unlabelled images to pretrain on, of other sources.
         preset: The method's recipe for all that is not given, by name; auto: by the images.
             `paper` holds the authors' values and adapts nothing; the defaults shown here are
@@ -658,7 +776,7 @@ def tune_pretrain(settings: TunePretraining, /) -> Tuned | None:
 @overload
 def tune_finetune(
     run: str | Path | Run,
-    data: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]] | None = ...,
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset | None = ...,
     *,
     settings: TuneFinetuning | Mapping[str, Any] | None = ...,
     search: tuple[str, ...] = ...,
@@ -672,15 +790,24 @@ def tune_finetune(
     join: bool = ...,
     heartbeat: int = ...,
     target: str | None = ...,
-    metric: str | None = ...,
-    fraction: float = ...,
-    stopping: Stopping = ...,
+    labels: str | None = ...,
+    group: str | None = ...,
+    split_column: str | None = ...,
+    tile: int | None = ...,
+    image_size: int | None = ...,
+    limit: int | None = ...,
+    drop_leaks: bool = ...,
+    allow_leaks: bool = ...,
+    max_unreadable: float = ...,
+    validation: float = ...,
+    test: float = ...,
+    root: str | None = ...,
     seed: int = ...,
     device: str = ...,
     allow_code: bool = ...,
-    group: str | None = ...,
-    drop_leaks: bool = ...,
-    allow_leaks: bool = ...,
+    metric: str | None = ...,
+    label_fraction: float = ...,
+    stopping: Stopping = ...,
     out: str | Path | None = ...,
     finetuning: Recipe = ...,
 ) -> Tuned | None:
@@ -688,8 +815,8 @@ def tune_finetune(
 
     Args:
         run: The folder of a finished run.
-        data: Labelled images to fine-tune on; by default those of the run, with the run's
-            splits. Or an image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+        data: Images, as for `pretrain`; by default those of the run, with the run's splits. Or
+            an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
         search: SETTING=RANGE words, as in "optimizer.lr=log(1e-4,1)" epochs=5..20
@@ -707,18 +834,32 @@ def tune_finetune(
         join: Only work on the trials of a study that another command began, and leave.
         heartbeat: Seconds between signs of life in a database; a worker silent for four of them
             is dead.
-        target: The target to predict; by default the run's, or the only one there is.
+        target: The column that says what is on an image; by default the run's, or the only one.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
+            target, group and split column are then columns of it.
+        group: The column that no split may cut: a coil, a patient, a board.
+        split_column: The column that says train, validation or test; by default guessed, or the
+            files' names.
+        tile: Side in pixels of tiles that large images are cut into; results are pooled by
+            image.
+        image_size: Side that images of several sizes are brought to, pixels.
+        limit: A seeded draw of this many images of the pool; validation and test stay whole.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is, and test images that a run has been trained on.
+        allow_leaks: Go on with such leaks; every result carries them in red.
+        max_unreadable: Share of unreadable images above which it stops; the others are left out
+            and named.
+        validation: Share of train that is cut as validation where the images have none.
+        test: Share of the labelled images that is cut as test where the images have none.
+        root: Folder that the paths of a table must stay in; by default the one it lies in.
+        seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
+        allow_code: Run the file.py:build that a run's backbone may name.
         metric: What trials are compared by: a metric of the target, or loss; by default
             accuracy, mAP or r2, as in the report.
-        fraction: Share of the train and validation labels that may be read.
+        label_fraction: Share of the labels that may be read; here those of train and
+            validation.
         stopping: When a trial is ended early, in looks at the images held out.
-        seed: Seed of the held-out images, the training and the search.
-        device: auto, cpu, or cuda.
-        allow_code: Run the file.py:build that a run's backbone may name.
-        group: The column that no split may cut; for other data than the run's.
-        drop_leaks: Leave out train images that are in validation or test too, or whose group
-            is.
-        allow_leaks: Go on with such leaks; the report names them.
         out: The study's folder; by default RUN/tuning/finetune-TARGET. The same command
             continues it.
         finetuning: What is not searched, and the first trial.
@@ -737,41 +878,67 @@ def tune_finetune(settings: TuneFinetuning, /) -> Tuned | None:
 @overload
 def finetune(
     run: str | Path | Run,
-    data: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]] | None = ...,
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset | None = ...,
     *,
     settings: Finetune | Mapping[str, Any] | None = ...,
-    out: str | Path,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
-    head_only: Literal["linear", "mlp"] | None = ...,
-    fraction: float = ...,
-    finetuning: FineTuning = ...,
-    probe: Classifier = ...,
+    split_column: str | None = ...,
+    tile: int | None = ...,
+    image_size: int | None = ...,
+    limit: int | None = ...,
+    drop_leaks: bool = ...,
+    allow_leaks: bool = ...,
+    max_unreadable: float = ...,
+    validation: float = ...,
+    test: float = ...,
+    root: str | None = ...,
     seed: int = ...,
     device: str = ...,
     allow_code: bool = ...,
+    out: str | Path,
+    head_only: Literal["linear", "mlp"] | None = ...,
+    label_fraction: float = ...,
+    finetuning: FineTuning = ...,
+    probe: Classifier = ...,
 ) -> Predictor:
     """Fit a run to labels, all of its weights or a head, and write a model folder.
 
     Args:
         run: The folder of a finished run.
-        data: Images with labels; by default those of the run, with the run's splits. Or an
-            image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+        data: Images, as for `pretrain`; by default those of the run, with the run's splits. Or
+            an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        target: The column that says what is on an image; by default the run's, or the only one.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
+            target, group and split column are then columns of it.
+        group: The column that no split may cut: a coil, a patient, a board.
+        split_column: The column that says train, validation or test; by default guessed, or the
+            files' names.
+        tile: Side in pixels of tiles that large images are cut into; results are pooled by
+            image.
+        image_size: Side that images of several sizes are brought to, pixels.
+        limit: A seeded draw of this many images of the pool; validation and test stay whole.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is, and test images that a run has been trained on.
+        allow_leaks: Go on with such leaks; every result carries them in red.
+        max_unreadable: Share of unreadable images above which it stops; the others are left out
+            and named.
+        validation: Share of train that is cut as validation where the images have none.
+        test: Share of the labelled images that is cut as test where the images have none.
+        root: Folder that the paths of a table must stay in; by default the one it lies in.
+        seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
+        allow_code: Run the file.py:build that a run's backbone may name.
         out: The model's folder.
-        target: The target; by default the run's, or the only one.
-        labels: A table of targets (CSV, Parquet) that is joined to the images by row id.
-        group: The column that no fold may cut; for other data than the run's.
         head_only: Leave the backbone as it is and fit only a head, in seconds: linear (logistic
             regression; ridge for numbers) or mlp.
-        fraction: Share of the labels of the train split, drawn as `evaluate` draws them.
+        label_fraction: Share of the labels that may be read, drawn as `evaluate` draws them;
+            here those of train.
         finetuning: How the weights are trained and what is tried.
         probe: The network of --head-only mlp, and how it is trained.
-        seed: Seed of the label draw, folds, order and views.
-        device: auto, cpu, or cuda.
-        allow_code: Run the file.py:build that the run's backbone may name.
 
     Returns:
         The model; also in the folder ``settings.out``.
@@ -787,12 +954,25 @@ def finetune(settings: Finetune, /) -> Predictor:
 @overload
 def predict(
     model: str | Path | Predictor,
-    images: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]],
+    images: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: Predict | Mapping[str, Any] | None = ...,
+    target: str | None = ...,
+    labels: str | None = ...,
+    group: str | None = ...,
+    split_column: str | None = ...,
+    tile: int | None = ...,
+    image_size: int | None = ...,
+    limit: int | None = ...,
+    drop_leaks: bool = ...,
+    allow_leaks: bool = ...,
+    max_unreadable: float = ...,
+    validation: float = ...,
+    test: float = ...,
+    root: str | None = ...,
+    seed: int = ...,
     out: str | Path | None = ...,
     batch_size: int = ...,
-    max_unreadable: float = ...,
     device: str = ...,
     allow_code: bool = ...,
 ) -> Path | PredictionTable:
@@ -800,14 +980,32 @@ def predict(
 
     Args:
         model: The folder of a model.
-        images: Images: a folder, a Parquet file or folder, CSV, .npy or .npz; labels are not
-            read. Or an image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+        images: Images, as for `pretrain`; labels and splits are not read. Or an image set,
+            arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        target: The column that says what is on an image; by default the run's, or the only one.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
+            target, group and split column are then columns of it.
+        group: The column that no split may cut: a coil, a patient, a board.
+        split_column: The column that says train, validation or test; by default guessed, or the
+            files' names.
+        tile: Side in pixels of tiles that large images are cut into; results are pooled by
+            image.
+        image_size: Side that images of several sizes are brought to, pixels.
+        limit: A seeded draw of this many images of the pool; validation and test stay whole.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is, and test images that a run has been trained on.
+        allow_leaks: Go on with such leaks; every result carries them in red.
+        max_unreadable: Share of unreadable images above which it stops; the others are left out
+            and named.
+        validation: Share of train that is cut as validation where the images have none.
+        test: Share of the labelled images that is cut as test where the images have none.
+        root: Folder that the paths of a table must stay in; by default the one it lies in.
+        seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: The table: .parquet or .csv; by default CSV is printed.
         batch_size: Images that go through the network at once.
-        max_unreadable: Share of unreadable images above which it stops; they are left out.
-        device: auto, cpu, or cuda.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         allow_code: Run the file.py:build that the model's backbone may name.
 
     Returns:
@@ -824,12 +1022,25 @@ def predict(settings: Predict, /) -> Path | PredictionTable:
 @overload
 def embed(
     run: str | Path | Run,
-    images: str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]],
+    images: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: Embed | Mapping[str, Any] | None = ...,
+    target: str | None = ...,
+    labels: str | None = ...,
+    group: str | None = ...,
+    split_column: str | None = ...,
+    tile: int | None = ...,
+    image_size: int | None = ...,
+    limit: int | None = ...,
+    drop_leaks: bool = ...,
+    allow_leaks: bool = ...,
+    max_unreadable: float = ...,
+    validation: float = ...,
+    test: float = ...,
+    root: str | None = ...,
+    seed: int = ...,
     out: str | Path | None = ...,
     batch_size: int = ...,
-    max_unreadable: float = ...,
     device: str = ...,
     allow_code: bool = ...,
 ) -> Path | Embeddings:
@@ -837,15 +1048,33 @@ def embed(
 
     Args:
         run: The folder of a finished run, or of a model.
-        images: Images: a folder, a Parquet file or folder, CSV, .npy or .npz; labels are not
-            read. Or an image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``.
+        images: Images, as for `pretrain`; labels and splits are not read. Or an image set,
+            arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        target: The column that says what is on an image; by default the run's, or the only one.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
+            target, group and split column are then columns of it.
+        group: The column that no split may cut: a coil, a patient, a board.
+        split_column: The column that says train, validation or test; by default guessed, or the
+            files' names.
+        tile: Side in pixels of tiles that large images are cut into; results are pooled by
+            image.
+        image_size: Side that images of several sizes are brought to, pixels.
+        limit: A seeded draw of this many images of the pool; validation and test stay whole.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is, and test images that a run has been trained on.
+        allow_leaks: Go on with such leaks; every result carries them in red.
+        max_unreadable: Share of unreadable images above which it stops; the others are left out
+            and named.
+        validation: Share of train that is cut as validation where the images have none.
+        test: Share of the labelled images that is cut as test where the images have none.
+        root: Folder that the paths of a table must stay in; by default the one it lies in.
+        seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: .parquet, .csv, .npz, or .npy (row ids in NAME.row_ids.npy); by default CSV is
             printed.
         batch_size: Images that go through the network at once.
-        max_unreadable: Share of unreadable images above which it stops; they are left out.
-        device: auto, cpu, or cuda.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         allow_code: Run the file.py:build that the backbone may name.
 
     Returns:
@@ -921,8 +1150,8 @@ def report(
 def report(settings: Report, /) -> Path:
     """Write one self-contained page on one run, or on several side by side."""
 
-def open_images(source: str | Path | ImageSet, **options: Any) -> ImageSet:
-    """Opens images: see `selfsight.data.sources.open_images`.
+def open_images(source: Images, **options: Any) -> ImageSet:
+    """Opens images: see `selfsight.data.request.open_images`; arrays and datasets too.
 
     More than 20,000 encoded images stay undecoded until they are read or trained on, unless
     ``decode=True``.

@@ -1,7 +1,8 @@
 """The verbs as functions: `selfsight.evaluate`, `selfsight.audit` and the rest, by one helper.
 
 Every function takes the verb's settings as keywords, dotted ones in the mapping ``settings``, or a
-settings object as its only word; and it takes images as a path, an `ImageSet` or arrays.
+settings object as its only word; and it takes images as a path, an `ImageSet`, arrays or a torch
+`Dataset`, as `selfsight.data.request.open` does.
 """
 
 from __future__ import annotations
@@ -11,23 +12,21 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import tyro
 from pydantic.fields import FieldInfo
 
+from selfsight.data.request import name_of
 from selfsight.settings import Settings
 from selfsight.verbs import VERBS, Verb
-
-if TYPE_CHECKING:
-    from selfsight.data.imageset import ImageSet
 
 IMAGES = ("data", "images")
 """Settings that name images; a function takes images themselves in their place."""
 RUNS = ("run", "runs", "model", "weights")
 """Settings that name the folder of a run or a model; a function takes the object too."""
 MORE = "A settings object, or a mapping with nested or dotted names (``{'optimizer.lr': 1e-3}``)."
-OBJECTS = " Or an image set, or arrays ``(N, H, W)`` or ``(N, H, W, C)``."
+OBJECTS = " Or an image set, arrays, a list of arrays, or a torch dataset."
 METHOD = "A name in `METHODS`, or the path of a file of your own (``./mine.py``)."
 
 
@@ -52,8 +51,7 @@ def as_function(verb: Verb) -> Callable[..., Any]:
         images = None
         for name in IMAGES:
             if name in given and not isinstance(given[name], str | Path | NoneType):
-                images = _opened(given[name], split=name == "data")
-                given[name] = images.name
+                images, given[name] = given[name], name_of(given[name])
         changes = {
             name: _plain(value, kind.model_fields.get(name)) for name, value in given.items()
         }
@@ -100,7 +98,7 @@ def _parameter(name: str, field: FieldInfo, kind: Any) -> inspect.Parameter:
         annotation = "str | Path"
         default = inspect.Parameter.empty if kind.name.startswith("POSITIONAL") else "simclr"
     elif name in IMAGES:
-        annotation = f"str | Path | ImageSet | NDArray[Any] | Sequence[NDArray[Any]]{none}"
+        annotation = f"str | Path | ImageSet | NDArray[Any] | MapDataset{none}"
     elif name == "runs":
         annotation = "str | Path | Run | Sequence[str | Path | Run]"
     elif name in RUNS:
@@ -187,15 +185,3 @@ def _plain(value: Any, field: FieldInfo | None) -> Any:
     if folder is not None:
         return str(getattr(folder, "path", folder))
     return str(value) if isinstance(value, Path) else value
-
-
-def _opened(images: Any, *, split: bool) -> ImageSet:
-    """Arrays as an image set, with complete splits where it is asked for; an image set as it is."""
-    from selfsight.data.imageset import ImageSet
-    from selfsight.data.sources import open_images
-    from selfsight.estimators import image_set
-
-    if isinstance(images, ImageSet):
-        return images
-    unsplit = image_set(images, "images")
-    return open_images(unsplit) if split else unsplit

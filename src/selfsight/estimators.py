@@ -20,7 +20,6 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.data.sources import open_images
 from selfsight.data.statistics import Statistics
 from selfsight.fitting.finetune import FineTuning, Start
 from selfsight.fitting.labelled import Subset
@@ -131,14 +130,8 @@ class SelfSupervisedTransformer(TransformerMixin, _OfImages):  # type: ignore[mi
     def _pretrain(self, images: ImageSet) -> None:
         import selfsight
 
-        unlabelled = open_images(
-            ImageSet(
-                images.name,
-                images.pixels,
-                images.row_ids,
-                np.full(len(images), "unlabelled", "<U10"),
-                mirrored=self.mirrored,
-            )
+        unlabelled = images.changed(
+            splits=np.full(len(images), "unlabelled", "<U10"), mirrored=self.mirrored
         )
         with tempfile.TemporaryDirectory() as folder:
             changes = {

@@ -8,7 +8,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from selfsight.data.imageset import ImageSet
+from selfsight.data import request
+from selfsight.data.request import DataOptions, Images
+from selfsight.data.splits import LabelFraction
 from selfsight.evaluation.protocol import Evaluate, evaluate
 from selfsight.evaluation.results import Results
 from selfsight.plugins import is_file
@@ -21,7 +23,7 @@ from selfsight.training.settings import Pretrain
 class Pipeline(Pretrain):
     """Pretrain, evaluate and report, in one go."""
 
-    fractions: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = (0.01, 0.1, 1.0)
+    fractions: tuple[LabelFraction, ...] = (0.01, 0.1, 1.0)
     """Shares of the training labels that the probes get."""
     draws: Annotated[int, Field(ge=2)] = 5
     """Draws of the labels at each share below 1."""
@@ -47,12 +49,12 @@ class RunOutcome:
         return f"{self.results}\nThe report: {self.page}"
 
 
-def run(settings: Pipeline, images: ImageSet | None = None) -> RunOutcome:
+def run(settings: Pipeline, images: Images | None = None) -> RunOutcome:
     """Pretrains on ``settings.data``, evaluates beside controls, and writes the report.
 
     Args:
         settings: of the training, and the shares and draws of the evaluation.
-        images: an image set that is open already, instead of ``settings.data``.
+        images: what to open instead of ``settings.data``: an image set, arrays, a dataset.
 
     Returns:
         The run, its results and the path of its page.
@@ -66,15 +68,16 @@ def run(settings: Pipeline, images: ImageSet | None = None) -> RunOutcome:
             "training has to run again: give --allow-code, or `selfsight pretrain` alone."
         )
     training = Pretrain(**{name: getattr(settings, name) for name in Pretrain.model_fields})
-    finished = pretrain(training, images)
+    opened = None if images is None else request.open(training, images)
+    finished = pretrain(training, opened)
     path = str(finished.folder.path)
     evaluation = Evaluate(
         run=path,
         fractions=settings.fractions,
         draws=settings.draws,
-        seed=settings.seed,
         device=settings.device,
         allow_code=settings.allow_code,
+        **{name: getattr(settings, name) for name in DataOptions.model_fields},
     )
-    results = evaluate(evaluation, images)
+    results = evaluate(evaluation, opened)
     return RunOutcome(finished, results, write_report([path]))

@@ -240,6 +240,7 @@ class Audit:
         crossings: what must not be.
         rows: the images that are mentioned, by row.
         notes: of the image set and of the audit.
+        readings: notes on how the images were read, in parts (`selfsight.data.notes.Note`).
         seconds: that it took.
     """
 
@@ -261,6 +262,7 @@ class Audit:
     crossings: tuple[Crossing, ...]
     rows: dict[int, RowNote]
     notes: tuple[str, ...]
+    readings: tuple[dict[str, Any], ...]
     seconds: float
 
     @property

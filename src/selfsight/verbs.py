@@ -88,7 +88,7 @@ _TABLE = (
     ),
     Verb(
         "tune probe",
-        "RUN",
+        "RUN [DATA]",
         "selfsight.tuning.probe:TuneProbe",
         "selfsight.tuning.probe:tune_probe",
         "Search the classifier on a run's representations; read test once, with the best.",

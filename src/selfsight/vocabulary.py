@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,6 +178,30 @@ def probe(name: str | None) -> Probe:
 def subject(name: str) -> SubjectWords:
     """The words of a subject; one that is not known is a run."""
     return SUBJECTS.get(name) or SubjectWords(name, f"the run {name}")
+
+
+def run_names(paths: Sequence[Path], taken: Collection[str] = ()) -> list[str]:
+    """Names of runs: the shortest ends of their paths that are unique and no name in `SUBJECTS`.
+
+    ``study1/best`` and ``study2/best``; ``runs/trained``, since ``trained`` means something else.
+
+    Args:
+        paths: of the folders, absolute, each once.
+        taken: further names that a run must not get.
+    """
+    lengths = [1] * len(paths)
+    while True:
+        names = ["/".join(path.parts[-n:]) for path, n in zip(paths, lengths, strict=True)]
+        unclear = [
+            i
+            for i, name in enumerate(names)
+            if (names.count(name) > 1 or name in SUBJECTS or name in taken)
+            and lengths[i] < len(paths[i].parts)
+        ]
+        if not unclear:
+            return names
+        for i in unclear:
+            lengths[i] += 1
 
 
 def metrics_of(kind: str) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 from selfsight.data.audit import audit, distribution
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.leaks import leaks, without_leaks
-from selfsight.data.sources import open_images
+from selfsight.data.request import open_images
 
 
 def noise(count: int, side: int = 8) -> np.ndarray:
@@ -108,7 +108,7 @@ def test_the_duplicates_of_the_larger_sets(shared_data: Path) -> None:
     blank = audit(open_images(shared_data / "deeppcb"), near=False)
     assert len(blank.blank) >= 262
     assert blank.crossings == ()
-    official = open_images(shared_data / "deeppcb", split="official_split")
+    official = open_images(shared_data / "deeppcb", split_column="official_split")
     assert {c.kind for c in leaks(official)} >= {"group"}
     faces = audit(open_images(shared_data / "lfw"), near=False)
     assert [c.splits for c in faces.crossings] == [("train", "test")]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selfsight.data.sources import open_images
+from selfsight.data.request import open_images
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:

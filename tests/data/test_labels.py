@@ -11,7 +11,8 @@ import pytest
 
 from selfsight.data.imageset import ImageSet
 from selfsight.data.labels import join_labels
-from selfsight.data.sources import open_images
+from selfsight.data.reading import Asked, ReadOptions
+from selfsight.data.request import open_images
 
 
 def image_set(*ids: str) -> ImageSet:
@@ -65,8 +66,9 @@ def test_sentences_for_bad_tables(tmp_path: Path) -> None:
         join_labels(images, tmp_path / "no.csv")
     table = tmp_path / "labels.csv"
     table.write_text("path,kind\na.png,x\na.png,y\n")
+    said_to_be_one = Asked(options=ReadOptions(kinds=("kind:class",)))
     with pytest.raises(ValueError, match=r"'a.png' is named twice \(rows 1 and 2\)"):
-        join_labels(images, table)
+        join_labels(images, table, said_to_be_one)
     table.write_text("path\na.png\nb.png\n")
     with pytest.raises(ValueError, match="it has no column of targets"):
         join_labels(images, table)
@@ -75,4 +77,4 @@ def test_sentences_for_bad_tables(tmp_path: Path) -> None:
         join_labels(images, table)
     table.write_text("path,kind\na.png,x\nb.png,y\n")
     with pytest.raises(ValueError, match="did you mean 'kind'"):
-        join_labels(images, table, group="kinds")
+        join_labels(images, table, Asked(group="kinds"))

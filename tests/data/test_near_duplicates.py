@@ -85,7 +85,7 @@ def test_tiny_images_and_single_ones() -> None:
 
 @pytest.mark.slow
 def test_cifar10(shared_data: Path) -> None:
-    from selfsight.data.sources import open_images
+    from selfsight.data.request import open_images
 
     images = open_images(shared_data / "cifar10" / "test.parquet", test=0, validation=0)
     natural = near_duplicates(images, np.arange(len(images)))

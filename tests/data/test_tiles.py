@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from selfsight.cli import main
-from selfsight.data.sources import open_images
+from selfsight.data.request import open_images
 
 
 def gradient(height: int, width: int, seed: int) -> np.ndarray:

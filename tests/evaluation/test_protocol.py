@@ -182,7 +182,9 @@ def test_every_kind_of_target(digits: ImageSet, make_run: MakeRun) -> None:
     images = _with_targets(digits)
     groups = np.arange(len(images)) // 3
     images = replace(images, groups=groups)
-    found = evaluate(Evaluate(run=str(make_run(images)), data="x", **SMALL), images)
+    # The splits of the digits cut these groups.
+    wish = Evaluate(run=str(make_run(images)), data="x", allow_leaks=True, **SMALL)
+    found = evaluate(wish, images)
     metrics = {(r["task"], r["metric"]) for r in found.records}
     assert {
         ("class", "balanced_accuracy"),
@@ -260,7 +262,7 @@ def test_the_map(evaluated: Results, digits: ImageSet) -> None:
     ("changes", "message"),
     [
         ({"target": "digits"}, "did you mean 'digit'"),
-        ({"group": "patient"}, "fixed by its training"),
+        ({"group": "patient"}, "as its training opened them"),
         ({"controls": ("nowhere",)}, "no such folder"),
         ({"split": "validation", "target": "x"}, "no target"),
     ],

@@ -67,7 +67,7 @@ def test_what_tuning_found_becomes_a_model(
     short = FineTuning(backbone_lr=1e-3, head_lr=1e-2, epochs=1, min_steps=20)
     monkeypatch.setattr(FinetuneProblem, "default", short)
     study, model, table = tmp_path / "study", tmp_path / "model", tmp_path / "table.csv"
-    words = [str(digits_run), "--out", str(study), "--trials", "2", "--fraction", "0.1"]
+    words = [str(digits_run), "--out", str(study), "--trials", "2", "--label-fraction", "0.1"]
     assert main(["tune", verb, *words, *TUNE[verb]]) == 0
     best = yaml.safe_load((study / "best.yaml").read_text())
     assert main(["finetune", "--settings", str(study / "best.yaml"), "--out", str(model)]) == 0
@@ -118,7 +118,7 @@ def test_labels_joined_by_row_id(digits_run: Path, digits: ImageSet, tmp_path: P
         (["RUN", "/no/such/images"], "/no/such/images"),
         (["RUN", "--target", "digt"], "did you mean 'digit'"),
         (["RUN", "--labels", "/no.csv"], "/no.csv"),
-        (["RUN", "--group", "coil"], "fixed by its training"),
+        (["RUN", "--group", "coil"], "as its training opened them"),
         (["RUN", "--device", "tpu"], "device 'tpu'"),
     ],
 )
@@ -142,7 +142,7 @@ def test_what_is_there_is_kept(fit: Fit, tmp_path: Path) -> None:
     (tmp_path / "mine" / "notes.txt").write_text("x")
     with pytest.raises(ValueError, match="not an empty folder"):
         fit("digit", tmp_path / "mine", head_only="linear")
-    fit("digit", tmp_path / "m", head_only="linear", fraction=0.1)
+    fit("digit", tmp_path / "m", head_only="linear", label_fraction=0.1)
     with pytest.raises(ValueError, match="a model already"):
         fit("digit", tmp_path / "m", head_only="linear")
 

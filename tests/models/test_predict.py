@@ -17,10 +17,12 @@ from PIL import Image
 import selfsight
 from selfsight.cli import main
 from selfsight.data.imageset import ImageSet
+from selfsight.data.request import DataOptions
 from selfsight.fitting.representations import represent
 from selfsight.models import embed as embedding
 from selfsight.models import predict as prediction
 from selfsight.models.predictor import Predictor
+from selfsight.runs.request import images_in
 from selfsight.runs.run import load_run
 
 Fit = Callable[..., Predictor]
@@ -30,7 +32,7 @@ Fit = Callable[..., Predictor]
 def models(fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")
     for target in ("digit", "marks", "ink"):
-        fit(target, folder / target, head_only="linear", fraction=0.3)
+        fit(target, folder / target, head_only="linear", label_fraction=0.3)
     return {target: folder / target for target in ("digit", "marks", "ink")}
 
 
@@ -65,7 +67,7 @@ def test_every_image_gets_a_row(
         rows = list(csv.DictReader(io.StringIO(out.read_text())))
     assert [row["row_id"] for row in rows] == [f"{i}, x.png" for i in range(7)]
     predictor = Predictor.load(models[target])
-    images = predictor.card.frame.open(photos, "x")
+    images = images_in(predictor.card.frame, "x", DataOptions(), photos)
     assert images.pixels.shape == (7, 8, 8, 1)
     output = predictor.output(images)
     prefix = "" if target == "ink" else "p_"
@@ -93,7 +95,7 @@ def test_pixels_that_are_not_finite_are_empty(
     text = environment.read_text().replace('"uint8"', '"float32"')
     (run / "environment.json").write_text(text)
     selfsight.finetune(
-        run, images, out=tmp_path / "m", target="digit", head_only="linear", fraction=0.1
+        run, images, out=tmp_path / "m", target="digit", head_only="linear", label_fraction=0.1
     )
     pixels = pixels[:5].copy()
     pixels[2, 0, 0] = np.nan

@@ -39,7 +39,7 @@ SHORT = FineTuning(backbone_lr=3e-3, head_lr=1e-2, epochs=1, min_steps=20)
 def test_a_model_comes_back_with_the_same_numbers(
     fit: Fit, described: ImageSet, tmp_path: Path, target: str, head: Any
 ) -> None:
-    made = fit(target, tmp_path / "m", head_only=head, finetuning=SHORT, fraction=0.4)
+    made = fit(target, tmp_path / "m", head_only=head, finetuning=SHORT, label_fraction=0.4)
     again = Predictor.load(tmp_path / "m")
     rows = described.rows("test")[:100]
     output = made.output(described, rows)
@@ -79,11 +79,11 @@ def test_the_backbone_moves_only_when_it_is_fine_tuned(
 
 
 def test_decisions(fit: Fit, tmp_path: Path) -> None:
-    classes = fit("digit", tmp_path / "c", head_only="linear", fraction=0.1)
+    classes = fit("digit", tmp_path / "c", head_only="linear", label_fraction=0.1)
     row = np.zeros((2, 10), np.float32)
     row[0, 7], row[1, 0] = 1, np.nan
     assert classes.decide(row) == ["7", None]
-    labels = fit("marks", tmp_path / "l", head_only="linear", fraction=0.1)
+    labels = fit("marks", tmp_path / "l", head_only="linear", label_fraction=0.1)
     high = np.array(labels.card.thresholds, np.float32)[None]
     assert labels.decide(high + 1e-3) == [["even", "large"]]
     assert labels.decide(high - 1e-3) == [[]]
@@ -92,7 +92,7 @@ def test_decisions(fit: Fit, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def model(fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model") / "m"
-    fit("marks", folder, head_only="linear", fraction=0.2)
+    fit("marks", folder, head_only="linear", label_fraction=0.2)
     return folder
 
 

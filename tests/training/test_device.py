@@ -10,7 +10,7 @@ import torch
 
 from selfsight.data.imageset import ImageSet
 from selfsight.training import device as machine
-from selfsight.training.device import choose_speed, missing_compiler
+from selfsight.training.device import choose_device, choose_speed, missing_compiler
 from selfsight.training.plan import prepare
 from selfsight.training.pretrain import pretrain
 from selfsight.training.settings import Pretrain
@@ -82,3 +82,38 @@ def test_with_one_it_compiles_where_asked(monkeypatch: pytest.MonkeyPatch, tmp_p
 def test_a_vit_has_no_memory_format_to_choose() -> None:
     speed = choose_speed(CPU, convolutions=False)
     assert speed.memory_format == "contiguous" and "contiguous" not in speed.said
+
+
+@pytest.mark.parametrize(
+    ("name", "device"),
+    [
+        ("auto", "cuda"),
+        ("gpu", "cuda"),
+        ("GPU", "cuda"),
+        (" cuda ", "cuda"),
+        ("cuda:1", "cuda:1"),
+        ("gpu:0", "cuda:0"),
+        ("cpu", "cpu"),
+    ],
+)
+def test_a_name_means_one_device(name: str, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device(name) == torch.device(device)
+
+
+@pytest.mark.parametrize("name", ["tpu", "mps", "cuda:", "cuda:x", "gpu1", "", "cuda:-1"])
+def test_what_is_no_device_is_one_sentence(name: str) -> None:
+    with pytest.raises(ValueError, match=f"^device {name!r}: choose auto, cpu, cuda"):
+        choose_device(name)
+
+
+def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match="no such GPU here, only cuda:0 to cuda:1"):
+        choose_device("cuda:2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto") == CPU
+    with pytest.raises(ValueError, match="torch finds no CUDA GPU here; leave --device out"):
+        choose_device("gpu")

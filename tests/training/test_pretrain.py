@@ -14,6 +14,7 @@ import selfsight
 from selfsight.data.imageset import ImageSet, class_target
 from selfsight.methods import METHODS
 from selfsight.records import collapsed
+from selfsight.runs.request import own_images
 from selfsight.runs.run import load_run
 from selfsight.training.plan import prepare
 from selfsight.training.settings import Pretrain
@@ -161,11 +162,11 @@ def test_changed_data_is_noticed(tmp_path: Path) -> None:
     file = tmp_path / "images.npz"
     np.savez(file, images=made.pixels, kind=made.targets["kind"].values)
     run = selfsight.pretrain("simclr", file, out=str(tmp_path / "run"), **TINY)
-    again = load_run(run.folder.path).images()
+    again = own_images(load_run(run.folder.path))
     assert set(again.splits) >= {"train", "test"}
     np.savez(file, images=made.pixels + 1, kind=made.targets["kind"].values)
     with pytest.raises(ValueError, match="not those that"):
-        load_run(run.folder.path).images()
+        own_images(load_run(run.folder.path))
 
 
 def test_a_strangers_run_imports_no_code(tmp_path: Path) -> None:

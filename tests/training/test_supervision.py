@@ -20,7 +20,7 @@ from torch import Tensor
 
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.loader import Loader
-from selfsight.data.sources import open_images
+from selfsight.data.request import open_images
 from selfsight.data.splits import few_labels
 from selfsight.method import Batch
 from selfsight.training.plan import prepare

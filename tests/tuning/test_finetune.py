@@ -113,7 +113,7 @@ def test_few_validation_images_are_not_what_trials_are_compared_on(
 ) -> None:
     whole = prepare(TuneFinetuning(run=str(run)), digits).labels
     assert np.array_equal(whole.subset.rows[whole.held], digits.rows("validation"))
-    part = prepare(TuneFinetuning(run=str(run), fraction=0.3), digits).labels
+    part = prepare(TuneFinetuning(run=str(run), label_fraction=0.3), digits).labels
     rows = part.subset.rows
     assert 0 < np.isin(rows, digits.rows("validation")).sum() < 20
     assert part.held.sum() == pytest.approx(len(rows) / 5, abs=3)
@@ -126,8 +126,8 @@ def test_labels_and_numbers_by_group(
     digit = few.targets["digit"].values
     values = np.stack([digit % 2, digit > 4], 1).astype(np.float32)
     values[::9, 0] = np.nan
-    groups = np.arange(len(few)) // 4
     splits = np.where(few.splits == "validation", "train", few.splits)
+    groups = np.arange(len(few)) // 4 + np.where(splits == "test", len(few), 0)
     images = replace(
         few,
         targets={"t": Target("t", kind, values, ("a", "b"))},
@@ -188,7 +188,7 @@ def test_a_trial_that_will_not_win_is_pruned(small: Path, few: ImageSet, tmp_pat
         (["--search", "backbone_lr=0..1"], "finetuning.backbone_lr"),
         (["--search", "finetuning.backbone_lrs=0..1"], "did you mean 'backbone_lr'"),
         (["--metric", "mAP"], "metric of a class target"),
-        (["--group", "coil"], "group: the groups of the run's own images"),
+        (["--group", "coil"], "group: the images of"),
         (["--target", "digt"], "did you mean 'digit'"),
     ],
 )
@@ -196,12 +196,9 @@ def test_a_mistake_is_one_sentence(
     words: list[str],
     said: str,
     small: Path,
-    few: ImageSet,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("selfsight.runs.run.Run.images", lambda self: few)
     assert main(["tune", "finetune", str(small), "--out", str(tmp_path), *words]) == 2
     printed = capsys.readouterr().err
     assert said in printed

@@ -51,7 +51,8 @@ def of_labels(images: ImageSet) -> ImageSet:
     digit = images.targets["digit"].values
     values = np.stack([digit % 2, digit > 4], 1).astype(np.float32)
     values[::9, 0] = np.nan
-    groups = np.arange(len(images)) // 4
+    side = np.unique(images.splits, return_inverse=True)[1]  # no group is on two sides
+    groups = np.arange(len(images)) // 4 + len(images) * side
     target = Target("marks", "labels", values, ("odd", "large"))
     return replace(images, targets={"marks": target}, groups=groups.astype(np.int64))
 
@@ -167,7 +168,7 @@ def test_one_fold_is_the_validation_split(run: Path, digits: ImageSet) -> None:
 
 def test_a_share_of_the_labels(run: Path, digits: ImageSet) -> None:
     whole = prepare(TuneProbe(run=str(run)), digits).labels.subset.rows
-    part = prepare(TuneProbe(run=str(run), fraction=0.25), digits).labels.subset.rows
+    part = prepare(TuneProbe(run=str(run), label_fraction=0.25), digits).labels.subset.rows
     assert set(part) < set(whole)
     assert len(part) == round(0.25 * len(whole))
 
@@ -191,7 +192,7 @@ def test_a_trial_that_diverges_is_pruned(run: Path, digits: ImageSet, tmp_path: 
         (["--search", "nowhere.yaml"], "nowhere.yaml"),
         (["--metric", "accuracies"], "did you mean 'accuracy'"),
         (["--target", "digt"], "did you mean 'digit'"),
-        (["--fraction", "0.01"], "too few to choose by: it takes 20"),
+        (["--label-fraction", "0.01"], "too few to choose by: it takes 20"),
         (["--join"], "no study to join"),
     ],
 )
@@ -201,10 +202,7 @@ def test_a_mistake_is_one_sentence(
     run: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    digits: ImageSet,
 ) -> None:
-    monkeypatch.setattr("selfsight.runs.run.Run.images", lambda self: digits)
     assert main(["tune", "probe", str(run), "--out", str(tmp_path), *words]) == 2
     printed = capsys.readouterr().err
     assert said in printed

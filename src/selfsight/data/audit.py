@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.console import say
+from selfsight.data import request
 from selfsight.data.describe import describe, value_text
 from selfsight.data.duplicates import look
 from selfsight.data.imageset import SPLITS, ImageSet, Target
 from selfsight.data.leaks import copies_of, crossings_of, different_targets
+from selfsight.data.notes import records
 from selfsight.data.pixels.display import write_pictures
-from selfsight.data.request import Data, open_data
+from selfsight.data.request import Data, Images
 from selfsight.files import write_json
 from selfsight.records import Audit, NearPair, RowNote
 
@@ -50,20 +52,21 @@ class Audited:
 
     @property
     def exit_code(self) -> int:
-        """1 where something crosses the splits."""
-        return 1 if self.audit.crossings else 0
+        """1 where something crosses the splits, or the images may have been read wrongly."""
+        doubtful = any(reading["doubtful"] for reading in self.audit.readings)
+        return 1 if self.audit.crossings or doubtful else 0
 
     def __str__(self) -> str:
         lines = [crossing.what for crossing in self.audit.crossings]
         return "\n".join([*lines, f"The audit: {self.page}"])
 
 
-def audit_data(settings: AuditData, images: ImageSet | None = None) -> Audited:
+def audit_data(settings: AuditData, images: Images | None = None) -> Audited:
     """Audits images and writes ``audit.json``, ``pictures.npz`` and ``audit.html``.
 
     Args:
         settings: see `AuditData`.
-        images: an image set that is open already, instead of ``settings.data``.
+        images: what to open instead of ``settings.data``: an image set, arrays, a dataset.
 
     Returns:
         What was found, and the path of the page.
@@ -73,14 +76,14 @@ def audit_data(settings: AuditData, images: ImageSet | None = None) -> Audited:
     """
     from selfsight.reporting.audit import pictured_rows, write_audit_page
 
-    if images is None:
-        images = open_data(settings)
-    for note in describe(images):
+    # A leak does not stop an audit, which looks for leaks.
+    opened = request.open(settings.updated({"allow_leaks": True}), images)
+    for note in describe(opened):
         say(note)
-    found = audit(images, near=settings.near)
+    found = audit(opened, near=settings.near)
     folder = Path(settings.out or f"runs/{Path(settings.data).stem}-audit")
     write_json(folder / "audit.json", found.plain())
-    write_pictures(folder / "pictures.npz", images.pixels, pictured_rows(found), found.values)
+    write_pictures(folder / "pictures.npz", opened.pixels, pictured_rows(found), found.values)
     return Audited(found, write_audit_page(folder))
 
 
@@ -139,6 +142,7 @@ def audit(images: ImageSet, *, near: bool = True) -> Audit:
         crossings=tuple(crossings),
         rows={row: _note(images, row) for row in sorted(named)},
         notes=tuple(notes),
+        readings=tuple(records(notes)),
         seconds=time.perf_counter() - start,
     )
 

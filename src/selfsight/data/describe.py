@@ -5,14 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from selfsight.data.imageset import SPLITS, ImageSet, Target
+from selfsight.data.notes import Note, doubt
+from selfsight.data.pixels.lazy import waiting
 
 LOOKED_AT = 256
+NO_DATA = (-9999.0, -99999.0, -32768.0, -32767.0, float(np.finfo(np.float32).min))
+"""Values that instruments and maps write where there is nothing."""
 
 
 def describe(images: ImageSet) -> tuple[str, ...]:
     """How many images, their form and values, splits, targets and their unknowns, groups, notes."""
-    some = images.pixels[np.linspace(0, len(images) - 1, LOOKED_AT).astype(np.int64)]
-    values = f"{images.pixels.dtype.name} from {some.min():g} to {some.max():g}"
+    scale = images.value_scale
+    name = images.pixels.dtype.name
+    bits = f" of {scale.bits} bits" if scale and scale.bits and name != "uint8" else ""
+    values = f"{name}{bits} {span_words(images)}"
     form = (
         f"{images.name}: {len(images):,} images of {images.height}x{images.width} pixels, "
         f"{_counted(images.channels, 'channel')} of {values}."
@@ -26,7 +32,46 @@ def describe(images: ImageSet) -> tuple[str, ...]:
         alone = int((images.groups < 0).sum())
         rest = f"; {alone:,} images are in none" if alone else ""
         lines.append(f"Groups: {count:,} ({images.group_name}){rest}.")
-    return (*lines, *images.notes)
+    return (*lines, *images.notes, *images.cautions)
+
+
+def span_words(images: ImageSet) -> str:
+    """``from 0 to 255``; says where only some of the images were looked at."""
+    if waiting(images.pixels) is None:
+        low, high = images.content.low.min(), images.content.high.max()
+        return f"from {low:g} to {high:g}"
+    rows = np.unique(np.linspace(0, len(images) - 1, LOOKED_AT).astype(np.int64))
+    some = images.pixels[rows]
+    return f"from {some.min():g} to {some.max():g} in a sample of {len(rows):,} images"
+
+
+def gaps(images: ImageSet, nodata: str | None) -> list[Note]:
+    """Images in which a value is not finite, or is one that stands for no data, by split."""
+    if images.pixels.dtype != np.float32 or not len(images):
+        return []
+    content = images.content
+    notes = []
+    holes = {"nan": (content.holes, "values that are not finite")}
+    for value in NO_DATA:
+        if nodata is None or float(nodata) != value:
+            holes[f"{value:g}"] = (content.low == np.float32(value), f"the value {value:g}")
+    for word, (rows, what) in holes.items():
+        count = int(rows.sum())
+        if not count:
+            continue
+        counts = ((split, int((rows & (images.splits == split)).sum())) for split in SPLITS)
+        where = ", ".join(f"{number:,} {split}" for split, number in counts if number)
+        example = str(images.row_ids[int(rows.argmax())])
+        notes.append(
+            doubt(
+                f"{count:,} images hold {what} ({where}), the first is {example} "
+                f"(--nodata {word} fills them with the mean of the image).",
+                about="pixels",
+                setting="nodata",
+                count=count,
+            )
+        )
+    return notes
 
 
 def value_text(target: Target, row: int) -> str:

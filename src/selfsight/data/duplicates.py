@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.data.imageset import ImageSet
-from selfsight.data.pixels.memmap import rows_at_once
 from selfsight.records import SIDES
 
 
@@ -29,26 +27,14 @@ class Looked:
 
 
 def look(images: ImageSet) -> Looked:
-    """One pass over all pixels, a chunk at a time."""
-    seen: dict[bytes, int] = {}
-    codes = np.empty(len(images), np.int64)
-    blank = np.zeros(len(images), bool)
-    low, high = np.inf, -np.inf
-    size = rows_at_once(images.pixels)
-    for first in range(0, len(images), size):
-        part = np.ascontiguousarray(images.pixels[first : first + size])
-        flat = part.reshape(len(part), -1, part.shape[-1])
-        least, most = np.fmin.reduce(flat, axis=1), np.fmax.reduce(flat, axis=1)
-        blank[first : first + size] = (least == most).all(axis=1)
-        low, high = (
-            np.fmin(low, np.fmin.reduce(least.ravel())),
-            np.fmax(high, np.fmax.reduce(most.ravel())),
-        )
-        for place, image in enumerate(part):
-            digest = hashlib.blake2b(image.data, digest_size=16).digest()
-            codes[first + place] = seen.setdefault(digest, len(seen))
-    codes[blank] = len(seen) + np.arange(int(blank.sum()))
-    return Looked(codes, blank, (float(np.nan_to_num(low)), float(np.nan_to_num(high))))
+    """One pass over all pixels; none where they have been looked at before."""
+    content = images.content
+    _, first, place = np.unique(content.digests, return_index=True, return_inverse=True)
+    codes = np.argsort(np.argsort(first))[place].astype(np.int64)  # numbered as they come
+    codes[content.blank] = len(first) + np.arange(int(content.blank.sum()))
+    low = np.fmin.reduce(content.low, initial=np.inf)
+    high = np.fmax.reduce(content.high, initial=-np.inf)
+    return Looked(codes, content.blank, (float(np.nan_to_num(low)), float(np.nan_to_num(high))))
 
 
 def sides_of(images: ImageSet) -> NDArray[np.int64]:
@@ -75,7 +61,7 @@ def copies_together(images: ImageSet, given: NDArray[np.str_]) -> ImageSet:
     codes = look(images).codes
     count = 0
     while True:
-        side = sides_of(replace(images, splits=splits))
+        side = sides_of(images.changed(splits=splits))
         least = np.full(codes.max() + 1, 9)
         most = np.zeros(codes.max() + 1, np.int64)
         np.minimum.at(least, codes, side)
@@ -92,4 +78,4 @@ def copies_together(images: ImageSet, given: NDArray[np.str_]) -> ImageSet:
     if not count:
         return images
     said = f"{count:,} images that were cut from train went back: they have identical copies there."
-    return replace(images, splits=splits).with_notes(said)
+    return images.changed(splits=splits).with_notes(said)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.data.pixels.memmap import picked, rows_at_once
+from selfsight.data.pixels.content import Content, content_of
+from selfsight.data.pixels.memmap import picked
+from selfsight.data.pixels.values import ValueScale
 
 TargetKind = Literal["class", "labels", "number", "identity"]
 SPLITS = ("train", "validation", "test", "unlabelled")
@@ -77,6 +79,35 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """The form of images that a network takes, and with it what their values mean.
+
+    Attributes:
+        owner: how sentences call what takes them: a set, a run, a model.
+        height, width: pixels.
+        channels: of each pixel.
+        dtype: ``uint8``, ``uint16`` or ``float32``.
+        values: what the values mean; by default what their type says.
+    """
+
+    owner: str
+    height: int
+    width: int
+    channels: int
+    dtype: str
+    values: ValueScale | None = None
+
+    def __post_init__(self) -> None:
+        if self.values is None:
+            object.__setattr__(self, "values", ValueScale.of(self.dtype))
+
+    @property
+    def form(self) -> tuple[int, int, int, str, ValueScale | None]:
+        """All but the owner: digests of pixels are compared within one form."""
+        return self.height, self.width, self.channels, self.dtype, self.values
+
+
+@dataclass(frozen=True)
 class ImageSet:
     """Images with their targets, groups and splits.
 
@@ -91,8 +122,14 @@ class ImageSet:
         groups: ``(N,)`` int64, -1 for an image in no group (a group of its own), or None.
         group_name: the column the groups come from.
         mirrored: whether a mirrored image is as natural as the original (not so for digits).
-        notes: what was guessed, skipped or converted, one sentence each.
+        notes: what was guessed, left out or converted, one sentence each; a
+            `selfsight.data.notes.Note` says the same in parts.
+        value_scale: what the values mean; by default what their type says.
         tile_of: ``(N,)`` row id of the image that each tile was cut from, or None: whole images.
+        leaks: leaks that the user allowed, one sentence each; results carry them in red.
+        cautions: what else lessens results on these images, one sentence each.
+        opened_by: the request that opened the set (see `selfsight.data.request.open`), or None.
+            A copy with other values has none.
     """
 
     name: str
@@ -105,9 +142,16 @@ class ImageSet:
     mirrored: bool = True
     notes: tuple[str, ...] = ()
     tile_of: NDArray[np.str_] | None = None
+    value_scale: ValueScale | None = None
+    leaks: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
+    opened_by: Hashable = field(init=False, default=None, compare=False, repr=False)
+    _content: Content | None = field(init=False, default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         count = len(self.pixels)
+        if self.value_scale is None:
+            object.__setattr__(self, "value_scale", ValueScale.of(self.pixels.dtype))
         assert self.pixels.ndim == 4, "pixels are (N, H, W, C)"
         assert self.pixels.dtype in (np.uint8, np.uint16, np.float32), self.pixels.dtype
         assert len(self.row_ids) == count and len(self.splits) == count
@@ -140,9 +184,23 @@ class ImageSet:
         """Rows that pretraining may see: train and unlabelled, never validation or test."""
         return self.rows("train", "unlabelled")
 
+    @property
+    def scale(self) -> Scale:
+        """The form of these images."""
+        dtype = str(self.pixels.dtype)
+        return Scale(self.name, self.height, self.width, self.channels, dtype, self.value_scale)
+
+    @property
+    def content(self) -> Content:
+        """Digests and spans of the pixels, which are read for it once."""
+        if self._content is None:
+            object.__setattr__(self, "_content", content_of(self.pixels))
+        assert self._content is not None
+        return self._content
+
     def take(self, rows: NDArray[np.int64]) -> ImageSet:
         """The rows given, in that order; what lies in a memory map stays there."""
-        return replace(
+        part = replace(
             self,
             pixels=picked(self.pixels, rows),
             row_ids=self.row_ids[rows],
@@ -151,9 +209,24 @@ class ImageSet:
             groups=None if self.groups is None else self.groups[rows],
             tile_of=None if self.tile_of is None else self.tile_of[rows],
         )
+        if self._content is not None:
+            object.__setattr__(part, "_content", self._content.take(rows))
+        return part
+
+    def changed(self, **fields: Any) -> ImageSet:
+        """A copy with other fields; where the pixels stay, they are not read again."""
+        other = replace(self, **fields)
+        if other.pixels is self.pixels:
+            object.__setattr__(other, "_content", self._content)
+        return other
 
     def with_notes(self, *notes: str) -> ImageSet:
-        return replace(self, notes=(*self.notes, *notes))
+        return self.changed(notes=(*self.notes, *notes))
+
+    def marked(self, request: Hashable) -> ImageSet:
+        """The set itself, with the request that opened it."""
+        object.__setattr__(self, "opened_by", request)
+        return self
 
     def fingerprint(self, rows: NDArray[np.int64] | None = None) -> str:
         """16 hexadecimal digits over pixels and row ids: names caches and is kept in runs."""
@@ -161,10 +234,7 @@ class ImageSet:
         chosen = np.arange(len(self)) if rows is None else rows
         digest.update(repr((self.pixels.shape[1:], self.pixels.dtype.str)).encode())
         digest.update("\n".join(self.row_ids[chosen].tolist()).encode())
-        size = rows_at_once(self.pixels)
-        for first in range(0, len(chosen), size):
-            part = chosen[first : first + size]
-            digest.update(np.ascontiguousarray(self.pixels[part]).data)
+        digest.update(self.content.digests[chosen].astype("<u8").tobytes())
         return digest.hexdigest()
 
 

@@ -1,134 +1,395 @@
-"""`Data`: which images are wanted; opened, and checked for what crosses their splits."""
+"""The one door for images: what is asked of them, opened, labelled, split and checked for leaks.
+
+Every verb inherits `DataOptions` and opens images by `open`. So what is guaranteed here holds in
+all of them: groups and recorded splits are kept, values have the form that a run takes, and a
+leak stops the verb unless the user drops it or allows it. This module knows plain values alone;
+`selfsight.runs` reads them from runs.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import replace
-from typing import Annotated
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
-from numpy.typing import NDArray
-from pydantic import Field
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field, ValidationError
 
-from selfsight.data.imageset import ImageSet
-from selfsight.data.leaks import leaks, without_leaks
-from selfsight.data.sources import open_images, settled
-from selfsight.settings import Settings
+from selfsight.data.describe import gaps
+from selfsight.data.duplicates import copies_together
+from selfsight.data.imageset import ImageSet, Scale
+from selfsight.data.labels import join_labels
+from selfsight.data.leaks import Seen, apart, checked, scored_rows, unseen
+from selfsight.data.pixels.lazy import waiting
+from selfsight.data.reading import FOLDER, NONE, Asked, ReadOptions, held_to
+from selfsight.data.sources import list_source
+from selfsight.data.sources.memory import MapDataset, name_of_memory
+from selfsight.data.sources.steps.array_pixels import list_set, made_like
+from selfsight.data.sources.steps.listing import MAX_SCANNED, Listing, Loaded
+from selfsight.data.splits import Sides, assign_splits, draw_pool, recorded
+from selfsight.data.tiles import tiled
+from selfsight.settings import sentence, unknown
 
-SHOWN = 3
-"""Leaks that a sentence names; it counts the others."""
+Images = str | Path | ImageSet | ArrayLike | MapDataset
+"""What can be opened: see `selfsight.data.sources` and `selfsight.data.sources.memory`."""
 
 
-class Data(Settings):
-    """Where images come from and what is read of them."""
+class DataOptions(ReadOptions):
+    """How images are opened: the same names, with the same meaning, in every verb."""
 
-    data: tyro.conf.Positional[str]
-    """Images: a folder, Parquet, CSV, .npy, .npz, HDF5, .tar shards, hf:owner/name or `digits`."""
     target: str | None = None
-    """The column that says what is on an image; pretraining itself does not read it."""
+    """The column that says what is on an image; by default the run's, or the only one."""
     labels: str | None = None
-    """A table of targets (CSV, Parquet) that is joined to the images by row id."""
+    """A table of targets (CSV, Parquet) that is joined to the images by row id; target, group and
+    split column are then columns of it."""
     group: str | None = None
     """The column that no split may cut: a coil, a patient, a board."""
     split_column: str | None = None
     """The column that says train, validation or test; by default guessed, or the files' names."""
     tile: Annotated[int, Field(ge=8)] | None = None
-    """Side in pixels of tiles that large images are cut into; predictions are pooled by image."""
-    drop_leaks: bool = False
-    """Leave out train images that are in validation or test too, or whose group is."""
-    allow_leaks: bool = False
-    """Go on with such leaks; the report carries them in red."""
-    limit: Annotated[int, Field(ge=1)] | None = None
-    """A seeded draw of this many images of the pool."""
+    """Side in pixels of tiles that large images are cut into; results are pooled by image."""
     image_size: Annotated[int, Field(ge=4, le=16_384)] | None = None
     """Side that images of several sizes are brought to, pixels."""
+    limit: Annotated[int, Field(ge=1)] | None = None
+    """A seeded draw of this many images of the pool; validation and test stay whole."""
+    drop_leaks: bool = False
+    """Leave out train images that are in validation or test too, or whose group is, and test
+    images that a run has been trained on."""
+    allow_leaks: bool = False
+    """Go on with such leaks; every result carries them in red."""
+    max_unreadable: Annotated[float, Field(ge=0.0, le=1.0)] = 0.05
+    """Share of unreadable images above which it stops; the others are left out and named."""
+    validation: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    """Share of train that is cut as validation where the images have none."""
+    test: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
+    """Share of the labelled images that is cut as test where the images have none."""
+    root: str | None = None
+    """Folder that the paths of a table must stay in; by default the one it lies in."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the weights, the order, the splits and every view."""
-    max_unreadable: tyro.conf.Suppress[Annotated[float, Field(ge=0.0, le=1.0)]] = 0.05
-    """Share of unreadable images above which the run stops."""
+    """Seed of every draw: weights, order and views of a training, splits, labels, folds."""
 
 
-def open_data(data: Data) -> ImageSet:
-    """Opens the images that the settings name.
+class Data(DataOptions):
+    """Where images come from and how they are opened."""
 
-    Raises:
-        ValueError: see `open_images`.
-    """
-    return open_images(
-        data.data,
-        target=data.target,
-        labels=data.labels,
-        group=data.group,
-        split=data.split_column,
-        tile=data.tile,
-        image_size=data.image_size,
-        limit=data.limit,
-        seed=data.seed,
-        max_unreadable=data.max_unreadable,
-    )
+    data: tyro.conf.Positional[str]
+    """Images: a folder, Parquet, CSV, .npy, .npz, HDF5, .tar shards, hf:owner/name or `digits`."""
 
 
-def checked(images: ImageSet, data: Data) -> tuple[ImageSet, tuple[str, ...]]:
-    """The images without leaks, or with those that the user allows.
+def open(
+    settings: DataOptions,
+    source: Images | None = None,
+    *,
+    sides: Sides | None = None,
+    scale: Scale | None = None,
+    seen: Sequence[Seen] = (),
+    decode: bool | None = True,
+    whole: bool = False,
+    guesses: Mapping[str, Sequence[str]] | None = None,
+) -> ImageSet:
+    """Opens images: reads, joins labels, splits, brings to a form, and checks for leaks.
 
-    Args:
-        images: with complete splits.
-        data: ``drop_leaks`` takes the train copy out, ``allow_leaks`` goes on.
-
-    Returns:
-        The images, and a sentence for each leak that was allowed.
-
-    Raises:
-        ValueError: identical images or one group on two sides, and neither was asked for.
-    """
-    images = settled(images)
-    found = leaks(images)
-    if not found:
-        return images, ()
-    if data.drop_leaks:
-        return without_leaks(images, found), ()
-    said = tuple(leak.what for leak in found)
-    if data.allow_leaks:
-        return images, said
-    more = f" (and {len(said) - SHOWN:,} more)" if len(said) > SHOWN else ""
-    raise ValueError(
-        f"{images.name} leaks across its splits: {' '.join(said[:SHOWN])}{more} Give --drop-leaks "
-        "to leave the train copies out, or --allow-leaks to go on and mark every result."
-    )
-
-
-def apart(pool: ImageSet, images: ImageSet, data: Data) -> tuple[NDArray[np.int64], int]:
-    """Rows of another pool that are no validation or test image of ``images``.
+    The set has complete splits (see `selfsight.data.splits.complete_splits`) and says in ``notes``
+    what was guessed, skipped or converted, in ``leaks`` what leaks were allowed, and in
+    ``cautions`` what else lessens results on it. With several targets all are there.
 
     Args:
-        pool: further images to pretrain on, of the same size and type.
-        images: the set that is evaluated.
-        data: ``allow_leaks`` keeps every row.
-
-    Returns:
-        The rows, and how many identical images were left out.
+        settings: how to open them.
+        source: what to open; None: ``settings.data``. An image set that has splits or tiles keeps
+            them; one that this very request opened comes back as it is.
+        sides: recorded splits, which are taken by row id; None: those of the source, completed.
+        scale: the form that all images are brought to; None: that of the source.
+        seen: images that weights have been trained on. Test images among them (validation, where
+            there is no test split) are a leak where their label was read, a caution else.
+        decode: False leaves encoded images undecoded until they are read: opening takes seconds
+            and no memory for pixels, but only some headers are looked at, and identical images
+            are not looked for. None: so above 20,000 images.
+        whole: take images of unknown splits too, for verbs that only look at every image.
+        guesses: what a run guessed of its own images (see `selfsight.data.notes.guesses`), which
+            these are held to.
 
     Raises:
-        ValueError: some are, and neither ``drop_leaks`` nor ``allow_leaks`` was given.
+        ValueError: one sentence that names what is wrong with the source or a setting, or the
+            leaks that neither ``drop_leaks`` nor ``allow_leaks`` was given for.
     """
-    held = {_digest(images, row) for row in images.rows("validation", "test")}
-    rows = pool.pool
-    same = np.array([_digest(pool, row) in held for row in rows], bool)
-    if not same.any() or data.allow_leaks:
-        return rows, 0
-    if not data.drop_leaks:
+    if source is None:
+        source = getattr(settings, "data", None)
+    request = _request(settings, sides, scale, seen)
+    if isinstance(source, ImageSet) and source.opened_by == request:
+        return source
+    if scale is not None and settings.image_size not in (None, max(scale.height, scale.width)):
         raise ValueError(
-            f"pool {pool.name}: {int(same.sum()):,} of its images are validation or test images of "
-            f"{images.name}. Give --drop-leaks to leave them out, or --allow-leaks to go on."
+            f"image_size {settings.image_size}: {scale.owner} takes images of {scale.height}x"
+            f"{scale.width} pixels; leave --image-size out."
         )
-    return rows[~same], int(same.sum())
+    drop, allow = settings.drop_leaks, settings.allow_leaks
+    form = settings
+    if guesses:
+        given = {name: getattr(settings, name) for name in ReadOptions.model_fields}
+        form = settings.updated(held_to(given, guesses))
+    listing = _listing(form, source, scale, whole)
+    _check_kinds(settings, listing)
+    rows, splits, notes = _split(listing, settings, sides, keep=isinstance(source, ImageSet))
+    lazily = decode is False or (decode is None and len(rows) > MAX_SCANNED)
+    files = listing.files if lazily and scale is None and sides is None else None
+    size = settings.image_size if scale is None else (scale.height, scale.width)
+    loaded = (listing.load if files is None else files.look)(rows, size, settings.max_unreadable)
+    kept = replace(listing, splits=splits).take(loaded.rows)
+    images = ImageSet(
+        name=kept.name,
+        pixels=loaded.pixels,
+        row_ids=kept.row_ids,
+        splits=kept.splits,
+        targets=kept.targets,
+        groups=kept.groups,
+        group_name=kept.group_name,
+        mirrored=kept.mirrored,
+        notes=(*kept.notes, *loaded.notes, *notes),
+        tile_of=kept.tile_of,
+        value_scale=loaded.scale,
+    )
+    unsettled = waiting(images.pixels)
+    if unsettled is not None:
+        unsettled.given = listing.splits
+        return checked(images, drop, allow, decoded=False)
+    if isinstance(source, ImageSet) and images.pixels is source.pixels:
+        images = source.changed(**{f.name: getattr(images, f.name) for f in _FIELDS})
+    if scale is not None:
+        images = made_like(images, _empty(scale), settings)
+    if sides is None:
+        images = copies_together(images, listing.splits[loaded.rows])
+    else:
+        images = recorded(images, sides, str(getattr(settings, "data", images.name)))
+    images = checked(images, drop, allow)
+    images = images.with_notes(*gaps(images, settings.nodata))
+    for weights in seen:
+        other = partial(_listing, form, source, weights.scale, whole)
+        images = unseen(images, weights, _digests(images, weights.scale, other), drop, allow)
+    return images.marked(request)
 
 
-def _digest(images: ImageSet, row: np.int64) -> bytes:
-    return hashlib.blake2b(images.pixels[row].tobytes(), digest_size=12).digest()
+def open_images(source: Images, *, decode: bool | None = True, **options: Any) -> ImageSet:
+    """Opens images to look at or to hand to a verb: `open`, with `DataOptions` as keywords.
+
+    Leaks do not stop it, unless ``allow_leaks=False``: ``leaks`` of the set names them, and the
+    verb that gets the set refuses it.
+
+    Args:
+        source: ``digits``; a folder of images; Parquet, CSV, ``.npy``, ``.npz``, HDF5, tar shards;
+            ``hf:owner/name``; an array, a list of arrays, a torch dataset, or an image set.
+        decode: see `open`.
+        options: see `DataOptions`.
+
+    Raises:
+        ValueError: see `open`; or there is no such option.
+    """
+    plain = {name: str(v) if isinstance(v, Path) else v for name, v in options.items()}
+    try:
+        settings = DataOptions(allow_leaks=True).updated(plain)
+    except ValidationError as error:
+        raise ValueError(sentence(error)) from None
+    return open(settings, source, decode=decode)
 
 
-def with_splits(images: ImageSet, splits: dict[str, str]) -> ImageSet:
-    """The images with the split of each row id."""
-    return replace(images, splits=np.array([splits[row] for row in images.row_ids.tolist()]))
+@dataclass(frozen=True)
+class Pool:
+    """Further images to pretrain on.
+
+    Attributes:
+        images: of another source, in the form of the set.
+        rows: those that are trained on.
+        left_out: how many are not, since they are validation or test images of the set.
+        leaks: a sentence where they are trained on nevertheless.
+    """
+
+    images: ImageSet
+    rows: NDArray[np.int64]
+    left_out: int = 0
+    leaks: tuple[str, ...] = ()
+
+
+def open_pool(settings: DataOptions, source: Images, images: ImageSet) -> Pool:
+    """Opens further images to pretrain on, and keeps them apart from what results are read on.
+
+    Args:
+        settings: of the set; its tiles and its flags hold here too.
+        source: of the pool.
+        images: the set that is evaluated.
+
+    Raises:
+        ValueError: see `open`; or images of the pool are validation or test images of the set, and
+            neither ``drop_leaks`` nor ``allow_leaks`` was given.
+    """
+    wish = DataOptions(
+        tile=settings.tile,
+        max_unreadable=settings.max_unreadable,
+        root=settings.root,
+        bits=settings.bits,
+        value_range=settings.value_range,
+        nodata=settings.nodata,
+        max_pixels=settings.max_pixels,
+        axes=settings.axes,
+        masks=settings.masks,
+        allow_leaks=True,  # inside the pool nothing is evaluated
+    )
+    pool = open(wish, source, scale=images.scale)
+    return Pool(pool, *apart(pool, images, settings.drop_leaks, settings.allow_leaks))
+
+
+def settled(images: ImageSet) -> ImageSet:
+    """The images decoded for good, in memory or a store, without those that cannot be read.
+
+    Sets that were opened with ``decode=True`` come back as they are.
+
+    Raises:
+        ValueError: more images are unreadable than were allowed when the set was opened.
+    """
+    pixels = waiting(images.pixels)
+    if pixels is None or pixels.settle is None:
+        return images
+    loaded = pixels.settle(pixels.rows)
+    kept = images.take(np.flatnonzero(np.isin(pixels.rows, loaded.rows)))
+    notes = [note for note in loaded.notes if note not in images.notes]
+    decoded = kept.changed(pixels=loaded.pixels).with_notes(*notes)
+    return decoded if pixels.given is None else copies_together(decoded, pixels.given[loaded.rows])
+
+
+def name_of(source: Images) -> str:
+    """How settings call what is opened: a path, the name of an image set, ``images``."""
+    if isinstance(source, str | Path):
+        return str(source)
+    return source.name if isinstance(source, ImageSet) else name_of_memory(source)
+
+
+_FIELDS = tuple(f for f in fields(ImageSet) if f.init and f.name != "pixels")
+
+
+def _request(
+    settings: DataOptions, sides: Sides | None, scale: Scale | None, seen: Sequence[Seen]
+) -> Hashable:
+    """What tells one request from another, the source apart."""
+    return (
+        tuple(getattr(settings, name) for name in DataOptions.model_fields),
+        sides and (sides.owner, sides.fingerprint),
+        scale and scale.form,
+        tuple(weights.owner for weights in seen),
+    )
+
+
+def _listing(
+    settings: DataOptions, source: Any, scale: Scale | None, whole: bool = False
+) -> Listing:
+    """What the source holds, with its labels and tiles."""
+    target, group, split = settings.target, settings.group, settings.split_column
+    table = None if settings.labels in (None, NONE) else settings.labels
+    form = Asked(
+        labels=settings.labels is None,
+        root=None if settings.root is None else Path(settings.root),
+        options=settings,
+        scale=None if scale is None else scale.values,
+        owner="" if scale is None else scale.owner,
+        whole=whole,
+    )
+    asked = replace(form, target=target, group=group, split=split)
+    if isinstance(source, ImageSet):
+        listing = list_set(settled(source))
+    elif table is None:
+        listing = list_source(source, asked)
+    else:  # its columns are those of the table; a split may still be the folders, or none
+        bare = ReadOptions.model_validate({
+            **{name: getattr(settings, name) for name in ReadOptions.model_fields}, "kinds": ()
+        })  # fmt: skip
+        folders = split if split in (NONE, FOLDER) else None
+        listing = list_source(source, replace(form, options=bare, split=folders))
+    open_already = not isinstance(source, str | Path) and table is None
+    if open_already and group not in (None, NONE, listing.group_name):
+        raise ValueError(
+            f"group {group!r}: {listing.name} is open already and has no such groups; join a "
+            "table with this column by --labels, or name it where the images are opened."
+        )
+    if table is not None:
+        listing = join_labels(listing, table, asked)
+    if settings.tile is not None and listing.tile_of is None:
+        listing = tiled(listing, settings.tile, settings.max_unreadable, asked)
+    if target is not None and target not in listing.targets:
+        if not listing.targets:
+            raise ValueError(f"target {target!r}: {listing.name} has no targets.")
+        raise unknown(f"target in {listing.name} named", target, listing.targets)
+    return listing
+
+
+def _check_kinds(settings: DataOptions, listing: Listing) -> None:
+    """Raises ``ValueError`` where a kind is given for a column that is not there."""
+    for name in settings.kind_of:
+        if name not in listing.targets:
+            raise unknown(f"target in {listing.name} named", name, listing.targets)
+
+
+def _split(
+    listing: Listing, settings: DataOptions, sides: Sides | None, *, keep: bool
+) -> tuple[NDArray[np.int64], NDArray[np.str_], list[str]]:
+    """Rows to load, the splits of all rows, and what was done.
+
+    Where nothing was limited every row is loaded, also those that the recorded splits leave out:
+    the store that the training filled is then read again.
+    """
+    splits, count = listing.splits, len(listing.splits)
+    if sides is not None:
+        known = np.isin(listing.row_ids, sides.row_ids)
+        rows = np.arange(count) if settings.limit is None else np.flatnonzero(known)
+        return rows.astype(np.int64), splits, []
+    notes: list[str] = []
+    if not (keep and (splits != "train").any()):
+        splits, notes = assign_splits(
+            splits,
+            listing.targets,
+            listing.groups,
+            settings.target,
+            validation=settings.validation,
+            test=settings.test,
+            seed=settings.seed,
+        )
+    rows = draw_pool(splits, settings.limit or count, settings.seed)
+    if len(rows) < count:
+        notes.append(f"{count:,} images were limited to {settings.limit:,} of the pool.")
+    return rows, splits, notes
+
+
+def _digests(images: ImageSet, scale: Scale, listed: Callable[[], Listing]) -> NDArray[np.uint64]:
+    """Digests of the scored rows' pixels in another form, read from the source in it."""
+    rows = scored_rows(images)
+    if scale.form == images.scale.form:
+        return images.content.digests[rows]
+    digests = np.zeros(len(rows), np.uint64)
+    if scale.channels != images.channels and {scale.channels, images.channels} != {1, 3}:
+        return digests
+    try:
+        listing = listed()
+        loaded, wanted = _loaded(images, rows, scale, listing)
+    except ValueError:  # values that cannot be brought to that form are not those that it saw
+        return digests
+    ids, splits = listing.row_ids[loaded.rows], listing.splits[loaded.rows]
+    form = ImageSet(images.name, loaded.pixels, ids, splits, value_scale=loaded.scale)
+    others = made_like(form, _empty(scale))
+    digests[np.isin(wanted, loaded.rows)] = others.content.digests
+    return digests
+
+
+def _loaded(
+    images: ImageSet, rows: NDArray[np.int64], scale: Scale, listing: Listing
+) -> tuple[Loaded, NDArray[np.int64]]:
+    """The rows in another form, and their numbers in the listing."""
+    place = {row_id: i for i, row_id in enumerate(listing.row_ids.tolist())}
+    wanted = np.array([place[row_id] for row_id in images.row_ids[rows].tolist()], np.int64)
+    return listing.load(wanted, (scale.height, scale.width), 1.0), wanted
+
+
+def _empty(scale: Scale) -> ImageSet:
+    """A set of no images in a form."""
+    pixels = np.zeros((0, scale.height, scale.width, scale.channels), scale.dtype)
+    ids, splits = np.zeros(0, "<U1"), np.zeros(0, "<U10")
+    return ImageSet(scale.owner, pixels, ids, splits, value_scale=scale.values)

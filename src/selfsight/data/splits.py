@@ -8,16 +8,41 @@ label on the two sides are as close to the asked share as the groups allow.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from selfsight.data.balance import Rows, balanced_cut, label_columns, rank_within, strata_of
 from selfsight.data.imageset import ImageSet, Target
 
+LabelFraction = Annotated[float, Field(gt=0.0, le=1.0)]
+"""The share of the labels that a verb may read; `few_labels` draws them."""
 MAX_UNLABELLED_VALIDATION = 2000
 TEST_SEED = 0
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Splits (and groups) that were recorded when images were first opened.
+
+    Attributes:
+        owner: how sentences call what recorded them.
+        row_ids: ``(N,)``; other images have no part in it and are left out.
+        splits: ``(N,)``.
+        groups: ``(N,)`` int64, -1 in none, or None.
+        group_name: their column.
+        fingerprint: of these images, which must be the same; None: not checked.
+    """
+
+    owner: str
+    row_ids: NDArray[np.str_]
+    splits: NDArray[np.str_]
+    groups: NDArray[np.int64] | None = None
+    group_name: str | None = None
+    fingerprint: str | None = None
 
 
 def complete_splits(
@@ -86,6 +111,35 @@ def assign_splits(
         splits[chosen] = "validation"
         notes.append(_said("validation", chosen, validation, by))
     return splits, notes
+
+
+def recorded(images: ImageSet, sides: Sides, source: str) -> ImageSet:
+    """The images that have a recorded split, with it.
+
+    Args:
+        images: opened without a cut.
+        sides: the splits, by row id.
+        source: how the sentence calls the images.
+
+    Raises:
+        ValueError: the images are not those that the splits were recorded of.
+    """
+    place = {row_id: i for i, row_id in enumerate(sides.row_ids.tolist())}
+    found = np.array([place.get(row_id, -1) for row_id in images.row_ids.tolist()], np.int64)
+    notes = []
+    if (found < 0).any():
+        images, strangers = images.take(np.flatnonzero(found >= 0)), int((found < 0).sum())
+        found = found[found >= 0]
+        notes = [f"{strangers:,} images have no split in {sides.owner} and are left out."]
+    if sides.fingerprint not in (None, images.fingerprint()):
+        raise ValueError(
+            f"{source}: its images are not those that {sides.owner} was trained on; restore them, "
+            "or name the data to evaluate on."
+        )
+    images = images.changed(splits=sides.splits[found]).with_notes(*notes)
+    if sides.groups is None:
+        return images
+    return images.changed(groups=sides.groups[found], group_name=sides.group_name)
 
 
 def draw_pool(splits: NDArray[np.str_], limit: int, seed: int) -> Rows:

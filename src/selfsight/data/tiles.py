@@ -18,11 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.console import progress
-from selfsight.data.pixels.decode import Plan, all_grey, decode, form_of
+from selfsight.data.pixels.decode import all_grey, decode
 from selfsight.data.pixels.headers import Coloured, Encoded, Unreadable, each, scan
+from selfsight.data.pixels.plan import DecodePlan, form_of
 from selfsight.data.pixels.resize import resized
 from selfsight.data.pixels.store import decoded, fingerprint
-from selfsight.data.sources.listing import Files, Listing, Loaded, Size
+from selfsight.data.reading import Asked
+from selfsight.data.sources.steps.listing import Files, Listing, Loaded, Size, evident
 
 CHUNK = 256
 
@@ -53,10 +55,18 @@ class Piece:
     corners: NDArray[np.int64]
 
 
-def tiled(listing: Listing, tile: int, max_unreadable: float) -> Listing:
+def tiled(
+    listing: Listing, tile: int, max_unreadable: float, asked: Asked | None = None
+) -> Listing:
     """The listing with a row for each tile of ``tile`` x ``tile`` pixels.
 
     Looks at the header of every image.
+
+    Args:
+        listing: whole images.
+        tile: side, pixels.
+        max_unreadable: share of unreadable images that is left out.
+        asked: how files are read, and the value scale of a run.
 
     Raises:
         ValueError: more than the share ``max_unreadable`` cannot be read.
@@ -70,11 +80,14 @@ def tiled(listing: Listing, tile: int, max_unreadable: float) -> Listing:
         whole = listing.load(rows, None, max_unreadable)
         sides[:] = whole.pixels.shape[1:3]
     else:
-        headers, bad = scan(listing.files.batches, rows)
+        asked = asked or listing.files.asked
+        headers, bad = scan(listing.files.batches, rows, asked.options.max_pixels)
         bad.check(rows, listing.row_ids, max_unreadable, listing.name)
         for row, header in headers.items():
             sides[row] = header.height, header.width
-        form = form_of(headers.values())
+        form = form_of(headers, asked, listing.row_ids, listing.name)
+        bad.reasons.update(form.odd)
+        bad.check(rows, listing.row_ids, max_unreadable, listing.name)
         looked = replace(form, height=tile, width=tile)
         if form.channels == 3 and all_grey(
             listing.files.batches, np.array(sorted(headers)), looked
@@ -150,7 +163,7 @@ def _load_array(
         return {"rows": len(rows)}
 
     shape = (len(rows), height, width, source.shape[3])
-    made_of = ["tiles", repr((shape, source.dtype.name, cuts.tile)), rows.tobytes().hex()]
+    made_of = ["tiles", repr((shape, whole.scale, cuts.tile)), rows.tobytes().hex()]
 
     def named() -> str:
         # An array has no file for each image: its pixels tell that they changed.
@@ -158,7 +171,7 @@ def _load_array(
         return fingerprint([*made_of, *(digest.hexdigest() for digest in digests)])
 
     pixels, _ = decoded(shape, source.dtype, named, fill)
-    return Loaded(pixels, rows, whole.notes)
+    return Loaded(pixels, rows, whole.notes, whole.scale)
 
 
 def _cut(
@@ -173,7 +186,7 @@ def _cut(
 def _load_encoded(
     files: Files,
     cuts: Cuts,
-    form: Plan,
+    form: DecodePlan,
     rows: NDArray[np.int64],
     size: Size,
     max_unreadable: float,
@@ -201,7 +214,9 @@ def _load_encoded(
     def fill(out: NDArray[Any]) -> dict[str, Any]:
         broken: dict[str, str] = {}
         place = 0
-        results = each(partial(_tiles_of, wanted=wanted, tile=cuts.tile), pieces())
+        results = each(
+            partial(_tiles_of, wanted=wanted, tile=cuts.tile), pieces(), wanted.options.max_pixels
+        )
         with progress("cutting tiles", len(images)) as bar:
             for image, found in zip(images.tolist(), results, strict=True):
                 bar.update()
@@ -213,7 +228,7 @@ def _load_encoded(
         return {"rows": place, "broken": broken}
 
     def named() -> str:
-        made_of = ["tiles", repr((wanted.shape, wanted.dtype.name, cuts.tile))]
+        made_of = ["tiles", wanted.key, str(cuts.tile)]
         return fingerprint([*made_of, rows.tobytes().hex(), *files.identity(images)])
 
     try:
@@ -224,10 +239,11 @@ def _load_encoded(
     bad = Unreadable({int(image): why for image, why in said["broken"].items()})
     bad.check(images, files.row_ids, max_unreadable, files.name)
     kept = rows[~np.isin(cuts.image[rows], list(bad.reasons))]
-    return Loaded(pixels, kept, (*form.notes, *bad.notes(files.row_ids)))
+    scale = evident(form.scale, pixels, files.asked)
+    return Loaded(pixels, kept, (*form.notes, *bad.notes(files.row_ids)), scale)
 
 
-def _tiles_of(piece: Any, *, wanted: Plan, tile: int) -> NDArray[Any]:
+def _tiles_of(piece: Any, *, wanted: DecodePlan, tile: int) -> NDArray[Any]:
     """Tiles ``(k, H, W, C)`` of one image, which is decoded once."""
     whole = decode(piece.encoded, replace(wanted, height=piece.sides[0], width=piece.sides[1]))
     cut = [whole[top : top + tile, left : left + tile] for top, left in piece.corners.tolist()]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -24,12 +24,15 @@ from selfsight.fitting.representations import (
 )
 from selfsight.networks.backbones import Backbone
 from selfsight.runs.run import Run, load_run
+from selfsight.vocabulary import run_names
 
 _PAIRS = 1_000  # images whose views are compared
 _CHEAP = 4_000_000  # pixels that go through the network for one initialisation
 
 
 Pair = tuple[torch.Tensor, torch.Tensor]
+Identity = dict[str, str]
+"""Of a subject that is a run: ``run``, its path, and ``weights``, their hash."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +40,17 @@ class Subject:
     """Representations under one name in the results.
 
     Attributes:
-        name: ``trained``, ``untrained``, ``pixels``, or the name of another run.
+        name: one of `selfsight.vocabulary.SUBJECTS`, or how a run is called; unique in the results.
         of_draw: one for all label draws, or one for each (fresh initialisations).
         views: gives the ``(M, F)`` representations of two views of the same images, made when
             they are asked for; None where there are none, as for pixels.
+        identity: of a run; None otherwise.
     """
 
     name: str
     of_draw: tuple[Representations, ...]
     views: Callable[[], Pair | None] = lambda: None
+    identity: Identity | None = None
 
     def at(self, draw: int) -> Representations:
         return self.of_draw[draw % len(self.of_draw)]
@@ -78,27 +83,49 @@ class Material:
         return self.folder or self.run.folder.representations
 
 
+def controls_of(names: Sequence[str]) -> list[str | Run]:
+    """``untrained`` and ``pixels`` as they are, anything else as the run in that folder.
+
+    Raises:
+        ValueError: there is no such run.
+    """
+    controls: dict[object, str | Run] = {}
+    for name in names:
+        if name in ("untrained", "pixels"):
+            controls[name] = name
+        else:
+            run = load_run(name)
+            controls.setdefault(run.path, run)
+    return list(controls.values())
+
+
 def subjects(
-    material: Material, controls: tuple[str, ...], draws: int
+    material: Material,
+    controls: Sequence[str | Run],
+    draws: int,
+    known: Mapping[str, Identity] | None = None,
 ) -> tuple[list[Subject], str, list[str]]:
     """The trained backbone first, then each control; the hash of the trained weights; notes.
 
     Args:
         material: what they are made of.
-        controls: ``untrained``, ``pixels``, or folders of other runs.
+        controls: from `controls_of`.
         draws: label draws: the untrained control gets a fresh initialisation for each where that
             is cheap.
+        known: names of runs beside which these results are kept; no other run gets one of them.
 
     Raises:
-        ValueError: a control that is no run, or that cannot take these images.
+        ValueError: a control that cannot take these images.
     """
     data = material.images.fingerprint(material.rows)
     trained = material.run.backbone(allow_code=material.allow_code)
     hashed = weights_key(trained)
     found = [_of_network(material, data, "trained", material.run, trained, hashed)]
     notes = []
-    for name in controls:
-        if name == "untrained":
+    for control in controls:
+        if isinstance(control, Run):
+            found.append(_of_run(material, data, control))
+        elif control == "untrained":
             count = draws if _is_cheap(material) else 1
             if count < draws:
                 notes.append(
@@ -106,18 +133,9 @@ def subjects(
                     "in the intervals."
                 )
             found.append(_untrained(material, data, count))
-        elif name == "pixels":
-            found.append(Subject(name, (_pixels(material, data),)))
         else:
-            other = load_run(name)
-            backbone = other.backbone(allow_code=material.allow_code)
-            if backbone.spec.channels != material.images.channels:
-                raise ValueError(
-                    f"control {name}: its backbone takes {backbone.spec.channels} channels and "
-                    f"{material.images.name} has {material.images.channels}."
-                )
-            key = weights_key(backbone)
-            found.append(_of_network(material, data, other.name, other, backbone, key))
+            found.append(Subject("pixels", (_pixels(material, data),)))
+    found = _named(found, known or {})
     damaged = max(r.damaged for subject in found for r in subject.of_draw)
     if damaged:
         notes.append(
@@ -125,6 +143,28 @@ def subjects(
             "or the network overflows); they are taken as zero."
         )
     return found, hashed, notes
+
+
+def _of_run(material: Material, data: str, run: Run) -> Subject:
+    """Another run, called by its folder for now."""
+    backbone = run.backbone(allow_code=material.allow_code)
+    if backbone.spec.channels != material.images.channels:
+        raise ValueError(
+            f"control {run.folder.path}: its backbone takes {backbone.spec.channels} channels and "
+            f"{material.images.name} has {material.images.channels}."
+        )
+    return _of_network(material, data, run.name, run, backbone, weights_key(backbone))
+
+
+def _named(found: Sequence[Subject], known: Mapping[str, Identity]) -> list[Subject]:
+    """Each other run under a name that is no other subject's."""
+    runs = [s.identity for s in found[1:] if s.identity is not None]
+    taken = [name for name, identity in known.items() if identity not in runs]
+    names = iter(run_names([Path(identity["run"]) for identity in runs], taken))
+    return [
+        replace(s, name=next(names)) if s.identity is not None and i else s
+        for i, s in enumerate(found)
+    ]
 
 
 def _is_cheap(material: Material) -> bool:
@@ -136,7 +176,8 @@ def _of_network(
 ) -> Subject:
     """A network's representations of the whole frames, and of two views of some of them."""
     made = _represented(material, data, name, run, backbone, hashed)
-    return Subject(name, (made,), partial(_two_views, material, data, name, backbone, hashed))
+    views = partial(_two_views, material, data, name, backbone, hashed)
+    return Subject(name, (made,), views, {"run": str(run.path), "weights": hashed})
 
 
 def _represented(

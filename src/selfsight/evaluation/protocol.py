@@ -18,14 +18,14 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import torch
-import tyro
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from selfsight.console import say
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.evaluation.controls import Material, Subject, subjects
+from selfsight.data.request import Images
+from selfsight.data.splits import LabelFraction
+from selfsight.evaluation.controls import Material, Subject, controls_of, subjects
 from selfsight.evaluation.embedding_map import write_map
 from selfsight.evaluation.intervals import bootstrap_weights
 from selfsight.evaluation.pooling import Pooling, by_image
@@ -41,22 +41,16 @@ from selfsight.fitting.metrics import score
 from selfsight.fitting.probes import PROBES, probes_of
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.lock import locked
+from selfsight.runs.request import RunData, images_of
 from selfsight.runs.run import Run, load_run
-from selfsight.settings import Settings, unknown
+from selfsight.settings import unknown
+from selfsight.training.device import choose_device
 
 
-class Evaluate(Settings):
+class Evaluate(RunData):
     """Measure what a run's representations are worth, beside controls."""
 
-    run: tyro.conf.Positional[str]
-    """The folder of a finished run."""
-    data: tyro.conf.Positional[str | None] = None
-    """Images to evaluate on; by default those of the run, with the run's splits."""
-    target: str | None = None
-    """The target; by default the run's, or else every target there is."""
-    group: str | None = None
-    """The column that no split may cut; for other data than the run's."""
-    fractions: tuple[float, ...] = (0.01, 0.1, 1.0)
+    fractions: tuple[LabelFraction, ...] = (0.01, 0.1, 1.0)
     """Shares of the labels of the train split."""
     draws: Annotated[int, Field(ge=1)] = 5
     """Draws of labels at each share below 1."""
@@ -74,20 +68,14 @@ class Evaluate(Settings):
     """How that training is done and what it tries."""
     split: Literal["auto", "test", "validation"] = "auto"
     """Where results are read; auto: test, or validation where there is no test split."""
-    seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the label draws, folds and bootstrap."""
-    device: str = "auto"
-    """auto, cpu, or cuda."""
-    allow_code: bool = False
-    """Run the file.py:build that a run's backbone may name."""
     out: str | None = None
     """Folder of the results and caches, for a run that can only be read; by default the run's."""
 
     @field_validator("fractions")
     @classmethod
     def _shares(cls, fractions: tuple[float, ...]) -> tuple[float, ...]:
-        if not fractions or not all(0.0 < fraction <= 1.0 for fraction in fractions):
-            raise ValueError("each must be above 0 and at most 1")
+        if not fractions:
+            raise ValueError("name at least one share, above 0 and at most 1")
         return tuple(sorted(set(fractions)))
 
     @field_validator("probes")
@@ -99,12 +87,12 @@ class Evaluate(Settings):
         return tuple(dict.fromkeys(probes))
 
 
-def evaluate(settings: Evaluate, images: ImageSet | None = None) -> Results:
+def evaluate(settings: Evaluate, images: Images | None = None) -> Results:
     """Fits the probes, compares them with the controls and writes the results into the run.
 
     Args:
         settings: see `Evaluate`.
-        images: an image set already opened, instead of ``settings.data`` or the run's.
+        images: what to open instead of ``settings.data`` or the run's own: an image set, arrays.
 
     Returns:
         The results; also in ``results.json`` and ``predictions.parquet`` of the run.
@@ -112,28 +100,36 @@ def evaluate(settings: Evaluate, images: ImageSet | None = None) -> Results:
     Raises:
         ValueError: no such run, data, target or probe; the sentence says what to change.
     """
+    device = choose_device(settings.device)
     run = load_run(settings.run)
     folder = run.folder if settings.out is None else RunFolder(settings.out)
     with locked(folder.path):
-        return _evaluated(settings, run, folder, images)
+        return _evaluated(settings, run, folder, images, device)
 
 
-def _evaluated(settings: Evaluate, run: Run, folder: RunFolder, images: ImageSet | None) -> Results:
+def _evaluated(
+    settings: Evaluate, run: Run, folder: RunFolder, images: Images | None, device: torch.device
+) -> Results:
     before = Results.read(folder.results) if folder.results.exists() else None
-    if images is None:
-        images = run.images_of(
-            settings.data, target=settings.target, group=settings.group, seed=settings.seed
-        )
+    controls = controls_of(settings.controls)
+    others = [control for control in controls if isinstance(control, Run)]
+    images = images_of(run, settings, images, others)
     targets = _targets(run, settings, images)
     split = _scored_split(images, settings.split)
     results = Results(folder.results)
     rows, train = _needed(images, bool(targets), split)
-    device = torch.device(_device(settings.device))
     material = Material(
         run, images, rows, train, device, settings.allow_code, folder.representations
     )
-    found, results.backbone, notes = subjects(material, settings.controls, settings.draws)
-    results.notes += notes
+    earlier = before.subjects if before else {}
+    found, results.backbone, notes = subjects(material, controls, settings.draws, earlier)
+    results.subjects = {s.name: s.identity for s in found if s.identity is not None}
+    results.notes += [*images.cautions, *notes]
+    results.allowed_leaks = [
+        f"{images.name}: {leak}"
+        for leak in images.leaks
+        if settings.data is not None or leak not in run.environment.get("allowed_leaks", [])
+    ]
     if run.labels_read is not None:
         results.notes.append(
             f"{run.labels_read} The probes' num_labels counts only those that they read themselves."
@@ -176,8 +172,8 @@ def _targets(run: Run, settings: Evaluate, images: ImageSet) -> list[Target]:
         if settings.target not in images.targets:
             raise unknown(f"target in {images.name} named", settings.target, images.targets)
         chosen = [images.targets[settings.target]]
-    elif settings.data is None and run.settings.target is not None:
-        chosen = [images.targets[run.settings.target]]
+    elif settings.data is None and (own := run.settings.target) and own in images.targets:
+        chosen = [images.targets[own]]
     else:
         chosen = list(images.targets.values())
     train = images.rows("train")
@@ -205,12 +201,6 @@ def _needed(
         pool = np.sort(np.random.default_rng(0).choice(pool, 20_000, replace=False))
     scored = images.rows(split) if split else pool[:0]
     return np.union1d(pool, scored), pool
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name
 
 
 def _evaluate_target(

@@ -22,7 +22,7 @@ class Results:
     Attributes:
         path: the file it is kept in.
         backbone: hash of the trained weights; results of other weights are not kept beside these.
-        records: one a number: data, task, target, probe, weights, label_fraction, num_labels,
+        records: one a number: data, task, target, probe, subject, label_fraction, num_labels,
             label_seed, split, metric, label, value.
         values: means over label draws with 95 % intervals.
         differences: trained - control, paired by draw, with intervals and verdict.
@@ -31,6 +31,8 @@ class Results:
         test_readings: each time that predictions were compared with the test split.
         notes: what was decided for the user, one sentence each.
         files: checksums of the predictions and the map, as `read` found them.
+        allowed_leaks: leaks that the user allowed, one sentence each, after the name of the data.
+        subjects: subjects that are runs: name -> path (``run``) and hash of the weights.
         shown: ``(data, target)`` that this evaluation was about.
     """
 
@@ -44,6 +46,8 @@ class Results:
     test_readings: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
+    allowed_leaks: list[str] = field(default_factory=list)
+    subjects: dict[str, dict[str, str]] = field(default_factory=dict)
     shown: list[tuple[str, str | None]] = field(default_factory=list)
 
     @property
@@ -71,6 +75,8 @@ class Results:
             test_readings=kept.get("test_readings", []),
             notes=kept.get("notes", []),
             files=kept.get("files", {}),
+            allowed_leaks=kept.get("allowed_leaks", []),
+            subjects=kept.get("subjects", {}),
             shown=list(dict.fromkeys((r["data"], r["target"]) for r in kept.get("records", []))),
         )
 
@@ -92,6 +98,8 @@ class Results:
             "test_readings": merged.test_readings,
             "notes": merged.notes,
             "files": RunFolder(self.path.parent).digests_of_results(),
+            "allowed_leaks": merged.allowed_leaks,
+            "subjects": merged.subjects,
         }
         checked(ResultsFile, content, self.path)
         write_json(self.path, content)
@@ -102,6 +110,7 @@ class Results:
     def table(self) -> str:
         """One table a task: probes and weights by label fraction, then differences to controls."""
         parts = [self._task_table(data, target) for data, target in self.shown]
+        parts += [f"Warning, allowed: {leak}" for leak in self.allowed_leaks]
         parts += [f"note: {note}" for note in self.notes]
         return "\n\n".join(part for part in parts[: len(self.shown)] if part) + "".join(
             "\n" + note for note in parts[len(self.shown) :]
@@ -195,6 +204,7 @@ def _short(verdict: str) -> str:
 
 def _merged(old: Results, new: Results) -> Results:
     about = set(new.shown)
+    names = {data for data, _ in new.shown}
     same = old.backbone == new.backbone
 
     def both(before: Iterable[Row], after: list[Row]) -> list[Row]:
@@ -211,4 +221,9 @@ def _merged(old: Results, new: Results) -> Results:
         confusion=both(old.confusion, new.confusion),
         test_readings=[*old.test_readings, *new.test_readings],
         notes=list(dict.fromkeys([*(old.notes if same else []), *new.notes])),
+        allowed_leaks=[
+            *(leak for leak in old.allowed_leaks if same and leak.partition(": ")[0] not in names),
+            *new.allowed_leaks,
+        ],
+        subjects={**(old.subjects if same else {}), **new.subjects},
     )

@@ -18,6 +18,7 @@ from torch import Tensor
 from selfsight.console import say
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.pixels.display import displayed, write_pictures
+from selfsight.data.request import Images
 from selfsight.files import csv_cell, write_json, write_text
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Subset
@@ -27,8 +28,9 @@ from selfsight.labelling import strategies
 from selfsight.labelling.sheet import write_sheet
 from selfsight.records import SuggestedImage, SuggestionsFile
 from selfsight.reporting.labelling import write_labelling_page
+from selfsight.runs.request import RunData, images_of
 from selfsight.runs.run import Run, load_run
-from selfsight.settings import Settings, unknown
+from selfsight.settings import unknown
 from selfsight.training.device import choose_device
 
 FEW = 10
@@ -36,13 +38,9 @@ FEW = 10
 (arXiv:2202.02794)."""
 
 
-class Suggest(Settings):
+class Suggest(RunData):
     """Pick the images whose labels will help most, and write a table to fill in."""
 
-    run: tyro.conf.Positional[str]
-    """The folder of a finished run."""
-    data: tyro.conf.Positional[str | None] = None
-    """Images to choose from; by default those of the run."""
     count: Annotated[int, Field(ge=1), tyro.conf.arg(aliases=("-n",))] = 50
     """How many images to suggest."""
     out: str = "suggestions"
@@ -50,23 +48,10 @@ class Suggest(Settings):
     by: Literal["auto", "representative", "typical", "coverage", "uncertainty", "random"] = "auto"
     """representative: facility location; typical: TypiClust; coverage: k-centre; auto:
     representative, and uncertainty from ten labels a class on."""
-    target: str | None = None
-    """The target to label; by default the run's, or the only one."""
-    labels: str | None = None
-    """A table of the labels known so far, such as an earlier labels.csv, filled in; by default
-    the run's."""
-    group: str | None = None
-    """The column of groups; for other data than the run's."""
     per_group: Annotated[int, Field(ge=1)] | None = None
     """Images of one group at most; None: twice an even share."""
     near: Annotated[float, Field(gt=0.0, le=1.0)] = 0.95
     """Cosine of two representations above which their images are near-duplicates."""
-    seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of clusters and draws."""
-    device: str = "auto"
-    """auto, cpu, or cuda."""
-    allow_code: bool = False
-    """Run the file.py:build that a run's backbone may name."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +74,12 @@ class Suggestions:
         return f"{len(self.rows)} images to label: {self.folder / 'labels.csv'}"
 
 
-def suggest(settings: Suggest, images: ImageSet | None = None) -> Suggestions:
+def suggest(settings: Suggest, images: Images | None = None) -> Suggestions:
     """Chooses images of train and unlabelled rows that have no label, and writes them down.
 
     Args:
         settings: see `Suggest`.
-        images: an image set that is open already, instead of ``settings.data`` or the run's.
+        images: what to open instead of ``settings.data`` or the run's own: an image set, arrays.
 
     Returns:
         The images, the reason for each, and the folder of the files.
@@ -102,18 +87,12 @@ def suggest(settings: Suggest, images: ImageSet | None = None) -> Suggestions:
     Raises:
         ValueError: no such run or target, or no image without a label.
     """
+    device = choose_device(settings.device)
     _keep_what_was_filled_in(settings)
     run = load_run(settings.run)
     if settings.labels is None and settings.data is None and run.settings.labels is not None:
         settings = settings.updated({"labels": run.settings.labels})
-    if images is None:
-        images = run.images_of(
-            settings.data,
-            target=settings.target,
-            group=settings.group if settings.data else None,
-            labels=settings.labels,
-            seed=run.settings.seed,
-        )
+    images = images_of(run, settings, images)
     target = _target(run, settings, images)
     rows = images.pool
     labelled = np.zeros(len(rows), np.bool_) if target is None else target.known[rows]
@@ -122,7 +101,7 @@ def suggest(settings: Suggest, images: ImageSet | None = None) -> Suggestions:
             f"{images.name}: every image that may be trained on has a label already; there is "
             "nothing to suggest."
         )
-    values = _represented(run, settings, images, rows)
+    values = _represented(run, settings, images, rows, device)
     unit = strategies.unit_vectors(values)
     groups = groups_of(images.groups, rows)
     picker = strategies.Picker(
@@ -181,7 +160,9 @@ def _target(run: Run, settings: Suggest, images: ImageSet) -> Target | None:
     return images.targets.get(name)
 
 
-def _represented(run: Run, settings: Suggest, images: ImageSet, rows: NDArray[np.int64]) -> Tensor:
+def _represented(
+    run: Run, settings: Suggest, images: ImageSet, rows: NDArray[np.int64], device: torch.device
+) -> Tensor:
     """Representations of the rows, kept in the run."""
     backbone = run.backbone(allow_code=settings.allow_code)
     values = kept_representations(
@@ -191,7 +172,7 @@ def _represented(run: Run, settings: Suggest, images: ImageSet, rows: NDArray[np
         images,
         rows,
         run.statistics,
-        device=choose_device(settings.device),
+        device=device,
         said=f"representations of {len(rows):,} images",
     )
     return torch.nan_to_num(values, posinf=0.0, neginf=0.0)

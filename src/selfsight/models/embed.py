@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from selfsight.console import progress
-from selfsight.data.imageset import ImageSet
+from selfsight.data.request import DataOptions, Images
 from selfsight.data.statistics import Statistics
 from selfsight.fitting.representations import represent
 from selfsight.models.predict import PART
@@ -28,26 +28,24 @@ from selfsight.models.tables import (
 )
 from selfsight.networks.backbones import Backbone
 from selfsight.runs.frame import Frame
+from selfsight.runs.request import images_in
 from selfsight.runs.run import load_run
-from selfsight.settings import Settings
 from selfsight.training.device import choose_device
 
 
-class Embed(Settings):
+class Embed(DataOptions):
     """Write the representations of images, one row each, with their row ids."""
 
     run: tyro.conf.Positional[str]
     """The folder of a finished run, or of a model."""
     images: tyro.conf.Positional[str]
-    """Images: a folder, a Parquet file or folder, CSV, .npy or .npz; labels are not read."""
+    """Images, as for `pretrain`; labels and splits are not read."""
     out: str | None = None
     """.parquet, .csv, .npz, or .npy (row ids in NAME.row_ids.npy); by default CSV is printed."""
     batch_size: Annotated[int, Field(ge=1)] = 256
     """Images that go through the network at once."""
-    max_unreadable: Annotated[float, Field(ge=0.0, le=1.0)] = 0.05
-    """Share of unreadable images above which it stops; they are left out."""
     device: str = "auto"
-    """auto, cpu, or cuda."""
+    """auto, cpu, cuda, or one GPU of several, as in cuda:1."""
     allow_code: bool = False
     """Run the file.py:build that the backbone may name."""
 
@@ -67,15 +65,16 @@ class Embeddings(NamedTuple):
         return csv_text(_table(self.row_ids, self.representations, listed=False))
 
 
-def embed(settings: Embed, images: ImageSet | None = None) -> Path | Embeddings:
+def embed(settings: Embed, images: Images | None = None) -> Path | Embeddings:
     """Represents images, and writes ``row_id`` and ``(N, F)`` float32 representations.
+
 
     Parquet holds them as one list column ``representation``, CSV as ``f0`` to ``f{F-1}``, ``.npz``
     as ``row_ids`` and ``representations``.
 
     Args:
         settings: see `Embed`.
-        images: an image set that is open already, instead of ``settings.images``.
+        images: what to open instead of ``settings.images``: an image set, arrays, a dataset.
 
     Returns:
         The path of the file; without ``settings.out`` row ids ``(N,)`` and representations
@@ -88,11 +87,8 @@ def embed(settings: Embed, images: ImageSet | None = None) -> Path | Embeddings:
         check_suffix(settings.out, (".parquet", ".csv", ".npz", ".npy"))
     device = choose_device(settings.device)
     backbone, statistics, frame = backbone_of(settings.run, allow_code=settings.allow_code)
-    images = frame.open(
-        settings.images if images is None else images,
-        settings.run,
-        max_unreadable=settings.max_unreadable,
-    )
+    source = settings.images if images is None else images
+    images = images_in(frame, settings.run, settings, source)
     parts: list[NDArray[np.float32]] = []
     with (
         _writing(settings.out, parts, images.row_ids, backbone.features) as write,

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-import tyro
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 import selfsight
 from selfsight.console import say
 from selfsight.data.imageset import ImageSet, Target
+from selfsight.data.request import Images
+from selfsight.data.splits import LabelFraction
 from selfsight.evaluation.controls import Material, subjects
 from selfsight.fitting.finetune import FineTuning, Start, estimate, fine_tune
 from selfsight.fitting.labelled import Rows, Subset, target_of
@@ -24,45 +25,29 @@ from selfsight.fitting.probes.mlp import Classifier
 from selfsight.fitting.representations import Representations
 from selfsight.models.predictor import Card, Predictor, check_free, hashed
 from selfsight.runs.frame import Frame
+from selfsight.runs.request import RunData, images_of
 from selfsight.runs.run import load_run
-from selfsight.settings import Settings
 from selfsight.training.device import choose_device
 from selfsight.vocabulary import headline, value_text
 
 
-class Finetune(Settings):
+class Finetune(RunData):
     """Fit a run's backbone to labels and write a model folder for `predict` and `export`.
 
     `--settings OUT/best.yaml` fits what `tune probe` or `tune finetune` found.
     """
 
-    run: tyro.conf.Positional[str]
-    """The folder of a finished run."""
-    data: tyro.conf.Positional[str | None] = None
-    """Images with labels; by default those of the run, with the run's splits."""
     out: str
     """The model's folder."""
-    target: str | None = None
-    """The target; by default the run's, or the only one."""
-    labels: str | None = None
-    """A table of targets (CSV, Parquet) that is joined to the images by row id."""
-    group: str | None = None
-    """The column that no fold may cut; for other data than the run's."""
     head_only: Literal["linear", "mlp"] | None = None
     """Leave the backbone as it is and fit only a head, in seconds: linear (logistic regression;
     ridge for numbers) or mlp."""
-    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Share of the labels of the train split, drawn as `evaluate` draws them."""
+    label_fraction: LabelFraction = 1.0
+    """Share of the labels that may be read, drawn as `evaluate` draws them; here those of train."""
     finetuning: FineTuning = FineTuning()
     """How the weights are trained and what is tried."""
     probe: Classifier = Classifier()
     """The network of --head-only mlp, and how it is trained."""
-    seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the label draw, folds, order and views."""
-    device: str = "auto"
-    """auto, cpu, or cuda."""
-    allow_code: bool = False
-    """Run the file.py:build that the run's backbone may name."""
 
     @model_validator(mode="after")
     def _settings_are_used(self) -> Finetune:
@@ -71,7 +56,7 @@ class Finetune(Settings):
         return self
 
 
-def finetune(settings: Finetune, images: ImageSet | None = None) -> Predictor:
+def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
     """Fits on the labels of the train split, scores on validation and writes the folder.
 
     Everything that is chosen (learning rates, steps, regularisation, thresholds) is chosen on a
@@ -79,7 +64,7 @@ def finetune(settings: Finetune, images: ImageSet | None = None) -> Predictor:
 
     Args:
         settings: see `Finetune`.
-        images: an image set that is open already, instead of ``settings.data`` or the run's.
+        images: what to open instead of ``settings.data`` or the run's own: an image set, arrays.
 
     Returns:
         The model; also in the folder ``settings.out``.
@@ -87,17 +72,12 @@ def finetune(settings: Finetune, images: ImageSet | None = None) -> Predictor:
     Raises:
         ValueError: no such run, data or target, no labels, or a folder that is not empty.
     """
+    device = choose_device(settings.device)
     check_free(Path(settings.out))
     run = load_run(settings.run)
-    device = choose_device(settings.device)
-    if images is None:
-        images = run.images_of(
-            settings.data,
-            target=settings.target,
-            group=settings.group,
-            labels=settings.labels,
-            seed=settings.seed,
-        )
+    images = images_of(run, settings, images)
+    for caution in images.cautions:
+        say(caution)
     if images.tile_of is not None:
         raise ValueError(
             f"{images.name} is cut into tiles, and a model takes whole images; name data without "
@@ -105,7 +85,7 @@ def finetune(settings: Finetune, images: ImageSet | None = None) -> Predictor:
         )
     target = target_of(images, settings.target, run.settings.target)
     candidates = _candidates(images, target)
-    subset = Subset.drawn(images, target, candidates, settings.fraction, settings.seed)
+    subset = Subset.drawn(images, target, candidates, settings.label_fraction, settings.seed)
     subset.check()
     say(f"{images.name}, {target.name} ({target.kind}): {len(subset):,} labelled images")
     start = Start(run.backbone(allow_code=settings.allow_code), run.statistics, device)
@@ -127,7 +107,7 @@ def finetune(settings: Finetune, images: ImageSet | None = None) -> Predictor:
         say(f"fine-tuning: {longest}; --head-only linear takes seconds")
     predictor = fit_model(start, subset, how, represented, {"run": run.name, "data": images.name})
     validation = scores(predictor, images, target, images.rows("validation"), device)
-    card = predictor.card.updated({"validation": validation})
+    card = predictor.card.updated({"validation": validation, "allowed_leaks": images.leaks})
     predictor = Predictor(predictor.backbone, predictor.head, predictor.statistics, card)
     predictor = predictor.save(settings.out, settings.to_yaml())
     metric = headline(card.kind)

@@ -13,31 +13,29 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from selfsight.console import progress, say
-from selfsight.data.imageset import ImageSet
+from selfsight.data.request import DataOptions, Images
 from selfsight.models.predictor import Predictor
 from selfsight.models.tables import check_suffix, csv_text, writing_table
-from selfsight.settings import Settings
+from selfsight.runs.request import images_in
 from selfsight.training.device import choose_device
 
 PART = 2048
 """Images whose predictions are in memory at once."""
 
 
-class Predict(Settings):
+class Predict(DataOptions):
     """Predict classes, labels or numbers of images with a model of `finetune`."""
 
     model: tyro.conf.Positional[str]
     """The folder of a model."""
     images: tyro.conf.Positional[str]
-    """Images: a folder, a Parquet file or folder, CSV, .npy or .npz; labels are not read."""
+    """Images, as for `pretrain`; labels and splits are not read."""
     out: str | None = None
     """The table: .parquet or .csv; by default CSV is printed."""
     batch_size: Annotated[int, Field(ge=1)] = 256
     """Images that go through the network at once."""
-    max_unreadable: Annotated[float, Field(ge=0.0, le=1.0)] = 0.05
-    """Share of unreadable images above which it stops; they are left out."""
     device: str = "auto"
-    """auto, cpu, or cuda."""
+    """auto, cpu, cuda, or one GPU of several, as in cuda:1."""
     allow_code: bool = False
     """Run the file.py:build that the model's backbone may name."""
 
@@ -74,7 +72,7 @@ class PredictionTable:
         return csv_text(table)
 
 
-def predict(settings: Predict, images: ImageSet | None = None) -> Path | PredictionTable:
+def predict(settings: Predict, images: Images | None = None) -> Path | PredictionTable:
     """Predicts one row an image.
 
     The columns are ``row_id``, then for a class ``predicted`` and ``p_NAME`` for each class, for
@@ -84,7 +82,7 @@ def predict(settings: Predict, images: ImageSet | None = None) -> Path | Predict
 
     Args:
         settings: see `Predict`.
-        images: an image set that is open already, instead of ``settings.images``.
+        images: what to open instead of ``settings.images``: an image set, arrays, a dataset.
 
     Returns:
         The path of the table; without ``settings.out`` the table itself.
@@ -97,11 +95,8 @@ def predict(settings: Predict, images: ImageSet | None = None) -> Path | Predict
         csv = check_suffix(settings.out, (".parquet", ".csv")) == ".csv"
     device = choose_device(settings.device)
     predictor = Predictor.load(settings.model, allow_code=settings.allow_code)
-    images = predictor.card.frame.open(
-        settings.images if images is None else images,
-        f"model {settings.model}",
-        max_unreadable=settings.max_unreadable,
-    )
+    source = settings.images if images is None else images
+    images = images_in(predictor.card.frame, f"model {settings.model}", settings, source)
     outputs: list[NDArray[np.float32]] = []
     damaged = 0
     with (

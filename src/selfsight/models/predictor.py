@@ -60,6 +60,8 @@ class Card(Settings):
     """What was chosen inside of these."""
     validation: dict[str, float] = {}
     """Scores on the validation split, which no choice has read."""
+    allowed_leaks: tuple[str, ...] = ()
+    """Leaks that the user allowed: the scores are better than they should be."""
     run: str = ""
     """The run it was made from."""
     data: str = ""

@@ -20,7 +20,8 @@ class RunFolder:
     ======================== =======================================================
     ``settings.yaml``         everything, resolved
     ``environment.json``      versions, device, commit, fingerprint of the data
-    ``splits.parquet``        row id, split, group, target
+    ``splits.parquet``        row id, split, group, target, digest of the pixels, label read or not
+    ``pools.parquet``         source and digest of the images of further pools
     ``metrics.csv``           one row every few steps, one at the end of each epoch
     ``checkpoints/``          ``last.ckpt``, for resuming, and ``previous.ckpt`` before it
     ``samples.npz``           images and their views, as the report shows them
@@ -37,6 +38,7 @@ class RunFolder:
         self.settings = self.path / "settings.yaml"
         self.environment = self.path / "environment.json"
         self.splits = self.path / "splits.parquet"
+        self.pools = self.path / "pools.parquet"
         self.metrics = self.path / "metrics.csv"
         self.checkpoints = self.path / "checkpoints"
         self.samples = self.path / "samples.npz"
@@ -67,7 +69,14 @@ class RunFolder:
 
     def digests(self) -> dict[str, str]:
         """Name -> checksum of what a training writes; its backbone's header holds them."""
-        paths = (self.settings, self.environment, self.splits, self.metrics, self.samples)
+        paths = [
+            self.settings,
+            self.environment,
+            self.splits,
+            self.pools,
+            self.metrics,
+            self.samples,
+        ]
         return {path.name: digest_of(path) for path in paths if path.is_file()}
 
     def digests_of_results(self) -> dict[str, str]:

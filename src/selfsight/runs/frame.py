@@ -1,24 +1,22 @@
-"""What images a network was made for, and others brought to that form."""
+"""What images a network was made for, as runs and model cards keep it."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Literal
+from contextlib import suppress
+from typing import Annotated, Any, Literal
 
-import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
-from selfsight.console import say
-from selfsight.data.imageset import ImageSet
-from selfsight.data.sources import open_images
-from selfsight.settings import Settings, sentence
+from selfsight.data.imageset import ImageSet, Scale
+from selfsight.data.pixels.values import ValueScale
 from selfsight.runs.run import Run
+from selfsight.settings import Settings, sentence
 
 Side = Annotated[int, Field(ge=1, le=65536)]
 
 
 class Frame(Settings):
-    """Size, channels and type of images."""
+    """Size, channels and type of images, and what their values mean."""
 
     height: Side
     """Pixels."""
@@ -27,7 +25,24 @@ class Frame(Settings):
     channels: Side
     """Channels."""
     dtype: Literal["uint8", "uint16", "float32"]
-    """Of the raw values."""
+    """Of the pixels."""
+    value_type: str
+    """Of the values in the files: uint8, int32, float32..."""
+    bits: Annotated[int, Field(ge=1, le=32)] | None = None
+    """That integers use, where they say it."""
+    black: float | None = None
+    """The value that means black; none where nothing says it."""
+    white: float | None = None
+    """The value that means white."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_type(cls, values: Any) -> Any:
+        """Without a word on the values they mean what their type says."""
+        if isinstance(values, dict) and "value_type" not in values and "dtype" in values:
+            with suppress(TypeError, KeyError):
+                return {**_meaning(ValueScale.of(values["dtype"])), **values}
+        return values
 
     @classmethod
     def of(cls, images: ImageSet) -> Frame:
@@ -37,6 +52,7 @@ class Frame(Settings):
                 "width": images.width,
                 "channels": images.channels,
                 "dtype": str(images.pixels.dtype),
+                **_meaning(images.value_scale),
             }
         )
 
@@ -65,32 +81,17 @@ class Frame(Settings):
     def words(self) -> str:
         return f"{self.height}x{self.width}x{self.channels} {self.dtype}"
 
-    def empty(self, name: str) -> ImageSet:
-        """A set of no images of this form."""
-        shape = (0, self.height, self.width, self.channels)
-        pixels = np.zeros(shape, self.dtype)
-        return ImageSet(name, pixels, np.zeros(0, "<U1"), np.zeros(0, "<U10"))
+    def scale(self, owner: str) -> Scale:
+        """The form that images are brought to; ``owner`` is how sentences call the network."""
+        values = ValueScale(self.value_type, self.dtype, self.bits, self.black, self.white)
+        return Scale(owner, self.height, self.width, self.channels, self.dtype, values)
 
-    def open(
-        self, source: str | Path | ImageSet, name: str, *, max_unreadable: float = 0.05
-    ) -> ImageSet:
-        """Images of any source in this form; says what had to be done to them.
 
-        Args:
-            source: what `open_images` takes.
-            name: how sentences call the network.
-            max_unreadable: share of unreadable images above which it stops.
-
-        Raises:
-            ValueError: the source cannot be read, or its channels do not fit.
-        """
-        images = open_images(
-            source,
-            like=self.empty(name),
-            max_unreadable=max_unreadable,
-            validation=0.0,
-            test=0.0,
-        )
-        for note in images.notes:
-            say(note)
-        return images
+def _meaning(values: ValueScale | None) -> dict[str, Any]:
+    assert values is not None
+    return {
+        "value_type": values.type,
+        "bits": values.bits,
+        "black": values.low,
+        "white": values.high,
+    }

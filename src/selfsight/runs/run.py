@@ -1,4 +1,4 @@
-"""Reading a finished run."""
+"""A finished run: its settings, its network, its notes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from selfsight.data.imageset import ImageSet
-from selfsight.data.labels import join_labels
-from selfsight.data.request import checked, open_data, with_splits
 from selfsight.data.request import Data
-from selfsight.data.sources import open_images
 from selfsight.data.statistics import Statistics
+from selfsight.files import read_json
 from selfsight.networks.backbones import Backbone, BackboneSpec, build_backbone, load_backbone
 from selfsight.networks.weights import read_weights
-from selfsight.files import read_json
 from selfsight.runs.folder import RunFolder
 from selfsight.views.settings import View
 
@@ -48,7 +42,13 @@ class Run:
 
     @property
     def name(self) -> str:
+        """How pages and tables call it; two runs may have the same."""
         return self.folder.path.name
+
+    @property
+    def path(self) -> Path:
+        """Its identity, with the hash of its weights: no two runs have the same."""
+        return self.folder.path.resolve()
 
     @property
     def method(self) -> str:
@@ -83,66 +83,6 @@ class Run:
     def environment(self) -> dict[str, Any]:
         return dict(read_json(self.folder.environment))
 
-    def images(self) -> ImageSet:
-        """The run's images with the run's splits.
-
-        Raises:
-            ValueError: the images are gone, or are not those that the run was trained on.
-        """
-        data = self.settings
-        images, _ = checked(open_data(data), data)
-        if images.fingerprint() != self.environment["data"]["fingerprint"]:
-            raise ValueError(
-                f"{data.data}: its images are not those that {self.folder.path} was trained on; "
-                "restore them, or name the data to evaluate on."
-            )
-        return with_splits(images, self._splits())
-
-    def images_of(
-        self,
-        data: str | None,
-        *,
-        target: str | None = None,
-        group: str | None = None,
-        labels: str | None = None,
-        seed: int = 0,
-    ) -> ImageSet:
-        """The run's images where ``data`` is None, else others, brought to their form.
-
-        Args:
-            data: what `open_images` takes.
-            target, group, labels: as `open_images` takes them.
-            seed: of splits that have to be cut.
-
-        Raises:
-            ValueError: the images cannot be read or do not fit, or a group is named for the run's
-                own, whose splits are cut already.
-        """
-        if data is None:
-            if group is not None:
-                raise ValueError(
-                    "group: the groups of the run's own images are fixed by its training; name "
-                    "the data to use others."
-                )
-            images = self.images()
-            return images if labels is None else join_labels(images, labels, target)
-        try:
-            about = self.environment["data"]
-            shape = (0, int(about["height"]), int(about["width"]), int(about["channels"]))
-            pixels = np.zeros(shape, about["dtype"])
-        except (KeyError, TypeError, ValueError):
-            raise ValueError(
-                f"{self.folder.environment}: it does not say what images the run was trained on."
-            ) from None
-        like = ImageSet(self.name, pixels, np.zeros(0, "<U1"), np.zeros(0, "<U10"))
-        return open_images(data, target=target, group=group, labels=labels, like=like, seed=seed)
-
-    def _splits(self) -> dict[str, str]:
-        import pyarrow.parquet as pq
-
-        table = pq.read_table(self.folder.splits, columns=["row_id", "split"])
-        return dict(zip(table["row_id"].to_pylist(), table["split"].to_pylist(), strict=True))
-
 
 def load_run(path: str | Path) -> Run:
     """A finished run.
@@ -163,8 +103,8 @@ def _header(folder: RunFolder) -> tuple[BackboneSpec, Statistics]:
     _, header = read_weights(folder.backbone)
     folder.check(dict(header["extra"].get("files", {})))
     try:
-        found = header["extra"]["statistics"]
-        statistics = Statistics(mean=tuple(found["mean"]), std=tuple(found["std"]))
+        given = header["extra"]["statistics"]
+        statistics = Statistics(mean=tuple(given["mean"]), std=tuple(given["std"]))
         return BackboneSpec(**header["spec"]), statistics
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder.backbone}: its header is not valid ({error!r}).") from None

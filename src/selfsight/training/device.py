@@ -15,18 +15,33 @@ from selfsight.kernels.precision import fast_bf16
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto`` is a CUDA GPU where there is one.
+    """Where every verb runs.
+
+    Args:
+        name: ``auto`` (a GPU where torch finds one, else the CPU), ``cpu``, ``cuda`` or ``gpu``
+            (the first GPU), or ``cuda:1``, one of several; capitals do not matter.
 
     Raises:
-        ValueError: a device that is not there.
+        ValueError: a device that is not there, or that nothing here runs on (``mps`` has no
+            float64, which intervals and statistics need).
     """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name not in ("cpu", "cuda"):
-        raise ValueError(f"device {name!r}: choose auto, cpu or cuda.")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device 'cuda': torch finds no CUDA GPU here; leave --device out.")
-    return torch.device(name)
+    given = name.strip().lower()
+    kind, _, number = given.partition(":")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if given == "auto":
+        return torch.device("cuda" if count else "cpu")
+    if given == "cpu":
+        return torch.device("cpu")
+    if kind not in ("cuda", "gpu") or not (number.isdecimal() or given == kind):
+        raise ValueError(f"device {name!r}: choose auto, cpu, cuda, or one GPU as in cuda:0.")
+    if not count:
+        raise ValueError(f"device {name!r}: torch finds no CUDA GPU here; leave --device out.")
+    if given == kind:
+        return torch.device("cuda")
+    if int(number) >= count:
+        last = f"cuda:0 to cuda:{count - 1}" if count > 1 else "cuda:0"
+        raise ValueError(f"device {name!r}: there is no such GPU here, only {last}.")
+    return torch.device("cuda", int(number))
 
 
 @dataclass(frozen=True)

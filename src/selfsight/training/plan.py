@@ -10,14 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from selfsight.data import request
 from selfsight.data.describe import describe
 from selfsight.data.imageset import ImageSet, Target, choose_target
-from selfsight.data.request import apart, checked, open_data
-from selfsight.data.sources import open_images
+from selfsight.data.request import Images, Pool
 from selfsight.data.statistics import Statistics, channel_statistics
 from selfsight.methods import METHODS, name_of
 from selfsight.networks.backbones import NAMES, BackboneSpec, build_backbone, choose_backbone
 from selfsight.runs.folder import RunFolder
+from selfsight.runs.lineage import lineage_of_weights
 from selfsight.runs.run import LABELS_READ
 from selfsight.training.device import choose_device, choose_speed
 from selfsight.training.presets import with_preset
@@ -46,36 +47,44 @@ class Plan:
     leaks: tuple[str, ...] = ()
     on_device: bool = False
     """Whether all pixels lie on the device."""
+    pools: tuple[Pool, ...] = ()
+    """What is trained on besides the image set."""
+    labels_read: Target | None = None
+    """The target as the training reads it; None where it reads no labels."""
 
     @property
     def rows(self) -> int:
         return sum(len(rows) for _, rows in self.parts)
 
 
-def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
+def prepare(settings: Pretrain, images: Images | None = None) -> Plan:
     """Opens the images and resolves every setting that depends on them.
 
     Raises:
         ValueError: see `pretrain`.
     """
     kind = METHODS[method_name(settings.method)]
-    opened, leaks = checked(images if images is not None else open_data(settings), settings)
+    device = choose_device(settings.device)
+    if device.index is not None and settings.devices > 1:
+        raise ValueError(
+            f"device {settings.device!r} is one GPU, and devices is {settings.devices}: give cuda."
+        )
+    start = lineage_of_weights(settings.weights)
+    opened = request.open(settings, images, seen=start.seen)
     target = _target(opened, settings.target)
-    notes = list(describe(opened))
+    notes = [*describe(opened), *start.cautions]
     settings, labels, said = _labels(settings, opened, target)
     notes += said
     if settings.weights != "none":
         settings, sentence = like_the_run(settings, opened)
         notes.append(sentence)
-    parts = [(opened.pixels, opened.pool)]
-    for source in settings.pool:
-        more = open_images(source, like=opened, max_unreadable=settings.max_unreadable)
-        rows, left_out = apart(more, opened, settings)
-        parts.append((more.pixels, rows))
+    pools = tuple(request.open_pool(settings, source, opened) for source in settings.pool)
+    parts = [(opened.pixels, opened.pool), *((pool.images.pixels, pool.rows) for pool in pools)]
+    for pool in pools:
+        without = f", without {pool.left_out:,} that are validation or test images"
         notes.append(
-            f"Pretraining also sees {len(rows):,} images of {more.name}"
-            + f", without {left_out:,} that are validation or test images." * (left_out > 0)
-            + "." * (left_out == 0)
+            f"Pretraining also sees {len(pool.rows):,} images of {pool.images.name}"
+            f"{without if pool.left_out else ''}."
         )
     count = sum(len(rows) for _, rows in parts)
     if settings.batch_size > count:
@@ -96,7 +105,6 @@ def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
         untouched="as given" if own_views else "of the paper" if settings.preset == "paper" else "",
     )
     notes += [*said, sentence]
-    device = choose_device(settings.device)
     spec = choose_backbone(
         settings.backbone,
         settings.network,
@@ -130,7 +138,7 @@ def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
             "compile": speed.compile,
             "backbone": spec.name,
             "network": spec.network,
-            "device": device.type,
+            "device": str(device),
         }
     )
     statistics = channel_statistics(opened, opened.pool)
@@ -145,8 +153,10 @@ def prepare(settings: Pretrain, images: ImageSet | None = None) -> Plan:
         spec,
         device,
         tuple(notes),
-        leaks,
+        (*opened.leaks, *(leak for pool in pools for leak in pool.leaks)),
         speed.placement == "device",
+        pools,
+        labels if resolved.supervision.on or "labels" in kind.needs else None,
     )
 
 

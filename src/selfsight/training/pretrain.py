@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from selfsight.console import duration, say
-from selfsight.data.imageset import ImageSet
 from selfsight.data.loader import Loader
+from selfsight.data.request import Images
 from selfsight.files import write_text
 from selfsight.kernels.memory_pages import freed_pages_kept, give_leftovers_back
 from selfsight.losses.targets import known_rows
@@ -42,7 +42,12 @@ from selfsight.training.monitor import Monitor
 from selfsight.training.plan import Plan, prepare
 from selfsight.training.processes import check_processes, only_the_first_process
 from selfsight.training.resuming import checkpoint_of, finished, inputs_of, record_of
-from selfsight.training.run_files import write_environment, write_samples, write_splits
+from selfsight.training.run_files import (
+    write_environment,
+    write_pools,
+    write_samples,
+    write_splits,
+)
 from selfsight.training.settings import Pretrain, method_name
 from selfsight.training.start import first_backbone
 from selfsight.training.supervision import (
@@ -54,13 +59,13 @@ from selfsight.training.trackers import first_process, trackers
 
 
 def pretrain(
-    settings: Pretrain, images: ImageSet | None = None, watching: Sequence[pl.Callback] = ()
+    settings: Pretrain, images: Images | None = None, watching: Sequence[pl.Callback] = ()
 ) -> Run:
     """Trains a backbone and writes the run folder; the same settings again resume it.
 
     Args:
         settings: everything, see `Pretrain`.
-        images: an image set already opened; by default ``settings.data`` is.
+        images: what to open instead of ``settings.data``: an image set, arrays, a dataset.
         watching: see `train`.
 
     Returns:
@@ -89,7 +94,8 @@ def _pretrained(plan: Plan, watching: Sequence[pl.Callback]) -> Run:
     if first_process():
         folder.path.mkdir(parents=True, exist_ok=True)
         write_text(folder.settings, plan.settings.to_yaml())
-        write_splits(folder.splits, plan.images, plan.target)
+        write_splits(folder.splits, plan.images, plan.target, plan.labels_read)
+        write_pools(folder.pools, plan.pools)
         kind = METHODS[method_name(plan.settings.method)]
         write_environment(
             folder, plan.images, plan.device, plan.notes, inputs, method=kind, leaks=plan.leaks
@@ -214,7 +220,7 @@ def train(
     with _quiet_lightning(), request:
         trainer = pl.Trainer(
             accelerator="gpu" if plan.device.type == "cuda" else "cpu",
-            devices=settings.devices,
+            devices=settings.devices if plan.device.index is None else [plan.device.index],
             num_nodes=settings.nodes,
             strategy="ddp" if settings.devices * settings.nodes > 1 else "auto",
             max_epochs=settings.epochs,

@@ -20,7 +20,7 @@ from selfsight.training.checkpoints import newest_whole, read_record
 from selfsight.training.plan import Plan
 from selfsight.training.settings import Pretrain, method_name
 
-FREE = ("devices", "nodes", "placement", "checkpoint_steps", "trackers")
+FREE = ("out", "devices", "nodes", "placement", "checkpoint_steps", "trackers")
 """Settings that may change when a training goes on: they leave every batch as it is."""
 
 _WHAT = {
@@ -132,6 +132,8 @@ def _same_settings(plan: Plan, before: Mapping[str, Any], where: str, done: bool
             "--out, or delete the folder."
         )
     for name in names if not done else ():
+        if name == "out":  # the folder has been moved
+            continue
         say(f"{name}: {now.get(name)} instead of {before.get(name)}; batches and schedule stay.")
 
 

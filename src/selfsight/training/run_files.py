@@ -15,36 +15,75 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfsight.data.imageset import ImageSet, Target
+from selfsight.data.notes import guesses
+from selfsight.data.request import Pool
 from selfsight.data.statistics import Statistics
 from selfsight.draws import keys_of
 from selfsight.files import replacing, write_json
 from selfsight.method import Method
 from selfsight.runs.folder import RunFolder
+from selfsight.runs.frame import Frame
 from selfsight.version import __version__
 from selfsight.views.apply import make_views
 from selfsight.views.ops import to_unit
 from selfsight.views.settings import View
 
 
-def write_splits(path: Path, images: ImageSet, target: Target | None) -> None:
-    """``splits.parquet``: row id, split, group and what the chosen target says (null: unknown)."""
+def write_splits(
+    path: Path, images: ImageSet, target: Target | None, labels: Target | None = None
+) -> None:
+    """``splits.parquet``: a row an image, with all that a later evaluation needs to know of it.
+
+    Row id, split, group, digest of the pixels (null: blank), whether the training read its label,
+    and what the chosen target says (null: unknown).
+
+    Args:
+        path: of the table.
+        images: of the training.
+        target: the chosen one.
+        labels: the target as the training reads it; None: it reads no labels.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    read = np.zeros(len(images), bool) if labels is None else labels.known
     columns: dict[str, Any] = {
         "row_id": pa.array(images.row_ids.tolist(), pa.string()),
         "split": pa.array(images.splits.tolist(), pa.string()),
         "group": pa.array(
             [None] * len(images) if images.groups is None else images.groups.tolist(), pa.int64()
         ),
+        "digest": pa.array(images.content.digests, mask=images.content.blank),
+        "label_read": pa.array(read),
     }
     if target is not None:
         columns["target"] = pa.array(_plain(target))
     table = pa.table(columns).replace_schema_metadata(
-        {"target": target.name if target else "", "kind": target.kind if target else ""}
+        {
+            "target": target.name if target else "",
+            "kind": target.kind if target else "",
+            "group": images.group_name or "",
+        }
     )
     with replacing(path) as temporary:
         pq.write_table(table, temporary)
+
+
+def write_pools(path: Path, pools: Sequence[Pool]) -> None:
+    """``pools.parquet``: source and digest of each image of further pools; no file without any."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not pools:
+        return
+    tables = []
+    for pool in pools:
+        content = pool.images.content.take(pool.rows)
+        digests = pa.array(content.digests, mask=content.blank)
+        sources = pa.array([pool.images.name] * len(pool.rows), pa.string())
+        tables.append(pa.table({"source": sources, "digest": digests}))
+    with replacing(path) as temporary:
+        pq.write_table(pa.concat_tables(tables), temporary)
 
 
 def _plain(target: Target) -> list[Any]:
@@ -108,12 +147,10 @@ def write_environment(
                 "name": images.name,
                 "fingerprint": (inputs or {}).get("images") or images.fingerprint(),
                 "images": len(images),
-                "height": images.height,
-                "width": images.width,
-                "channels": images.channels,
-                "dtype": str(images.pixels.dtype),
+                **Frame.of(images).plain(),
                 "splits": {s: len(images.rows(s)) for s in np.unique(images.splits).tolist()},
                 "notes": list(images.notes),
+                "guesses": guesses(images.notes),
             },
             "inputs": dict(inputs or {}),
             "notes": list(notes),

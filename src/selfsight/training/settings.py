@@ -44,7 +44,7 @@ class Pretrain(Data):
     batch_size: Annotated[int, Field(ge=2)] = 256
     """Images of a step, over all processes."""
     device: str = "auto"
-    """auto, cpu, or cuda."""
+    """auto, cpu, cuda, or one GPU of several, as in cuda:1."""
     pool: tuple[str, ...] = ()
     """More unlabelled images to pretrain on, of other sources."""
     preset: str = "auto"

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from selfsight.data.imageset import ImageSet, Target, TargetSpec
-from selfsight.data.splits import few_labels
+from selfsight.data.splits import LabelFraction, few_labels
 from selfsight.distributed import gather
 from selfsight.losses.same_class import (
     same_class_correlation_loss,
@@ -42,7 +42,7 @@ class Supervision(Settings):
     """barlow: cross-correlation over same-class pairs; supcon: arXiv:2004.11362."""
     labelled_share: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     """Share of each batch that labelled images are oversampled to; None: as they come."""
-    label_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    label_fraction: LabelFraction = 1.0
     """Share of the known labels of train that the training reads."""
     label_seed: Annotated[int, Field(ge=0)] = 0
     """Seed of that draw: the one that `evaluate --seed` makes first."""

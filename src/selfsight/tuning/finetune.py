@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-import tyro
 from pydantic import Field
 from torch import Tensor
 
 from selfsight import vocabulary
 from selfsight.console import say
-from selfsight.data.imageset import ImageSet
-from selfsight.data.request import Data, checked
+from selfsight.data.request import Images
 from selfsight.fitting.finetune import (
     LOOKS,
     FineTuned,
@@ -34,6 +32,7 @@ from selfsight.fitting.representations import (
 )
 from selfsight.fitting.stopping import Look
 from selfsight.fitting.tasks import best_thresholds
+from selfsight.runs.request import images_of
 from selfsight.runs.run import Run, load_run
 from selfsight.training.device import choose_device
 from selfsight.tuning.labels import Labels, LabelStudy, labels_of
@@ -57,14 +56,6 @@ OF_LABELS = {"finetuning.label_smoothing": "0..0.2"}
 class TuneFinetuning(LabelStudy, Search):
     """Search how a run's backbone is fine-tuned; read test once, with the best."""
 
-    data: tyro.conf.Positional[str | None] = None
-    """Labelled images to fine-tune on; by default those of the run, with the run's splits."""
-    group: str | None = None
-    """The column that no split may cut; for other data than the run's."""
-    drop_leaks: bool = False
-    """Leave out train images that are in validation or test too, or whose group is."""
-    allow_leaks: bool = False
-    """Go on with such leaks; the report names them."""
     out: str | None = None
     """The study's folder; by default RUN/tuning/finetune-TARGET. The same command continues it."""
     trials: Annotated[int, Field(ge=1)] = 20
@@ -171,12 +162,12 @@ class FinetuneProblem(Problem):
         return f"{vocabulary.probe(probe).phrase} on frozen representations"
 
 
-def tune_finetuning(settings: TuneFinetuning, images: ImageSet | None = None) -> Tuned | None:
+def tune_finetuning(settings: TuneFinetuning, images: Images | None = None) -> Tuned | None:
     """Searches a fine-tuning, trains the best one again and reads test with it once.
 
     Args:
         settings: see `TuneFinetuning`.
-        images: an image set already opened, instead of ``settings.data`` or the run's.
+        images: what to open instead of ``settings.data`` or the run's own: an image set, arrays.
 
     Returns:
         The finished study; None for a worker that joined.
@@ -187,14 +178,15 @@ def tune_finetuning(settings: TuneFinetuning, images: ImageSet | None = None) ->
     return tune(settings, images, prepare)
 
 
-def prepare(settings: TuneFinetuning, images: ImageSet | None = None) -> FinetuneProblem:
+def prepare(settings: TuneFinetuning, images: Images | None = None) -> FinetuneProblem:
     """Opens run and images, holds a part of the labels out, reads the space.
 
     Raises:
         ValueError: see `tune_finetuning`.
     """
+    device = choose_device(settings.device)
     run = load_run(settings.run)
-    images, leaks = _opened(run, settings) if images is None else (images, ())
+    images = images_of(run, settings, images)
     labels = labels_of(settings, run, images, 1)
     default = SPACE if labels.subset.kind == "number" else {**SPACE, **OF_LABELS}
     backbone = run.backbone(allow_code=settings.allow_code)
@@ -204,20 +196,6 @@ def prepare(settings: TuneFinetuning, images: ImageSet | None = None) -> Finetun
         **labels.problem(settings, run, "finetuning", default, **about),
         folder=Path(settings.out or run.folder.path / "tuning" / name),
         looks=LOOKS,
-        notes=(labels.note, *leaks),
-        start=Start(backbone, run.statistics, choose_device(settings.device)),
+        notes=(labels.note, *images.cautions, *(f"Allowed: {leak}" for leak in images.leaks)),
+        start=Start(backbone, run.statistics, device),
     )
-
-
-def _opened(run: Run, settings: TuneFinetuning) -> tuple[ImageSet, tuple[str, ...]]:
-    """The run's images, or others of the same size and type; sentences on leaks allowed."""
-    images = run.images_of(
-        settings.data, target=settings.target, group=settings.group, seed=settings.seed
-    )
-    if settings.data is None:
-        return images, ()
-    wish = Data(
-        data=settings.data, drop_leaks=settings.drop_leaks, allow_leaks=settings.allow_leaks
-    )
-    images, leaks = checked(images, wish)
-    return images, tuple(f"Allowed: {leak}" for leak in leaks)

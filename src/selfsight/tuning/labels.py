@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-import tyro
-from pydantic import Field
 
 from selfsight import vocabulary
 from selfsight.data.imageset import ImageSet
+from selfsight.data.request import DataOptions
+from selfsight.data.splits import LabelFraction
 from selfsight.fitting.labelled import Rows, Subset, target_of
 from selfsight.fitting.stopping import Mode, Stopping
+from selfsight.runs.request import RunData
 from selfsight.runs.run import Run
 from selfsight.settings import Settings, unknown
 from selfsight.training.device import choose_device
@@ -26,26 +27,16 @@ from selfsight.tuning.study import Outcome
 _LEAST = 20  # labelled validation images that can tell trials apart at all
 
 
-class LabelStudy(Settings):
+class LabelStudy(RunData):
     """What every study of trainings on labels is told."""
 
-    run: tyro.conf.Positional[str]
-    """The folder of a finished run."""
-    target: str | None = None
-    """The target to predict; by default the run's, or the only one there is."""
     metric: str | None = None
     """What trials are compared by: a metric of the target, or loss; by default accuracy, mAP or
     r2, as in the report."""
-    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Share of the train and validation labels that may be read."""
+    label_fraction: LabelFraction = 1.0
+    """Share of the labels that may be read; here those of train and validation."""
     stopping: Stopping = Stopping(patience=10)
     """When a trial is ended early, in looks at the images held out."""
-    seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the held-out images, the training and the search."""
-    device: str = "auto"
-    """auto, cpu, or cuda."""
-    allow_code: bool = False
-    """Run the file.py:build that a run's backbone may name."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +103,7 @@ class Labels:
             "images": self.subset.images.fingerprint(self.subset.rows),
             "target": self.subset.target.name,
             "metric": self.metric,
-            "fraction": settings.fraction,
+            "label_fraction": settings.label_fraction,
             "folds": int(self.folds.max()) + 1,
             "stopping": settings.stopping.plain(),
             part: getattr(settings, part).plain(),
@@ -130,18 +121,19 @@ class Labels:
             "metric": self.metric,
             "mode": self.mode,
             "seed": settings.seed,
-            "fraction": settings.fraction,
+            "fraction": settings.label_fraction,
             "settings": settings,
             "source": run,
             "labels": self,
         }
 
     def best_yaml(self, settings: Any, **best: Any) -> dict[str, Any]:
-        """Settings of the verb `finetune`: the study's run, data and target, and its best."""
-        names = ("run", "data", "group", "target")
-        given = {name: getattr(settings, name, None) for name in names}
+        """Settings of the verb `finetune`: run and data, their options, and the best."""
+        defaults = {name: f.default for name, f in DataOptions.model_fields.items()}
+        names = ("run", "data", *defaults)
+        given = {name: getattr(settings, name) for name in names}
         given["target"] = self.subset.target.name
-        return {name: value for name, value in given.items() if value is not None} | best
+        return {n: value for n, value in given.items() if value != defaults.get(n)} | best
 
     def facts(self, run: Run, settings: Settings, **more: Any) -> dict[str, Any]:
         """What ``tuning.json`` says of the study and its best settings."""
@@ -175,7 +167,7 @@ def labels_of(settings: LabelStudy, run: Run, images: ImageSet, folds: int | Non
         raise unknown(f"metric of a {target.kind} target", metric, metrics)
     higher = metric != "loss" and vocabulary.higher_is_better(metric)
     rows = images.rows("train", "validation")
-    subset = Subset.drawn(images, target, rows, settings.fraction, settings.seed)
+    subset = Subset.drawn(images, target, rows, settings.label_fraction, settings.seed)
     subset.check()
     held, note = _held_out(subset, folds)
     return Labels(subset, held, metric, "highest" if higher else "lowest", note)

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from selfsight import vocabulary
 from selfsight.data.imageset import ImageSet, Target
+from selfsight.data.request import DataOptions, Images
+from selfsight.data.splits import LabelFraction
 from selfsight.evaluation.protocol import Evaluate, evaluate
 from selfsight.evaluation.results import Results, Row
 from selfsight.files import read_json
@@ -28,7 +30,7 @@ from selfsight.tuning.space import read_space
 from selfsight.tuning.study import Outcome, Problem, Search
 from selfsight.tuning.verdict import tune
 
-_DATA = ("data", "target", "group", "limit", "image_size", "seed", "out")
+_DATA = ("data", "out", *DataOptions.model_fields)
 
 
 class TunePretraining(Pretrain, Search):
@@ -44,7 +46,7 @@ class TunePretraining(Pretrain, Search):
     validation, and RankMe without labels."""
     stopping: Stopping = Stopping(patience=None)
     """When a trial is ended early; by default never, for the learning rate falls to the end."""
-    fractions: tuple[float, ...] = (1.0,)
+    fractions: tuple[LabelFraction, ...] = (1.0,)
     """Shares of the train labels for the one evaluation of the best run; () leaves it out."""
 
 
@@ -122,6 +124,8 @@ class PretrainProblem(Problem):
             target=self.target.name,
             fractions=self.settings.fractions,
             controls=controls,
+            drop_leaks=self.settings.drop_leaks,
+            allow_leaks=self.settings.allow_leaks,
             seed=self.settings.seed,
             device=self.settings.device,
         )
@@ -178,12 +182,12 @@ class PretrainProblem(Problem):
         return vocabulary.subject(subject).phrase
 
 
-def tune_pretraining(settings: TunePretraining, images: ImageSet | None = None) -> Tuned | None:
+def tune_pretraining(settings: TunePretraining, images: Images | None = None) -> Tuned | None:
     """Searches a pretraining's settings, trains the best again and evaluates it once.
 
     Args:
         settings: see `TunePretraining`.
-        images: an image set already opened.
+        images: what to open instead of ``settings.data``: an image set, arrays, a dataset.
 
     Returns:
         The finished study; None for a worker that joined.
@@ -194,7 +198,7 @@ def tune_pretraining(settings: TunePretraining, images: ImageSet | None = None) 
     return tune(settings, images, prepare)
 
 
-def prepare(settings: TunePretraining, images: ImageSet | None = None) -> PretrainProblem:
+def prepare(settings: TunePretraining, images: Images | None = None) -> PretrainProblem:
     """Opens the images, resolves the pretraining that the search starts from, reads the space.
 
     Raises:

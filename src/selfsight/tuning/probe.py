@@ -12,13 +12,14 @@ from pydantic import Field
 from torch import Tensor
 
 from selfsight import vocabulary
-from selfsight.data.imageset import ImageSet
+from selfsight.data.request import Images
 from selfsight.evaluation.controls import Material, Subject, subjects
 from selfsight.fitting.metrics import Floats
 from selfsight.fitting.probes import PROBES, probes_of
 from selfsight.fitting.probes.mlp import LOOKS, Classifier, train
 from selfsight.fitting.stopping import Look
 from selfsight.fitting.tasks import best_thresholds
+from selfsight.runs.request import images_of
 from selfsight.runs.run import Run, load_run
 from selfsight.training.device import choose_device
 from selfsight.tuning.labels import Labels, LabelStudy, labels_of
@@ -128,12 +129,12 @@ class ProbeProblem(Problem):
         return f"the default {vocabulary.probe(probe).title}"
 
 
-def tune_probe(settings: TuneProbe, images: ImageSet | None = None) -> Tuned | None:
+def tune_probe(settings: TuneProbe, images: Images | None = None) -> Tuned | None:
     """Searches the classifier, trains the best one again and reads test with it once.
 
     Args:
         settings: see `TuneProbe`.
-        images: the run's images already opened.
+        images: what to open instead of ``settings.data`` or the run's own: an image set, arrays.
 
     Returns:
         The finished study; None for a worker that joined.
@@ -144,17 +145,18 @@ def tune_probe(settings: TuneProbe, images: ImageSet | None = None) -> Tuned | N
     return tune(settings, images, prepare)
 
 
-def prepare(settings: TuneProbe, images: ImageSet | None = None) -> ProbeProblem:
+def prepare(settings: TuneProbe, images: Images | None = None) -> ProbeProblem:
     """Opens the run, computes its representations once, cuts the folds, reads the space.
 
     Raises:
         ValueError: see `tune_probe`.
     """
+    device = choose_device(settings.device)
     run = load_run(settings.run)
-    images = run.images() if images is None else images
+    images = images_of(run, settings, images)
     labels = labels_of(settings, run, images, settings.folds)
     default = SPACE if labels.subset.kind == "number" else {**SPACE, **OF_LABELS}
-    rows, device = images.rows("train", "validation", "test"), choose_device(settings.device)
+    rows = images.rows("train", "validation", "test")
     material = Material(run, images, rows, images.rows("train"), device, settings.allow_code)
     found, weights, notes = subjects(material, ("untrained", "pixels"), 1)
     about = {"verb": "probe", "weights": weights, "watch": settings.watch}
@@ -163,6 +165,11 @@ def prepare(settings: TuneProbe, images: ImageSet | None = None) -> ProbeProblem
         folder=Path(settings.out or run.folder.path / "tuning" / labels.subset.target.name),
         looks=LOOKS,
         every=LOOKS // 25,
-        notes=(*notes, labels.note),
+        notes=(
+            *notes,
+            labels.note,
+            *images.cautions,
+            *(f"Allowed: {leak}" for leak in images.leaks),
+        ),
         subjects=tuple(found),
     )

@@ -16,6 +16,7 @@ import yaml
 from selfsight import vocabulary
 from selfsight.console import duration, say
 from selfsight.data.imageset import ImageSet, Target
+from selfsight.data.request import Images
 from selfsight.evaluation.intervals import bootstrap_weights, interval
 from selfsight.files import read_json, write_json, write_text
 from selfsight.fitting.folds import groups_of
@@ -41,12 +42,12 @@ Predictions = Mapping[tuple[str, str], tuple[np.ndarray[Any, Any], Floats | None
 """Of a probe and a subject: predictions ``(M, K)``, and thresholds for several labels."""
 
 
-def tune(settings: Search, images: ImageSet | None, prepare: Prepare) -> Tuned | None:
+def tune(settings: Search, images: Images | None, prepare: Prepare) -> Tuned | None:
     """Makes the trials of a study and ends it.
 
     Args:
         settings: of the verb.
-        images: already opened; None: `prepare` opens them.
+        images: what to open; None: what the settings name.
         prepare: settings and images to the problem.
 
     Returns:

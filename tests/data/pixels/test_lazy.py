@@ -13,7 +13,7 @@ from PIL import Image
 
 from selfsight.data.leaks import leaks
 from selfsight.data.pixels.lazy import LazyPixels
-from selfsight.data.sources import open_images, settled
+from selfsight.data.request import open_images, settled
 
 
 def classes(root: Path, count: int = 20) -> Path:
@@ -62,7 +62,7 @@ def test_settling_leaves_the_unreadable_out_and_keeps_copies_together(tmp_path: 
 
 MILLION = """
 import sys, time
-from selfsight.data.sources import open_images
+from selfsight.data.request import open_images
 open_images(sys.argv[2], decode=None, validation=0)
 def peak():
     lines = open("/proc/self/status").read().splitlines()

@@ -16,7 +16,7 @@ from PIL import Image
 
 from selfsight.data.pixels import store
 from selfsight.data.pixels.store import decoded, fingerprint, memory_budget
-from selfsight.data.sources import open_images
+from selfsight.data.request import open_images
 
 SHAPE = (10, 8, 8, 3)
 
@@ -199,7 +199,7 @@ def test_fingerprint_is_stable_and_differs() -> None:
 
 MEASURED = """
 import sys
-from selfsight.data.sources import open_images
+from selfsight.data.request import open_images
 import numpy as np, torch, PIL.Image
 def anonymous():
     lines = open("/proc/self/status").read().splitlines()

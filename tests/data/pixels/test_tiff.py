@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selfsight.data.sources import open_images
+from selfsight.data.request import open_images
 
 tifffile = pytest.importorskip("tifffile")
 RANDOM = np.random.default_rng(0)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selfsight.data.sources import open_images
+from selfsight.data.request import open_images
 
 RANDOM = np.random.default_rng(0)
 
@@ -75,7 +75,7 @@ def test_npz_keys(tmp_path: Path) -> None:
         hot=RANDOM.integers(0, 2, (40, 3)),
         other=np.arange(3),
     )
-    images = open_images(tmp_path / "a.npz", split="splits")
+    images = open_images(tmp_path / "a.npz", split_column="splits")
     assert {n: t.kind for n, t in images.targets.items()} == {
         "kind": "class",
         "mass": "number",

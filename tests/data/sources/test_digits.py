@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from selfsight.data.sources import open_images
+from selfsight.data.request import open_images
 
 
 def test_digits() -> None:

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selfsight.data.sources import listing, open_images
+from selfsight.data import request
+from selfsight.data.request import open_images
+from selfsight.data.sources.steps import listing
 
 
 def noise(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:
@@ -245,7 +247,7 @@ def test_like_brings_a_pool_to_the_same_form(tmp_path: Path) -> None:
     images = open_images(classes(tmp_path / "a", 4))
     for i in range(3):
         save(tmp_path / "b" / f"{i}.png", noise(40, 30, 1, seed=i))
-    pool = open_images(tmp_path / "b", like=images)
+    pool = request.open(request.DataOptions(), tmp_path / "b", scale=images.scale)
     assert pool.pixels.shape == (3, 16, 16, 3)
     assert "made 3" in notes(pool)
 
@@ -284,9 +286,9 @@ def test_sentences_for_bad_input(tmp_path: Path) -> None:
         open_images(root, target="clas")
     with pytest.raises(ValueError, match="group 'patient': a folder of images has no columns"):
         open_images(root, group="patient")
-    with pytest.raises(ValueError, match=r"limit: must be at least 1"):
+    with pytest.raises(ValueError, match=r"limit: Input should be greater than or equal to 1"):
         open_images(root, limit=0)
-    with pytest.raises(ValueError, match=r"image_size: must be at least 4"):
+    with pytest.raises(ValueError, match=r"image_size: Input should be greater than or equal to 4"):
         open_images(root, image_size=1)
     for path in root.rglob("*.png"):
         path.write_bytes(b"")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selfsight.data.sources import open_images
+from selfsight.data.request import open_images
 
 datasets = pytest.importorskip("datasets", reason="the extra selfsight[hub] is not installed")
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selfsight.data.sources import open_images, settled, shards
+from selfsight.data.request import open_images, settled
+from selfsight.data.sources import shards
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from selfsight.data.sources import open_images
+from selfsight.data.request import open_images
 
 
 def png(seed: int, side: int = 8) -> bytes:
@@ -141,10 +141,10 @@ def test_an_official_split_is_used_when_asked(tmp_path: Path) -> None:
     )  # fmt: skip
     write(tmp_path / "test.parquet", 8, 4, label=[0, 1] * 2, official_split=["trainval"] * 4)
     assert len(open_images(tmp_path).rows("test")) == 4
-    images = open_images(tmp_path, split="official_split", validation=0)
+    images = open_images(tmp_path, split_column="official_split", validation=0)
     assert images.row_ids[images.rows("test")].tolist() == ["train.parquet#0", "train.parquet#1"]
     with pytest.raises(ValueError, match=r"split column 'label': '0' names no split"):
-        open_images(tmp_path, split="label")
+        open_images(tmp_path, split_column="label")
 
 
 def manifest(folder: Path, suffix: str = "csv") -> Path:

@@ -220,6 +220,17 @@ def test_several_runs_stand_side_by_side(make_run, tmp_path: Path) -> None:
     assert path.stat().st_size < 6_000_000
 
 
+def test_runs_of_one_name_are_told_by_their_folders(make_run, tmp_path: Path) -> None:
+    runs = [
+        make_run(tmp_path / folder, seed=seed)
+        for seed, folder in enumerate(("a/x/best", "b/x/best", "c/trained"))
+    ]
+    page = Page(write_report([*runs, tmp_path / "a" / ".." / "a" / "x" / "best"]))
+    assert "3 runs compared" in page.words
+    names = [line["name"] for line in page.script("figures")["curve-loss"]["data"]]
+    assert names == ["a/x/best", "b/x/best", "c/trained"]
+
+
 def test_views_that_differ_are_summed_up(make_run, tmp_path: Path) -> None:
     runs = []
     for name, sizes in (("a", (32, 32)), ("b", (32, 32, 16))):

@@ -1,119 +1,37 @@
-"""Encoded images (files or bytes) into one array of one size, a thread pool at a time."""
+"""Encoded images (files or bytes) into one array of one form, a thread pool at a time.
+
+`read_pixels` is the one decoder: of every format, upright, in the file's own type.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.console import progress
-from selfsight.data.pixels.headers import Batches, Coloured, Encoded, Header, Kind, each, opened
+from selfsight.data.pixels.dicom import dicom_header, is_dicom, read_dicom
+from selfsight.data.pixels.formats import format_of, missing, start_of
+from selfsight.data.pixels.header import Header, upright
+from selfsight.data.pixels.headers import (
+    TOO_LARGE,
+    Batches,
+    Coloured,
+    Encoded,
+    each,
+    header_of,
+    opened,
+    rawmode,
+)
+from selfsight.data.pixels.plan import DecodePlan, factor_of
 from selfsight.data.pixels.resize import resized
-from selfsight.data.pixels.tiff import Bands, is_tiff, read_bands
+from selfsight.data.pixels.tiff import is_tiff, read_tiff, tiff_header
+from selfsight.data.pixels.values import converted, fill_nodata
 
-MAX_NATIVE = 256
-MAX_AUTOMATIC = 224
 LOOKED_AT = 32
-MIN_SIDE = 4
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Height, width, channels and type that all images are brought to, and why."""
-
-    height: int
-    width: int
-    channels: int
-    dtype: np.dtype[Any]
-    notes: tuple[str, ...] = ()
-    grey: bool = False
-    """Coloured files are expected to be grey; `Coloured` is raised at the first that is not."""
-    bands: bool = False
-    """They are TIFF of so many channels and this type; others are unreadable."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return self.height, self.width, self.channels
-
-
-def plan(headers: Iterable[Header], size: int | tuple[int, int] | None, source: str) -> Plan:
-    """One size, number of channels and type for all the images.
-
-    Images of one size up to 256 pixels stay as they are; others are brought to a square with the
-    median short side, rounded to a multiple of 8, at most 224 pixels.
-
-    Args:
-        headers: of all the images; at least one.
-        size: of the square, or (height, width), or None: automatic.
-        source: its name, for messages.
-
-    Raises:
-        ValueError: the images are too small.
-    """
-    headers = list(headers)
-    sizes = Counter((header.height, header.width) for header in headers)
-    notes: list[str] = []
-    (height, width), _ = sizes.most_common(1)[0]
-    if size is not None:
-        height, width = (size, size) if isinstance(size, int) else size
-    elif len(sizes) > 1 or min(height, width) > MAX_NATIVE:
-        short = np.repeat([min(pair) for pair in sizes], list(sizes.values()))
-        side = min(MAX_AUTOMATIC, max(8, 8 * round(float(np.median(short)) / 8)))
-        height = width = side
-    if min(height, width) < MIN_SIDE:
-        raise ValueError(
-            f"{source}: its images of {height}x{width} pixels are too small; each side needs "
-            f"{MIN_SIDE} at least."
-        )
-    if any(pair != (height, width) for pair in sizes):
-        heights, widths = zip(*sizes, strict=True)
-        span = f"{min(heights)}x{min(widths)} to {max(heights)}x{max(widths)}"
-        what = f"Images of {len(sizes):,} sizes ({span})" if len(sizes) > 1 else f"Images ({span})"
-        notes.append(f"{what} were resized and centre-cropped to {height}x{width} pixels.")
-    form = form_of(headers)
-    return replace(form, height=height, width=width, notes=(*notes, *form.notes))
-
-
-def form_of(headers: Iterable[Header]) -> Plan:
-    """Channels and type that all the images are brought to; the sides stay 0."""
-    kinds: Counter[Kind] = Counter()
-    bands: Counter[Bands] = Counter()
-    for header in headers:
-        kinds[header.kind] += 1
-        if header.bands is not None:
-            bands[replace(header.bands, height=0, width=0)] += 1
-    notes: list[str] = []
-    if kinds["bands"] > kinds.total() / 2:
-        most = bands.most_common(1)[0][0]
-        notes.append(f"TIFF images of {most.channels} channels, {most.dtype}.")
-        kept = np.dtype(most.dtype)
-        return Plan(0, 0, most.channels, kept, tuple(notes), bands=True)
-    channels = 1
-    dtype: np.dtype[Any] = np.dtype(np.uint8)
-    if kinds["color"]:
-        channels = 3
-        if kinds["grey"] or kinds["grey16"] or kinds["float"]:
-            grey = kinds.total() - kinds["color"]
-            notes.append(f"{grey:,} grey images among coloured ones were made RGB of 8 bits.")
-    elif kinds["float"]:
-        dtype = np.dtype(np.float32)
-    elif kinds["grey16"]:
-        dtype = np.dtype(np.uint16)
-        if kinds["grey"]:
-            notes.append(f"{kinds['grey']:,} grey images of 8 bits were widened to 16 bits.")
-    return Plan(0, 0, channels, dtype, tuple(notes))
-
-
-def all_grey(batches: Batches, rows: NDArray[np.int64], wanted: Plan) -> bool:
-    """Whether some images of the rows, evenly spread, have three equal channels."""
-    some = rows[np.unique(np.linspace(0, len(rows) - 1, LOOKED_AT).astype(np.int64))]
-    found = each(lambda encoded: _equal_channels(decode(encoded, wanted)), batches(some))
-    seen = [grey for grey in found if not isinstance(grey, str)]
-    return bool(seen) and all(seen)
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 class Sink(Protocol):
@@ -122,7 +40,9 @@ class Sink(Protocol):
     def __setitem__(self, place: Any, image: Any) -> None: ...
 
 
-def fill(pixels: Sink, batches: Batches, rows: NDArray[np.int64], wanted: Plan) -> dict[str, Any]:
+def fill(
+    pixels: Sink, batches: Batches, rows: NDArray[np.int64], wanted: DecodePlan
+) -> dict[str, Any]:
     """Decodes the rows into ``pixels`` one after the other, leaving no gap for unreadable ones.
 
     Returns:
@@ -130,7 +50,7 @@ def fill(pixels: Sink, batches: Batches, rows: NDArray[np.int64], wanted: Plan) 
     """
     broken: dict[str, str] = {}
     place = 0
-    images = each(lambda encoded: decode(encoded, wanted), batches(rows))
+    images = each(lambda encoded: decode(encoded, wanted), batches(rows), wanted.options.max_pixels)
     with progress("decoding images", len(rows)) as bar:
         for row, image in zip(rows.tolist(), images, strict=True):
             bar.update()
@@ -142,66 +62,189 @@ def fill(pixels: Sink, batches: Batches, rows: NDArray[np.int64], wanted: Plan) 
     return {"rows": place, "broken": broken}
 
 
-def decode(encoded: Encoded, wanted: Plan) -> NDArray[Any]:
+def all_grey(batches: Batches, rows: NDArray[np.int64], wanted: DecodePlan) -> bool:
+    """Whether some images of the rows, evenly spread, have three equal channels."""
+    some = rows[np.unique(np.linspace(0, len(rows) - 1, LOOKED_AT).astype(np.int64))]
+    found = each(lambda encoded: _equal_channels(decode(encoded, wanted)), batches(some))
+    seen = [grey for grey in found if not isinstance(grey, str)]
+    return bool(seen) and all(seen)
+
+
+def decode(encoded: Encoded, wanted: DecodePlan) -> NDArray[Any]:
     """One image ``(H, W, C)``: upright, converted, resized on its short side, centre-cropped.
 
     Transparent pixels are shown on white.
     """
-    from PIL import ImageOps
+    if wanted.grey:
+        coloured = replace(wanted, channels=3, grey=False)
+        values = decode(encoded, coloured)
+        if not _equal_channels(values):
+            raise Coloured
+        return values[..., :1]
+    header, image = read_pixels(encoded, wanted)
+    if isinstance(image, np.ndarray):
+        return fitted_values(to_form(image, header, wanted), wanted)
+    return _fitted(image, wanted)
 
-    if wanted.bands:
-        return _decoded_bands(encoded, wanted)
+
+def read_pixels(encoded: Encoded, wanted: DecodePlan) -> tuple[Header, Any]:
+    """Header and pixels of an encoded image, upright, without alpha.
+
+    The pixels are an array ``(H, W, C)`` of the file's own type, exact; but of 8 bits where 8 are
+    wanted they are a Pillow image with the wanted channels, JPEGs decoded at no more than twice
+    the wanted size.
+
+    Raises:
+        ValueError: too many pixels, no decoder, or a file that cannot be read exactly.
+    """
+    start = start_of(encoded)
+    if is_dicom(start):
+        header = dicom_header(encoded)
+        _check_size(header, wanted)
+        return header, read_dicom(encoded)
+    found = tiff_header(encoded) if is_tiff(start) else None
+    if found is not None:
+        _check_size(found, wanted)
+        return found, read_tiff(encoded)
+    lacking = missing(format_of(start))
+    if lacking:
+        raise ValueError(lacking)
     with opened(encoded) as image:
+        header = header_of(image)
+        _check_size(header, wanted)
+        if header.type != "uint8":
+            return header, _deep(encoded, image, header)
         if image.format in ("JPEG", "MPO"):  # decoding at a power-of-two scale is much cheaper
             image.draft(None, (2 * wanted.width, 2 * wanted.height))
-        upright: Any = ImageOps.exif_transpose(image)
-        if wanted.grey:
-            coloured = replace(wanted, channels=3, grey=False)
-            values = _fitted(_converted(upright, coloured), coloured)
-            if not _equal_channels(values):
-                raise Coloured
-            return values[..., :1]
-        return _fitted(_converted(upright, wanted), wanted)
+        plain = wanted.channels in (1, 3) and wanted.scale.type == "uint8"
+        picture = _pictured(_turned(image, header), wanted.channels if plain else header.channels)
+        if plain and wanted.options.nodata is None:
+            return header, picture
+        values = np.asarray(picture)
+        return header, values.reshape(*values.shape[:2], -1)
 
 
-def _decoded_bands(encoded: Encoded, wanted: Plan) -> NDArray[Any]:
-    if not is_tiff(encoded):
-        raise ValueError(f"no TIFF, where the others have {wanted.channels} channels")
-    values = read_bands(encoded)
-    if values.shape[2] != wanted.channels or values.dtype != wanted.dtype:
-        raise ValueError(
-            f"{values.shape[2]} channels of {values.dtype}, where most have {wanted.channels} of "
-            f"{wanted.dtype}"
-        )
-    one: NDArray[Any] = resized(values[None], (wanted.height, wanted.width))[0]
-    return one
+def _check_size(header: Header, wanted: DecodePlan) -> None:
+    if header.height * header.width > wanted.options.max_pixels:
+        raise ValueError(TOO_LARGE)
 
 
-def _equal_channels(values: NDArray[Any]) -> bool:
-    return bool((values == values[..., :1]).all())
-
-
-def _converted(image: Any, wanted: Plan) -> Any:
+def _turned(image: Any, header: Header) -> Any:
+    """The loaded Pillow image, upright."""
     from PIL import Image
 
-    deep = image.mode.startswith("I") or image.mode == "F"
-    if wanted.dtype == np.float32:
-        return image if deep and image.mode == "F" else image.convert("F")
-    if wanted.dtype == np.uint16:
-        values = np.asarray(image if deep else image.convert("L"))
-        values = values if deep else values.astype(np.uint16) * 257
-        return Image.fromarray(np.clip(values, 0, 65535).astype(np.float32))
-    if deep:
-        values = np.asarray(image).astype(np.float64)
-        image = Image.fromarray(np.clip(values / 257, 0, 255).round().astype(np.uint8))
+    image.load()
+    turn = Image.Transpose
+    ways = {
+        2: turn.FLIP_LEFT_RIGHT, 3: turn.ROTATE_180, 4: turn.FLIP_TOP_BOTTOM, 5: turn.TRANSPOSE,
+        6: turn.ROTATE_270, 7: turn.TRANSVERSE, 8: turn.ROTATE_90,
+    }  # fmt: skip
+    way = ways.get(header.orientation)
+    return image if way is None else image.transpose(way)
+
+
+def _pictured(image: Any, channels: int) -> Any:
+    """A Pillow image of 8 bits, grey or RGB; what is transparent is white."""
+    from PIL import Image
+
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)
-    return image.convert("L" if wanted.channels == 1 else "RGB")
+    return image.convert("L" if channels == 1 else "RGB")
 
 
-def _fitted(image: Any, wanted: Plan) -> NDArray[Any]:
+def _deep(encoded: Encoded, image: Any, header: Header) -> NDArray[Any]:
+    """``(H, W, C)`` exact and upright, of an image whose values are not of 8 bits."""
+    raw = rawmode(image) if image.format == "PNG" else ""
+    if raw in ("RGB;16B", "RGBA;16B", "LA;16B"):
+        values = _opaque(_deep_colour(encoded, raw.partition(";")[0]))
+    else:
+        values = np.asarray(image)[..., None]
+    kind = np.dtype(header.type)
+    if values.dtype != kind:  # Pillow keeps 16 bits of some formats in 32
+        values = values.astype(kind)
+    return upright(values, header.orientation)
+
+
+def _deep_colour(encoded: Encoded, mode: str) -> NDArray[np.uint16]:
+    """All samples of a PNG of 16 bits in colour or with alpha, which Pillow would cut to 8.
+
+    Its decoder takes the first byte of each sample, or the second where it is told that samples
+    are little-endian.
+    """
+    if mode == "LA":  # four bytes a pixel, as they are
+        both = _samples(encoded, "RGBA")
+        return _joined(both[..., 0::2], both[..., 1::2])
+    return _joined(_samples(encoded, f"{mode};16B"), _samples(encoded, f"{mode};16L"))
+
+
+def _joined(high: NDArray[np.uint16], low: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    return np.asarray(high << np.uint16(8) | low, np.uint16)
+
+
+def _samples(encoded: Encoded, raw: str) -> NDArray[np.uint16]:
+    with opened(encoded) as image:
+        image.tile = [
+            type(tile)(*tile[:3], raw) if hasattr(tile, "_fields") else (*tile[:3], raw)
+            for tile in image.tile
+        ]
+        return np.asarray(image).astype(np.uint16)
+
+
+def _opaque(values: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Without alpha, on white."""
+    if values.shape[2] not in (2, 4):
+        return values
+    alpha = values[..., -1:].astype(np.float64) / 65535.0
+    shown = values[..., :-1] * alpha + 65535.0 * (1.0 - alpha)
+    return shown.round().astype(np.uint16)
+
+
+def to_form(values: NDArray[Any], header: Header, wanted: DecodePlan) -> NDArray[Any]:
+    """``(H, W, C)`` of a file's own type in the channels and the value scale that are wanted.
+
+    Raises:
+        ValueError: other channels, or a type that does not say what its values mean.
+    """
+    options = wanted.options
+    if values.shape[2] != wanted.channels:
+        if {values.shape[2], wanted.channels} != {1, 3}:
+            raise ValueError(
+                f"{values.shape[2]} channels of {header.type}, where most have {wanted.channels}"
+            )
+        values = grey(values) if wanted.channels == 1 else np.repeat(values, 3, axis=2)
+    factor, shift = factor_of(header, wanted)
+    return converted(fill_nodata(values, options.nodata), wanted.dtype, factor, shift)
+
+
+def grey(values: NDArray[Any]) -> NDArray[Any]:
+    """``(..., 3)`` to ``(..., 1)``, by luma (ITU-R BT.601); the type is kept."""
+    luma = values.astype(np.float32) @ LUMA
+    return (luma if values.dtype.kind == "f" else luma.round()).astype(values.dtype)[..., None]
+
+
+def fitted_values(values: NDArray[Any], wanted: DecodePlan) -> NDArray[Any]:
+    """``(H, W, C)`` of the wanted type, resized on its short side and centre-cropped."""
+    from PIL import Image
+
+    if values.shape == wanted.shape:
+        return values
+    if wanted.channels not in (1, 3):
+        one: NDArray[Any] = resized(values[None], (wanted.height, wanted.width))[0]
+        return one
+    if values.dtype == np.uint8:
+        picture = Image.fromarray(values if values.shape[2] == 3 else values[..., 0])
+        return _fitted(picture, wanted)
+    single = replace(wanted, channels=1)
+    planes = [
+        _fitted(Image.fromarray(np.ascontiguousarray(values[..., c], np.float32)), single)
+        for c in range(values.shape[2])
+    ]
+    return np.concatenate(planes, axis=2)
+
+
+def _fitted(image: Any, wanted: DecodePlan) -> NDArray[Any]:
     from PIL import Image
 
     height, width = wanted.height, wanted.width
@@ -216,3 +259,7 @@ def _fitted(image: Any, wanted: Plan) -> NDArray[Any]:
     if wanted.dtype == np.uint16:
         values = np.clip(values.round(), 0, 65535).astype(np.uint16)
     return values.reshape(wanted.shape)
+
+
+def _equal_channels(values: NDArray[Any]) -> bool:
+    return bool((values == values[..., :1]).all())

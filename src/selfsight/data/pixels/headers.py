@@ -1,4 +1,4 @@
-"""Encoded images (files or bytes): their headers, and a pool of threads that reads them."""
+"""Encoded images (files or bytes): the one reader of headers, and a pool of threads for them."""
 
 from __future__ import annotations
 
@@ -7,41 +7,38 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.data.pixels.tiff import Bands, bands_of, is_tiff
+from selfsight.data.notes import NAMED, Note, left_out
+from selfsight.data.pixels.dicom import dicom_header, is_dicom
+from selfsight.data.pixels.formats import format_of, missing, readable, start_of
+from selfsight.data.pixels.header import Header
+from selfsight.data.pixels.tiff import declared_bits, is_tiff, tiff_header
+from selfsight.data.reading import MAX_PIXELS
 
 Encoded = bytes | Path
-Kind = Literal["grey", "grey16", "float", "color", "bands"]
 Batches = Callable[[NDArray[np.int64]], Iterable[list["Encoded | str"]]]
 """Row numbers -> the encoded images in that order, some at a time; text says why there is none."""
 
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
-"""MPO (several JPEGs in one) is opened as JPEG, and by no name of its own."""
-SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".tif", ".tiff", ".bmp"}
-SUFFIXES |= {".dib", ".gif", ".pgm", ".ppm", ".pnm"}
-KINDS: dict[str, Kind] = {"1": "grey", "L": "grey", "LA": "grey", "La": "grey", "F": "float"}
-NAMED = 3
+GREY = ("1", "L", "LA", "La", "F")
+TURNED = ("JPEG", "MPO", "WEBP", "AVIF")
+"""Formats whose decoders leave the EXIF orientation to us."""
+ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
+ORIENTATION = 0x0112
+BITS_PER_SAMPLE, LARGEST, SAMPLE_FORMAT, SIGNED = 258, 281, 339, 2
+TOO_LARGE = (
+    "more pixels than an honest image has, perhaps a decompression bomb; --max-pixels allows more"
+)
 
 
 class Coloured(Exception):  # noqa: N818 - a finding, not an error
     """An image is coloured where grey ones were expected."""
-
-
-@dataclass(frozen=True)
-class Header:
-    """What can be known before decoding."""
-
-    height: int
-    width: int
-    kind: Kind
-    bands: Bands | None = None
 
 
 @dataclass
@@ -66,41 +63,146 @@ class Unreadable:
                 f"{allowed:.0%} that max_unreadable allows; {named}"
             )
 
-    def notes(self, row_ids: NDArray[np.str_]) -> list[str]:
+    def notes(self, row_ids: NDArray[np.str_]) -> list[Note]:
         if not self.reasons:
             return []
         rows = sorted(self.reasons)
         named = "; ".join(f"{row_ids[row]} ({self.reasons[row]})" for row in rows[:NAMED])
         more = "" if len(rows) <= NAMED else f"; and {len(rows) - NAMED:,} more"
         what = "image was" if len(rows) == 1 else "images were"
-        return [f"{len(rows):,} unreadable {what} skipped: {named}{more}."]
+        text = f"{len(rows):,} unreadable {what} skipped: {named}{more}."
+        return [left_out(text, about="unreadable", count=len(rows), setting="max_unreadable")]
 
 
-def scan(batches: Batches, rows: NDArray[np.int64]) -> tuple[dict[int, Header], Unreadable]:
+def scan(
+    batches: Batches, rows: NDArray[np.int64], max_pixels: int = MAX_PIXELS
+) -> tuple[dict[int, Header], Unreadable]:
     """The headers of the rows, and the rows that have none."""
     headers: dict[int, Header] = {}
     bad = Unreadable()
-    for row, found in zip(rows.tolist(), each(header_of, batches(rows)), strict=True):
-        if isinstance(found, Header):
-            headers[row] = found
+    found = each(lambda encoded: read_header(encoded, max_pixels), batches(rows), max_pixels)
+    for row, header in zip(rows.tolist(), found, strict=True):
+        if isinstance(header, Header):
+            headers[row] = header
         else:
-            bad.reasons[row] = found
+            bad.reasons[row] = header
     return headers, bad
 
 
-def header_of(encoded: Encoded) -> Header:
-    found = bands_of(encoded) if is_tiff(encoded) else None
-    if found is not None:
-        return Header(found.height, found.width, "bands", found)
-    with opened(encoded) as image:
-        width, height = image.size
-        # A PNG's would be sought behind its pixels, by decoding them.
-        asked = image.format in ("JPEG", "MPO", "TIFF", "WEBP")
-        if asked or (image.format == "PNG" and "exif" in image.info):
-            turned = image.getexif().get(0x0112, 1) >= 5  # orientations 5 to 8 swap the sides
-            width, height = (height, width) if turned else (width, height)
-        kind = KINDS.get(image.mode, "grey16" if image.mode.startswith("I") else "color")
-        return Header(height, width, kind)
+def read_header(encoded: Encoded, max_pixels: int = MAX_PIXELS) -> Header:
+    """Size, channels, type, bits and orientation of an encoded image of any format.
+
+    Raises:
+        ValueError: it has more than ``max_pixels`` pixels, or no decoder is installed for it.
+    """
+    start = start_of(encoded)
+    header = dicom_header(encoded) if is_dicom(start) else None
+    if header is None and is_tiff(start):
+        header = tiff_header(encoded)
+    if header is None:
+        lacking = missing(format_of(start))
+        if lacking:
+            raise ValueError(lacking)
+        with opened(encoded) as image:
+            header = header_of(image)
+            if image.format in ANIMATED and _animated(image):
+                header = replace(header, frames=2)
+    if header.height * header.width > max_pixels:
+        raise ValueError(TOO_LARGE)
+    return header
+
+
+def header_of(image: Any) -> Header:
+    """The header of an image that Pillow has opened and not loaded yet."""
+    width, height = image.size
+    orientation = 1
+    # A PNG's orientation would be sought behind its pixels, by decoding them.
+    if image.format in TURNED or (image.format == "PNG" and "exif" in image.info):
+        orientation = image.getexif().get(ORIENTATION, 1)
+    elif image.format == "TIFF":  # Pillow turns it itself; old versions not in ``size``
+        width, height = image.tag_v2[256], image.tag_v2[257]
+        if image.tag_v2.get(ORIENTATION, 1) >= 5:
+            width, height = height, width
+    if orientation not in range(1, 9):
+        orientation = 1
+    if orientation >= 5:
+        width, height = height, width
+    kind, bits = _value_type(image)
+    channels = 1 if image.mode in GREY or image.mode.startswith("I") else 3
+    if image.format == "PNG" and rawmode(image) == "LA;16B":
+        channels = 1
+    return Header(height, width, channels, kind, bits, str(image.format), orientation=orientation)
+
+
+def _value_type(image: Any) -> tuple[str, int | None]:
+    """Type of the values in the file, and the bits that it declares besides."""
+    if image.mode == "F":
+        return "float32", None
+    if image.format == "TIFF":
+        depth, form = image.tag_v2.get(BITS_PER_SAMPLE, (8,)), image.tag_v2.get(SAMPLE_FORMAT, (1,))
+        if max(depth) > 8:
+            if len(depth) > 1:
+                raise ValueError(f"colour of {max(depth)} bits in TIFF needs selfsight[tiff]")
+            if max(depth) == 12:
+                return "uint16", 12
+            kind = f"{'int' if form[0] == SIGNED else 'uint'}{max(depth)}"
+            if kind == "uint32":
+                raise ValueError("values of 32 bits in TIFF need selfsight[tiff]")
+            return kind, declared_bits(image.tag_v2.get(LARGEST))
+        if form[0] == SIGNED:
+            raise ValueError("signed values of 8 bits in TIFF need selfsight[tiff]")
+        return "uint8", 8
+    if image.format == "PNG" and "16" in rawmode(image):
+        return "uint16", _significant_bits(image)
+    if image.format == "JPEG2000" and (depth := _codestream_bits(image)) > 8:
+        if not image.mode.startswith("I"):
+            raise ValueError(f"colour of {depth} bits in JPEG 2000, which Pillow cuts to 8")
+        return "uint16", depth
+    if image.mode.startswith("I"):  # PGM, which Pillow stretches to 16 bits
+        return "uint16", 16
+    return "uint8", 8
+
+
+def rawmode(image: Any) -> str:
+    """How the samples of an opened PNG lie in the file, as Pillow calls it."""
+    args = image.tile[0][3] if image.tile else ""
+    return args if isinstance(args, str) else str(args[0])
+
+
+def _significant_bits(image: Any) -> int | None:
+    """The largest depth in a PNG's chunk sBIT, below 16; the chunk stands before the pixels."""
+    file = image.fp
+    place = file.tell()
+    try:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, kind = int.from_bytes(head[:4], "big"), head[4:]
+            if kind == b"sBIT" and length <= 4:
+                depth = max(file.read(length))
+                return depth if 8 <= depth < 16 else None
+            if kind in (b"IDAT", b"IEND"):
+                break
+            file.seek(length + 4, io.SEEK_CUR)
+    finally:
+        file.seek(place)
+    return None
+
+
+def _codestream_bits(image: Any) -> int:
+    """Bits of the first component in a JPEG 2000 codestream's SIZ marker; 8 where there is none."""
+    file = image.fp
+    place = file.tell()
+    file.seek(0)
+    start = file.read(1 << 16)
+    file.seek(place)
+    at = start.find(b"\xff\x4f\xff\x51")
+    return (start[at + 42] & 0x7F) + 1 if 0 <= at < len(start) - 42 else 8
+
+
+def _animated(image: Any) -> bool:
+    with suppress(EOFError, OSError, ValueError, SyntaxError):
+        return bool(getattr(image, "is_animated", False))
+    return False
 
 
 @contextmanager
@@ -110,17 +212,20 @@ def opened(encoded: Encoded) -> Iterator[Any]:
 
     with (
         io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded.open("rb") as file,
-        Image.open(file, formats=FORMATS) as image,
+        Image.open(file, formats=readable()) as image,
     ):
         yield image
 
 
-def each(task: Callable[[Any], Any], batches: Iterable[Sequence[Any]]) -> Iterator[Any]:
+def each(
+    task: Callable[[Any], Any], batches: Iterable[Sequence[Any]], max_pixels: int = MAX_PIXELS
+) -> Iterator[Any]:
     """The task's result, or why there is none, for each image, in order, from a thread pool.
 
     Args:
         task: takes an encoded image, or what has one as ``encoded``.
         batches: of such; text says why there is none.
+        max_pixels: above which an image is taken for a decompression bomb.
     """
     from PIL import Image
 
@@ -140,26 +245,34 @@ def each(task: Callable[[Any], Any], batches: Iterable[Sequence[Any]]) -> Iterat
     def some(part: Sequence[Any]) -> list[Any]:
         return [one(encoded) for encoded in part]
 
-    Image.init()  # here: two threads that do so at once fail over each other
+    readable()  # here: two threads that register the decoders at once fail over each other
+    before = Image.MAX_IMAGE_PIXELS
     with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        for batch in batches:
-            parts = [batch[first : first + 64] for first in range(0, len(batch), 64)]
-            for results in pool.map(some, parts):
-                yield from results
+        try:
+            if max_pixels > MAX_PIXELS:
+                Image.MAX_IMAGE_PIXELS = max_pixels
+            for batch in batches:
+                parts = [batch[first : first + 64] for first in range(0, len(batch), 64)]
+                for results in pool.map(some, parts):
+                    yield from results
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
 
 
 def _reason(error: Exception, encoded: Encoded) -> str:
     from PIL import Image, UnidentifiedImageError
 
     size = len(encoded) if isinstance(encoded, bytes) else None
-    if isinstance(encoded, Path) and encoded.is_file():
-        size = encoded.stat().st_size
+    if size is None:
+        assert isinstance(encoded, Path)
+        with suppress(OSError):
+            size = encoded.stat().st_size
     if size == 0:
         return "an empty file"
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return "more pixels than an honest image has, perhaps a decompression bomb"
+        return TOO_LARGE
     if isinstance(error, UnidentifiedImageError):
         return "not an image of a known format"
     text = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__

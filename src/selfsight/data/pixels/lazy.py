@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.data.pixels.decode import Plan, decode
+from selfsight.data.pixels.decode import decode
 from selfsight.data.pixels.headers import Batches, each
+from selfsight.data.pixels.plan import DecodePlan
 
 
 class LazyPixels:
@@ -35,7 +36,7 @@ class LazyPixels:
         self,
         batches: Batches,
         rows: NDArray[np.int64],
-        wanted: Plan,
+        wanted: DecodePlan,
         row_ids: NDArray[np.str_],
         settle: Callable[[NDArray[np.int64]], Any] | None = None,
     ) -> None:
@@ -72,7 +73,11 @@ class LazyPixels:
         wanted = np.asarray(self.rows[first])
         distinct, place = np.unique(wanted.reshape(-1), return_inverse=True)
         pixels = np.empty((len(distinct), *self.wanted.shape), self.dtype)
-        images = each(lambda encoded: decode(encoded, self.wanted), self.batches(distinct))
+        images = each(
+            lambda encoded: decode(encoded, self.wanted),
+            self.batches(distinct),
+            self.wanted.options.max_pixels,
+        )
         for i, (row, image) in enumerate(zip(distinct.tolist(), images, strict=True)):
             if isinstance(image, str):
                 raise ValueError(

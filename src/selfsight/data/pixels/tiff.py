@@ -1,43 +1,39 @@
-"""TIFF images of any number of channels, 8 or 16 bits or float (through tifffile)."""
+"""TIFF images that Pillow does not read exactly: many channels, deep colour, signed or wide values.
+
+Through tifffile (``selfsight[tiff]``), which is asked only for these.
+"""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsight.data.pixels.header import Header, upright
 from selfsight.data.pixels.store import machine_memory
+from selfsight.data.pixels.values import value_type
+
+STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+ORIENTATION, PHOTOMETRIC, LARGEST = 274, 262, 281
+WHITE_IS_ZERO = 0
 
 
-@dataclass(frozen=True)
-class Bands:
-    """What a TIFF of many channels holds: sides in pixels, channels, type."""
-
-    height: int
-    width: int
-    channels: int
-    dtype: str
+def is_tiff(start: bytes) -> bool:
+    """Whether a file with these first bytes is a TIFF; its name may lie."""
+    return start[:4] in STARTS
 
 
-def is_tiff(encoded: bytes | Path) -> bool:
-    """Whether it begins like a TIFF: the name of a file may lie."""
-    if isinstance(encoded, bytes):
-        start = encoded[:4]
-    else:
-        with encoded.open("rb") as file:
-            start = file.read(4)
-    return start in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
-
-def bands_of(encoded: bytes | Path) -> Bands | None:
-    """What is in the TIFF, or None where Pillow reads it without loss: 1 channel, or 8-bit RGB(A).
+def tiff_header(encoded: bytes | Path) -> Header | None:
+    """The header, or None where Pillow reads the image exactly: 8 bits grey or RGB(A), 16 grey.
 
     Channels are the samples of a pixel or pages of one size. None too where tifffile is not
     installed or cannot read the file.
+
+    Raises:
+        ValueError: more pixels than the memory holds.
     """
     try:
         import tifffile
@@ -45,34 +41,68 @@ def bands_of(encoded: bytes | Path) -> Bands | None:
         return None
     try:
         with _opened(encoded) as file:
-            series = file.series[0]
-            shape, axes, dtype = series.shape, series.axes, series.dtype
-    except (tifffile.TiffFileError, ValueError, IndexError, KeyError, OSError):
+            header, size = _header(file)
+    except (tifffile.TiffFileError, ValueError, IndexError, KeyError, OSError, TypeError):
         return None
-    if dtype is None or "Y" not in axes or "X" not in axes or dtype.kind not in "uif":
-        return None
-    sides = {axis: size for axis, size in zip(axes, shape, strict=True) if axis in "YX"}
-    channels = int(np.prod(shape)) // (sides["Y"] * sides["X"])
-    if channels == 1 or (channels in (3, 4) and dtype == np.uint8 and axes.endswith("S")):
-        return None
-    if int(np.prod(shape)) * dtype.itemsize > machine_memory() // 8:
+    if header is not None and size > machine_memory() // 8:
         raise ValueError("more pixels than an honest image has, perhaps a decompression bomb")
-    return Bands(sides["Y"], sides["X"], channels, _kept_type(dtype).name)
+    return header
 
 
-def read_bands(encoded: bytes | Path) -> NDArray[Any]:
-    """The pixels ``(H, W, C)``, uint8, uint16 or float32."""
+def read_tiff(encoded: bytes | Path) -> NDArray[Any]:
+    """The pixels ``(H, W, C)`` upright, of the file's own type; floats as float32."""
     with _opened(encoded) as file:
-        series = file.series[0]
+        page, series = file.series[0].pages[0], file.series[0]
         values, axes = series.asarray(), series.axes
-    values = np.moveaxis(values, (axes.index("Y"), axes.index("X")), (0, 1))
-    values = values.reshape(*values.shape[:2], -1)
-    return np.ascontiguousarray(values, _kept_type(values.dtype))
+        values = np.moveaxis(values, (axes.index("Y"), axes.index("X")), (0, 1))
+        values = _plain(values.reshape(*values.shape[:2], -1), page)
+    return upright(values, _tag(page, ORIENTATION, 1))
 
 
-def _kept_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def _header(file: Any) -> tuple[Header | None, int]:
+    """The header, and the bytes that the pixels take."""
+    series = file.series[0]
+    page = series.pages[0]
+    shape, axes, dtype = series.shape, series.axes, series.dtype
+    if dtype is None or "Y" not in axes or "X" not in axes or dtype.kind not in "uif":
+        return None, 0
+    sides = {axis: size for axis, size in zip(axes, shape, strict=True) if axis in "YX"}
+    height, width = sides["Y"], sides["X"]
+    channels = int(np.prod(shape)) // (height * width)
     plain = dtype.newbyteorder("=")
-    return plain if plain in (np.uint8, np.uint16) else np.dtype(np.float32)
+    inverted = _tag(page, PHOTOMETRIC, 1) == WHITE_IS_ZERO and plain == np.uint16
+    if (channels == 1 and plain in (np.uint8, np.uint16) and not inverted) or (
+        channels in (3, 4) and plain == np.uint8 and axes.endswith("S")
+    ):
+        return None, 0
+    if _tag(page, ORIENTATION, 1) >= 5:
+        height, width = width, height
+    bits = declared_bits(_tag(page, LARGEST, None)) if plain.kind == "u" else None
+    header = Header(height, width, channels, value_type(dtype), bits, "TIFF")
+    return header, int(np.prod(shape)) * dtype.itemsize
+
+
+def declared_bits(largest: Any) -> int | None:
+    """The bits of a largest value such as 4095; None where it is not one below 16 bits."""
+    value = largest[0] if isinstance(largest, tuple | list) and largest else largest
+    if not isinstance(value, int) or value < 255 or value & (value + 1) or value >= 65535:
+        return None
+    return value.bit_length()
+
+
+def _plain(values: NDArray[Any], page: Any) -> NDArray[Any]:
+    if values.dtype.kind == "f":
+        return np.ascontiguousarray(values, np.float32)
+    values = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+    if values.dtype.kind == "u" and _tag(page, PHOTOMETRIC, 1) == WHITE_IS_ZERO:
+        bits = declared_bits(_tag(page, LARGEST, None)) or 8 * values.dtype.itemsize
+        values = values.dtype.type(2**bits - 1) - values
+    return values
+
+
+def _tag(page: Any, code: int, default: Any) -> Any:
+    tag = page.tags.get(code)
+    return default if tag is None else tag.value
 
 
 def _opened(encoded: bytes | Path) -> Any:

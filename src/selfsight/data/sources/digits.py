@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
-from numpy.typing import NDArray
 
 from selfsight.data.imageset import class_target
-from selfsight.data.sources.listing import Listing, Loaded, Size
+from selfsight.data.reading import Asked
+from selfsight.data.sources.steps.array_pixels import array_loader, as_pixels
+from selfsight.data.sources.steps.listing import Listing
 
 NAME = "digits"
 
 
-def list_digits() -> Listing:
+def opens(path: str | Path) -> bool:
+    """The word ``digits``."""
+    return str(path) == NAME
+
+
+def list(path: str | Path, asked: Asked) -> Listing:
     """8 x 8 grey images, class target ``digit``; test is cut by `complete_splits`.
 
     UCI "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak, 1998), test part.
@@ -19,19 +28,15 @@ def list_digits() -> Listing:
     from sklearn.datasets import load_digits
 
     data = load_digits()
-    pixels = np.round(data.images[..., None] * (255.0 / 16.0)).astype(np.uint8)
-
-    def load(rows: NDArray[np.int64], size: Size, max_unreadable: float) -> Loaded:
-        from selfsight.data.pixels.resize import resized
-
-        return Loaded(resized(pixels[rows], size), rows)
-
-    return Listing(
+    images = np.round(data.images * (255.0 / 16.0)).astype(np.uint8)
+    pixels, _ = as_pixels({NAME: images}, NAME, replace(asked, scale=None))
+    listing = Listing(
         name=NAME,
-        row_ids=np.array([f"digits#{row}" for row in range(len(pixels))]),
-        splits=np.full(len(pixels), "train", dtype="<U10"),
-        load=load,
+        row_ids=np.array([f"digits#{row}" for row in range(len(images))]),
+        splits=np.full(len(images), "train", dtype="<U10"),
+        load=array_loader(pixels, NAME, asked, lambda: NAME),
         targets={"digit": class_target("digit", data.target, [str(d) for d in range(10)])},
         mirrored=False,
         notes=("A mirrored digit is no digit: views do not mirror.",),
     )
+    return listing

@@ -1,140 +1,249 @@
-"""Folders of images: class folders, split folders, or flat and unlabelled."""
+"""Folders of images: class folders, split folders, or flat; and the tables that lie in them."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from selfsight.data.imageset import Target, class_target
-from selfsight.data.pixels.headers import SUFFIXES, Encoded
-from selfsight.data.sources.columns import SPLIT_OF, identities
-from selfsight.data.sources.listing import Files, Listing, file_identity
+from selfsight.data.notes import guess, left_out, some
+from selfsight.data.pixels.formats import START, start_of
+from selfsight.data.reading import FOLDER, NONE, Asked
+from selfsight.data.sources.steps.columns import groups_of
+from selfsight.data.sources.steps.files import files_below, image_files, listing_of_files
+from selfsight.data.sources.steps.folder_tables import FolderTables, folder_tables
+from selfsight.data.sources.steps.listing import Listing
+from selfsight.data.sources.steps.listing_from_columns import with_columns, without_unknown_splits
+from selfsight.data.sources.steps.masks import without_masks
+from selfsight.data.sources.steps.split_names import (
+    SPLIT_OF,
+    folder_splits,
+    names_a_split,
+    split_of_name,
+)
+from selfsight.data.sources.steps.targets import identities
 
+ORDER = 90
+"""Asked after the sources that look for something in a folder."""
 TARGET = "class"
-BATCH = 512
 
 
-def list_folder(root: Path) -> Listing:
+def opens(path: str | Path) -> bool:
+    """Any folder."""
+    return Path(path).is_dir()
+
+
+def list(path: str | Path, asked: Asked) -> Listing:
     """The images below a folder, undecoded.
 
     ``root/class/*`` and ``root/{train,validation,val,valid,test,unlabelled}/class/*`` give the
-    target ``class``; images with no folder around them are unlabelled. A row id is the path
-    relative to the root, with ``/``.
+    target ``class``; images with no folder around them are unlabelled. A table that lies in the
+    folder and names its images gives targets, groups and splits too. A row id is the path relative
+    to the root, with ``/``.
 
     Raises:
-        ValueError: there are no images in the folder.
+        ValueError: there are no images in the folder, or its folders can be read in two ways.
     """
-    files = sorted(_files_below(root), key=lambda path: PurePosixPath(path).parts)
-    images = [path for path in files if os.path.splitext(path)[1].lower() in SUFFIXES]
-    if not images:
-        found = f"; there are {len(files):,} other files" if files else ""
-        raise ValueError(f"{root}: there are no images (png, jpg, webp, tiff, bmp) in it{found}.")
-    notes = []
-    if len(files) > len(images):
-        notes.append(f"{len(files) - len(images):,} files that are no images were left out.")
-    images, splits, classes, said = _arranged(images)
-    notes += said
-    targets: dict[str, Target] = {}
+    root = Path(path)
+    below = files_below(root)
+    images = image_files(root, below.files)
+    if not images.names:
+        raise ValueError(_nothing(root, images.others, images.notes))
+    masks: Any = []
+    names = images.names
+    if not asked.options.masks:
+        names, masks = without_masks(root, images.names)
+    plan = _arranged(names, root, asked)
+    listing = listing_of_files(root, plan.images, asked)
+    found = folder_tables(root, images.others, listing.row_ids, asked) if asked.labels else None
+    others = [name for name in images.others if found is None or name not in found.files]
+    notes = [*below.notes, *images.notes, *masks, *_others(others), *plan.notes]
+    listing = replace(listing, splits=np.array(plan.splits, "<U10"), notes=tuple(notes))
+    listing = _with_classes(listing, plan.classes, asked, found)
+    if found is not None and found.columns:
+        return with_columns(listing, found.columns, found.names, None, asked, found.notes)
+    for name, column in (("group", asked.group), ("split", asked.split)):
+        if column not in (None, NONE, FOLDER):
+            raise ValueError(
+                f"{name} {column!r}: a folder of images has no columns; give a table "
+                "(CSV or Parquet) with the paths of the images and this column."
+            )
+    if found is not None:
+        listing = replace(listing, notes=(*listing.notes, *found.notes))
+    return without_unknown_splits(listing, asked)
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """Images that take part, the split and the class folder ("" for none) of each, and notes."""
+
+    images: Any
+    splits: Any
+    classes: Any
+    notes: tuple[str, ...]
+
+
+def _arranged(images: Any, root: Path, asked: Asked) -> Arrangement:
+    inner, above = _descended(images)
+    tops = sorted({parts[0] for parts in inner if len(parts) > 1})
+    splits = folder_splits(tops)
+    given, notes = _split_folders(splits, root, asked)
+    notes = [f"All images lie below {'/'.join(above)}."] * bool(above) + notes
+    kept, words, classes = [], [], []
+    apart = 0
+    for path, parts in zip(images, inner, strict=True):
+        split = splits[parts[0]] if len(parts) > 1 and parts[0] in given else None
+        outside = bool(given) and not _only_pool(given, splits) and split is None
+        if outside and not asked.whole:
+            apart += 1
+            continue
+        kept.append(path)
+        words.append(split or "train")
+        rest = parts[1:] if split else parts
+        while split and len(rest) > 1 and split_of_name(rest[0]) == split:  # train/train
+            rest = rest[1:]
+        classes.append(rest)
+    if apart:
+        text = f"{apart:,} images outside of the split folders were left out."
+        notes.append(left_out(text, about=str(root), count=apart, setting="split_column"))
+    return Arrangement(kept, words, _class_folders(classes, words), tuple(notes))
+
+
+def _only_pool(given: set[str], splits: dict[str, str | None]) -> bool:
+    return all(splits[name] == "unlabelled" for name in given) and given != set(splits)
+
+
+def _class_folders(inner: Any, splits: Any) -> Any:
+    """The class folder of each image, below a folder that all of them share; "" for none."""
+    labelled = [p for p, s in zip(inner, splits, strict=True) if s != "unlabelled"]
+    depth = 0
+    while (
+        len({parts[depth] for parts in labelled if len(parts) > depth + 1}) == 1
+        and all(len(parts) > depth + 1 for parts in labelled)
+        and any(len(parts) > depth + 2 for parts in labelled)
+    ):
+        depth += 1
+    return [
+        parts[depth] if len(parts) > depth + 1 and split != "unlabelled" else ""
+        for parts, split in zip(inner, splits, strict=True)
+    ]
+
+
+def _descended(images: Any) -> tuple[Any, Any]:
+    """The parts of each path below a folder that all lie in, and that folder's parts.
+
+    Single folders are gone into where folders with names of splits lie in them.
+    """
+    inner = [path.split("/") for path in images]
+    depth = 0
+    while all(len(parts) > depth + 1 for parts in inner):
+        names = {parts[depth] for parts in inner}
+        if all(folder_splits(names).values()):
+            return [parts[depth:] for parts in inner], inner[0][:depth]
+        if len(names) > 1:
+            break
+        depth += 1
+    return inner, []
+
+
+def _split_folders(splits: dict[str, str | None], root: Path, asked: Asked) -> tuple[set[str], Any]:
+    """The folders that are splits, and notes.
+
+    Folders are splits where all of them are named so. One such name among classes is a class, but
+    for ``unlabelled``.
+
+    Raises:
+        ValueError: some are named so, and others are not.
+    """
+    known = {name for name, split in splits.items() if split is not None}
+    rest = [name for name in splits if name not in known]
+    if asked.split == NONE or not known:
+        return set(), []
+    named = some(sorted(known), len(known))
+    if not rest or asked.split == FOLDER:
+        text = f"The folders {', '.join(sorted(known))} are splits"
+        return known, [guess(text, "split_column", FOLDER, [NONE], about=str(root))]
+    pool = {name for name in known if name.lower() in SPLIT_OF and name.lower() != "pool"
+            and splits[name] == "unlabelled"}  # fmt: skip
+    sides = {splits[name] for name in known - pool}
+    half = [name for name in rest if names_a_split(name)]
+    if pool and not sides and not half:
+        text = f"The folder {', '.join(sorted(pool))} holds unlabelled images"
+        return pool, [guess(text, "split_column", FOLDER, [NONE], about=str(root))]
+    if len(sides) < 2 and not half:
+        text = f"The folder {named} is a class beside {some(rest)}, and no split"
+        doubtful = len(splits) == 2
+        return set(), [guess(text, "split_column", NONE, [FOLDER], about=str(root),
+                             doubtful=doubtful)]  # fmt: skip
+    if asked.whole:
+        return set(), []
+    raise ValueError(
+        f"{root}: its folders {named} look like splits, and {some(rest)} do not; give "
+        "--split-column FOLDER to take these splits and leave the others out, or --split-column "
+        "none to take every folder as a class."
+    )
+
+
+def _with_classes(
+    listing: Listing, classes: Any, asked: Asked, found: FolderTables | None
+) -> Listing:
+    """The listing with the names of folders as a target, or as groups."""
+    import pyarrow as pa
+
     names = {name for name in classes if name}
+    kinds = asked.options.kind_of
+    name = FOLDER if FOLDER in (asked.target, *kinds) else TARGET
+    notes: Any = []
+    targets: dict[str, Target] = {}
     if len(names) > 1:
-        targets[TARGET] = class_target(TARGET, classes)
-        notes.append(f"The names of {len(names):,} folders are the target {TARGET}.")
+        target = class_target(name, classes)
+        kind: Any = kinds.get(name, "class")
+        if kind not in ("class", "identity"):
+            raise ValueError(f"target {name!r}: folders are a class or an identity, not {kind}.")
+        targets[name] = replace(target, kind=kind)
+        notes.append(f"The names of {len(names):,} folders are the target {name}.")
         if "" in classes:
             notes.append(f"{classes.count(''):,} images lie in no class folder: unknown.")
     elif names:
         notes.append(f"All images lie in one folder, {names.pop()}: no target.")
-    given = np.array(splits, "<U10")
-    targets, said = identities(targets, given)
-    row_ids = np.array([_text(path) for path in images])
-    name = root.resolve().name
-    read = partial(_batches, root, images)
-    encoded = Files(name, row_ids, read, partial(_identity, root, images))
-    return Listing(
-        name=name,
-        row_ids=row_ids,
-        splits=given,
-        load=encoded.load,
-        files=encoded,
+    targets, said = identities(targets, listing.splits, asked.options)
+    groups, group_name = None, None
+    if asked.group == FOLDER:
+        column = pa.array([word or None for word in classes], pa.string())
+        groups, group_name = groups_of(column), FOLDER
+    return replace(
+        listing,
         targets=targets,
-        notes=(*notes, *said),
+        groups=groups,
+        group_name=group_name,
+        notes=(*listing.notes, *notes, *said),
     )
 
 
-def _arranged(images: list[str]) -> tuple[list[str], list[str], list[str], list[str]]:
-    """Images that take part, the split and the class folder ("" for none) of each, and notes."""
-    tops = {path.split("/")[0] for path in images if "/" in path}
-    given = {top for top in tops if top.lower() in SPLIT_OF}
-    pool = {top for top in given if SPLIT_OF[top.lower()] == "unlabelled"}
-    by_split = given == tops or len({SPLIT_OF[top.lower()] for top in given - pool}) > 1
-    if not by_split:
-        given = pool
-    kept, splits, classes = [], [], []
-    for path in images:
-        parts = path.split("/")
-        split = SPLIT_OF[parts[0].lower()] if parts[0] in given and len(parts) > 1 else None
-        if split is None and by_split and given:
-            continue
-        inner = parts[1:] if split else parts
-        kept.append(path)
-        splits.append(split or "train")
-        classes.append(inner[0] if len(inner) > 1 and split != "unlabelled" else "")
-    notes = []
-    if given:
-        notes.append(f"The folders {', '.join(sorted(given))} are splits.")
-    if len(kept) < len(images):
-        notes.append(f"{len(images) - len(kept):,} images outside of them were left out.")
-    return kept, splits, classes, notes
+def _others(names: Any) -> Any:
+    if not names:
+        return []
+    text = f"{len(names):,} files that are no images were left out: {some(names)}."
+    packed = [name for name in names if name.lower().endswith((".zip", ".tar", ".tgz", ".gz"))]
+    if packed:
+        text += f" Unpack {some(packed)} to use what is in it."
+    return [left_out(text, about=names[0], count=len(names), doubtful=bool(packed))]
 
 
-def _files_below(root: Path) -> Iterator[str]:
-    """Relative paths with ``/`` of the files, without hidden ones; links are followed once."""
-    seen: set[str] = set()
-    stack = [""]
-    while stack:
-        inner = stack.pop()
-        here = os.path.join(root, inner)
-        real = os.path.realpath(here)
-        if real in seen:
-            continue
-        seen.add(real)
-        try:
-            entries = list(os.scandir(here))
-        except OSError as error:
-            raise ValueError(f"{here}: it cannot be listed ({error.strerror}).") from None
-        for entry in entries:
-            if entry.name.startswith((".", "__MACOSX")):
-                continue
-            path = f"{inner}/{entry.name}" if inner else entry.name
-            if _leads_on(entry):
-                stack.append(path)
-            else:
-                yield path
-
-
-def _leads_on(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself; as a file it is named among the unreadable ones
-        return False
-
-
-def _batches(
-    root: Path, images: Sequence[str], rows: NDArray[np.int64]
-) -> Iterable[list[Encoded | str]]:
-    for first in range(0, len(rows), BATCH):
-        yield [root / images[row] for row in rows[first : first + BATCH].tolist()]
-
-
-def _identity(root: Path, images: Sequence[str], rows: NDArray[np.int64]) -> Iterable[str]:
-    for row in rows.tolist():
-        yield file_identity(root / images[row])
-
-
-def _text(path: str) -> str:
-    """The path as text that every encoding can hold."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+def _nothing(root: Path, others: Any, notes: Any) -> str:
+    """The error for a folder without images."""
+    lacking = " ".join(notes)
+    known = "there are no images (png, jpg, webp, tiff, bmp, ...) in it"
+    found = f"; there are {len(others):,} other files: {some(others)}" if others else ""
+    starts = [start_of(root / name)[:2] for name in others[:START]]
+    if any(start in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05") for start in starts):
+        found += (
+            "; some are pickled, which is never loaded since it can run code: load them in Python "
+            "and save np.savez('images.npz', images=..., labels=...)"
+        )
+    if any(name.lower().endswith((".zip", ".tgz", ".tar.gz")) for name in others):
+        found += "; unpack the archives"
+    return f"{root}: {known}{found}. {lacking}".rstrip()

@@ -7,7 +7,8 @@ downloading everything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import builtins
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -18,12 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.console import progress
+from selfsight.data.notes import left_out
 from selfsight.data.pixels.headers import Encoded
 from selfsight.data.pixels.store import cache_folder, fingerprint
-from selfsight.data.sources.columns import SPLIT_OF
-from selfsight.data.sources.encoded_columns import encoded_images
-from selfsight.data.sources.listing import Files, Listing
-from selfsight.data.sources.listing_from_columns import Asked, described
+from selfsight.data.reading import NONE, Asked
+from selfsight.data.sources.steps.encoded_columns import encoded_images
+from selfsight.data.sources.steps.image_columns import chosen_column
+from selfsight.data.sources.steps.listing import Files, Listing
+from selfsight.data.sources.steps.listing_from_columns import with_columns
+from selfsight.data.sources.steps.split_names import split_of_name
 from selfsight.files import replacing
 from selfsight.settings import unknown
 
@@ -31,9 +35,22 @@ PREFIX = "hf:"
 BATCH = 256
 SHUFFLED = 1000
 """Rows of a stream that are shuffled among themselves, besides its files."""
+ORDER = 20
+"""Before sources that look for images in a folder."""
 
 
-def list_hub(source: str, asked: Asked) -> Listing:
+def opens(path: str | Path) -> bool:
+    """Names that begin with ``hf:``, and folders that ``save_to_disk`` wrote."""
+    return str(path).startswith(PREFIX) or _saved(Path(path))
+
+
+def _saved(path: Path) -> bool:
+    return (path / "dataset_dict.json").is_file() or (
+        (path / "state.json").is_file() and (path / "dataset_info.json").is_file()
+    )
+
+
+def list(path: str | Path, asked: Asked) -> Listing:
     """The images of a set on the hub, undecoded; its splits are kept.
 
     No code of the set is run: `datasets` 4 and later only reads data files.
@@ -41,14 +58,19 @@ def list_hub(source: str, asked: Asked) -> Listing:
     Raises:
         ValueError: the library is not installed, the set cannot be had, or it has no images.
     """
+    source = str(path)
     try:
         import datasets
     except ImportError:
         raise ValueError(f"{source}: the hub needs `datasets`; install selfsight[hub].") from None
-    name, options = _parsed(source)
+    saved = _saved(Path(path))
+    name, options = (Path(path).resolve().name, {}) if saved else _parsed(source)
     rows = options.get("rows")
     try:
-        if rows is not None:
+        if saved:
+            loaded = datasets.load_from_disk(source)
+            parts = dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
+        elif rows is not None:
             parts = _streamed(datasets, name, options.get("config"), int(rows))
         else:
             parts = dict(datasets.load_dataset(name, options.get("config")))
@@ -56,15 +78,26 @@ def list_hub(source: str, asked: Asked) -> Listing:
         # What the library raises: no network, no such set or configuration, a script.
         line = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ValueError(f"{source}: `datasets` cannot load it ({line}).") from None
-    splits = {split: SPLIT_OF.get(split.lower()) for split in parts}
+    splits = {split: split_of_name(split) for split in parts}
+    if asked.split == NONE:
+        splits = dict.fromkeys(parts)
     kept = {split: part for split, part in parts.items() if splits[split]} or parts
-    notes = [
-        f"Split {split} of {name} is left out: {part.num_rows:,} images."
+    if asked.whole:
+        kept = parts
+    notes: builtins.list[str] = [
+        left_out(
+            f"Split {split} of {name} is left out: {part.num_rows:,} images.",
+            about=split,
+            count=part.num_rows,
+            setting="split_column",
+            doubtful=True,
+        )
         for split, part in parts.items()
         if split not in kept
     ]
     first = next(iter(kept.values()))
-    image = _image_of(datasets, first.features, source)
+    image, said = _image_of(datasets, first.features, source, asked)
+    notes += said
     kept = {
         split: part.cast_column(image, datasets.Image(decode=False)).with_format("arrow")
         for split, part in kept.items()
@@ -78,12 +111,13 @@ def list_hub(source: str, asked: Asked) -> Listing:
     row_ids = np.array([f"{s}#{i}" for s, n in zip(kept, lengths, strict=True) for i in range(n)])
     given = np.repeat([splits[split] or "train" for split in kept], lengths).astype("<U10")
     inside = Path(datasets.config.HF_CACHE_HOME)
-    read = partial(_read, list(kept.values()), image, inside)
+    read = partial(_read, [*kept.values()], image, inside)
     prints = [str(getattr(part, "_fingerprint", "")) for part in kept.values()]
-    files = Files(name.rpartition("/")[2], row_ids, read, partial(_identity, name, prints))
+    files = Files(name.rpartition("/")[2], row_ids, read, partial(_identity, name, prints),
+                  asked)  # fmt: skip
     columns = dict(zip(table.column_names, table.columns, strict=True))
     names = _names(first.features)
-    return described(files, columns, names, given, asked, tuple(notes))
+    return with_columns(files.listing(), columns, names, given, asked, notes)
 
 
 def _parsed(source: str) -> tuple[str, dict[str, str]]:
@@ -122,31 +156,35 @@ def _copy(stream: Any, path: Path, split: str, rows: int) -> None:
     schema = stream.features.arrow_schema
     taken = islice(iter(stream), rows)
     with pq.ParquetWriter(path, schema) as writer, progress(f"streaming {split}", rows) as bar:
-        while batch := list(islice(taken, BATCH)):
+        while batch := builtins.list(islice(taken, BATCH)):
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))
             bar.update(len(batch))
 
 
-def _image_of(datasets: Any, features: Mapping[str, Any], source: str) -> str:
+def _image_of(
+    datasets: Any, features: Mapping[str, Any], source: str, asked: Asked
+) -> tuple[str, Sequence[str]]:
     found = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
     if not found:
         raise ValueError(f"{source}: none of its columns is an image ({', '.join(features)}).")
-    return next((name for name in found if name.lower() in ("image", "img")), found[0])
+    image, notes = chosen_column(found, asked, source)
+    assert image is not None
+    return image, notes
 
 
-def _names(features: Mapping[str, Any]) -> dict[str, list[str]]:
-    names = {}
+def _names(features: Mapping[str, Any]) -> dict[str, Sequence[str]]:
+    names: dict[str, Sequence[str]] = {}
     for name, feature in features.items():
         inner = getattr(feature, "feature", feature)
         found = getattr(inner, "names", None)
-        if isinstance(found, list):
+        if isinstance(found, builtins.list):
             names[name] = [str(word) for word in found]
     return names
 
 
 def _read(
-    parts: list[Any], image: str, inside: Path, rows: NDArray[np.int64]
-) -> Iterable[list[Encoded | str]]:
+    parts: Sequence[Any], image: str, inside: Path, rows: NDArray[np.int64]
+) -> Iterable[builtins.list[Encoded | str]]:
     start = 0
     for part in parts:
         here = rows[(rows >= start) & (rows < start + part.num_rows)] - start
@@ -156,7 +194,7 @@ def _read(
             yield encoded_images(column, inside)
 
 
-def _identity(name: str, prints: list[str], rows: NDArray[np.int64]) -> Iterable[str]:
+def _identity(name: str, prints: Sequence[str], rows: NDArray[np.int64]) -> Iterable[str]:
     yield name
     yield from prints
     yield rows.tobytes().hex()

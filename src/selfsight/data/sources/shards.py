@@ -2,15 +2,18 @@
 
 One pass over the headers makes an index, which is kept in the cache folder; after that any image
 is one seek away. Files of one key (the path up to the first dot of its last part) are one sample.
+Where names of images have dots of their own, the key goes to the last dot.
 """
 
 from __future__ import annotations
 
+import builtins
 import json
 import re
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
@@ -20,22 +23,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.console import progress
-from selfsight.data.pixels.headers import SUFFIXES, Encoded
+from selfsight.data.notes import Note, doubt, guess, left_out, records, some
+from selfsight.data.pixels.formats import FORMAT_OF, suffix_of
+from selfsight.data.pixels.headers import Encoded
 from selfsight.data.pixels.store import cache_folder, fingerprint
-from selfsight.data.sources.columns import SPLIT_OF
-from selfsight.data.sources.listing import Files, Listing, file_identity
-from selfsight.data.sources.listing_from_columns import Asked, described
-from selfsight.data.sources.table import split_of_file
+from selfsight.data.reading import NONE, Asked
+from selfsight.data.sources.steps.listing import Files, Listing, file_identity
+from selfsight.data.sources.steps.listing_from_columns import folders_of, with_columns
+from selfsight.data.sources.steps.shard_keys import keys_to_last_dot
+from selfsight.data.sources.steps.split_names import SPLIT_OF, file_splits
 from selfsight.files import replacing
 
 SUFFIX = ".tar"
+SUFFIXES = (SUFFIX,)
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 BATCH = 512
-FIELDS = ("cls", "json", "txt")
+FIELDS = {"cls": "cls", "class": "cls", "class.txt": "cls", "cls.txt": "cls", "label.txt": "cls",
+          "json": "json", "txt": "txt", "caption.txt": "txt"}  # fmt: skip
+"""Suffix of a member, in lower case -> how it is read."""
 MAX_TEXT = 1 << 20
 """Bytes of a target's file; larger ones are no targets."""
 MAX_IMAGE = 1 << 30
 """Bytes of an encoded image."""
+TEXTS = (".cls", ".class", ".json", ".txt")
 PLACE = ("__shard", "__name", "__offset", "__size", "__why")
 
 
@@ -46,7 +56,7 @@ def is_pattern(path: Path) -> bool:
     )
 
 
-def shards_in(path: Path) -> list[Path]:
+def shards_in(path: Path) -> Sequence[Path]:
     """The shards of a folder, in it or in folders named after splits."""
     if not path.is_dir():
         return []
@@ -55,23 +65,33 @@ def shards_in(path: Path) -> list[Path]:
     )
 
 
-def list_shards(path: Path, asked: Asked) -> Listing:
+def opens(path: str | Path) -> bool:
+    """A shard, a pattern of shards, or a folder of them."""
+    path = Path(path)
+    if path.is_dir():
+        return bool(shards_in(path))
+    return path.suffix.lower() == SUFFIX and (path.exists() or is_pattern(path))
+
+
+def list(path: str | Path, asked: Asked) -> Listing:
     """The images of tar shards, undecoded.
 
     Args:
         path: a shard, a folder of them, or a pattern. ``train-000.tar`` and ``test/000.tar`` give
             the splits.
         asked: columns that the user named. The columns are ``cls`` (an integer or text in a file
-            ``.cls``), the fields of ``.json`` and the text of ``.txt``.
+            ``.cls``), the fields of ``.json``, the text of ``.txt``, and the folders of the images
+            where there is nothing else.
 
     Raises:
         ValueError: there are no shards, one is no tar, or none holds an image.
     """
+    path = Path(path)
     files = _shards(path)
     folder = files[0].parent if len({file.parent for file in files}) == 1 else files[0].parents[1]
     table, notes = _index(files, folder)
     if table.num_rows == 0:
-        raise ValueError(f"{path}: there are no images (png, jpg, webp, tiff, bmp) in its shards.")
+        raise ValueError(f"{path}: there are no images (png, jpg, webp, tiff, ...) in its shards.")
     shard = table["__shard"].to_numpy().astype(np.int64)
     names = table["__name"].to_pylist()
     shorts = [file.relative_to(folder).as_posix() for file in files]
@@ -79,19 +99,36 @@ def list_shards(path: Path, asked: Asked) -> Listing:
     row_ids = np.array(
         names if distinct else [f"{shorts[s]}#{n}" for s, n in zip(shard, names, strict=True)]
     )
-    by_file = [split_of_file(file, folder) for file in files]
+    by_name = file_splits([name.removesuffix(SUFFIX) for name in shorts], asked.split)
     splits = None
-    if any(by_file):
-        splits = np.array([word or "train" for word in by_file], "<U10")[shard]
+    notes = [f"{len(names):,} images in {len(files):,} tar shards.", *notes]
+    if by_name is not None:
+        splits = np.array([word or "" for word in by_name.splits], "<U10")[shard]
+        notes += by_name.notes
     places = (shard, *(table[name].to_numpy().astype(np.int64) for name in PLACE[2:4]))
     read = partial(_read, files, places, table["__why"].to_pylist())
-    found = Files(folder.name or path.stem, row_ids, read, partial(_identity, files, row_ids))
+    identity = partial(_identity, files, row_ids)
+    encoded = Files(folder.name or path.stem, row_ids, read, identity, asked)
     columns = {name: table[name] for name in table.column_names if name not in PLACE}
-    notes = [f"{len(names):,} images in {len(files):,} tar shards.", *notes]
-    return described(found, columns, {}, splits, asked, tuple(notes))
+    if not columns:
+        columns, more = _folders(names)
+        notes += more
+    return with_columns(encoded.listing(), columns, {}, splits, asked, notes)
 
 
-def _shards(path: Path) -> list[Path]:
+def _folders(names: Any) -> tuple[dict[str, Any], Any]:
+    """The folders of the members as a column, where there are several."""
+    import pyarrow as pa
+
+    folders = folders_of(np.array(names))
+    if len({folder for folder in folders if folder}) < 2:
+        return {}, []
+    note = guess("The folders in the shards are the target class", "target", "class", [NONE],
+                 about="class")  # fmt: skip
+    return {"class": pa.chunked_array([pa.array(folders)])}, [note]
+
+
+def _shards(path: Path) -> Sequence[Path]:
     text = str(path)
     braces = BRACES.search(text)
     if braces:
@@ -110,32 +147,38 @@ def _shards(path: Path) -> list[Path]:
     return found
 
 
-def _index(files: Sequence[Path], folder: Path) -> tuple[Any, list[str]]:
+def _index(files: Sequence[Path], folder: Path) -> tuple[Any, Any]:
     """Where each image lies and what stands beside it, from the cache or from a pass."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    name = fingerprint(["shards 1", str(folder.absolute()), *map(file_identity, files)])
+    name = fingerprint(["shards 2", str(folder.absolute()), *map(file_identity, files)])
     kept = cache_folder() / f"{name}.index.parquet"
     with suppress(OSError, pa.ArrowException, ValueError, KeyError, TypeError):
         table = pq.read_table(kept)
         if set(PLACE) <= set(table.column_names):
-            return table.replace_schema_metadata(None), json.loads(table.schema.metadata[b"notes"])
-    rows: list[dict[str, Any]] = []
-    notes: list[str] = []
+            notes = json.loads(table.schema.metadata[b"notes"])
+            return table.replace_schema_metadata(None), [_note(**note) for note in notes]
+    members: Any = []
+    notes = []
     with progress("reading tar headers", len(files)) as bar:
         for number, file in enumerate(files):
-            rows += _samples(file, number, notes)
+            members += _members(file, number, notes)
             bar.update()
+    rows = _samples(members, notes)
     table = _table(rows, notes)
     # Without a folder that can be written the pass is made each time.
     with suppress(OSError), replacing(kept) as temporary:
-        plain = {b"notes": json.dumps(notes).encode()}
+        plain = {b"notes": json.dumps(records(notes)).encode()}
         pq.write_table(table.replace_schema_metadata(plain), temporary)
     return table, notes
 
 
-def _table(rows: list[dict[str, Any]], notes: list[str]) -> Any:
+def _note(text: str, **parts: Any) -> Note:
+    return Note(text, **parts)
+
+
+def _table(rows: Sequence[dict[str, Any]], notes: builtins.list[str]) -> Any:
     """Columns of the rows; a field of several types is left out, and said."""
     import pyarrow as pa
 
@@ -148,10 +191,19 @@ def _table(rows: list[dict[str, Any]], notes: list[str]) -> Any:
     return pa.table(columns)
 
 
-def _samples(file: Path, shard: int, notes: list[str]) -> Iterator[dict[str, Any]]:
-    """A row for each image of a shard, with the fields of its sample."""
-    fields: dict[str, dict[str, Any]] = {}
-    images: dict[str, dict[str, Any]] = {}
+@dataclass(frozen=True)
+class Member:
+    """A member of a shard: where it lies, or what it says of its sample."""
+
+    path: PurePosixPath
+    shard: int
+    place: tuple[Any, ...] | None
+    text: bytes = b""
+
+
+def _members(file: Path, shard: int, notes: Any) -> Iterator[Member]:
+    """The images of a shard and the fields beside them, in order."""
+    images = 0
     size = file.stat().st_size
     try:
         with tarfile.open(file, "r:") as archive, file.open("rb") as raw:
@@ -159,17 +211,15 @@ def _samples(file: Path, shard: int, notes: list[str]) -> Iterator[dict[str, Any
                 if member.isdir():
                     continue
                 path = PurePosixPath(member.name)
-                stem, _, suffix = path.name.partition(".")
-                key = f"{path.parent}/{stem}"
-                ending = f".{suffix.rpartition('.')[2].lower()}"
-                if ending in SUFFIXES:
-                    # The first of several images of a sample counts: others are masks and such.
+                if suffix_of(path.name) in FORMAT_OF:
                     why = _unusable(member, path, size)
-                    place = (shard, member.name, member.offset_data, member.size, why)
-                    images.setdefault(key, dict(zip(PLACE, place, strict=True)))
-                elif suffix in FIELDS and _unusable(member, path, size, MAX_TEXT) is None:
+                    images += 1
+                    yield Member(
+                        path, shard, (shard, member.name, member.offset_data, member.size, why)
+                    )
+                elif path.suffix.lower() in TEXTS and not _unusable(member, path, size, MAX_TEXT):
                     raw.seek(member.offset_data)
-                    fields.setdefault(key, {}).update(_fields(suffix, raw.read(member.size)))
+                    yield Member(path, shard, None, raw.read(member.size))
             # tarfile takes a file that ends between two members for whole.
             raw.seek(archive.offset)
             if raw.read(512).count(0) < 512:
@@ -179,9 +229,53 @@ def _samples(file: Path, shard: int, notes: list[str]) -> Iterator[dict[str, Any
             raise ValueError(
                 f"{file} is not a readable tar ({error}); shards must be uncompressed."
             ) from None
-        notes.append(f"{file.name} is cut off or damaged after {len(images):,} images ({error}).")
-    for key, row in images.items():
-        yield row | fields.get(key, {})
+        text = f"{file.name} is cut off or damaged after {images:,} images ({error})."
+        notes.append(doubt(text, about=file.name))
+
+
+def _samples(members: Any, notes: Any) -> Any:
+    """A row for each sample that has an image, with the fields of the sample."""
+    whole = keys_to_last_dot([m.path.name for m in members if m.place is not None])
+    fields: dict[Any, dict[str, Any]] = {}
+    images: dict[Any, dict[str, Any]] = {}
+    others: Any = []
+    for member in members:
+        name = member.path.name
+        stem, _, suffix = name.rpartition(".") if whole else name.partition(".")
+        if whole and (longer := _longer_field(name)):
+            stem, suffix = longer
+        key = (member.shard, str(member.path.parent), stem)
+        if member.place is None:
+            how = FIELDS.get(suffix.lower())
+            if how is not None:
+                fields.setdefault(key, {}).update(_fields(how, member.text))
+        elif key in images:
+            others.append(str(member.path))
+        else:
+            images[key] = dict(zip(PLACE, member.place, strict=True))
+    if whole:
+        notes.append("The names of the images hold dots: a sample is what stands before the last.")
+    if others:
+        text = (
+            f"{len(others):,} further images of a sample are left out: {some(others)}; files of a "
+            "sample have one name up to its first dot."
+        )
+        notes.append(left_out(text, about=others[0], count=len(others)))
+    lonely = [key for key in fields if key not in images]
+    if lonely:
+        text = (
+            f"{len(lonely):,} samples without an image are left out: {some(k[2] for k in lonely)}."
+        )
+        notes.append(left_out(text, about=lonely[0][2], count=len(lonely)))
+    return [row | fields.get(key, {}) for key, row in images.items()]
+
+
+def _longer_field(name: str) -> tuple[str, str] | None:
+    """``a.b.class.txt`` -> ``a.b`` and ``class.txt``."""
+    for suffix in FIELDS:
+        if "." in suffix and name.lower().endswith(f".{suffix}"):
+            return name[: -len(suffix) - 1], suffix
+    return None
 
 
 def _unusable(
@@ -204,14 +298,15 @@ def _unusable(
 def _fields(suffix: str, raw: bytes) -> dict[str, Any]:
     text = raw.decode("utf-8", "replace").strip()
     if suffix == "cls":
-        return {"cls": int(text) if re.fullmatch(r"-?\d{1,9}", text) else text or None}
+        whole = re.fullmatch(r"-?\d{1,9}", text)
+        return {"cls": int(text) if whole else text or None}
     if suffix == "txt":
         return {"txt": text or None}
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
         return {}
-    plain = (bool, int, float, str, list, type(None))
+    plain = (bool, int, float, str, builtins.list, type(None))
     if not isinstance(found, dict):
         return {}
     return {k: v for k, v in found.items() if isinstance(v, plain) and not k.startswith("__")}
@@ -222,10 +317,10 @@ def _read(
     places: tuple[NDArray[np.int64], ...],
     reasons: Sequence[str | None],
     rows: NDArray[np.int64],
-) -> Iterable[list[Encoded | str]]:
+) -> Iterable[builtins.list[Encoded | str]]:
     for first in range(0, len(rows), BATCH):
         part = rows[first : first + BATCH]
-        found: list[Encoded | str] = []
+        found: builtins.list[Encoded | str] = []
         open_shard, file = -1, None
         try:
             for row in part.tolist():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
 import os
-import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,223 +11,275 @@ from typing import Any
 
 import numpy as np
 
-from selfsight.data.sources.class_names import feature_names, info_names
-from selfsight.data.sources.columns import SPLIT_OF
-from selfsight.data.sources.encoded_columns import (
+from selfsight.data.notes import left_out, some
+from selfsight.data.pixels.formats import FORMAT_OF, suffix_of
+from selfsight.data.reading import Asked
+from selfsight.data.sources.steps.class_names import feature_names, info_names
+from selfsight.data.sources.steps.columns import PATH_COLUMN, flat, is_text
+from selfsight.data.sources.steps.encoded_columns import (
     Part,
     identity_of_files,
     identity_of_parts,
+    inside_only,
     rows_of_files,
     rows_of_parts,
 )
-from selfsight.data.sources.listing import Files, Listing
-from selfsight.data.sources.listing_from_columns import Asked, described
-from selfsight.files import text_of_cell
+from selfsight.data.sources.steps.files import files_below, image_files, listing_of_files
+from selfsight.data.sources.steps.image_columns import array_columns, chosen_column, image_columns
+from selfsight.data.sources.steps.listing import Files, Listing
+from selfsight.data.sources.steps.listing_from_columns import with_columns
+from selfsight.data.sources.steps.long_form import grouped
+from selfsight.data.sources.steps.matching import best_match, key_columns, plain_path
+from selfsight.data.sources.steps.nested_pixels import nested_listing
+from selfsight.data.sources.steps.split_names import SPLIT_OF, file_splits
+from selfsight.data.sources.steps.tables import SUFFIXES, read_table
+from selfsight.data.sources.steps.texts import PATH
+from selfsight.data.sources.steps.united import united
+from selfsight.settings import unknown
 
-SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
-PATH_COLUMN = re.compile(r"^(path|file|file_?name|file_?path|image|image_?(path|file))$", re.I)
-FILE_SPLIT = re.compile(r"^([a-z]+)(?:[-_.]?\d+)*(?:-of-\d+)?$", re.I)
+TRIED = 50
+"""Paths of a manifest that are looked for before its images are sought by name."""
 
 
-def table_in(folder: Path) -> Path | None:
-    """The folder itself where it holds Parquet files with images, or its ``metadata`` table."""
-    if any(_image_column(path) is not None for path in _parquet_files(folder)):
-        return folder
-    metadata = (folder / f"metadata{suffix}" for suffix in SUFFIXES)
-    return next((path for path in metadata if path.is_file()), None)
+def opens(path: str | Path) -> bool:
+    """Tables, and folders of Parquet files with images or pixels."""
+    path = Path(path)
+    if path.is_dir():
+        return any(image_columns(file) or array_columns(file) for file in parquet_files(path))
+    return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
-def list_table(
-    path: Path,
-    target: str | None = None,
-    group: str | None = None,
-    split: str | None = None,
-    root: Path | None = None,
-) -> Listing:
+def list(path: str | Path, asked: Asked) -> Listing:
     """The images of a table, undecoded.
 
     Args:
-        path: a Parquet or CSV file, or a folder of Parquet files named after their splits.
-        target, group, split: columns; None: guessed, and said.
-        root: folder that the paths of a manifest are relative to and must stay in; None: the
-            folder of the manifest.
+        path: a Parquet, CSV, TSV or JSON lines file, or a folder of Parquet files named after
+            their splits.
+        asked: columns; None: guessed, and said.
 
     Raises:
-        ValueError: no images, a damaged file, or a column that is not there.
+        ValueError: no images, a damaged file, files that disagree, or a column that is not there.
     """
-    import pyarrow as pa
-
-    notes: list[str] = []
-    folder = path if path.is_dir() else path.parent
-    tables: list[Any] = []
-    parts: list[Part] = []
-    first = 0
-    image = None
-    names: dict[str, Sequence[str]] = {}
-    for file in _parquet_files(path) if path.is_dir() else [path]:
-        column = _image_column(file)
-        if column is None and path.is_dir():
-            notes.append(f"{file.name} holds no images and was left out.")
-            continue
-        table = _columns_of(file, column)
-        image = column or image
-        names = feature_names(table.schema) | names
-        tables.append(table.replace_schema_metadata(None))
-        where = split_of_file(file, folder) if path.is_dir() else None
-        parts.append(Part(file, file.relative_to(folder).as_posix(), first, where))
-        first += table.num_rows
-    if first == 0:
-        raise ValueError(f"{path}: there are no rows in it.")
-    try:
-        table = pa.concat_tables(tables, promote_options="permissive")
-    except pa.ArrowException as error:
-        raise ValueError(f"{path}: its files have different columns ({error}).") from None
-    columns = dict(zip(table.column_names, table.columns, strict=True))
-    row_ids = np.array([f"{p.name}#{i}" for p, t in zip(parts, tables, strict=True)
-                        for i in range(t.num_rows)])  # fmt: skip
-    if image is None:
-        inside = root or folder
-        image = _path_column(columns, path)
-        paths = columns.pop(image).to_pylist()
-        if len(set(paths)) == len(paths) and None not in paths:
-            row_ids = np.array([_plain(text) for text in paths])
-        notes.append(f"Images are read from the paths in column {image}.")
-        batches: Any = partial(rows_of_files, paths, inside)
-        identity: Any = partial(identity_of_files, paths, inside)
-    else:
-        batches = partial(rows_of_parts, parts, image, folder)
-        identity = partial(identity_of_parts, parts, image)
-    names |= info_names(folder, columns)
-    name = folder.name if path.is_dir() else path.stem
-    by_file = None
-    if any(part.split for part in parts):
-        by_file = np.full(first, "train", dtype="<U10")
-        for part in parts:
-            by_file[part.first :] = part.split or "train"
-    return described(
-        Files(name, row_ids, batches, identity),
-        columns,
-        names,
-        by_file,
-        Asked(target, group, split),
-        tuple(notes),
-    )
+    path = Path(path)
+    files = parquet_files(path) if path.is_dir() else [path]
+    if any(image_columns(file) for file in files):
+        return _embedded(path, files, asked)
+    if any(array_columns(file) for file in files):
+        return nested_listing(path, files, asked)
+    return _manifest(path, asked)
 
 
-def read_columns(file: Path) -> tuple[dict[str, Any], dict[str, Sequence[str]]]:
-    """The columns of a table without images, and the class names that it brings.
-
-    Raises:
-        ValueError: there is no such table, or it is damaged.
-    """
-    if not file.is_file():
-        raise ValueError(f"{file}: there is no such file.")
-    if file.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{file}: a table must be one of {', '.join(SUFFIXES)}.")
-    table = _columns_of(file, _image_column(file))
-    columns = dict(zip(table.column_names, table.columns, strict=True))
-    return columns, feature_names(table.schema) | info_names(file.parent, columns)
-
-
-def _parquet_files(folder: Path) -> list[Path]:
+def parquet_files(folder: Path) -> Sequence[Path]:
+    """The Parquet files of a folder: in it, in ``data``, or in folders named after splits."""
     found = sorted(folder.glob("*.parquet")) or sorted(folder.glob("data/*.parquet"))
     return found or sorted(
         path for path in folder.glob("*/*.parquet") if path.parent.name.lower() in SPLIT_OF
     )
 
 
-def split_of_file(file: Path, folder: Path) -> str | None:
-    match = FILE_SPLIT.match(file.stem)
-    word = match.group(1).lower() if match else ""
-    if word not in SPLIT_OF and file.parent != folder:
-        word = file.parent.name.lower()
-    return SPLIT_OF.get(word)
+def _embedded(path: Path, files: Sequence[Path], asked: Asked) -> Listing:
+    """Images as bytes in Parquet files."""
+    folder = path if path.is_dir() else path.parent
+    notes: dict[str, None] = {}
+    tables: dict[Path, Any] = {}
+    parts: builtins.list[Part] = []
+    counts: builtins.list[int] = []
+    names: dict[Path, Mapping[str, Sequence[str]]] = {}
+    first = 0
+    for file in files:
+        candidates = image_columns(file)
+        image, said = chosen_column(candidates, asked, file.name)
+        notes |= dict.fromkeys(said)
+        if image is None:
+            text = f"{file.name} holds no images and was left out."
+            notes[left_out(text, about=file.name, count=1)] = None
+            continue
+        table, _ = read_table(file, candidates)
+        names[file] = feature_names(table.schema)
+        tables[file] = table.replace_schema_metadata(None)
+        parts.append(Part(file, file.relative_to(folder).as_posix(), first, image))
+        counts.append(table.num_rows)  # pyarrow forgets it of a table without columns
+        first += table.num_rows
+    if first == 0:
+        raise ValueError(f"{path}: there are no rows in it.")
+    columns, class_names, said = united(path, {p.name: tables[p.path] for p in parts},
+                                        {p.name: names[p.path] for p in parts})  # fmt: skip
+    row_ids = np.array([f"{part.name}#{row}" for part, count in zip(parts, counts, strict=True)
+                        for row in range(count)])  # fmt: skip
+    splits = None
+    if path.is_dir():
+        by_name = file_splits([part.name.removesuffix(".parquet") for part in parts], asked.split)
+        if by_name is not None:
+            said += by_name.notes
+            words = [word or "" for word in by_name.splits]
+            splits = np.repeat(np.array(words, "<U10"), counts)
+            if not any(word not in ("", "train") for word in words):
+                splits = None if "" not in words else splits
+    encoded = Files(
+        folder.resolve().name if path.is_dir() else path.stem,
+        row_ids,
+        partial(rows_of_parts, parts, folder),
+        partial(identity_of_parts, parts),
+        asked,
+    )
+    class_names = class_names | info_names(folder, columns)
+    listing = encoded.listing()
+    return with_columns(listing, columns, class_names, splits, asked, [*notes, *said])
 
 
-def _image_column(file: Path) -> str | None:
-    """The column with encoded images: struct<bytes, path> or binary."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def _manifest(path: Path, asked: Asked) -> Listing:
+    """Paths of images in a table."""
+    if path.is_dir():
+        raise ValueError(f"{path}: there are no rows in it.")
+    table, notes = read_table(path)
+    if table.num_rows == 0:
+        raise ValueError(f"{path}: there are no rows in it.")
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    names = feature_names(table.schema) | info_names(path.parent, columns)
+    root = asked.root or path.parent
+    column = _path_column(columns, asked, path)
+    if column is None or not _any_there(columns[column], root):
+        found = _sought(path, root, columns, column, names, asked, notes)
+        if found is not None:
+            return found
+        if column is None:
+            raise ValueError(_no_images(path, columns))
+    paths = flat(columns.pop(column)).to_pylist()
+    notes.append(f"Images are read from the paths in column {column}.")
+    one_each = grouped(columns, paths, path.name, asked)
+    if one_each is not None:
+        columns, rows, said = one_each
+        paths = [paths[row] for row in rows]
+        notes += said
+    if len(set(paths)) == len(paths) and None not in paths:
+        row_ids = np.array([_plain(text) for text in paths])
+    else:
+        row_ids = np.array([f"{path.name}#{row}" for row in range(len(paths))])
+    notes += _not_named(paths, root, path.name)
+    encoded = Files(
+        path.stem,
+        row_ids,
+        partial(rows_of_files, paths, root),
+        partial(identity_of_files, paths, root),
+        asked,
+    )
+    return with_columns(encoded.listing(), columns, names, None, asked, notes)
 
-    if file.suffix.lower() != ".parquet":
+
+def _path_column(columns: Mapping[str, Any], asked: Asked, path: Path) -> str | None:
+    """The column of paths: asked for, by its name, or by what it holds."""
+    wanted = asked.options.image_column
+    if wanted is not None:
+        if wanted not in columns:
+            raise unknown(f"image column in {path.name} named", wanted, columns)
+        return wanted
+    texts = [name for name, column in columns.items() if is_text(column.type)]
+    held = [name for name in texts if _holds_paths(columns[name])]
+    named = [name for name in texts if PATH_COLUMN.search(name)]
+    both = [name for name in named if name in held]
+    return next(iter([*both, *held, *named]), None)
+
+
+def _holds_paths(column: Any) -> bool:
+    some_cells = [value for value in column[:TRIED].to_pylist() if value]
+    return bool(some_cells) and all(PATH.search(value.strip()) for value in some_cells)
+
+
+def _any_there(column: Any, root: Path) -> bool:
+    """Whether any of some paths leads to a file, inside the root or not."""
+    if not is_text(column.type):
+        return False
+    count = len(column)
+    rows = np.unique(np.linspace(0, count - 1, min(TRIED, count)).astype(np.int64))
+    for text in flat(column).take(rows).to_pylist():
+        if text and (isinstance(inside_only(text, root), Path) or os.path.isfile(root / text)):
+            return True
+    return False
+
+
+def _sought(
+    path: Path,
+    root: Path,
+    columns: Mapping[str, Any],
+    column: str | None,
+    names: Mapping[str, Sequence[str]],
+    asked: Asked,
+    notes: Sequence[str],
+) -> Listing | None:
+    """The images below the manifest's folder that its rows name in another way; None: none."""
+    below = files_below(root)
+    images = image_files(root, below.files)
+    if not images.names:
         return None
-    try:
-        schema = pq.read_schema(file)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{file} is not a readable Parquet file ({_line(error)}).") from None
-    found = [
-        field.name
-        for field in schema
-        if pa.types.is_binary(field.type)
-        or pa.types.is_large_binary(field.type)
-        or (pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0)
-    ]
-    preferred = [name for name in found if name.lower() in ("image", "img", "picture", "pixels")]
-    return next(iter(preferred + found), None)
-
-
-def _columns_of(file: Path, image: str | None) -> Any:
-    """All columns but the images, as a pyarrow table."""
-    import pyarrow as pa
-    import pyarrow.csv as csv
-    import pyarrow.json as json_lines
-    import pyarrow.parquet as pq
-
-    if not file.is_file():
-        raise ValueError(f"{file}: there is no such file, or it is no plain file.")
-    try:
-        if file.suffix.lower() == ".parquet":
-            wanted = [name for name in pq.read_schema(file).names if name != image]
-            return pq.read_table(file, columns=wanted, partitioning=None)
-        if file.suffix.lower() == ".jsonl":
-            return json_lines.read_json(file)
-        table = csv.read_csv(
-            file,
-            parse_options=csv.ParseOptions(delimiter="\t" if file.suffix == ".tsv" else ","),
-            convert_options=csv.ConvertOptions(
-                strings_can_be_null=True, quoted_strings_can_be_null=False
-            ),
-        )
-        return _texts(table)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is not a readable table ({_line(error)}).") from None
-
-
-def _texts(table: Any) -> Any:
-    """Names and texts of a CSV file as they were before `csv_cell` wrote them."""
+    keys = key_columns(columns if column is None else {column: columns[column]})
+    match = best_match(keys, images.names)
+    if match is None:
+        return None
+    rest = {name: values for name, values in columns.items() if name != match.column}
+    said = [*notes, f"Column {match.column} names images of {root}{match.how}."]
+    place = match.place
+    one_each = grouped(rest, keys[match.column], path.name, asked)
+    if one_each is not None:
+        rest, first, more = one_each
+        said += more
+        where = {row: i for i, row in enumerate(first)}
+        place = np.array([where.get(row, -1) for row in place.tolist()], np.int64)
+    if match.unnamed:
+        text = f"{match.unnamed:,} rows of {path.name} name no image and are left out."
+        said.append(left_out(text, about=path.name, count=match.unnamed, doubtful=True))
+    kept = np.flatnonzero(place >= 0)
+    others = len(images.names) - len(kept)
+    if others:
+        text = f"{others:,} images below {root} are not named in {path.name} and are left out."
+        said.append(left_out(text, about=path.name, count=others))
+    listing = listing_of_files(root, [images.names[row] for row in kept], asked)
     import pyarrow as pa
 
-    columns = []
-    for column in table.columns:
-        if pa.types.is_string(column.type):
-            texts = [None if t is None else text_of_cell(t) for t in column.to_pylist()]
-            column = pa.chunked_array([pa.array(texts, column.type)])
-        columns.append(column)
-    return pa.table(columns, names=[text_of_cell(name) for name in table.column_names])
+    taken = {name: values.take(pa.array(place[kept])) for name, values in rest.items()}
+    return with_columns(listing, taken, names, None, asked, said)
 
 
-def _path_column(columns: Mapping[str, Any], path: Path) -> str:
-    import pyarrow as pa
+def _not_named(paths: Sequence[str | None], root: Path, table: str) -> Sequence[str]:
+    """A note on the images that lie beside those that the table names."""
+    named: dict[str, set[str]] = {}
+    for text in paths:
+        if text:
+            folder, _, name = plain_path(text).rpartition("/")
+            named.setdefault(folder, set()).add(name)
+    others: Any = []
+    for folder, here in named.items():
+        try:
+            entries = os.scandir(root / folder)
+        except OSError:
+            continue
+        with entries:
+            others += [
+                f"{folder}/{entry.name}".lstrip("/")
+                for entry in entries
+                if suffix_of(entry.name) in FORMAT_OF
+                and entry.name[0] != "."
+                and plain_path(entry.name) not in here
+            ]
+    if not others:
+        return []
+    text = (
+        f"{len(others):,} images beside those that {table} names are left out: "
+        f"{some(sorted(others))}."
+    )
+    return [left_out(text, about=table, count=len(others))]
 
-    texts = [
-        name
-        for name, column in columns.items()
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-    ]
-    name = next((name for name in texts if PATH_COLUMN.search(name)), None)
-    if name is None:
-        raise ValueError(
-            f"{path}: it has no column of images (bytes) and none named path, file_name or image."
-        )
-    return name
+
+def _no_images(path: Path, columns: Mapping[str, Any]) -> str:
+    first = ", ".join(f"{name} ({str(c[0].as_py())[:40]!r})" for name, c in columns.items())
+    return (
+        f"{path}: it has no column of images (bytes), and none of its columns names a file below "
+        f"{path.parent}: {first}; name the column of paths by --image-column."
+    )
 
 
 def _plain(path: str) -> str:
     """With ``/`` and nothing to be left out; most paths are so, and a million are looked at."""
+    path = plain_path(path) if "\\" in path or not path.isascii() else path
     if os.sep == "/" and "//" not in path and "./" not in path and not path.endswith("/"):
         return path
     return Path(path).as_posix()
-
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

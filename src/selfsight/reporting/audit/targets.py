@@ -23,8 +23,9 @@ def values(contents: AuditContents, page: Page) -> Values:
         _target(name, about, at, page)
         for at, (name, about) in enumerate(audit.distributions.items())
     ]
+    facts = [reading["text"] for reading in audit.readings if reading["kind"] == "fact"]
     counts = [(side, number(count)) for side, count in audit.splits.items() if count]
-    return {"splits": counts, "targets": targets, "notes": audit.notes}
+    return {"splits": counts, "targets": targets, "notes": facts}
 
 
 def _target(name: str, about: dict[str, Any], at: int, page: Page) -> Values:

@@ -61,7 +61,10 @@ def write_report(runs: Sequence[str | Path], out: str | Path | None = None) -> P
     """
     if not runs:
         raise ValueError("report: name at least one run folder.")
-    folders = list(dict.fromkeys(Path(run) for run in runs))
+    named: dict[Path, Path] = {}
+    for run in runs:
+        named.setdefault(Path(run).resolve(), Path(run))
+    folders = list(named.values())
     contents = ReportContents.of(with_own_names([read_run(folder) for folder in folders]))
     if out is None:
         first = RunFolder(folders[0])

@@ -14,6 +14,7 @@ from selfsight.files import read_json
 from selfsight.records import ResultsFile, read_record
 from selfsight.reporting.distributions import Splits
 from selfsight.runs.folder import RunFolder
+from selfsight.vocabulary import run_names
 
 Read = TypeVar("Read")
 
@@ -76,14 +77,9 @@ def read_run(path: str | Path) -> RunContents:
 
 
 def with_own_names(runs: Sequence[RunContents]) -> list[RunContents]:
-    """Runs whose folders have the same name are called by the folder above, too."""
-    names = [run.name for run in runs]
-    return [
-        run
-        if names.count(run.name) == 1
-        else replace(run, name="/".join(run.path.resolve().parts[-2:]))
-        for run in runs
-    ]
+    """Runs under names that are unique: see `selfsight.vocabulary.run_names`."""
+    names = run_names([run.path.resolve() for run in runs])
+    return [replace(run, name=name) for run, name in zip(runs, names, strict=True)]
 
 
 def _optional(path: Path, read: Callable[[Path], Read]) -> Read | None:

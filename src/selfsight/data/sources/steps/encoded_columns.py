@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,23 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.data.pixels.headers import Encoded
-from selfsight.data.sources.listing import file_identity
+from selfsight.data.sources.steps.listing import file_identity
 
 BATCH = 512
 
 
 @dataclass(frozen=True)
 class Part:
-    """One file of the table: its path, its name in row ids, its first row, its split."""
+    """One file of the table: its path, its name in row ids, its first row, its image column."""
 
     path: Path
     name: str
     first: int
-    split: str | None
+    image: str
 
 
 def rows_of_parts(
-    parts: Sequence[Part], image: str, folder: Path, rows: NDArray[np.int64]
+    parts: Sequence[Part], folder: Path, rows: NDArray[np.int64]
 ) -> Iterable[list[Encoded | str]]:
     """Encoded images of the (ascending) rows; row groups without any of them are not read."""
     import pyarrow.parquet as pq
@@ -48,7 +49,7 @@ def rows_of_parts(
             before = (ends - sizes)[held]
             inside = inside - before + starts[np.searchsorted(needed, held)]
             start = 0
-            for batch in file.iter_batches(BATCH, row_groups=needed, columns=[image]):
+            for batch in file.iter_batches(BATCH, row_groups=needed, columns=[part.image]):
                 first, start = start, start + batch.num_rows
                 wanted = inside[(inside >= first) & (inside < start)] - first
                 if len(wanted):
@@ -77,10 +78,9 @@ def rows_of_files(
         yield [inside_only(paths[row], root) for row in rows[first : first + BATCH].tolist()]
 
 
-def identity_of_parts(parts: Sequence[Part], image: str, rows: NDArray[np.int64]) -> Iterable[str]:
-    yield image
+def identity_of_parts(parts: Sequence[Part], rows: NDArray[np.int64]) -> Iterable[str]:
     for part in parts:
-        yield file_identity(part.path)
+        yield f"{part.image} {file_identity(part.path)}"
     yield rows.tobytes().hex()
 
 
@@ -92,11 +92,26 @@ def identity_of_files(
 
 
 def inside_only(text: str | None, root: Path) -> Encoded | str:
-    """The file that a path in a table names, or why it is not read: it must stay in ``root``."""
+    r"""The file that a path in a table names, or why it is not read: it must stay in ``root``.
+
+    Names with accents match in either Unicode form, and ``\`` separates folders as well.
+    """
     if not text:
         return "no path in this row"
-    real = os.path.realpath(os.path.join(root, text))
+    path = _existing(text, root)
+    real = os.path.realpath(os.path.join(root, path))
     base = os.path.realpath(root)
     if os.path.commonpath([real, base]) != base:
         return f"a path outside {root}"
     return Path(real) if os.path.isfile(real) else "there is no such file"
+
+
+def _existing(text: str, root: Path) -> str:
+    """The path as it is, or in another spelling where only that exists."""
+    if os.path.isfile(os.path.join(root, text)):
+        return text
+    spellings = [text.replace("\\", "/")] if "\\" in text else []
+    if not text.isascii():
+        for form in ("NFC", "NFD"):
+            spellings += [unicodedata.normalize(form, word) for word in (text, *spellings[:1])]
+    return next((s for s in spellings if os.path.isfile(os.path.join(root, s))), text)

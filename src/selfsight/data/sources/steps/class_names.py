@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from selfsight.data.sources.columns import LABEL
+from selfsight.data.sources.steps.columns import LABEL
 
 
 def feature_names(schema: Any) -> dict[str, Sequence[str]]:

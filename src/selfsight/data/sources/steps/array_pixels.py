@@ -1,0 +1,355 @@
+"""Pixel arrays brought to a layout, a size, a number of channels and a value scale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfsight.data.imageset import ImageSet
+from selfsight.data.notes import guess
+from selfsight.data.pixels.decode import grey
+from selfsight.data.pixels.memmap import picked, rows_at_once
+from selfsight.data.pixels.plan import MIN_SIDE
+from selfsight.data.pixels.resize import resized
+from selfsight.data.pixels.store import decoded, fingerprint
+from selfsight.data.pixels.values import (
+    ValueScale,
+    conversion,
+    converted,
+    declared,
+    fill_nodata,
+    pixel_type,
+    value_type,
+)
+from selfsight.data.reading import Asked, ReadOptions
+from selfsight.data.sources.steps.listing import Listing, Loaded, Size, evident
+
+CHUNK = 256
+
+
+@dataclass(frozen=True)
+class ArrayPixels:
+    """Arrays one after the other as ``(N, H, W, C)`` of one type, read a chunk at a time.
+
+    Attributes:
+        parts: arrays or HDF5 datasets of the same shape but for their length.
+        axes: of each, an order of N, H, W and C.
+        shape: ``(N, H, W, C)``.
+        scale: of the values, with the type that they are brought to.
+        factors: (factor, shift) of each part.
+        nodata: see `fill_nodata`.
+    """
+
+    parts: Sequence[Any]
+    axes: str
+    shape: tuple[int, int, int, int]
+    scale: ValueScale
+    factors: Sequence[tuple[float, float]]
+    nodata: str | None = None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.scale.dtype)
+
+    def chunks(self, rows: NDArray[np.int64], source: str) -> Iterator[NDArray[Any]]:
+        """The (ascending) rows, converted, in order.
+
+        Raises:
+            ValueError: values that the type does not hold, in a file beside a run.
+        """
+        start, place = 0, self.axes.index("N")
+        for part, factor in zip(self.parts, self.factors, strict=True):
+            count = part.shape[place]
+            inside = rows[(rows >= start) & (rows < start + count)] - start
+            start += count
+            # Whole chunks of an HDF5 file, which are decompressed whole.
+            size = max(rows_at_once(part), (getattr(part, "chunks", None) or (1,) * 4)[place])
+            for first in range(0, count, size):
+                chosen = inside[(inside >= first) & (inside < first + size)] - first
+                if len(chosen):
+                    some = slice(first, first + size)
+                    here = (*(slice(None),) * place, some) if place else some
+                    try:
+                        yield self._converted(np.asarray(part[here]), chosen, factor)
+                    except ValueError as error:
+                        raise ValueError(f"{source}: {error}.") from None
+
+    def _converted(
+        self, values: NDArray[Any], chosen: NDArray[np.int64], factor: tuple[float, float]
+    ) -> NDArray[Any]:
+        values = channels_last(values, self.axes)[chosen]
+        if values.dtype.kind == "b":
+            values = values.astype(np.uint8) * np.uint8(255)
+        if self.nodata is not None:
+            values = np.stack([fill_nodata(image, self.nodata) for image in values])
+        return np.ascontiguousarray(converted(values, self.dtype, *factor))
+
+    @property
+    def as_it_is(self) -> NDArray[Any] | None:
+        """The memory-mapped file itself where nothing has to be converted."""
+        part: Any = self.parts[0]
+        plain = isinstance(part, np.ndarray) and part.dtype == self.dtype
+        same = tuple(self.factors) == ((1.0, 0.0),) and self.nodata is None
+        if not plain or not same or self.axes not in ("NHW", "NHWC"):
+            return None
+        whole: NDArray[Any] = part[..., None] if part.ndim == 3 else part
+        return whole
+
+
+def channels_last(values: NDArray[Any], axes: str) -> NDArray[Any]:
+    """An array with these axes as ``(N, H, W, C)``."""
+    values = values.transpose([axes.index(axis) for axis in "NHWC" if axis in axes])
+    return values[..., None] if values.ndim == 3 else values
+
+
+def as_pixels(
+    parts: Mapping[str, Any], source: str, asked: Asked, axes: str | None = None
+) -> tuple[ArrayPixels, list[str]]:
+    """How arrays of any common layout and type are read as pixels, and what was decided.
+
+    Args:
+        parts: name -> array.
+        source: its name, for messages.
+        asked: axes, bits, value range, and the scale of a run.
+        axes: that are known; None: asked for, or guessed.
+
+    Raises:
+        ValueError: the shapes differ or are no images, or the types do and do not say what their
+            values mean.
+    """
+    arrays = list(parts.values())
+    known = asked.options.axes if axes is None else axes
+    axes, notes = _axes(arrays[0].shape, source, known)
+    shapes = [tuple(array.shape) for array in arrays]
+    place = axes.index("N")
+    inner = {shape[:place] + shape[place + 1 :] for shape in shapes}
+    if len({len(shape) for shape in shapes}) > 1 or len(inner) > 1:
+        named = ", ".join(f"{name} {array.shape}" for name, array in parts.items())
+        raise ValueError(f"{source}: the images of its splits have different shapes: {named}.")
+    sides = dict(zip(axes, shapes[0], strict=True))
+    height, width, channels = sides["H"], sides["W"], sides.get("C", 1)
+    if min(height, width) < MIN_SIDE:
+        raise ValueError(
+            f"{source}: its images of {height}x{width} pixels are too small; each side needs "
+            f"{MIN_SIDE} at least."
+        )
+    scale, factors, more = _scale(parts, source, asked)
+    count = sum(shape[place] for shape in shapes)
+    whole = (int(count), int(height), int(width), int(channels))
+    nodata = asked.options.nodata
+    return ArrayPixels(arrays, axes, whole, scale, factors, nodata), [*notes, *more]
+
+
+def _axes(shape: tuple[int, ...], source: str, wanted: str | None) -> tuple[str, list[str]]:
+    """The axes of an array of images: those that were asked for, or a guess."""
+    if wanted is not None and len(wanted) != len(shape) and len(shape) in (3, 4):
+        wanted = wanted.replace("C", "") if len(shape) == 3 else None
+    if len(shape) not in (3, 4) or 0 in shape:
+        raise ValueError(
+            f"{source}: pixels of shape {shape} are no images; they must be (N, H, W), "
+            "(N, H, W, C) or (N, C, H, W)."
+        )
+    if wanted is not None:
+        return wanted, []
+    if len(shape) == 3:
+        return "NHW", []
+    first = shape[1] < min(shape[2:]) and shape[3] >= min(shape[1:3])
+    axes, other = ("NCHW", "NHWC") if first else ("NHWC", "NCHW")
+    channels = shape[1] if first else shape[3]
+    if not first and channels in (1, 3):
+        return axes, []
+    # As likely the other way round where both ends could be channels, or neither.
+    unsure = (shape[1] <= 16) == (shape[3] <= 16)
+    text = f"Arrays of {shape} are read as ({', '.join(axes)}): {channels} channels"
+    note = guess(text, "axes", axes, [other], about=source, doubtful=unsure)
+    return axes, [note]
+
+
+def _scale(
+    parts: Mapping[str, Any], source: str, asked: Asked
+) -> tuple[ValueScale, list[tuple[float, float]], list[str]]:
+    """The value scale of all parts, how each is brought to it, and what was decided."""
+    notes: list[str] = []
+    scales = {}
+    for name, array in parts.items():
+        if array.dtype.kind not in "biuf":
+            raise ValueError(f"{source}: pixels of type {array.dtype} are no numbers.")
+        scales[name] = _declared(array.dtype, asked)
+    kinds = {array.dtype for array in parts.values()}
+    for dtype in sorted(kinds, key=str):
+        if dtype.kind == "b":
+            notes.append("Truth values were made 0 and 255.")
+        elif dtype.kind == "f" and dtype.itemsize != 4:
+            notes.append(f"{dtype.name} values were made float32.")
+    if asked.scale is not None:
+        wanted, owner = asked.scale, asked.owner
+    else:
+        wanted, owner = _own_scale(parts, scales, notes)
+    factors = []
+    for name, scale in scales.items():
+        try:
+            factors.append(conversion(scale, wanted, owner, asked.options.value_range))
+        except ValueError as error:
+            where = f"{source} ({name})" if len(scales) > 1 else source
+            raise ValueError(f"{where}: {error}.") from None
+    first = next(iter(parts.values()))
+    if first.dtype.kind == "f":
+        some = np.asarray(first[: min(CHUNK, rows_at_once(first))])
+        low, high = np.nanmin(some), np.nanmax(some)
+        sample = "" if len(some) == len(first) else f" in a sample, the first {len(some):,} images"
+        notes.append(f"Values go from {low:.4g} to {high:.4g}{sample}.")
+    return wanted, factors, notes
+
+
+def _declared(dtype: np.dtype[Any], asked: Asked) -> ValueScale:
+    kind = value_type(dtype)
+    bits = 8 if kind == "uint8" else asked.options.bits
+    return declared(ValueScale(kind, pixel_type(kind)), bits, asked.options.value_range)
+
+
+def _own_scale(
+    parts: Mapping[str, Any], scales: Mapping[str, ValueScale], notes: list[str]
+) -> tuple[ValueScale, str]:
+    """The scale of arrays that no run prescribes, and the name of the part it is of.
+
+    Wide integers are kept in the smallest type that holds all of them: the one look at values.
+    """
+    name, scale = max(scales.items(), key=lambda pair: (pair[1].bits or 0, pair[1].type))
+    kinds = {each.type for each in scales.values()}
+    if len(kinds) > 1 and all(each.span is not None for each in scales.values()):
+        if scale.type not in ("uint8", "uint16"):
+            top = max(each.span[1] for each in scales.values() if each.span is not None)
+            return ValueScale("float32", "float32", None, 0.0, top), name
+        return scale, name
+    if scale.type in ("uint8", "uint16", "float32") or len(kinds) > 1:
+        return scale, name
+    low, high = _span(list(parts.values()))
+    bits = scale.bits or 16
+    if low >= 0 and high < 2**bits and bits <= 16:
+        small = high < 256 if scale.bits is None else bits <= 8
+        scale = replace(scale, dtype="uint8" if small else "uint16")
+    notes.append(f"{scale.type} values from {low} to {high} were made {scale.dtype}.")
+    return scale, name
+
+
+def _span(parts: Sequence[Any]) -> tuple[int, int]:
+    size = rows_at_once(parts[0])
+    chunks = (np.asarray(p[i : i + size]) for p in parts for i in range(0, len(p), size))
+    spans = [(int(chunk.min()), int(chunk.max())) for chunk in chunks]
+    return min(low for low, _ in spans), max(high for _, high in spans)
+
+
+def array_loader(
+    pixels: ArrayPixels, source: str, asked: Asked, identity: Callable[[], str]
+) -> Callable[[NDArray[np.int64], Size, float], Loaded]:
+    """What `Listing.load` is for arrays; a file that needs no change is used where it lies.
+
+    Args:
+        pixels: the arrays.
+        source: its name, for messages.
+        asked: whether a run prescribes the scale.
+        identity: text that changes when the arrays do.
+    """
+    return partial(_load, pixels, source, asked, identity)
+
+
+def _load(
+    pixels: ArrayPixels,
+    source: str,
+    asked: Asked,
+    identity: Callable[[], str],
+    rows: NDArray[np.int64],
+    size: Size,
+    max_unreadable: float,
+) -> Loaded:
+    height, width = (size, size) if isinstance(size, int) else size or pixels.shape[1:3]
+    whole = len(rows) == pixels.shape[0] and (height, width) == pixels.shape[1:3]
+    if whole and pixels.as_it_is is not None:
+        return Loaded(pixels.as_it_is, rows, (), evident(pixels.scale, pixels.as_it_is, asked))
+
+    def fill(out: NDArray[Any]) -> dict[str, Any]:
+        place = 0
+        for chunk in pixels.chunks(rows, source):
+            out[place : place + len(chunk)] = resized(chunk, (height, width))
+            place += len(chunk)
+        return {"rows": place}
+
+    shape = (len(rows), height, width, pixels.shape[3])
+    made_of = [repr((shape, pixels.axes, pixels.scale, pixels.factors, pixels.nodata))]
+
+    def named() -> str:
+        return fingerprint([*made_of, identity(), rows.tobytes().hex()])
+
+    found, _ = decoded(shape, pixels.dtype, named, fill)
+    notes: list[str] = []
+    if (height, width) != pixels.shape[1:3]:
+        old = f"{pixels.shape[1]}x{pixels.shape[2]}"
+        notes.append(f"Images ({old}) were resized and centre-cropped to {height}x{width} pixels.")
+    return Loaded(found, rows, tuple(notes), evident(pixels.scale, found, asked))
+
+
+def list_set(images: ImageSet) -> Listing:
+    """An image set that is there already, as a source."""
+
+    def load(rows: NDArray[np.int64], size: Size, max_unreadable: float) -> Loaded:
+        whole = len(rows) == len(images)
+        pixels = resized(images.pixels if whole else picked(images.pixels, rows), size)
+        return Loaded(pixels, rows, (), images.value_scale)
+
+    return Listing(
+        name=images.name,
+        row_ids=images.row_ids,
+        splits=images.splits,
+        load=load,
+        targets=images.targets,
+        groups=images.groups,
+        group_name=images.group_name,
+        mirrored=images.mirrored,
+        notes=images.notes,
+        tile_of=images.tile_of,
+    )
+
+
+def made_like(images: ImageSet, like: ImageSet, options: ReadOptions | None = None) -> ImageSet:
+    """The images with the channels and the value scale of another set: grey <-> RGB, 8 <-> 16 bits.
+
+    Args:
+        images: to convert.
+        like: what they become like.
+        options: bits and value range that the user gave.
+
+    Raises:
+        ValueError: there is no such conversion between their channels or their values.
+    """
+    pixels, notes = images.pixels, []
+    if images.channels != like.channels:
+        if {images.channels, like.channels} != {1, 3}:
+            raise ValueError(
+                f"{images.name} has {images.channels} channels and {like.name} has "
+                f"{like.channels}: they cannot be used together."
+            )
+        if like.channels == 3:
+            pixels = np.repeat(pixels, 3, axis=3)
+        else:
+            made = [grey(pixels[i : i + CHUNK]) for i in range(0, len(pixels), CHUNK)]
+            pixels = np.concatenate(made)
+        notes.append(f"Its {images.channels} channels were made {like.channels}, as {like.name}.")
+    own, wanted = images.value_scale, like.value_scale
+    assert own is not None and wanted is not None
+    if options is not None:
+        own = declared(own, own.bits or options.bits, options.value_range)
+    try:
+        factor = conversion(
+            own, wanted, like.name, None if options is None else options.value_range
+        )
+        if factor != (1.0, 0.0) or pixels.dtype != like.pixels.dtype:
+            pixels = converted(np.asarray(pixels), like.pixels.dtype, *factor)
+            notes.append(f"Its {own.words} were made {wanted.words}, as {like.name}.")
+    except ValueError as error:
+        raise ValueError(f"{images.name}: {error}.") from None
+    return replace(images, pixels=pixels, value_scale=wanted).with_notes(*notes)

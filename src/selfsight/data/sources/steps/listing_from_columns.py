@@ -1,0 +1,135 @@
+"""Images with columns beside them: targets, groups and splits join a `Listing`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfsight.data.notes import guess
+from selfsight.data.reading import FOLDER, NONE, Asked
+from selfsight.data.sources.steps.columns import (
+    GROUP,
+    SPLIT,
+    SPLIT_LIKE,
+    find_column,
+    groups_of,
+    guessed_splits,
+    splits_of,
+)
+from selfsight.data.sources.steps.listing import Listing
+from selfsight.data.sources.steps.split_names import split_of_name
+from selfsight.data.sources.steps.targets import check_asked, identities, targets_of
+
+
+def with_columns(
+    listing: Listing,
+    columns: Mapping[str, Any],
+    names: Mapping[str, Sequence[str]],
+    splits: NDArray[np.str_] | None,
+    asked: Asked,
+    notes: Sequence[str] = (),
+) -> Listing:
+    """The listing with what the columns say of its images.
+
+    Args:
+        listing: the images; its splits count where neither columns nor ``splits`` give any.
+        columns: pyarrow columns by name, without the images.
+        names: class or label names of integer columns.
+        splits: where the names of files or keys give them; "" for images that are kept apart.
+        asked: columns that the user named.
+        notes: what is to be said before.
+
+    Raises:
+        ValueError: a column that was asked for is not there or does not fit.
+    """
+    columns = _with_folders(columns, listing.row_ids, asked)
+    given, used, more = _splits(listing, columns, splits, asked)
+    group = find_column(columns, asked.group, GROUP, "group")
+    if group is not None and asked.group is None:
+        text = f"Column {group} is taken as the group"
+        more.append(guess(text, "group", group, [NONE], about=group))
+    taken = {asked.target, *asked.options.kind_of}
+    other_splits = [
+        name for name in columns if SPLIT_LIKE.search(name) and name != used and name not in taken
+    ]
+    rest = {
+        name: column
+        for name, column in columns.items()
+        if name in taken or (name not in (group, used) and name not in other_splits)
+    }
+    if other_splits:
+        named = ", ".join(other_splits)
+        more.append(f"Columns that look like other splits are not read: {named}.")
+    check_asked(listing.name, asked.target, asked.options, {**listing.targets, **columns})
+    targets, said = targets_of(rest, names, asked.target, asked.options)
+    more += said
+    if asked.target is None and len(targets) == 1 and not listing.targets:
+        more.append(f"Column {next(iter(targets))} is the only target and is taken.")
+    targets, said = identities(targets, given, asked.options)
+    listing = replace(
+        listing,
+        splits=given,
+        targets={**listing.targets, **targets},
+        groups=listing.groups if group is None else groups_of(columns[group]),
+        group_name=listing.group_name if group is None else group,
+        notes=(*listing.notes, *notes, *more, *said),
+    )
+    return without_unknown_splits(listing, asked)
+
+
+def without_unknown_splits(listing: Listing, asked: Asked) -> Listing:
+    """The listing without images of an unknown split (""), which a note has counted."""
+    apart = listing.splits == ""
+    if not apart.any():
+        return listing
+    if asked.whole:
+        return replace(listing, splits=np.where(apart, "train", listing.splits))
+    return listing.only(np.flatnonzero(~apart).astype(np.int64))
+
+
+def _splits(
+    listing: Listing,
+    columns: Mapping[str, Any],
+    splits: NDArray[np.str_] | None,
+    asked: Asked,
+) -> tuple[NDArray[np.str_], str | None, list[str]]:
+    """The split of each image, the column that gave it, and notes."""
+    own = listing.splits if splits is None else splits.astype("<U10")
+    if asked.split == NONE:
+        return np.full(len(listing.row_ids), "train", "<U10"), None, []
+    if asked.split is not None and asked.split != FOLDER:
+        name = find_column(columns, asked.split, SPLIT, "split")
+        assert name is not None
+        return splits_of(columns[name], name), name, []
+    name = find_column(columns, None, SPLIT, "split") if splits is None else None
+    if name is None:
+        return own, None, []
+    found, notes = guessed_splits(columns[name], name)
+    return (own, None, notes) if found is None else (found, name, notes)
+
+
+def _with_folders(
+    columns: Mapping[str, Any], row_ids: NDArray[np.str_], asked: Asked
+) -> Mapping[str, Any]:
+    """The columns, with that of the folders where it was asked for."""
+    import pyarrow as pa
+
+    wanted = FOLDER in (asked.target, asked.group, *asked.options.kind_of)
+    if not wanted or FOLDER in columns:
+        return columns
+    return {**columns, FOLDER: pa.chunked_array([pa.array(folders_of(row_ids))])}
+
+
+def folders_of(row_ids: NDArray[np.str_]) -> list[str | None]:
+    """The first folder of each row id that is no split, or None."""
+    found: list[str | None] = []
+    for row_id in row_ids.tolist():
+        folders = row_id.split("/")[:-1]
+        if folders and split_of_name(folders[0]) is not None:
+            folders = folders[1:]
+        found.append(folders[0] if folders else None)
+    return found

@@ -1,0 +1,81 @@
+"""Text cells: several labels in one cell, lists written as text, and text that is no target."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from selfsight.data.notes import doubt, guess, some
+from selfsight.data.pixels.formats import SUFFIXES
+from selfsight.data.reading import NONE
+
+SEPARATORS = ("|", ";", ",")
+MAX_CELL = 10_000
+PATH = re.compile(r"\.(npy|" + "|".join(sorted(s[1:] for s in SUFFIXES)) + r")$", re.I)
+
+
+def split_text(
+    name: str, values: Sequence[str | None], asked: str | None, wanted: bool
+) -> tuple[str | None, list[str]]:
+    """The separator of several labels in the cells of a column, or None; and what was guessed.
+
+    ``|`` separates wherever it stands. ``;`` and a comma do where each part recurs alone, as a
+    whole cell; a space never does by itself.
+
+    Args:
+        name: of the column.
+        values: its cells.
+        asked: a separator that the user named, or ``none``.
+        wanted: whether the column was said to be labels: then the parts need not recur.
+    """
+    known = [value for value in values if value]
+    if asked is not None:
+        several = asked != NONE and any(asked in value for value in known)
+        return (asked if several else None), []
+    whole = set(known)
+    notes: list[str] = []
+    for separator in SEPARATORS:
+        cells = [value for value in known if separator in value]
+        if not cells:
+            continue
+        parts = {part.strip() for cell in cells for part in cell.split(separator)} - {""}
+        alone = {part for part in parts if part in whole}
+        if separator == "|" or wanted or (parts and parts == alone):
+            text = f"Cells of {name} are split at {separator!r} into {len(parts | alone):,} labels"
+            return separator, [guess(text, "separator", separator, [NONE], about=name)]
+        if 2 * len(alone) > len(parts) and len(parts) < len(known) / 2:
+            rest = sorted(parts - alone)
+            text = (
+                f"{len(cells):,} cells of {name} hold {separator!r}, and {some(rest)} never stands "
+                f"alone: each text is one class (--separator '{separator}' makes them labels)."
+            )
+            notes.append(doubt(text, about=name, setting="separator", count=len(cells)))
+    return None, notes
+
+
+def listed_text(values: Sequence[str | None]) -> Any | None:
+    """Text such as ``['a', 'b']`` in every cell as a pyarrow column of lists, or None."""
+    import pyarrow as pa
+
+    known = [value for value in values if value]
+    if not known or not all(v[0] == "[" and v[-1] == "]" and len(v) < MAX_CELL for v in known):
+        return None
+    try:
+        rows = [None if not value else list(ast.literal_eval(value)) for value in values]
+        return pa.chunked_array([pa.array(rows)])
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError, pa.ArrowException):
+        return None
+
+
+def text_of_no_target(known: Sequence[str]) -> str | None:
+    """Why some text holds no classes, or None."""
+    distinct = set(known)
+    if len(distinct) < 2:
+        return "the same text everywhere"
+    if len(distinct) == len(known) and len(known) > 2:
+        return "another text in every row"
+    if all(PATH.search(value) for value in distinct):
+        return "paths of files"
+    return None

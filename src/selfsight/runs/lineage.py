@@ -1,0 +1,131 @@
+"""A run's ancestors, and the images that it and they were trained on, as plain values.
+
+The weights of a run are a function of every image that it was trained on, and of every image that
+the runs were trained on from whose weights it started. A test image among them is a leak where its
+label was read, and worth a word where it was not; `selfsight.data.request.open` checks that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfsight.data.leaks import Seen
+from selfsight.runs.folder import RunFolder
+from selfsight.runs.frame import Frame
+from selfsight.runs.run import Run, load_run
+
+TRAINED_ON = ("train", "unlabelled")
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What some weights were trained on.
+
+    Attributes:
+        seen: one for each run.
+        cautions: a sentence for each start of which nothing is known.
+    """
+
+    seen: tuple[Seen, ...] = ()
+    cautions: tuple[str, ...] = ()
+
+
+def lineage_of(runs: Sequence[Run], without: Sequence[Run] = ()) -> Lineage:
+    """What runs and their ancestors were trained on, each once.
+
+    Args:
+        runs: the nearest first.
+        without: runs that are left out; their ancestors are not.
+
+    Raises:
+        ValueError: the files of a run are damaged.
+    """
+    seen: list[Seen] = []
+    cautions: list[str] = []
+    done: set[Path] = set()
+    left_out = {run.path for run in without}
+    waiting = list(runs)
+    while waiting:
+        run = waiting.pop(0)
+        if run.path in done:
+            continue
+        done.add(run.path)
+        if run.path not in left_out:
+            seen.append(seen_by(run))
+        start = start_of(run)
+        if isinstance(start, Run):
+            waiting.append(start)
+        elif start is not None:
+            cautions.append(
+                f"{run.folder.path} started from the weights of {start}; what those were trained "
+                "on is not known here."
+            )
+    return Lineage(tuple(seen), tuple(cautions))
+
+
+def lineage_of_weights(weights: str) -> Lineage:
+    """What the weights that a training starts from were trained on.
+
+    Args:
+        weights: the folder of a run, or ``none``.
+
+    Raises:
+        ValueError: there is no such run.
+    """
+    return Lineage() if weights == "none" else lineage_of([load_run(weights)])
+
+
+def start_of(run: Run) -> Run | str | None:
+    """The run whose weights a run started from, their name where there is no such run, or None."""
+    weights = str(run.plain.get("weights") or "none")
+    if weights == "none":
+        return None
+    # A study that was moved as a whole: the run lies beside its start.
+    for path in (Path(weights), run.path.parent / Path(weights).name):
+        if RunFolder(path).backbone.is_file() and path.resolve() != run.path:
+            return load_run(path)
+    return weights
+
+
+def seen_by(run: Run) -> Seen:
+    """The images that a run itself was trained on, those of further pools among them.
+
+    Raises:
+        ValueError: its tables are damaged.
+    """
+    table = _table(run.folder.splits, ["split", "digest", "label_read"])
+    own = np.isin(np.array(table["split"].to_pylist(), str), TRAINED_ON)
+    read = np.array(table["label_read"].to_pylist(), bool)
+    digests = [_numbers(table["digest"], own)]
+    if run.folder.pools.is_file():
+        pools = _table(run.folder.pools, ["digest"])
+        digests.append(_numbers(pools["digest"], np.ones(len(pools), bool)))
+    return Seen(
+        str(run.folder.path),
+        Frame.of_run(run).scale(run.name),
+        np.unique(np.concatenate(digests)),
+        np.unique(_numbers(table["digest"], own & read)),
+    )
+
+
+def _numbers(column: Any, rows: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """The digests of the rows; blank images have none."""
+    import pyarrow as pa
+
+    return np.asarray(column.filter(pa.array(rows)).drop_null().to_numpy(), np.uint64)
+
+
+def _table(path: Path, columns: list[str]) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path, columns=columns)
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(f"{path} is damaged and cannot be read: {error}") from None

@@ -1,0 +1,160 @@
+"""The images that a verb on a run takes: the run's own in its own splits, or others in its form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+
+from selfsight.console import say
+from selfsight.data import request
+from selfsight.data.imageset import ImageSet
+from selfsight.data.leaks import Seen
+from selfsight.data.request import DataOptions, Images
+from selfsight.data.sources import is_there
+from selfsight.data.splits import Sides
+from selfsight.runs.frame import Frame
+from selfsight.runs.lineage import lineage_of
+from selfsight.runs.run import Run
+
+FIXED = ("group", "split_column", "tile", "image_size", "limit", "validation", "test", "root")
+"""Options that the training of a run has settled for its own images."""
+
+
+class RunData(DataOptions):
+    """A finished run, and the images that a verb takes beside it."""
+
+    run: tyro.conf.Positional[str]
+    """The folder of a finished run."""
+    data: tyro.conf.Positional[str | None] = None
+    """Images, as for `pretrain`; by default those of the run, with the run's splits."""
+    device: str = "auto"
+    """auto, cpu, cuda, or one GPU of several, as in cuda:1."""
+    allow_code: bool = False
+    """Run the file.py:build that a run's backbone may name."""
+
+
+def images_of(
+    run: Run, settings: RunData, source: Images | None = None, controls: Sequence[Run] = ()
+) -> ImageSet:
+    """The images of a verb; test images that the weights were trained on are looked for.
+
+    Args:
+        run: whose form the images are brought to.
+        settings: of the verb; without ``data`` the run's own images are opened.
+        source: what to open instead of ``settings.data``.
+        controls: runs that results stand beside, which must not know the test images either.
+
+    Raises:
+        ValueError: see `selfsight.data.request.open`; or an option is given for the run's own
+            images that their training has settled.
+    """
+    if source is None and settings.data is None:
+        lineage = lineage_of([run, *controls], without=[run])
+        images = own_images(run, settings, lineage.seen)
+    else:
+        lineage = lineage_of([run, *controls])
+        scale = Frame.of_run(run).scale(run.name)
+        guesses = run.environment["data"].get("guesses", {})
+        images = request.open(settings, source, scale=scale, seen=lineage.seen, guesses=guesses)
+    cautions = (*images.cautions, *lineage.cautions)
+    return images.changed(cautions=tuple(dict.fromkeys(cautions)))
+
+
+def own_images(
+    run: Run, settings: DataOptions | None = None, seen: Sequence[Seen] = ()
+) -> ImageSet:
+    """The images that a run was trained on, with the splits and groups that it recorded.
+
+    Args:
+        run: a finished run.
+        settings: target, labels and flags may differ from those of the training.
+        seen: see `selfsight.data.request.open`.
+
+    Raises:
+        ValueError: the images are gone, or are not those that the run was trained on.
+    """
+    settings = settings or DataOptions()
+    for name in FIXED:
+        value = getattr(settings, name)
+        if value not in (DataOptions.model_fields[name].default, getattr(run.settings, name)):
+            raise ValueError(
+                f"{name}: the images of {run.folder.path} are opened as its training opened them; "
+                f"name the data to choose another {name}."
+            )
+    if not is_there(run.settings.data):
+        raise ValueError(
+            f"{run.settings.data}: the images that {run.folder.path} was trained on are not there "
+            "(they were moved, or given from Python); name them, or other images."
+        )
+    sides, scale = sides_of(run), Frame.of_run(run).scale(run.name)
+    flags: dict[str, Any] = {
+        "max_unreadable": max(settings.max_unreadable, run.settings.max_unreadable),
+        "drop_leaks": settings.drop_leaks,
+        "allow_leaks": settings.allow_leaks
+        or (run.settings.allow_leaks and not settings.drop_leaks),
+    }
+    if settings.labels in (None, run.settings.labels):
+        target = settings.target or run.settings.target
+        changed = run.settings.updated({**flags, "target": target})
+        return request.open(changed, sides=sides, scale=scale, seen=seen)
+    images = request.open(run.settings.updated(flags), sides=sides, scale=scale)
+    wish = DataOptions(labels=settings.labels, target=settings.target, **flags)
+    return request.open(wish, images, sides=sides, seen=seen)
+
+
+def images_in(frame: Frame, owner: str, settings: DataOptions, source: Images) -> ImageSet:
+    """Images in the form of a network that only looks at them; says what was done to them.
+
+    Their splits are not cut, and nothing is learned or scored: there is nothing to leak.
+
+    Args:
+        frame: the form.
+        owner: how sentences call the network.
+        settings: of the verb.
+        source: what to open.
+
+    Raises:
+        ValueError: see `selfsight.data.request.open`.
+    """
+    wish = settings.updated({"validation": 0.0, "test": 0.0, "allow_leaks": True})
+    images = request.open(wish, source, scale=frame.scale(owner), whole=True)
+    for note in images.notes:
+        say(note)
+    return images
+
+
+def sides_of(run: Run) -> Sides:
+    """The splits and groups that a run recorded.
+
+    Raises:
+        ValueError: its table is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = run.folder.splits
+    try:
+        table: Any = pq.read_table(path, columns=["row_id", "split", "group"])
+        known: str = run.environment["data"]["fingerprint"]
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(f"{path} is damaged and cannot be read: {error}") from None
+    except (KeyError, TypeError):
+        raise ValueError(
+            f"{run.folder.environment}: it does not say what images the run was trained on."
+        ) from None
+    groups = None
+    if table["group"].null_count < len(table):
+        groups = table["group"].to_numpy().astype(np.int64)
+    name = (table.schema.metadata or {}).get(b"group", b"").decode() or None
+    return Sides(
+        str(Path(run.folder.path)),
+        np.array(table["row_id"].to_pylist()),
+        np.array(table["split"].to_pylist()),
+        groups,
+        name,
+        known,
+    )
