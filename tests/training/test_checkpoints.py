@@ -15,15 +15,8 @@ import torch
 from safetensors.torch import load_file
 
 from selfsight.data.imageset import ImageSet
-from selfsight.training.checkpoints import (
-    LAST,
-    PREVIOUS,
-    NotFiniteError,
-    backbone_of,
-    newest_whole,
-    read_record,
-    whole,
-)
+from selfsight.runs.checkpoint import backbone_of, read_record, whole
+from selfsight.training.checkpoints import LAST, PREVIOUS, NotFiniteError, newest_whole
 from selfsight.training.pretrain import pretrain
 from selfsight.training.settings import Pretrain
 

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.data.leaks import Seen
+from selfsight.runs.checkpoint import SUFFIX
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.frame import Frame
-from selfsight.runs.run import Run, load_run
+from selfsight.runs.run import Run, load_run, run_of_checkpoint
 
 TRAINED_ON = ("train", "unlabelled")
 
@@ -73,12 +74,15 @@ def lineage_of_weights(weights: str) -> Lineage:
     """What the weights that a training starts from were trained on.
 
     Args:
-        weights: the folder of a run, or ``none``.
+        weights: the folder of a run, a checkpoint in one, or ``none``.
 
     Raises:
         ValueError: there is no such run.
     """
-    return Lineage() if weights == "none" else lineage_of([load_run(weights)])
+    if weights == "none":
+        return Lineage()
+    checkpoint = weights.endswith(SUFFIX)
+    return lineage_of([run_of_checkpoint(weights) if checkpoint else load_run(weights)])
 
 
 def start_of(run: Run) -> Run | str | None:
@@ -86,6 +90,8 @@ def start_of(run: Run) -> Run | str | None:
     weights = str(run.plain.get("weights") or "none")
     if weights == "none":
         return None
+    if weights.endswith(SUFFIX):
+        return run_of_checkpoint(weights) if Path(weights).is_file() else weights
     # A study that was moved as a whole: the run lies beside its start.
     for path in (Path(weights), run.path.parent / Path(weights).name):
         if RunFolder(path).backbone.is_file() and path.resolve() != run.path:

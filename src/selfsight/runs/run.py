@@ -12,6 +12,7 @@ from selfsight.data.statistics import Statistics
 from selfsight.files import read_json
 from selfsight.networks.backbones import Backbone, BackboneSpec, build_backbone, load_backbone
 from selfsight.networks.weights import read_weights
+from selfsight.runs.checkpoint import read_record
 from selfsight.runs.folder import RunFolder
 from selfsight.views.settings import View
 
@@ -97,6 +98,21 @@ def load_run(path: str | Path) -> Run:
         raise ValueError(f"{folder.settings}: it does not name the data.")
     data = Data(**{name: plain[name] for name in Data.model_fields if name in plain})
     return Run(folder, data, plain, statistics, spec)
+
+
+def run_of_checkpoint(path: str | Path) -> Run:
+    """The run, finished or not, in whose folder a checkpoint lies.
+
+    Raises:
+        ValueError: there is no such checkpoint, or it is damaged.
+    """
+    record = read_record(path)
+    plain: dict[str, Any] = record["settings"]
+    data = Data(**{name: plain[name] for name in Data.model_fields if name in plain})
+    given = record["statistics"]
+    statistics = Statistics(mean=tuple(given["mean"]), std=tuple(given["std"]))
+    folder = RunFolder(Path(path).resolve().parents[1])
+    return Run(folder, data, plain, statistics, BackboneSpec(**record["spec"]))
 
 
 def _header(folder: RunFolder) -> tuple[BackboneSpec, Statistics]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,8 @@ from lightning.fabric.plugins import TorchCheckpointIO
 
 from selfsight.console import say
 from selfsight.files import digest_of, replacing
+from selfsight.runs.checkpoint import MAGIC, whole
 from selfsight.stops import Stopped, StopRequest
-
-MAGIC = b"selfsight"
-_TAIL = len(MAGIC) + 32
-
-RECORD = "selfsight"
-"""Key of a checkpoint: settings and inputs of its training, as JSON."""
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 """The newest good checkpoint of a run, and the one before it."""
@@ -63,18 +57,6 @@ def _linked(path: Path, copy: Path) -> None:
         copy.write_bytes(path.read_bytes())
 
 
-def whole(path: Path) -> bool:
-    """Whether a checkpoint is there and has the content that was written."""
-    try:
-        size = path.stat().st_size - _TAIL
-        with open(path, "rb") as file:
-            file.seek(max(size, 0))
-            tail = file.read()
-        return size > 0 and tail == MAGIC + digest_of(path, until=size).encode()
-    except OSError:
-        return False
-
-
 def newest_whole(folder: Path) -> Path | None:
     """The checkpoint to go on from; None where none has been written.
 
@@ -93,37 +75,6 @@ def newest_whole(folder: Path) -> Path | None:
             f"Restore one of them, or delete the folder {folder} to train from the start."
         )
     return None
-
-
-def read_record(path: str | Path) -> dict[str, Any]:
-    """What a checkpoint is of: settings, inputs, spec of the backbone, statistics.
-
-    Raises:
-        ValueError: selfsight did not write the file, or it is damaged.
-    """
-    record: dict[str, Any] = json.loads(_read(path)[RECORD])
-    return record
-
-
-def backbone_of(path: str | Path) -> dict[str, torch.Tensor]:
-    """The tensors of the backbone's network in a checkpoint, on the CPU.
-
-    Raises:
-        ValueError: as `read_record`.
-    """
-    state: dict[str, torch.Tensor] = _read(path)["state_dict"]
-    place = ".backbone.network."
-    prefix = min((k.partition(place)[0] + place for k in state if place in k), key=len)
-    return {k.removeprefix(prefix): v.clone() for k, v in state.items() if k.startswith(prefix)}
-
-
-def _read(path: str | Path) -> dict[str, Any]:
-    if not Path(path).is_file():
-        raise ValueError(f"{path}: there is no such file.")
-    if not whole(Path(path)):
-        raise ValueError(f"{path} is damaged, or no checkpoint of selfsight.")
-    checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    return checkpoint
 
 
 class Checkpoints(pl.Callback):

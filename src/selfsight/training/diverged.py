@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from selfsight.files import write_json
-from selfsight.training.checkpoints import LAST, PREVIOUS, whole
+from selfsight.runs.checkpoint import whole
+from selfsight.training.checkpoints import LAST, PREVIOUS
 from selfsight.training.module import MethodModule
 from selfsight.training.plan import Plan
 from selfsight.training.trackers import first_process

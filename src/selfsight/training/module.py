@@ -15,7 +15,7 @@ from selfsight.data.loader import Loader, RawBatch
 from selfsight.data.statistics import Statistics
 from selfsight.distributed import with_global_statistics
 from selfsight.method import Batch, Method, Optimizer
-from selfsight.training.checkpoints import RECORD
+from selfsight.runs.checkpoint import RECORD
 from selfsight.training.optimizers import build_optimizer, set_schedule
 from selfsight.views.apply import make_views
 from selfsight.views.settings import View

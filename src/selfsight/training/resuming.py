@@ -16,7 +16,8 @@ from selfsight.console import say
 from selfsight.data.pixels.memmap import rows_at_once
 from selfsight.files import digest_of, read_json
 from selfsight.plugins import is_file
-from selfsight.training.checkpoints import newest_whole, read_record
+from selfsight.runs.checkpoint import read_record
+from selfsight.training.checkpoints import newest_whole
 from selfsight.training.plan import Plan
 from selfsight.training.settings import Pretrain, method_name
 

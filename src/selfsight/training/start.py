@@ -6,9 +6,9 @@ from selfsight.data.imageset import ImageSet
 from selfsight.networks.backbones import Backbone, BackboneSpec, build_backbone
 from selfsight.networks.specs import Network
 from selfsight.networks.weights import put_weights, read_weights
+from selfsight.runs.checkpoint import SUFFIX, backbone_of
 from selfsight.runs.folder import RunFolder
-from selfsight.runs.run import load_run
-from selfsight.training.checkpoints import backbone_of, read_record
+from selfsight.runs.run import load_run, run_of_checkpoint
 from selfsight.training.settings import Pretrain
 
 
@@ -40,11 +40,8 @@ def like_the_run(settings: Pretrain, images: ImageSet) -> tuple[Pretrain, str]:
 
 def _origin(weights: str) -> tuple[BackboneSpec, str]:
     """The network and the method of a run, or of the checkpoint of one that has not finished."""
-    if not weights.endswith(".ckpt"):
-        run = load_run(weights)
-        return run.spec, run.method
-    record = read_record(weights)
-    return BackboneSpec(**record["spec"]), str(record["settings"]["method"]["name"])
+    run = run_of_checkpoint(weights) if weights.endswith(SUFFIX) else load_run(weights)
+    return run.spec, run.method
 
 
 def first_backbone(spec: BackboneSpec, settings: Pretrain) -> Backbone:
@@ -54,7 +51,7 @@ def first_backbone(spec: BackboneSpec, settings: Pretrain) -> Backbone:
         ValueError: the run's weights do not fit, for example a ViT of another image size.
     """
     backbone = build_backbone(spec, seed=settings.seed)
-    if settings.weights.endswith(".ckpt"):
+    if settings.weights.endswith(SUFFIX):
         put_weights(settings.weights, backbone.network, backbone_of(settings.weights))
     elif settings.weights != "none":
         path = RunFolder.existing(settings.weights).backbone
