@@ -31,9 +31,14 @@ def write_weights(path: str | Path, network: nn.Module, header: dict[str, Any]) 
         for name, value in network.state_dict().items()
     }
     text = json.dumps(header, allow_nan=False, sort_keys=True)
-    metadata = {HEADER: text, CHECKSUM: _digest(tensors, text)}
+    metadata = metadata_of(tensors, text)
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata=metadata)
+
+
+def metadata_of(tensors: dict[str, Tensor], text: str) -> dict[str, str]:
+    """The metadata of a weights file: its header, and a checksum of that and the tensors."""
+    return {HEADER: text, CHECKSUM: _digest(tensors, text)}
 
 
 def _digest(tensors: dict[str, Tensor], text: str) -> str:
