@@ -85,14 +85,14 @@ def of_search(args: argparse.Namespace) -> Series:
     for count in args.counts:
         bank = torch.randn(count, 512, generator=generator)
         labels, ids = torch.arange(count) % 10, np.arange(count).astype(str)
-        index = Index.build(bank, ids)
+        index = Index.of(bank, ids)
         taken = seconds(
             {
                 names[0]: lambda bank=bank, labels=labels: knn_predict(
                     bank, labels, queries, num_classes=10
                 ),
-                names[1]: lambda bank=bank, ids=ids: Index.build(bank, ids),
-                names[2]: lambda index=index: index.search(queries, 10),
+                names[1]: lambda bank=bank, ids=ids: Index.of(bank, ids),
+                names[2]: lambda index=index: index.nearest(queries, 10),
             },
             args.rounds,
         )

@@ -30,7 +30,8 @@ import torch
 from selfsight.data import request
 from selfsight.data.imageset import ImageSet, Target, choose_target
 from selfsight.data.request import Data
-from selfsight.evaluation.intervals import bootstrap_weights, interval
+from selfsight.evaluation.intervals import Interval, Resampling
+from selfsight.evaluation.summary import difference_interval, score_interval
 from selfsight.files import read_json, write_json, write_text
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Subset
@@ -177,8 +178,11 @@ class Bench:
 
     def keep(self, path: Path, of: Task, **row: Any) -> None:
         images = self.images(of)
-        groups = len(np.unique(groups_of(images.groups, images.rows("test"))))
-        write_json(path, {**row, "test_groups": groups})
+        target, rows = target_of(images, of), images.rows("test")
+        rows = rows[target.known[rows]]
+        groups = len(np.unique(groups_of(images.groups, rows)))
+        test = {"test_groups": groups, "test_images": len(rows), "metric": headline(target.kind)}
+        write_json(path, {**row, **test})
 
     def train(self, task: Task, name: str, method: str, **changes: Any) -> Run:
         """A run in its own folder; the same call resumes it, or takes it as it is."""
@@ -224,7 +228,7 @@ def probed(found: Representations, subset: Subset) -> list[float]:
     fitted = PROBES["linear"](subset, found)
     target, rows = subset.target, subset.images.rows("test")
     rows = rows[target.known[rows]]
-    weights = bootstrap_weights(groups_of(subset.images.groups, rows))
+    weights = Resampling.of(groups_of(subset.images.groups, rows)).weights
     output = fitted.predict(found.at(rows)).float().cpu().numpy()
     values = score(target, output, rows, weights, fitted.thresholds)
     return [float(v) for v in values[headline(target.kind), None]]
@@ -344,24 +348,26 @@ CONTROLS = {"joined": "self-supervision", "suggest": "random", "fixmatch": "from
 def table(bench: Bench, part: str) -> str:
     """Means with 95 % intervals, and paired differences to the part's control, in Markdown."""
     rows: dict[str, dict[str, dict[int, list[float]]]] = {}
-    test_groups: dict[str, int] = {}
+    tests: dict[str, tuple[str, Resampling]] = {}
     for path in sorted((bench.out / "rows").glob(f"{part}-*.json")):
         row = read_json(path)
         rows.setdefault(row["task"], {}).setdefault(row["arm"], {})[row["draw"]] = row["scores"]
-        test_groups[row["task"]] = row["test_groups"]
+        resampling = Resampling.counted(row["test_groups"], row["test_images"])
+        tests[row["task"]] = row["metric"], resampling
     lines = [f"| {part} | arm | draws | score | difference to {CONTROLS[part]} |"]
     lines.append("| --- | --- | --- | --- | --- |")
     for task, arms in rows.items():
-        groups = test_groups[task]
+        metric, resampling = tests[task]
         control = arms.get(CONTROLS[part], {})
         for arm, draws in arms.items():
-            value = interval(np.array([draws[d] for d in sorted(draws)]), groups)
-            cells = [task, arm, str(len(draws)), shown(value.mean, value.half)]
+            scores = np.array([draws[d] for d in sorted(draws)])
+            value = score_interval(metric, scores, resampling)
+            cells = [task, arm, str(len(draws)), shown(value)]
             both = sorted(set(draws) & set(control))
             if arm != CONTROLS[part] and both:
-                apart = np.array([draws[d] for d in both]) - np.array([control[d] for d in both])
-                difference = interval(apart, groups)
-                cells.append(f"{shown(difference.mean, difference.half)}, {difference.verdict()}")
+                ours, other = (np.array([of[d] for d in both]) for of in (draws, control))
+                difference = difference_interval(metric, ours, other, resampling)
+                cells.append(f"{shown(difference)}, {difference.verdict()}")
             else:
                 cells.append("")
             lines.append("| " + " | ".join(cells) + " |")
@@ -373,8 +379,9 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower().replace("%", "pc").replace("+", "with"))
 
 
-def shown(mean: float, half: float) -> str:
-    return f"{100 * mean:.1f} ± {100 * half:.1f}"
+def shown(value: Interval) -> str:
+    half = "no interval" if value.half is None else f"± {100 * value.half:.1f}"
+    return f"{100 * value.mean:.1f} {half}"
 
 
 def main() -> None:

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from selfsight.data.imageset import ImageSet
 from selfsight.data.request import open_images
-from selfsight.evaluation.intervals import bootstrap_weights, interval
+from selfsight.evaluation.intervals import Interval, Resampling
+from selfsight.evaluation.summary import difference_interval, score_interval
 from selfsight.files import read_json, write_json, write_text
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Subset
@@ -80,8 +81,8 @@ def output_on_test(
 def scores(
     images: ImageSet, rows: NDArray[np.int64], output: NDArray[np.float32], thresholds: Any
 ) -> list[float]:
-    """Mean average precision, and on bootstrap replicates over boards."""
-    weights = bootstrap_weights(groups_of(images.groups, rows))
+    """Mean average precision, and on resampled test splits, by boards."""
+    weights = Resampling.of(groups_of(images.groups, rows)).weights
     values = score(images.targets[TARGET], output, rows, weights, thresholds)
     return [float(value) for value in values[headline("labels"), None]]
 
@@ -120,6 +121,16 @@ def measure(data: Path, out: Path, seeds: int, epochs: int, side: int, limit: in
         print(f"seed {seed}: " + ", ".join(f"{name} {row[name][0]:.3f}" for name in SPLITS))
 
 
+def of_seeds(rows: list[dict[str, Any]], name: str) -> NDArray[np.float64]:
+    """``(S, 1, 1 + B)``: a training seed after another, one label draw."""
+    return np.array([row[name] for row in rows])[:, None]
+
+
+def points(value: Interval, sign: str = "") -> str:
+    half = "no interval" if value.half is None else f"± {100 * value.half:.1f}"
+    return f"{100 * value.mean:{sign}.1f} {half}"
+
+
 def table(out: Path) -> str:
     """The two numbers and the paired difference, in Markdown."""
     rows = [read_json(path) for path in sorted((out / "rows").glob("*.json"))]
@@ -128,16 +139,20 @@ def table(out: Path) -> str:
     for name in SPLITS:
         boards, shared = rows[0][f"{name}: boards"], rows[0]["shared: boards"]
         train, test = rows[0][f"{name}: images"]
-        own = interval(np.array([row[name] for row in rows]), boards)
-        same = interval(np.array([row[f"{name}, shared test"] for row in rows]), shared)
+        own = score_interval("mAP", of_seeds(rows, name), Resampling.counted(boards, test))
+        both = rows[0]["shared: images"]
+        same = score_interval(
+            "mAP", of_seeds(rows, f"{name}, shared test"), Resampling.counted(shared, both)
+        )
         cells = [name, f"{train:,}", f"{test:,} of {boards} boards"]
-        cells += [f"{100 * v.mean:.1f} ± {100 * v.half:.1f}" for v in (own, same)]
+        cells += [points(v) for v in (own, same)]
         lines.append("| " + " | ".join(cells) + " |")
-    leak, clean = (np.array([row[f"{name}, shared test"] for row in rows]) for name in SPLITS)
-    apart = interval(leak - clean, rows[0]["shared: boards"])
+    leak, clean = (of_seeds(rows, f"{name}, shared test") for name in SPLITS)
+    shared = Resampling.counted(rows[0]["shared: boards"], rows[0]["shared: images"])
+    apart = difference_interval("mAP", leak, clean, shared)
     lines.append(
         f"\nOn the {rows[0]['shared: images']:,} tiles of {rows[0]['shared: boards']} boards that "
-        f"both tests hold, the leak is worth {100 * apart.mean:+.1f} ± {100 * apart.half:.1f} "
+        f"both tests hold, the leak is worth {points(apart, sign='+')} "
         f"points ({len(rows)} seed{'s' * (len(rows) > 1)}; {apart.verdict()})."
     )
     return "\n".join(lines)

@@ -87,3 +87,26 @@ def test_streams_of_methods_and_views_are_apart() -> None:
             parameters.draw(view, keys, index, 8, 8)
             parameters.draw_channels(view, keys, index, 3)
     assert used and min(used) >= FIRST_VIEW_STREAM == METHOD_STREAMS.stop
+
+
+def test_no_two_steps_share_the_keys_of_shifted_rows() -> None:
+    """With 32 bits of state some 24 of these pairs of steps would, shifted by a few rows."""
+    rows = torch.arange(256)
+    keys = torch.stack([keys_of(12345, step, rows) for step in range(20_000)])
+    assert len(keys.unique()) == keys.numel()
+    assert int(keys.min()) >= 0 and int(keys.max()) < 2**62
+    bits = (keys[::37].flatten()[:, None] >> torch.arange(62)) & 1
+    assert (bits.double().mean(0) - 0.5).abs().max() < 0.01
+
+
+def test_each_word_of_a_key_depends_on_seed_step_and_row() -> None:
+    """Either word alone repeats as often as chance has it, over rows, steps and seeds."""
+    rows = torch.arange(20_000)
+    over = [
+        keys_of(0, 0, rows),
+        torch.cat([keys_of(0, step, rows[:1]) for step in range(10_000)]),
+        torch.cat([keys_of(seed << 31, 0, rows[:1]) for seed in range(10_000)]),
+    ]
+    for keys in over:
+        for word in (keys & 0xFFFFFFFF, keys >> 32):
+            assert len(word.unique()) > len(word) - 6  # 0.2 expected at most

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from selfsight.models.predictor import Predictor
     from selfsight.networks.backbones import Backbone
 
-_VERBS = {name.replace(" ", "_"): verb for name, verb in VERBS.items()}
+_VERBS = {name.replace(" ", "_").replace("-", "_"): verb for name, verb in VERBS.items()}
 _ELSEWHERE = {
     "METHODS": "selfsight.methods",
     # The estimators are classes of scikit-learn, which takes a second to import.

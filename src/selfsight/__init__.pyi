@@ -7,8 +7,11 @@ from typing import Any, Literal, overload
 from numpy.typing import NDArray
 
 from selfsight import losses as losses
+from selfsight.catalogue import Catalogue, ListMethods
+from selfsight.completions import Completion
 from selfsight.data.audit import AuditData, Audited
 from selfsight.data.imageset import ImageSet
+from selfsight.data.pixels.inventory import Cache, Inventory
 from selfsight.data.request import Images
 from selfsight.data.sources.memory import MapDataset
 from selfsight.estimators import ImageClassifier as ImageClassifier
@@ -27,6 +30,11 @@ from selfsight.models.embed import Embed, Embeddings
 from selfsight.models.finetune import Finetune
 from selfsight.models.predict import Predict, PredictionTable
 from selfsight.models.predictor import Predictor
+from selfsight.neighbours.build import IndexImages
+from selfsight.neighbours.clusters import ClusterImages, Clusters
+from selfsight.neighbours.index import Index
+from selfsight.neighbours.pairs import ComparePairs, PairsResults
+from selfsight.neighbours.query import SearchResults
 from selfsight.networks.backbones import Backbone
 from selfsight.networks.specs import Network
 from selfsight.pipeline import Pipeline, RunOutcome
@@ -38,6 +46,7 @@ from selfsight.tuning.finetune import TuneFinetuning
 from selfsight.tuning.pretrain import TunePretraining
 from selfsight.tuning.probe import TuneProbe
 from selfsight.tuning.record import Tuned
+from selfsight.tuning.study import Search
 from selfsight.version import __version__ as __version__
 from selfsight.views.settings import View
 
@@ -48,17 +57,24 @@ __all__ = [
     "SelfSupervisedTransformer",
     "__version__",
     "audit",
+    "cache",
+    "cluster",
+    "completion",
     "embed",
     "evaluate",
     "export",
     "finetune",
+    "index",
+    "list_methods",
     "load",
     "load_model",
     "open_images",
+    "pairs",
     "predict",
     "pretrain",
     "report",
     "run",
+    "search",
     "suggest",
     "tune_finetune",
     "tune_pretrain",
@@ -70,6 +86,17 @@ def audit(
     data: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: AuditData | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -94,6 +121,21 @@ def audit(
             `digits`. Or an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -132,6 +174,17 @@ def run(
     data: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: Pipeline | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -149,12 +202,18 @@ def run(
     method: str | Path = ...,
     out: str | Path | None = ...,
     weights: str | Path | Run = ...,
+    weights_part: str | None = ...,
     backbone: str = ...,
-    epochs: int = ...,
-    batch_size: int = ...,
+    epochs: int | None = ...,
+    steps: int | None = ...,
+    batch_size: int | None = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
     preset: str = ...,
+    freeze: Literal["auto", "none", "early"] = ...,
+    batch_norm: Literal["auto", "trained", "held"] = ...,
+    normalise: Literal["auto", "weights", "data", "imagenet", "half", "unit"] = ...,
+    representation: Literal["auto", "output", "mean", "stages"] = ...,
     optimizer: Optimizer = ...,
     supervision: Supervision = ...,
     network: Network = ...,
@@ -167,8 +226,9 @@ def run(
     accumulate_batches: int = ...,
     log_every: int = ...,
     monitor_images: int = ...,
+    keep_every: int | None = ...,
     checkpoint_steps: int | None = ...,
-    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ...,
+    track: tuple[Literal["wandb", "mlflow", "tensorboard"], ...] = ...,
     views: tuple[View, ...] | None = ...,
     fractions: tuple[float, ...] = ...,
     draws: int = ...,
@@ -180,6 +240,21 @@ def run(
             `digits`. Or an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -201,15 +276,34 @@ def run(
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         method: A name in `METHODS`, or the path of a file of your own (``./mine.py``).
         out: The run's folder; by default runs/DATA-METHOD. The same command again resumes it.
-        weights: What the backbone starts from: a finished run, or none for random weights.
-        backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto.
-        epochs: Passes over the pool.
-        batch_size: Images of a step, over all processes.
+        weights: What the backbone starts from: `published` weights, a file of weights, the
+            folder of a finished run, or `none`; auto: published ones where they are installed
+            and suit the images.
+        weights_part: The part of the file to take, where several fill the network: teacher,
+            backbone, ...
+        backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, efficientnet_lite0 to 2,
+            timm:NAME, torchvision:NAME, transformers:OWNER/NAME, file.py:build or auto.
+        epochs: Passes over the pool, 0 for the weights as they are; by default 100, and more
+            where that makes less than 1,000 steps.
+        steps: Length of the training in steps, in place of epochs; the preset `continue` takes
+            60.
+        batch_size: Images of a step, over all processes; by default 256, and less below 1,024
+            images.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         pool: More unlabelled images to pretrain on, of other sources.
-        preset: The method's recipe for all that is not given, by name; auto: by the images.
-            `paper` holds the authors' values and adapts nothing; the defaults shown here are
-            those of the first.
+        preset: The method's recipe for all that is not given, by name; auto: by the weights and
+            the images. `paper` holds the authors' values and adapts nothing, `continue` adds to
+            published weights; the defaults shown here are those of the first.
+        freeze: Weights of the backbone that stay as they are: none, or those down to 1/8 of the
+            side (of a ViT the first half); auto: early under the preset `continue`.
+        batch_norm: Statistics of batch normalisation: of the batches, or held at those of the
+            start; auto: held under the preset `continue`.
+        normalise: Mean and deviation of the channels: those the weights were trained with,
+            those of the images, or fixed ones; auto: the weights' for published ones, else the
+            images'.
+        representation: What represents an image: the network's output as it is; the same
+            standardised (mean); or mean and maximum of three stages, standardised; auto: stages
+            for published weights, else output.
         optimizer: The optimizer and its schedule.
         supervision: Labels joined to the method; off by default.
         network: Changes to the backbone: a ResNet of other widths and depths, another stem or
@@ -226,9 +320,12 @@ def run(
         log_every: Steps between two rows of metrics.csv.
         monitor_images: Images that the line after each epoch looks at; 0 turns kNN and
             effective rank off.
-        checkpoint_steps: Steps between two checkpoints, besides the one at the end of each
-            epoch.
-        trackers: Trackers that get the same numbers as metrics.csv.
+        keep_every: Epochs between two backbones that are kept, as
+            checkpoints/epoch-N.safetensors; None: only the last backbone is.
+        checkpoint_steps: Steps between two checkpoints; by default there is one at the end of
+            each epoch only.
+        track: Where curves, settings and results also go: wandb, mlflow, tensorboard, or
+            several.
         views: The views; None: the method's, adapted to the images.
         fractions: Shares of the training labels that the probes get.
         draws: Draws of the labels at each share below 1.
@@ -250,6 +347,17 @@ def pretrain(
     data: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: Pretrain | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -266,12 +374,18 @@ def pretrain(
     seed: int = ...,
     out: str | Path | None = ...,
     weights: str | Path | Run = ...,
+    weights_part: str | None = ...,
     backbone: str = ...,
-    epochs: int = ...,
-    batch_size: int = ...,
+    epochs: int | None = ...,
+    steps: int | None = ...,
+    batch_size: int | None = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
     preset: str = ...,
+    freeze: Literal["auto", "none", "early"] = ...,
+    batch_norm: Literal["auto", "trained", "held"] = ...,
+    normalise: Literal["auto", "weights", "data", "imagenet", "half", "unit"] = ...,
+    representation: Literal["auto", "output", "mean", "stages"] = ...,
     optimizer: Optimizer = ...,
     supervision: Supervision = ...,
     network: Network = ...,
@@ -284,8 +398,9 @@ def pretrain(
     accumulate_batches: int = ...,
     log_every: int = ...,
     monitor_images: int = ...,
+    keep_every: int | None = ...,
     checkpoint_steps: int | None = ...,
-    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ...,
+    track: tuple[Literal["wandb", "mlflow", "tensorboard"], ...] = ...,
     views: tuple[View, ...] | None = ...,
 ) -> Run:
     """Train a backbone on unlabelled images.
@@ -296,6 +411,21 @@ def pretrain(
             `digits`. Or an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -316,15 +446,34 @@ def pretrain(
         root: Folder that the paths of a table must stay in; by default the one it lies in.
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: The run's folder; by default runs/DATA-METHOD. The same command again resumes it.
-        weights: What the backbone starts from: a finished run, or none for random weights.
-        backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto.
-        epochs: Passes over the pool.
-        batch_size: Images of a step, over all processes.
+        weights: What the backbone starts from: `published` weights, a file of weights, the
+            folder of a finished run, or `none`; auto: published ones where they are installed
+            and suit the images.
+        weights_part: The part of the file to take, where several fill the network: teacher,
+            backbone, ...
+        backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, efficientnet_lite0 to 2,
+            timm:NAME, torchvision:NAME, transformers:OWNER/NAME, file.py:build or auto.
+        epochs: Passes over the pool, 0 for the weights as they are; by default 100, and more
+            where that makes less than 1,000 steps.
+        steps: Length of the training in steps, in place of epochs; the preset `continue` takes
+            60.
+        batch_size: Images of a step, over all processes; by default 256, and less below 1,024
+            images.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         pool: More unlabelled images to pretrain on, of other sources.
-        preset: The method's recipe for all that is not given, by name; auto: by the images.
-            `paper` holds the authors' values and adapts nothing; the defaults shown here are
-            those of the first.
+        preset: The method's recipe for all that is not given, by name; auto: by the weights and
+            the images. `paper` holds the authors' values and adapts nothing, `continue` adds to
+            published weights; the defaults shown here are those of the first.
+        freeze: Weights of the backbone that stay as they are: none, or those down to 1/8 of the
+            side (of a ViT the first half); auto: early under the preset `continue`.
+        batch_norm: Statistics of batch normalisation: of the batches, or held at those of the
+            start; auto: held under the preset `continue`.
+        normalise: Mean and deviation of the channels: those the weights were trained with,
+            those of the images, or fixed ones; auto: the weights' for published ones, else the
+            images'.
+        representation: What represents an image: the network's output as it is; the same
+            standardised (mean); or mean and maximum of three stages, standardised; auto: stages
+            for published weights, else output.
         optimizer: The optimizer and its schedule.
         supervision: Labels joined to the method; off by default.
         network: Changes to the backbone: a ResNet of other widths and depths, another stem or
@@ -341,9 +490,12 @@ def pretrain(
         log_every: Steps between two rows of metrics.csv.
         monitor_images: Images that the line after each epoch looks at; 0 turns kNN and
             effective rank off.
-        checkpoint_steps: Steps between two checkpoints, besides the one at the end of each
-            epoch.
-        trackers: Trackers that get the same numbers as metrics.csv.
+        keep_every: Epochs between two backbones that are kept, as
+            checkpoints/epoch-N.safetensors; None: only the last backbone is.
+        checkpoint_steps: Steps between two checkpoints; by default there is one at the end of
+            each epoch only.
+        track: Where curves, settings and results also go: wandb, mlflow, tensorboard, or
+            several.
         views: The views; None: the method's, adapted to the images.
 
     Returns:
@@ -364,6 +516,17 @@ def evaluate(
     data: str | Path | ImageSet | NDArray[Any] | MapDataset | None = ...,
     *,
     settings: Evaluate | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -385,6 +548,7 @@ def evaluate(
     probes: tuple[str, ...] = ...,
     balanced: bool = ...,
     controls: tuple[str, ...] = ...,
+    representation: Literal["auto", "output", "mean", "stages"] = ...,
     clusters: bool = ...,
     finetune: bool = ...,
     finetuning: FineTuning = ...,
@@ -398,6 +562,21 @@ def evaluate(
             an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -424,7 +603,10 @@ def evaluate(
         probes: Among knn, linear and mlp; each is used for the targets it can predict.
         balanced: Rare classes and labels count more in the linear and MLP probes, by inverse
             frequency.
-        controls: What results stand beside: untrained, pixels, and folders of other runs.
+        controls: What results stand beside: start (the weights the training began with, where
+            they were not random), untrained, pixels, and folders of other runs.
+        representation: Of every subject alike: the network's output, the same standardised, or
+            three stages; auto: the run's.
         clusters: Also compare clusters, found without labels, with the classes.
         finetune: Also fine-tune the backbone, and train the same network from scratch; this
             takes long.
@@ -448,6 +630,17 @@ def suggest(
     data: str | Path | ImageSet | NDArray[Any] | MapDataset | None = ...,
     *,
     settings: Suggest | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -478,6 +671,21 @@ def suggest(
             an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -533,6 +741,17 @@ def tune_probe(
     workers: int = ...,
     join: bool = ...,
     heartbeat: int = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -580,6 +799,21 @@ def tune_probe(
         join: Only work on the trials of a study that another command began, and leave.
         heartbeat: Seconds between signs of life in a database; a worker silent for four of them
             is dead.
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -640,6 +874,17 @@ def tune_pretrain(
     workers: int = ...,
     join: bool = ...,
     heartbeat: int = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -656,12 +901,18 @@ def tune_pretrain(
     seed: int = ...,
     out: str | Path | None = ...,
     weights: str | Path | Run = ...,
+    weights_part: str | None = ...,
     backbone: str = ...,
-    epochs: int = ...,
-    batch_size: int = ...,
+    epochs: int | None = ...,
+    steps: int | None = ...,
+    batch_size: int | None = ...,
     device: str = ...,
     pool: tuple[str, ...] = ...,
     preset: str = ...,
+    freeze: Literal["auto", "none", "early"] = ...,
+    batch_norm: Literal["auto", "trained", "held"] = ...,
+    normalise: Literal["auto", "weights", "data", "imagenet", "half", "unit"] = ...,
+    representation: Literal["auto", "output", "mean", "stages"] = ...,
     optimizer: Optimizer = ...,
     supervision: Supervision = ...,
     network: Network = ...,
@@ -674,8 +925,9 @@ def tune_pretrain(
     accumulate_batches: int = ...,
     log_every: int = ...,
     monitor_images: int = ...,
+    keep_every: int | None = ...,
     checkpoint_steps: int | None = ...,
-    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ...,
+    track: tuple[Literal["wandb", "mlflow", "tensorboard"], ...] = ...,
     views: tuple[View, ...] | None = ...,
     objective: Literal["auto", "knn", "linear", "rankme", "alpha_req"] = ...,
     stopping: Stopping = ...,
@@ -705,6 +957,21 @@ def tune_pretrain(
         join: Only work on the trials of a study that another command began, and leave.
         heartbeat: Seconds between signs of life in a database; a worker silent for four of them
             is dead.
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -726,15 +993,34 @@ def tune_pretrain(
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: The study's folder; by default runs/tune-DATA-METHOD. The same command continues
             it.
-        weights: What the backbone starts from: a finished run, or none for random weights.
-        backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto.
-        epochs: Passes over the pool.
-        batch_size: Images of a step, over all processes.
+        weights: What the backbone starts from: `published` weights, a file of weights, the
+            folder of a finished run, or `none`; auto: published ones where they are installed
+            and suit the images.
+        weights_part: The part of the file to take, where several fill the network: teacher,
+            backbone, ...
+        backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, efficientnet_lite0 to 2,
+            timm:NAME, torchvision:NAME, transformers:OWNER/NAME, file.py:build or auto.
+        epochs: Passes over the pool, 0 for the weights as they are; by default 100, and more
+            where that makes less than 1,000 steps.
+        steps: Length of the training in steps, in place of epochs; the preset `continue` takes
+            60.
+        batch_size: Images of a step, over all processes; by default 256, and less below 1,024
+            images.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         pool: More unlabelled images to pretrain on, of other sources.
-        preset: The method's recipe for all that is not given, by name; auto: by the images.
-            `paper` holds the authors' values and adapts nothing; the defaults shown here are
-            those of the first.
+        preset: The method's recipe for all that is not given, by name; auto: by the weights and
+            the images. `paper` holds the authors' values and adapts nothing, `continue` adds to
+            published weights; the defaults shown here are those of the first.
+        freeze: Weights of the backbone that stay as they are: none, or those down to 1/8 of the
+            side (of a ViT the first half); auto: early under the preset `continue`.
+        batch_norm: Statistics of batch normalisation: of the batches, or held at those of the
+            start; auto: held under the preset `continue`.
+        normalise: Mean and deviation of the channels: those the weights were trained with,
+            those of the images, or fixed ones; auto: the weights' for published ones, else the
+            images'.
+        representation: What represents an image: the network's output as it is; the same
+            standardised (mean); or mean and maximum of three stages, standardised; auto: stages
+            for published weights, else output.
         optimizer: The optimizer and its schedule.
         supervision: Labels joined to the method; off by default.
         network: Changes to the backbone: a ResNet of other widths and depths, another stem or
@@ -751,9 +1037,12 @@ def tune_pretrain(
         log_every: Steps between two rows of metrics.csv.
         monitor_images: Images that the line after each epoch looks at; 0 turns kNN and
             effective rank off.
-        checkpoint_steps: Steps between two checkpoints, besides the one at the end of each
-            epoch.
-        trackers: Trackers that get the same numbers as metrics.csv.
+        keep_every: Epochs between two backbones that are kept, as
+            checkpoints/epoch-N.safetensors; None: only the last backbone is.
+        checkpoint_steps: Steps between two checkpoints; by default there is one at the end of
+            each epoch only.
+        track: Where curves, settings and results also go: wandb, mlflow, tensorboard, or
+            several.
         views: The views; None: the method's, adapted to the images.
         objective: What a trial is worth: auto is kNN for classes, a linear probe for other
             labels, both on validation, and RankMe without labels.
@@ -789,6 +1078,17 @@ def tune_finetune(
     workers: int = ...,
     join: bool = ...,
     heartbeat: int = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -834,6 +1134,21 @@ def tune_finetune(
         join: Only work on the trials of a study that another command began, and leave.
         heartbeat: Seconds between signs of life in a database; a worker silent for four of them
             is dead.
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -881,6 +1196,17 @@ def finetune(
     data: str | Path | ImageSet | NDArray[Any] | MapDataset | None = ...,
     *,
     settings: Finetune | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -911,6 +1237,21 @@ def finetune(
             an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -957,6 +1298,17 @@ def predict(
     images: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: Predict | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -984,6 +1336,21 @@ def predict(
             arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -1025,6 +1392,17 @@ def embed(
     images: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: Embed | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
     target: str | None = ...,
     labels: str | None = ...,
     group: str | None = ...,
@@ -1052,6 +1430,21 @@ def embed(
             arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
@@ -1088,6 +1481,226 @@ def embed(
 @overload
 def embed(settings: Embed, /) -> Path | Embeddings:
     """Write the representations of images."""
+
+@overload
+def index(
+    run: str | Path | Run,
+    images: str | Path | ImageSet | NDArray[Any] | MapDataset | None = ...,
+    *,
+    settings: IndexImages | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
+    target: str | None = ...,
+    labels: str | None = ...,
+    group: str | None = ...,
+    split_column: str | None = ...,
+    tile: int | None = ...,
+    image_size: int | None = ...,
+    limit: int | None = ...,
+    drop_leaks: bool = ...,
+    allow_leaks: bool = ...,
+    max_unreadable: float = ...,
+    validation: float = ...,
+    test: float = ...,
+    root: str | None = ...,
+    seed: int = ...,
+    out: str | Path = ...,
+    append: bool = ...,
+    kind: Literal["auto", "exact", "ivf_flat", "ivf_sq8"] = ...,
+    recall: float = ...,
+    pictures: int = ...,
+    batch_size: int = ...,
+    device: str = ...,
+    allow_code: bool = ...,
+) -> Index:
+    """Represent images once, and keep them in a folder that can be searched.
+
+    Args:
+        run: The folder of a finished run, or of a model.
+        images: Images, as for `embed`; by default those of the run, with the run's splits. Or
+            an image set, arrays, a list of arrays, or a torch dataset.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
+        target: The column that says what is on an image; by default the run's, or the only one.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
+            target, group and split column are then columns of it.
+        group: The column that no split may cut: a coil, a patient, a board.
+        split_column: The column that says train, validation or test; by default guessed, or the
+            files' names.
+        tile: Side in pixels of tiles that large images are cut into; results are pooled by
+            image.
+        image_size: Side that images of several sizes are brought to, pixels.
+        limit: A seeded draw of this many images of the pool; validation and test stay whole.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is, and test images that a run has been trained on.
+        allow_leaks: Go on with such leaks; every result carries them in red.
+        max_unreadable: Share of unreadable images above which it stops; the others are left out
+            and named.
+        validation: Share of train that is cut as validation where the images have none.
+        test: Share of the labelled images that is cut as test where the images have none.
+        root: Folder that the paths of a table must stay in; by default the one it lies in.
+        seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
+        out: The folder of the index.
+        append: Add images to the index in --out; those of the same source that it has are left
+            out.
+        kind: exact, or inverted lists of faiss with whole vectors (ivf_flat) or a byte a number
+            (ivf_sq8); auto: exact up to 500,000 images, then ivf_sq8.
+        recall: Share of the ten exact neighbours that an approximate search must find; it
+            visits as many lists as that takes on these images.
+        pictures: Longest side in pixels of the small pictures that are kept for pages; 0: none.
+        batch_size: Images that go through the network at once.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
+        allow_code: Run the file.py:build that the backbone may name.
+
+    Returns:
+        The index, opened from its folder.
+
+    Raises:
+        ValueError: the run or the images cannot be read or do not fit each other, there is an
+            index already, or one to add to was made with other weights.
+    """
+
+@overload
+def index(settings: IndexImages, /) -> Index:
+    """Represent images once, and keep them in a folder that can be searched."""
+
+@overload
+def search(
+    index: str | Path | Index,
+    queries: str | Path | Sequence[str | Path],
+    *,
+    settings: Search | Mapping[str, Any] | None = ...,
+    k: int = ...,
+    far: bool = ...,
+    out: str | Path | None = ...,
+    run: str | Path | Run | None = ...,
+    device: str = ...,
+    allow_code: bool = ...,
+) -> SearchResults:
+    """Find the images of an index that look most like a query, or least.
+
+    Args:
+        index: The folder of an index.
+        queries: Image files, folders or tables of images, or row ids of the index.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        k: Neighbours of each query; a query by row id is not its own neighbour.
+        far: The least similar images instead.
+        out: .csv or .parquet; a page of pictures is written beside it. By default CSV is
+            printed.
+        run: The run of the index, where it has moved; only images that are not indexed need it.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
+        allow_code: Run the file.py:build that the backbone may name.
+
+    Returns:
+        Neighbours, the table, and where it was written.
+
+    Raises:
+        ValueError: no such index, or one that is damaged; a query that cannot be read; or the run
+            has other weights than those of the index.
+    """
+
+@overload
+def search(settings: Search, /) -> SearchResults:
+    """Find the images of an index that look most like a query, or least."""
+
+@overload
+def pairs(
+    index: str | Path | Index,
+    *,
+    settings: ComparePairs | Mapping[str, Any] | None = ...,
+    pairs: str | None = ...,
+    out: str | Path = ...,
+    count: int = ...,
+    copies: float = ...,
+    seed: int = ...,
+) -> PairsResults:
+    """Decide of pairs of images whether they are the same, or list the most similar ones.
+
+    Args:
+        index: The folder of an index.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        pairs: CSV or Parquet: two columns of images (a and b, or NAME_a and NAME_b), same (1 or
+            0), perhaps fold. Without it the most and the least similar pairs of the index are
+            listed.
+        out: .csv or .parquet; a page and its JSON are written beside it.
+        count: Pairs that are listed at each end, where there is no file of pairs.
+        copies: Cosine from which an image of a pair counts as a copy of an image that
+            pretraining saw.
+        seed: Seed of the folds, where the file has none.
+
+    Returns:
+        Scores, the table, and where they were written.
+
+    Raises:
+        ValueError: no such index or file of pairs, or no pair whose images are in the index.
+    """
+
+@overload
+def pairs(settings: ComparePairs, /) -> PairsResults:
+    """Decide of pairs of images whether they are the same, or list the most similar ones."""
+
+@overload
+def cluster(
+    index: str | Path | Index,
+    *,
+    settings: ClusterImages | Mapping[str, Any] | None = ...,
+    out: str | Path = ...,
+    by: Literal["auto", "hdbscan", "linkage"] = ...,
+    pairs: str | None = ...,
+    threshold: float | None = ...,
+    near: float = ...,
+) -> Clusters:
+    """Group the images of an index by similarity, and name near-duplicates.
+
+    Args:
+        index: The folder of an index.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        out: .csv or .parquet: row_id, cluster, size, duplicate_of, label; a page is written
+            beside it.
+        by: hdbscan needs no threshold; linkage: average linkage at a threshold; auto: linkage
+            where there are pairs or a threshold.
+        pairs: Labelled pairs, as for `pairs`; the threshold lies 3.3 deviations above the mean
+            cosine of the different ones.
+        threshold: Mean cosine of two groups from which average linkage joins them.
+        near: Cosine from which two images are near-duplicates.
+
+    Returns:
+        The groups, how they agree with the labels, and where they were written.
+
+    Raises:
+        ValueError: no such index or file of pairs, or settings that do not go together.
+    """
+
+@overload
+def cluster(settings: ClusterImages, /) -> Clusters:
+    """Group the images of an index by similarity, and name near-duplicates."""
 
 @overload
 def export(
@@ -1149,6 +1762,73 @@ def report(
 @overload
 def report(settings: Report, /) -> Path:
     """Write one self-contained page on one run, or on several side by side."""
+
+@overload
+def list_methods(
+    *,
+    settings: ListMethods | Mapping[str, Any] | None = ...,
+) -> Catalogue:
+    """List the methods: paper, needs, cost.
+
+    Args:
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+
+    Returns:
+        One entry each, by name.
+    """
+
+@overload
+def list_methods(settings: ListMethods, /) -> Catalogue:
+    """List the methods: paper, needs, cost."""
+
+@overload
+def cache(
+    *,
+    settings: Cache | Mapping[str, Any] | None = ...,
+    clean: bool = ...,
+    older_days: float = ...,
+) -> Inventory:
+    """List decoded images and downloaded weights on this machine, and remove the first.
+
+    Args:
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        clean: Remove the stores of selfsight; downloaded weights stay, other programs share
+            them.
+        older_days: With --clean: only what no command has read for this many days.
+
+    Returns:
+        What is kept, and what was removed.
+
+    Raises:
+        ValueError: a store cannot be removed.
+    """
+
+@overload
+def cache(settings: Cache, /) -> Inventory:
+    """List decoded images and downloaded weights on this machine, and remove the first."""
+
+@overload
+def completion(
+    shell: Literal["bash", "zsh", "fish"],
+    *,
+    settings: Completion | Mapping[str, Any] | None = ...,
+) -> str:
+    """Print a script that completes verbs and flags in bash, zsh or fish.
+
+    Args:
+        shell: bash, zsh or fish.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+
+    Returns:
+        Its text.
+    """
+
+@overload
+def completion(settings: Completion, /) -> str:
+    """Print a script that completes verbs and flags in bash, zsh or fish."""
 
 def open_images(source: Images, **options: Any) -> ImageSet:
     """Opens images: see `selfsight.data.request.open_images`; arrays and datasets too.

@@ -23,16 +23,16 @@ from selfsight.verbs import VERBS, Verb
 
 IMAGES = ("data", "images")
 """Settings that name images; a function takes images themselves in their place."""
-RUNS = ("run", "runs", "model", "weights")
-"""Settings that name the folder of a run or a model; a function takes the object too."""
+RUNS = ("run", "runs", "model", "weights", "index")
+"""Settings that name the folder of a run, a model or an index; a function takes the object too."""
 MORE = "A settings object, or a mapping with nested or dotted names (``{'optimizer.lr': 1e-3}``)."
 OBJECTS = " Or an image set, arrays, a list of arrays, or a torch dataset."
 METHOD = "A name in `METHODS`, or the path of a file of your own (``./mine.py``)."
 
 
 def function_name(verb: Verb) -> str:
-    """``tune probe`` -> ``tune_probe``."""
-    return verb.name.replace(" ", "_")
+    """``tune probe`` -> ``tune_probe``, ``list-methods`` -> ``list_methods``."""
+    return verb.name.replace(" ", "_").replace("-", "_")
 
 
 NAMES = {function_name(verb): verb.name for verb in VERBS.values()}
@@ -101,8 +101,11 @@ def _parameter(name: str, field: FieldInfo, kind: Any) -> inspect.Parameter:
         annotation = f"str | Path | ImageSet | NDArray[Any] | MapDataset{none}"
     elif name == "runs":
         annotation = "str | Path | Run | Sequence[str | Path | Run]"
+    elif name == "queries":
+        annotation = "str | Path | Sequence[str | Path]"
     elif name in RUNS:
-        annotation = f"str | Path | {'Predictor' if name == 'model' else 'Run'}{none}"
+        kinds = {"model": "Predictor", "index": "Index"}
+        annotation = f"str | Path | {kinds.get(name, 'Run')}{none}"
     elif name == "out":
         annotation = f"str | Path{none}"
     return inspect.Parameter(name, kind, default=default, annotation=annotation)

@@ -9,15 +9,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
-from selfsight.console import shown
+from selfsight.console import progress, quiet, shown
 from selfsight.plugins import is_file, names_in
 from selfsight.stops import Stopped, raising
 from selfsight.verbs import VERBS, Verb, verb_named
 
 if TYPE_CHECKING:
     from selfsight.settings import Settings
+
+HELP = {"-h", "--help", "--help-all"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,12 +45,23 @@ def _run(words: list[str]) -> int:
 
         print(f"selfsight {__version__}")
         return 0
-    if words[1:] in ([], ["-h"], ["--help"]) and (inner := _inner(words[0])):
+    if words[1:] in ([], ["-h"], ["--help"], ["--help-all"]) and (inner := _inner(words[0])):
         print(_table(inner))
         return 0
     verb, rest = _verb(words)
-    result = verb.call(parsed(verb, rest))
-    if result is not None:
+    rest, quietly = _switched(rest, "--quiet")
+    rest, as_json = _switched(rest, "--json")
+    if HELP & set(rest):
+        parsed(verb, rest)  # which prints it and leaves
+    # Under --json nothing but the object may reach stdout, also not from a library.
+    output = redirect_stdout(sys.stderr) if as_json else nullcontext()
+    with quiet(quietly), progress(verb.name), output:
+        result = verb.call(parsed(verb, rest))
+    if as_json:
+        from selfsight.answers import json_text
+
+        print(json_text(verb.name, result))
+    elif result is not None:
         print(shown(str(result)))
     return int(getattr(result, "exit_code", 0))
 
@@ -115,8 +129,9 @@ def overview() -> str:
             f"METHOD is {', '.join(methods)}, or a file of your own (./mine.py).",
             "DATA is a folder of images, Parquet, CSV, .npy, .npz, HDF5, .tar, hf:owner/name,",
             "or `digits` (docs/data.md).",
-            "`selfsight VERB --help` lists the settings, `selfsight pretrain METHOD --help` also",
-            "those of the method.",
+            "`selfsight VERB --help` shows the settings that people turn, --help-all all of them,",
+            "`selfsight pretrain METHOD --help-all` also those of the method. Every verb takes",
+            "--settings FILE.yaml, --quiet (results and warnings only) and --json.",
         ]
     )
 
@@ -126,7 +141,7 @@ def parsed(verb: Verb, words: list[str]) -> Settings:
 
     Raises:
         ValueError: a YAML file or a method that cannot be used.
-        SystemExit: flags that do not fit (code 2), or ``--help`` (code 0).
+        SystemExit: flags that do not fit (code 2), or ``--help`` and ``--help-all`` (code 0).
     """
     import contextlib
     import io
@@ -139,6 +154,7 @@ def parsed(verb: Verb, words: list[str]) -> Settings:
     changes = {} if file is None else read_yaml(file)
     base = kind = verb.settings_class
     program = f"selfsight {verb.name}"
+    method = None
     if verb.method != "none":
         from selfsight.training.settings import Pretrain, typed
 
@@ -148,6 +164,10 @@ def parsed(verb: Verb, words: list[str]) -> Settings:
         program += f" {method}" * (verb.method == "word")
     if changes:
         kind = kind.with_defaults(changes)
+    if HELP & set(words):
+        flag = method if verb.method == "flag" else None
+        print(_help(kind, verb, program, flag, whole="--help-all" in words), end="")
+        raise SystemExit(0)
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):
@@ -162,11 +182,12 @@ def parsed(verb: Verb, words: list[str]) -> Settings:
             raise ValueError(f"{refused}. `{program} --help` lists all settings.") from None
         print(printed.getvalue(), end="", file=sys.stderr)
         raise
-    # The class made for the command line cannot be pickled; the plain one can.
+    # The class that the command line parses cannot be pickled; the plain one can.
     fields = base.model_fields
-    return base(
+    settings = base(
         **{field: _as_given(getattr(values, field), kind, field, words) for field in fields}
     )
+    return settings.marked(_given(settings, words))
 
 
 def _as_given(value: Any, kind: type[Settings], field: str, words: Sequence[str]) -> Any:
@@ -184,6 +205,33 @@ def _as_given(value: Any, kind: type[Settings], field: str, words: Sequence[str]
         or flags & {f"--{field}.{no}{name}".replace("_", "-") for no in ("", "no-")}
     }
     return value.marked(default.model_fields_set | named)
+
+
+def _given(settings: Settings, words: Sequence[str]) -> set[str]:
+    """The settings that the file or a flag names, those of groups left aside."""
+    flags = {word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")}
+    return {
+        name
+        for name, field in type(settings).model_fields.items()
+        if field.is_required()
+        or getattr(settings, name) != field.default
+        or flags & {f"--{no}{name}".replace("_", "-") for no in ("", "no-")}
+    }
+
+
+def _help(
+    kind: type[Settings], verb: Verb, program: str, method: str | None, *, whole: bool
+) -> str:
+    """The screen of ``--help``, or all of ``--help-all``."""
+    from inspect import cleandoc
+
+    from selfsight.flags import long_help, short_help
+
+    text = cleandoc(verb.settings_class.__doc__ or verb.summary).split("\n\n")[0]
+    description = " ".join(text.split())
+    if verb.method != "none" and kind.__doc__:
+        description += f"\n\n{kind.__doc__}"
+    return (long_help if whole else short_help)(kind, program, description, method)
 
 
 def _refused(stop: SystemExit) -> str:
@@ -229,6 +277,11 @@ def _table(names: Collection[str]) -> str:
     )
 
 
+def _switched(words: list[str], flag: str) -> tuple[list[str], bool]:
+    """``words`` without a flag that has no value, and whether it was there."""
+    return [word for word in words if word != flag], flag in words
+
+
 def _taken(words: list[str], flag: str) -> tuple[list[str], str | None]:
     """``words`` without a flag, and its value."""
     for i, word in enumerate(words):
@@ -255,7 +308,7 @@ def _method(
         name, words = words[0], words[1:]
     elif from_file:
         name = from_file
-    elif {"-h", "--help"} & set(words):
+    elif HELP & set(words):
         name = "simclr"
     else:
         from selfsight.methods import method_names

@@ -48,11 +48,13 @@ def keys_of(seed: int, step: int, rows: Tensor) -> Tensor:
         step: how many steps came before.
         rows: ``(B,)`` int64, positions in the batch over all processes.
     """
-    state = 0
-    for part in (seed & _MASK, (seed >> 32) & _MASK, step & _MASK):
-        state = mix(state ^ part) + 0x9E3779B9
-    low = mix(mix(rows.long() + state) ^ 0x85EBCA6B)
-    high = mix(low ^ mix(rows.long() + 0x27D4EB2F + state))
+    # Two states of 32 bits, mixed apart: keys of two steps are alike where both are.
+    first = second = 0
+    for part in (seed & _MASK, (seed >> 32) & _MASK, step & _MASK, (step >> 32) & _MASK):
+        first = mix(first ^ part) + 0x9E3779B9
+        second = mix(second ^ mix(part + 0x85EBCA6B)) + 0x27D4EB2F
+    low = mix(mix(rows.long() + first) ^ (second & _MASK))
+    high = mix(mix(rows.long() + second) ^ mix(low))
     return (high >> 2 << 32) | low
 
 

@@ -6,7 +6,7 @@ It knows no optimizer, logger, device or epoch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
@@ -37,6 +37,8 @@ class Optimizer(Settings):
     """The learning rate is scaled by batch size over this number; None: never scaled."""
     backbone_lr_factor: Annotated[float, Field(gt=0.0)] | None = None
     """Learning rate of the backbone as a share of `lr`; None: 1, or the preset's from a run."""
+    bias_lr_factor: Annotated[float, Field(gt=0.0)] = 1.0
+    """Learning rate of biases and normalisations as a share of `lr`."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
     """Weight decay; never on biases and normalisation."""
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
@@ -49,10 +51,14 @@ class Optimizer(Settings):
     """Share of the training in which the learning rate rises linearly from 0."""
     final_lr: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     """Last learning rate of the cosine as a share of the peak."""
+    min_lr: Annotated[float, Field(ge=0.0)] = 0.0
+    """Last learning rate of the cosine, absolute; the larger of this and `final_lr` counts."""
     final_weight_decay: Annotated[float, Field(ge=0.0)] | None = None
     """Weight decay at the end of a cosine (DINO); None: constant."""
     max_grad_norm: Annotated[float, Field(gt=0.0)] | None = None
     """Largest norm of the gradient; None: not clipped."""
+    clip_by: Literal["global", "parameter"] = "global"
+    """Whether `max_grad_norm` bounds all gradients together or each parameter's own (DINO)."""
 
 
 class Preset(Settings):
@@ -98,10 +104,13 @@ class Output(NamedTuple):
             pools. A student that sees a part of a view (a masked one) gives the representation of
             that part: for a ViT the class token over the patches that were kept. Supervision, the
             online probe and the collapse monitor read these.
+        embeddings: ``(B, D)``, what the loss sees of the first view; None where images may
+            share a direction there (DINO's logits). The collapse monitor reads them too.
     """
 
     losses: dict[str, Tensor]
     representations: list[Tensor]
+    embeddings: Tensor | None = None
 
 
 class Method(nn.Module):
@@ -168,3 +177,23 @@ class Method(nn.Module):
 
     def after_step(self, progress: Tensor) -> None:
         """Called after each optimizer step: moving averages, teachers."""
+
+    def frozen(self, progress: float) -> Sequence[nn.Parameter]:
+        """Parameters that a step at this progress leaves as they are.
+
+        Their gradients are dropped before the step, so that they neither move nor decay.
+
+        Args:
+            progress: of the step's batch, in [0, 1).
+        """
+        return ()
+
+    def chance_loss(self, batch_size: int) -> float | None:
+        """The loss when all images look alike to it, such as ln K for DINO; None: not known.
+
+        A training whose loss stays there has collapsed, or has learned nothing.
+
+        Args:
+            batch_size: images of a step, over all processes.
+        """
+        return None

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from selfsight.console import say
 from selfsight.data import request
 from selfsight.data.request import DataOptions, Images
 from selfsight.data.splits import LabelFraction
@@ -17,11 +18,14 @@ from selfsight.plugins import is_file
 from selfsight.reporting.report import write_report
 from selfsight.runs.run import Run
 from selfsight.training.pretrain import pretrain
-from selfsight.training.settings import Pretrain
+from selfsight.training.settings import Pretrain, method_name
 
 
 class Pipeline(Pretrain):
-    """Pretrain, evaluate and report, in one go."""
+    """Train a backbone on images without labels, measure it beside its controls with few labels
+    and with all of them, and write one report page. The same command again goes on where it
+    stopped.
+    """
 
     fractions: tuple[LabelFraction, ...] = (0.01, 0.1, 1.0)
     """Shares of the training labels that the probes get."""
@@ -67,7 +71,15 @@ def run(settings: Pipeline, images: Images | None = None) -> RunOutcome:
             f"backbone {settings.backbone!r} is code of your own, which the evaluation after the "
             "training has to run again: give --allow-code, or `selfsight pretrain` alone."
         )
-    training = Pretrain(**{name: getattr(settings, name) for name in Pretrain.model_fields})
+    fields = Pretrain.model_fields
+    training = Pretrain(**{name: getattr(settings, name) for name in fields})
+    training = training.marked(settings.model_fields_set & fields.keys())
+    shares = ", ".join(f"{100 * share:g} %" for share in settings.fractions)
+    say(
+        f"First a training by {method_name(settings.method)}, then probes on "
+        f"{shares} of the labels ({settings.draws} draws of each share) beside controls, then "
+        "the report."
+    )
     opened = None if images is None else request.open(training, images)
     finished = pretrain(training, opened)
     path = str(finished.folder.path)

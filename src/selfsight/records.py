@@ -77,6 +77,7 @@ class Record(Place):
     metric: str
     label: str | None = None
     value: float
+    initialisation: int | None = None
 
 
 class ProbeChoice(Place):
@@ -114,10 +115,17 @@ class Value(Place):
     mean: float | None
     low: float | None = None
     high: float | None = None
+    reason: str = ""
 
 
 class Difference(Place):
-    """The mean of trained - control, paired by label draw and image, with its 95 % interval."""
+    """The mean of trained - control, paired by label draw and image, with its 95 % interval.
+
+    Attributes:
+        reason: why there is no interval, or why to take care.
+        p: two-sided; adjusted by Holm within target and control but for the primary difference.
+        primary: the one verdict that was fixed beforehand.
+    """
 
     control: str
     metric: str
@@ -126,6 +134,9 @@ class Difference(Place):
     mean: float | None
     low: float | None = None
     high: float | None = None
+    reason: str = ""
+    p: float | None = None
+    primary: bool = False
     verdict: str | None = None
 
 
@@ -314,11 +325,207 @@ class SuggestionsFile:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class ShownPicture:
+    """A small picture: a data URI, its size in pixels, whether its pixels stay square."""
+
+    uri: str
+    width: int
+    height: int
+    crisp: bool
+
+
+@dataclass(frozen=True)
+class ShownImage:
+    """An image on a page of neighbours: row id, label, split, a word, and its picture."""
+
+    name: str
+    label: str
+    split: str
+    words: str
+    picture: ShownPicture | None
+
+
+@dataclass(frozen=True)
+class ShownNeighbours:
+    """A query and its neighbours; ``novel``: nothing in the index is as near as is usual."""
+
+    query: ShownImage
+    neighbours: tuple[ShownImage, ...]
+    novel: bool
+
+
+@dataclass(frozen=True)
+class SearchFile:
+    """The JSON beside the table of a search, for its page.
+
+    Attributes:
+        index: its folder.
+        data: name of the indexed images.
+        images: how many there are.
+        table: file name of all neighbours.
+        far: whether the least similar were asked for.
+        queries: how many.
+        neighbours: of each query.
+        usual: cosine with the nearest image that 99 % of the indexed images exceed.
+        recall: of an approximate search; None: it is exact.
+        shown: the first queries.
+        left_out: pictures that the page had no room for.
+    """
+
+    index: str
+    data: str
+    images: int
+    table: str
+    far: bool
+    queries: int
+    neighbours: int
+    usual: float | None
+    recall: float | None
+    shown: tuple[ShownNeighbours, ...]
+    left_out: int = 0
+
+    def plain(self) -> dict[str, Any]:
+        """Dictionaries, lists and text, as in the file."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class ShownPair:
+    """Two images and the cosine of their representations."""
+
+    images: tuple[ShownImage, ...]
+    cosine: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A ROC curve: rates of false and of true acceptance."""
+
+    falsely: tuple[float, ...]
+    accepted: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class VerificationLine:
+    """Scores of pairs; ``points``: rate, accepted of same, falsely accepted of different."""
+
+    name: str
+    pairs: int
+    same: int
+    accuracy: float
+    standard_error: float
+    folds: int
+    majority: float
+    auc: float
+    equal_error: float
+    points: tuple[tuple[float, int, int, int, int], ...]
+
+
+@dataclass(frozen=True)
+class PairsFile:
+    """The JSON beside the table of `pairs`, for its page.
+
+    Attributes:
+        index, data, images, table: see `SearchFile`.
+        labels_read: the sentence on the labels that trained the backbone; None: there were none.
+        lines: scores of the pairs; none where no file of pairs was given.
+        threshold: cosine that separates all pairs best; it has seen every one of them.
+        drawn: whether the folds were drawn.
+        missing: pairs that were left out.
+        warnings: what lessens the scores.
+        curve: ROC of all pairs.
+        first, second: pairs that are pictured: wrongly refused and wrongly accepted, or without a
+            file most similar and least similar.
+        counts: how many there are of each.
+    """
+
+    index: str
+    data: str
+    images: int
+    table: str
+    labels_read: str | None
+    lines: tuple[VerificationLine, ...] = ()
+    threshold: float | None = None
+    drawn: bool = False
+    missing: int = 0
+    warnings: tuple[str, ...] = ()
+    curve: Curve | None = None
+    first: tuple[ShownPair, ...] = ()
+    second: tuple[ShownPair, ...] = ()
+    counts: tuple[int, int] = (0, 0)
+
+    def plain(self) -> dict[str, Any]:
+        """Dictionaries, lists and text, as in the file."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class GroupLine:
+    """A grouping beside labels: pairs of images that share a group, and BCubed."""
+
+    name: str
+    groups: int
+    pair_precision: float
+    pair_recall: float
+    pair_f1: float
+    bcubed: float
+
+
+@dataclass(frozen=True)
+class ShownGroup:
+    """A group: its number, its size, and the first of its images."""
+
+    number: int
+    size: int
+    images: tuple[ShownImage, ...]
+
+
+@dataclass(frozen=True)
+class ClustersFile:
+    """The JSON beside the table of `cluster`, for its page.
+
+    Attributes:
+        index, data, images, table: see `SearchFile`.
+        by: hdbscan or linkage.
+        threshold: of linkage.
+        groups: of two images or more.
+        alone: images in no group.
+        largest: images of the largest group.
+        near: cosine from which two images are near-duplicates.
+        duplicates: images that are a near-duplicate of an earlier one.
+        scores: beside the labels; none where there are none.
+        target: where the labels come from.
+        shown: the largest groups.
+        copies: near-duplicates with the image that is kept.
+    """
+
+    index: str
+    data: str
+    images: int
+    table: str
+    by: str
+    threshold: float | None
+    groups: int
+    alone: int
+    largest: int
+    near: float
+    duplicates: int
+    scores: tuple[GroupLine, ...]
+    target: str | None
+    shown: tuple[ShownGroup, ...]
+    copies: tuple[tuple[ShownImage, ...], ...]
+
+    def plain(self) -> dict[str, Any]:
+        """Dictionaries, lists and text, as in the file."""
+        return asdict(self)
+
+
 Schema = TypeVar("Schema")
 
 
 def read_record(kind: type[Schema], path: str | Path) -> Schema:
-    """A file as ``kind``: `ResultsFile`, `Audit` or `SuggestionsFile`.
+    """A file as ``kind``, one of the schemas of this module.
 
     Raises:
         ValueError: the file is missing or damaged; names the file and the field.

@@ -130,6 +130,34 @@ _TABLE = (
         "Write the representations of images.",
     ),
     Verb(
+        "index",
+        "RUN [IMAGES]",
+        "selfsight.neighbours.build:IndexImages",
+        "selfsight.neighbours.build:index",
+        "Represent images once, and keep them in a folder that can be searched.",
+    ),
+    Verb(
+        "search",
+        "INDEX QUERY...",
+        "selfsight.neighbours.query:Search",
+        "selfsight.neighbours.query:search",
+        "Find the images of an index that look most like a query, or least.",
+    ),
+    Verb(
+        "pairs",
+        "INDEX",
+        "selfsight.neighbours.pairs:ComparePairs",
+        "selfsight.neighbours.pairs:pairs",
+        "Decide of pairs of images whether they are the same, or list the most similar ones.",
+    ),
+    Verb(
+        "cluster",
+        "INDEX",
+        "selfsight.neighbours.clusters:ClusterImages",
+        "selfsight.neighbours.clusters:cluster",
+        "Group the images of an index by similarity, and name near-duplicates.",
+    ),
+    Verb(
         "export",
         "RUN",
         "selfsight.exporting.export:Export",
@@ -142,6 +170,27 @@ _TABLE = (
         "selfsight.reporting.report:Report",
         "selfsight.reporting.report:report",
         "Write one self-contained page on one run, or on several side by side.",
+    ),
+    Verb(
+        "list-methods",
+        "",
+        "selfsight.catalogue:ListMethods",
+        "selfsight.catalogue:list_methods",
+        "List the methods: paper, needs, cost.",
+    ),
+    Verb(
+        "cache",
+        "",
+        "selfsight.data.pixels.inventory:Cache",
+        "selfsight.data.pixels.inventory:cache",
+        "List decoded images and downloaded weights on this machine, and remove the first.",
+    ),
+    Verb(
+        "completion",
+        "SHELL",
+        "selfsight.completions:Completion",
+        "selfsight.completions:completion",
+        "Print a script that completes verbs and flags in bash, zsh or fish.",
     ),
 )
 

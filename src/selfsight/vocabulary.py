@@ -31,6 +31,8 @@ class Metric:
         higher_is_better: the direction; None: neither end is best.
         by_label: name and title of the metric of a single label, where it is a mean over labels.
         meaning: one line on what it tells.
+        of_images: a share of the images, each of which counts as right or wrong.
+        least, most: bounds of what a metric that is no share can be; None: none.
     """
 
     title: str
@@ -39,6 +41,18 @@ class Metric:
     higher_is_better: bool | None = True
     by_label: tuple[str, str] | None = None
     meaning: str = ""
+    of_images: bool = False
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The smallest and the largest value that the metric can have."""
+        if self.unit == "share":
+            return 0.0, 1.0
+        least = 0.0 if self.unit == "target" else -math.inf
+        low = least if self.least is None else self.least
+        return low, math.inf if self.most is None else self.most
 
 
 @dataclass(frozen=True)
@@ -103,20 +117,24 @@ def enter(name: str, words: Metric) -> None:
     METRICS[name] = words
     if words.by_label is not None and words.by_label[0] != name:
         METRICS[words.by_label[0]] = Metric(
-            words.by_label[1], unit=words.unit, higher_is_better=words.higher_is_better
+            words.by_label[1],
+            unit=words.unit,
+            higher_is_better=words.higher_is_better,
+            least=words.least,
+            most=words.most,
         )
 
 
 for _name, _title, _words in _functions("fitting/metrics.py", "metric"):
     enter(_name, Metric(*_title, **_words))
 METRICS |= {
-    "recall_at_1": Metric("recall at 1", ("identity",)),
+    "recall_at_1": Metric("recall at 1", ("identity",), of_images=True),
     "map_at_r": Metric("mAP@R", ("identity",)),
     "nmi": Metric("normalised mutual information"),
-    "ari": Metric("adjusted Rand index", unit="plain"),
+    "ari": Metric("adjusted Rand index", unit="plain", least=-0.5, most=1.0),
     "purity": Metric("purity"),
     "cluster_accuracy": Metric("clustering accuracy"),
-    "silhouette": Metric("silhouette", unit="plain"),
+    "silhouette": Metric("silhouette", unit="plain", least=-1.0, most=1.0),
     "rankme": Metric(
         "RankMe",
         unit="plain",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,9 @@ from PIL import Image
 
 from selfsight.data.imageset import ImageSet
 from selfsight.data.near_duplicates import near_duplicates
+from selfsight.data.request import open_images
+
+Disguise = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 def image_set(pixels: np.ndarray) -> ImageSet:
@@ -83,10 +87,88 @@ def test_tiny_images_and_single_ones() -> None:
     assert not len(near_duplicates(image_set(textures(5, 32, 1)), np.arange(1)).rows)
 
 
-@pytest.mark.slow
-def test_cifar10(shared_data: Path) -> None:
-    from selfsight.data.request import open_images
+def compressed(image: np.ndarray, quality: int) -> np.ndarray:
+    buffer = io.BytesIO()
+    Image.fromarray(image.squeeze()).save(buffer, "jpeg", quality=quality)
+    return np.asarray(Image.open(buffer)).reshape(image.shape)
 
+
+def cropped(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Nine tenths of the side, brought back to full size."""
+    side = image.shape[0]
+    part = round(0.9 * side)
+    down, across = random.integers(0, side - part + 1, 2)
+    inside = Image.fromarray(image[down : down + part, across : across + part].squeeze())
+    return np.asarray(inside.resize((side, side), Image.Resampling.BICUBIC)).reshape(image.shape)
+
+
+def marked(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """A white box with a black line over 30 x 12 % of the frame."""
+    made, side = image.copy(), image.shape[0]
+    width, height = int(0.3 * side), max(4, int(0.12 * side))
+    down, across = random.integers(0, side - height), random.integers(0, side - width)
+    made[down : down + height, across : across + width] = 255
+    made[down + height // 2, across + 1 : across + width - 1] = 0
+    return made
+
+
+DISGUISES: dict[str, tuple[float, Disguise]] = {
+    "mirrored": (0.95, lambda image, random: image[:, ::-1].copy()),
+    "turned by 90 degrees": (0.95, lambda image, random: np.rot90(image).copy()),
+    "turned by 180 degrees": (0.95, lambda image, random: np.rot90(image, 2).copy()),
+    "upside down": (0.95, lambda image, random: image[::-1].copy()),
+    "cropped by a tenth": (0.9, cropped),
+    "JPEG of quality 20": (0.95, lambda image, random: compressed(image, 20)),
+    "watermark": (0.8, marked),
+    "darker": (0.95, lambda image, random: (image * 0.7).astype(np.uint8)),
+}
+"""What it is called -> the recall to reach, and how it is made."""
+
+
+def recall_of(images: np.ndarray, disguise: Disguise) -> tuple[float, float]:
+    """Recall over all images, and the share of images that got a twin which is not theirs."""
+    random = np.random.default_rng(1)
+    copies = np.stack([disguise(image, random) for image in images])
+    count = len(images)
+    own = near_duplicates(image_set(images), np.arange(count)).rows
+    known = {(int(a), int(b)) for a, b in own}
+    both = np.concatenate([images, copies])
+    pairs = {
+        (int(a), int(b)) for a, b in near_duplicates(image_set(both), np.arange(2 * count)).rows
+    }
+    hits = sum((row, row + count) in pairs for row in range(count))
+    wrong: set[int] = set()
+    for a, b in pairs:
+        originals = (min(a % count, b % count), max(a % count, b % count))
+        if a % count != b % count and originals not in known:
+            wrong |= {a, b}
+    return hits / count, len(wrong) / (2 * count)
+
+
+@pytest.mark.parametrize("name", DISGUISES)
+def test_each_disguise_is_seen_through(name: str) -> None:
+    least, disguise = DISGUISES[name]
+    share, wrong = recall_of(textures(60, 64, 1), disguise)
+    assert share >= least
+    assert wrong == 0.0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("folder", ["cifar10", "lfw", "xsdd"])
+@pytest.mark.parametrize("name", DISGUISES)
+def test_recall_on_real_images(name: str, folder: str, shared_data: Path) -> None:
+    images = open_images(shared_data / folder)
+    rows = np.random.default_rng(0).choice(images.rows("train"), 500, replace=False)
+    least, disguise = DISGUISES[name]
+    share, wrong = recall_of(np.asarray(images.pixels[np.sort(rows)]), disguise)
+    assert share >= least
+    assert wrong <= 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_cifar10(shared_data: Path) -> None:
     images = open_images(shared_data / "cifar10" / "test.parquet", test=0, validation=0)
     natural = near_duplicates(images, np.arange(len(images)))
     assert len(natural.rows) <= 0.01 * len(images)

@@ -678,6 +678,22 @@ def test_names_of_images_in_other_spellings(
     assert joined.targets["kind"].values.tolist() == each([0, 1, 2])
 
 
+def test_a_table_names_images_of_one_folder_among_others(tmp_path: Path) -> None:
+    """Names alone, beside a second folder whose names stand twice."""
+    names = folder_of(tmp_path / "photos")
+    tree(tmp_path / "others", ["a", "b"])
+    rows = {"Image Index": names, "kind": each(["a", "b", "c"])}
+    (tmp_path / "t.csv").write_text(csv_text(rows))
+    images = open_images(tmp_path / "t.csv", **PLAIN)
+    assert images.row_ids.tolist() == [f"photos/{name}" for name in names]
+    assert images.targets["kind"].values.tolist() == each([0, 1, 2])
+    assert any("6 images below" in note for note in images.notes)
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / names[0]).write_bytes(PNGS[1])
+    with pytest.raises(ValueError, match="none of the 20 images can be read"):
+        open_images(tmp_path / "t.csv", **PLAIN)
+
+
 def test_accents_in_both_unicode_forms(tmp_path: Path) -> None:
     import unicodedata
 
@@ -831,12 +847,29 @@ def test_files_that_disagree_are_reconciled_or_refused(tmp_path: Path) -> None:
         open_images(folder)
 
 
+@pytest.mark.parametrize("container", ["npz", "hdf5"])
+def test_splits_of_different_ranges_are_doubtful(tmp_path: Path, container: str) -> None:
+    parts = {"train": ramp(0, 1, "float32"), "test": ramp(0, 255, "float32")}
+    if container == "npz":
+        path = tmp_path / "a.npz"
+        np.savez(path, **{f"x_{name}": values for name, values in parts.items()})
+    else:
+        path = tmp_path / "a.h5"
+        with h5py.File(path, "w") as file:
+            for name, values in parts.items():
+                file[f"{name}/images"] = values
+    notes = doubts(open_images(path).notes)
+    assert any("different ways" in note and "test" in note.about for note in notes)
+
+
 @pytest.mark.parametrize("container", ["npy", "HDF5", "TIFF"])
 @pytest.mark.parametrize("value", ["nan", "-9999"])
 def test_nodata_is_filled_and_counted(tmp_path: Path, container: str, value: str) -> None:
     values = ramp(1, 2, "float32").copy()
     values[1, :3] = float(value)
     path = WRITE[container](tmp_path, values)
+    doubtful = next(note for note in doubts(open_images(path, **PLAIN).notes))
+    assert doubtful.number == 1 and f"--nodata {value}" in doubtful
     filled = open_images(path, **PLAIN, nodata=value)
     assert np.isfinite(filled.pixels).all() and filled.pixels.min() >= 1
     np.testing.assert_allclose(filled.pixels[1, :3], values[1, 3:].mean(), rtol=1e-5)
@@ -973,7 +1006,7 @@ CASES = [
     ("half a table", lambda f: _half_named(f), 1, "names 5 of 20 images"),
     ("not a number", lambda f: _with_hole(f), 1, "--nodata nan"),
     ("a guess", lambda f: in_npz(f, {"y": each(HOT)}), 0, "y has a single 1"),
-    ("left out", lambda f: _with_text(f), 0, "no images were left out"),
+    ("left out", lambda f: _with_text(f), 0, "readme.txt"),
 ]
 
 
@@ -1097,3 +1130,59 @@ def as_pngs(folder: Path, values: np.ndarray) -> Path:
     for i, image in enumerate(values):
         Image.fromarray(image).save(folder / "set" / f"{i}.png")
     return folder / "set"
+
+
+def dicom(path: Path, values: np.ndarray, bits: int, **attributes: Any) -> None:
+    pydicom = pytest.importorskip("pydicom", reason="selfsight[dicom] is not installed")
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    kind = "1.2.840.10008.5.1.4.1.1.7"
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = kind, "1.2.3"
+    data = pydicom.Dataset()
+    data.file_meta = meta
+    data.SOPClassUID, data.SOPInstanceUID = kind, "1.2.3"
+    data.Rows, data.Columns = values.shape
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated, data.BitsStored, data.HighBit = 16, bits, bits - 1
+    data.PixelRepresentation = 0
+    for name, value in attributes.items():
+        setattr(data, name, value)
+    data.PixelData = values.tobytes()
+    data.save_as(path, enforce_file_format=True)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "right"),
+    [
+        ({}, lambda values: values),
+        (
+            {"RescaleSlope": 1, "RescaleIntercept": -1024},
+            lambda values: values.astype(float) - 1024,
+        ),
+        ({"PhotometricInterpretation": "MONOCHROME1"}, lambda values: 4095 - values),
+    ],
+    ids=["12 bits", "Hounsfield units", "inverted"],
+)
+def test_dicom_values(
+    tmp_path: Path, attributes: dict[str, Any], right: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    values = ramp(0, 4095, "uint16")[0]
+    dicom(tmp_path / "noname", values, 12, **attributes)
+    images = open_images(tmp_path, **PLAIN)
+    np.testing.assert_array_equal(images.pixels[0, ..., 0], right(values))
+
+
+def test_dicom_without_its_reader_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from selfsight.data.pixels import formats
+
+    save(tmp_path / "a.png")
+    (tmp_path / "b.dcm").write_bytes(bytes(128) + b"DICM" + bytes(20))
+    plain = formats.find_spec
+    monkeypatch.setattr(
+        formats, "find_spec", lambda name: None if name == "pydicom" else plain(name)
+    )
+    images = open_images(tmp_path, **PLAIN)
+    assert len(images) == 1
+    assert any("b.dcm" in n and "selfsight[dicom]" in n for n in doubts(images.notes))

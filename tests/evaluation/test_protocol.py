@@ -62,7 +62,7 @@ def test_records_summary_and_predictions_agree(evaluated: Results, digits: Image
     right = [np.argmax(row["output"]) == row["truth"][0] for row in rows]
     assert np.mean(right) == pytest.approx(values[1])
     controls = {d["control"] for d in kept["summary"]["differences"]}
-    assert controls == {"untrained", "pixels"}
+    assert controls == {"untrained", "pixels", "chance"}
     text = evaluated.table()
     assert "trained - pixels" in text
     assert f"{100 * summary['mean']:.1f}" in text
@@ -92,7 +92,7 @@ def test_each_reading_of_test_is_noted(evaluated: Results) -> None:
         (r["probe"], r["subject"], r["label_fraction"], r["label_seed"])
         for r in evaluated.test_readings
     ]
-    probes, clusters = 2 * 3 * 2 * 2, 3 * (2 + 1)
+    probes, clusters = 2 * 4 * 2 * 2, 3 * (2 + 1)
     assert len(noted) == len(set(noted)) == probes + clusters
     assert set(noted) == scored
 
@@ -155,19 +155,19 @@ def test_a_second_evaluation_makes_no_forward_pass(
 
     monkeypatch.setattr(controls, "represent", counted)
     first = evaluate(Evaluate(run=str(run), target="digit", **SMALL), images)
-    assert len(forwards) == 1 + 2
+    assert len(forwards) == 1 + 5
     forwards.clear()
     evaluate(Evaluate(run=str(run), target="marks", **SMALL), images)
     assert forwards == []
     kept = Results.read(first.path)
     assert {r["target"] for r in kept.records} == {None, "digit", "marks"}
-    assert len(kept.test_readings) == 24 + 12
+    assert len(kept.test_readings) == 32 + 16
 
     # another datum, then other weights: nothing stale is read
     pixels = images.pixels.copy()
     pixels[0, 0, 0, 0] += 1
     evaluate(Evaluate(run=str(run), target="digit", **SMALL), replace(images, pixels=pixels))
-    assert len(forwards) == 3
+    assert len(forwards) == 6
     forwards.clear()
     make_run(images, run, seed=101)
     changed = evaluate(Evaluate(run=str(run), target="digit", **SMALL), images)
@@ -175,7 +175,7 @@ def test_a_second_evaluation_makes_no_forward_pass(
     assert changed.records != first.records
     kept = Results.read(first.path)
     assert {r["target"] for r in kept.records} == {None, "digit"}
-    assert len(kept.test_readings) == 24 + 12 + 24 + 24
+    assert len(kept.test_readings) == 32 + 16 + 24 + 24
 
 
 def test_every_kind_of_target(digits: ImageSet, make_run: MakeRun) -> None:
@@ -231,14 +231,15 @@ def test_another_run_as_a_control(digits: ImageSet, make_run: MakeRun) -> None:
     other = make_run(digits, seed=7)
     settings = Evaluate(run=str(make_run(digits)), controls=(str(other),), **SMALL)
     found = evaluate(settings, digits)
-    assert {d["control"] for d in found.differences} == {other.name}
+    assert {d["control"] for d in found.differences} == {other.name, "chance"}
 
 
-def test_the_same_run_beside_itself_is_no_better(digits: ImageSet, make_run: MakeRun) -> None:
+def test_the_same_run_beside_itself_gets_no_verdict(digits: ImageSet, make_run: MakeRun) -> None:
     run = make_run(digits)
     found = evaluate(Evaluate(run=str(run), controls=(str(run),), **SMALL), digits)
-    assert {d["verdict"] for d in found.differences} == {"no better than the control"}
-    assert {d["mean"] for d in found.differences} == {0.0}
+    itself = [d for d in found.differences if d["control"] != "chance"]
+    assert {(d["verdict"], d["mean"], d["low"]) for d in itself} == {("no verdict", 0.0, None)}
+    assert {d["reason"] for d in itself} == {"nothing varies over the test split"}
 
 
 def test_a_repeated_evaluation_is_bit_identical(digits: ImageSet, make_run: MakeRun) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from selfsight.data.imageset import ImageSet
-from selfsight.data.sources import open_images
+from selfsight.data.request import open_images
 
 
 @pytest.fixture(scope="session")

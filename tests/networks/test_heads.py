@@ -57,19 +57,11 @@ def test_prototypes_are_compared_by_cosine() -> None:
     torch.testing.assert_close(head(x), before)
 
 
-def test_prototypes_can_be_held_still_without_a_branch() -> None:
-    head = PrototypeHead(8, 12, hidden=16, bottleneck=6)
-    x = torch.randn(5, 8)
-    gradients = []
-    for factor in (0.0, 0.5, 1.0):
-        head.zero_grad()
-        out = head(x, torch.tensor(factor))
-        assert torch.equal(out, head(x))
-        out.square().sum().backward()
-        assert head.mlp[0].weight.grad.abs().sum() > 0
-        gradients.append(head.prototypes.weight.grad.clone())
-    assert not gradients[0].any()
-    torch.testing.assert_close(gradients[1] * 2, gradients[2])
+def test_the_last_normalisation_may_have_no_shift() -> None:
+    head = mlp((4, 6, 3), last_norm=True, last_shift=False)
+    assert head[-1].bias is None and head[-1].weight is not None
+    out = head(torch.randn(32, 4))
+    torch.testing.assert_close(out.mean(0), torch.zeros(3), atol=1e-6, rtol=0.0)
 
 
 def test_the_head_starts_from_a_truncated_normal() -> None:

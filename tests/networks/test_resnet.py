@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from selfsight.networks.resnet import PLANS, Block, Plan, Projection, ResNet, check_plan
+from selfsight.networks.resnet import PLANS, Block, Projection, ResNet, ResNetPlan, check_plan
 
 
 def parameters(module: nn.Module) -> int:
@@ -57,7 +57,7 @@ def test_resnet15_has_15_convolutions_besides_the_shortcut() -> None:
 @pytest.mark.parametrize("size", [(8, 8), (17, 33), (1, 5)])
 def test_any_channels_and_any_size(channels: int, stem: str, size: tuple[int, int]) -> None:
     for block, shortcut in (("basic", "pad"), ("bottleneck", "projection")):
-        plan = Plan((4, 6), (1, 2), block, shortcut)  # type: ignore[arg-type]
+        plan = ResNetPlan((4, 6), (1, 2), block, shortcut)  # type: ignore[arg-type]
         network = ResNet(channels, plan, stem)  # type: ignore[arg-type]
         out = network(torch.randn(3, channels, *size))
         assert out.shape == (3, network.features)
@@ -107,9 +107,9 @@ def test_the_parameter_free_shortcut_takes_every_second_pixel_and_adds_zeros() -
 
 def test_plans_that_make_no_network_are_refused() -> None:
     with pytest.raises(ValueError, match="2 widths and 1 depths"):
-        check_plan(Plan((8, 16), (1,), "basic", "pad"))
+        check_plan(ResNetPlan((8, 16), (1,), "basic", "pad"))
     with pytest.raises(ValueError, match="projection"):
-        check_plan(Plan((16, 8), (1, 1), "basic", "pad"))
+        check_plan(ResNetPlan((16, 8), (1, 1), "basic", "pad"))
 
 
 @pytest.mark.parametrize("inputs", [2, 4, 7, 8])

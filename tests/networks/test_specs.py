@@ -18,7 +18,8 @@ from selfsight.networks.specs import (
 
 
 def test_names_are_known_or_the_nearest_is_named() -> None:
-    for name in ("auto", *NAMES, "mine.py:build", "some/where/mine.py:make_it"):
+    outside = ("timm:resnet50.a1_in1k", "transformers:google/vit@main", "torchvision:resnet18.V1")
+    for name in ("auto", *NAMES, *outside, "mine.py:build", "some/where/mine.py:make_it"):
         assert known_backbone(name) == name
     with pytest.raises(ValueError, match="did you mean 'resnet18'"):
         known_backbone("resnt18")
@@ -55,10 +56,13 @@ def test_a_spec_leaves_nothing_open() -> None:
         stem="imagenet",
         block="bottleneck",
         shortcut="projection",
+        stem_padding=3,
     )
     assert "2048 features" in spec.said
     spec = choose_backbone("vit_small", Network(), 1, 96)
-    assert spec.network == Network(widths=(384,), depths=(12,), patch_size=8, positions="learned")
+    assert spec.network == Network(
+        widths=(384,), depths=(12,), patch_size=8, positions="learned", heads=6
+    )
     assert "from 1 channel." in spec.said
     again, _ = resolved(spec.name, spec.network, 96)
     assert again == spec.network
@@ -68,7 +72,7 @@ def test_a_spec_leaves_nothing_open() -> None:
 def test_settings_override_the_named_network() -> None:
     network = Network(widths=(8, 16, 32), depths=(1, 2, 3), block="bottleneck", stem="imagenet")
     spec = choose_backbone("resnet18", network, 3, 32)
-    assert spec.network == network.updated({"shortcut": "projection"})
+    assert spec.network == network.updated({"shortcut": "projection", "stem_padding": 3})
     assert "128 features" in spec.said
     assert choose_backbone("vit_tiny", Network(patch_size=2), 3, 32).network.patch_size == 2
 
@@ -83,6 +87,10 @@ def test_settings_override_the_named_network() -> None:
         ("resnet20", Network(widths=(64, 32, 16)), "'projection'"),
         ("vit_tiny", Network(widths=(64, 64)), "one number each"),
         ("vit_tiny", Network(widths=(100,)), "multiple of 32"),
+        ("vit_tiny", Network(heads=5), "heads 5 do not divide"),
+        ("resnet18", Network(class_token=False), "network.class_token means nothing"),
+        ("efficientnet_lite0", Network(widths=(8, 8)), "seven numbers each"),
+        ("timm:resnet18", Network(widths=(8,)), "network.widths means nothing"),
         ("vit_tiny", Network(patch_size=64), "larger than the images"),
     ],
 )

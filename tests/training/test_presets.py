@@ -14,6 +14,7 @@ from selfsight.methods import METHODS
 from selfsight.training.plan import prepare
 from selfsight.training.presets import with_preset
 from selfsight.training.settings import Pretrain, typed
+from selfsight.verbs import VERBS
 
 
 def settings(method: str = "simclr", **changes: Any) -> Pretrain:
@@ -59,7 +60,7 @@ def test_what_was_given_stays_even_where_it_is_the_default(method: str) -> None:
                 "optimizer": {"name": name, "lr": lr, "weight_decay": 0.5},
             }
         ),
-        parsed("pretrain", [method, "made", *words]),
+        parsed(VERBS["pretrain"], [method, "made", *words]),
     ]
     for given in ways:
         assert isinstance(given, Pretrain)
@@ -72,9 +73,8 @@ def test_what_was_given_stays_even_where_it_is_the_default(method: str) -> None:
 def test_a_file_counts_as_given(tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text("method: {name: simclr, temperature: 0.1}\noptimizer: {name: lars}\n")
-    given = parsed(
-        "pretrain", ["simclr", "made", "--settings", str(file), "--method.projector", "64", "8"]
-    )
+    words = ["simclr", "made", "--settings", str(file), "--method.projector", "64", "8"]
+    given = parsed(VERBS["pretrain"], words)
     assert isinstance(given, Pretrain)
     found, _ = with_preset(given, 8)
     assert found.optimizer.name == "lars"

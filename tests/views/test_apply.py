@@ -261,3 +261,26 @@ def test_a_gpu_makes_the_same_views_and_nothing_waits() -> None:
         torch.cuda.set_sync_debug_mode("default")
     wanted = make_views(images, keys, [EVERYTHING], known)[0]
     torch.testing.assert_close(found.cpu(), wanted, atol=1e-3, rtol=1e-3)
+
+
+FACTORS = {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8}
+PLAIN = View(size=64.0, crop_scale=(0.08, 1.0), color=0.0, grayscale=0.0)
+COLOURS = ["brightness", "contrast", "saturation", "hue"]
+
+
+@pytest.mark.parametrize("colours", [(), *[(name,) for name in COLOURS], tuple(COLOURS)])
+def test_bytes_on_a_cpu_stay_near_what_a_gpu_gives(colours: tuple[str, ...]) -> None:
+    """A crop rounds its bytes twice; colours multiply that by their factors, and nothing else."""
+    strengths = {name: 0.8 if name != "hue" else 0.2 for name in colours}
+    nothing = dict.fromkeys(COLOURS, 0.0)
+    view = PLAIN.updated({"color": float(bool(colours)), **nothing, **strengths})
+    images, keys = batch(64, 100, 3, torch.uint8), keys_of(0, 0, torch.arange(64))
+    unit = statistics(3, 0.0, 1.0)
+    (found,) = make_views(images, keys, [view], unit)
+    levels = 255 * (found - without_a_branch(images, keys, view, unit)).abs()
+    largest = 1.05
+    for name in colours:
+        largest *= 1.8 if name in FACTORS else 3.0  # a turn of the hue mixes three channels
+    assert float(levels.max()) <= largest
+    assert float(levels.mean()) < 0.4
+    assert float(levels.max()) < 8.0

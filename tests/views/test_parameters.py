@@ -117,6 +117,47 @@ def test_crops_are_distributed_as_the_loop_of_random_resized_crop() -> None:
     assert float(place[boxes[:, 2] < 150].mean()) == pytest.approx(0.5, abs=0.01)
 
 
+def torchvision_fallback(height: int, width: int, ratio: tuple[float, float]) -> list[int]:
+    """Top, left, height and width where no try fits, as RandomResizedCrop.get_params has them."""
+    if width / height < min(ratio):
+        w = width
+        h = round(w / min(ratio))
+    elif width / height > max(ratio):
+        h = height
+        w = round(h * max(ratio))
+    else:
+        w, h = width, height
+    return [(height - h) // 2, (width - w) // 2, h, w]
+
+
+@pytest.mark.parametrize(("height", "width"), [(90, 30), (256, 1600), (40, 50), (20, 400)])
+@pytest.mark.parametrize("ratio", [(3 / 4, 4 / 3), (0.5, 1.2)])
+def test_crops_of_elongated_images_keep_their_ratio(
+    height: int, width: int, ratio: tuple[float, float]
+) -> None:
+    view = View(crop_scale=(0.08, 1.0), crop_ratio=ratio)
+    boxes = draw(view, KEYS, 0, height, width).boxes
+    found = boxes[:, 3] / boxes[:, 2]
+    slack = 1.0 + 1.5 / boxes[:, 2:].amin(1)  # sides are whole pixels
+    assert bool((found <= ratio[1] * slack).all() and (found >= ratio[0] / slack).all())
+    fallback = torch.tensor(torchvision_fallback(height, width, ratio), dtype=boxes.dtype)
+    share = float((boxes == fallback).all(1).double().mean())
+    # How often ten tries fail, by torchvision's loop.
+    generator = torch.Generator().manual_seed(0)
+    area = height * width * (0.08 + 0.92 * torch.rand(20_000, 10, generator=generator))
+    low, high = math.log(ratio[0]), math.log(ratio[1])
+    stretch = (low + (high - low) * torch.rand(20_000, 10, generator=generator)).exp()
+    w, h = (area * stretch).sqrt().round(), (area / stretch).sqrt().round()
+    failed = float((~((w <= width) & (h <= height))).all(1).double().mean())
+    assert share == pytest.approx(failed, abs=0.02)
+
+
+def test_tiny_elongated_images_fall_back_too() -> None:
+    boxes = draw(View(crop_scale=(0.9, 1.0)), KEYS, 0, 4, 16).boxes
+    assert torch.allclose(boxes[:, 3] / boxes[:, 2], torch.tensor(4 / 3), atol=0.6)
+    assert bool((boxes[:, 2] <= 4).all())
+
+
 def test_crops_of_tiny_images_are_not_whole_pixels() -> None:
     boxes = draw(View(crop_scale=(0.6, 1.0)), KEYS, 0, 8, 8).boxes
     assert len(torch.unique(boxes[:, 2])) > 1000

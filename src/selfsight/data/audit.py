@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.console import say
+from selfsight.console import progress, say
 from selfsight.data import request
 from selfsight.data.describe import describe, value_text
 from selfsight.data.duplicates import look
@@ -97,15 +97,17 @@ def audit(images: ImageSet, *, near: bool = True) -> Audit:
     from selfsight.data.near_duplicates import near_duplicates
 
     start = time.perf_counter()
-    looked = look(images)
-    copies = copies_of(images, looked)
+    with progress("looking at each image"):
+        looked = look(images)
+        copies = copies_of(images, looked)
     blank = np.flatnonzero(looked.blank)
     notes = list(images.notes)
     pairs: list[NearPair] = []
     if near:
         first = np.unique(looked.codes, return_index=True)[1]  # one of each image
         rows = np.sort(first[~looked.blank[first]])
-        found = near_duplicates(images, rows)
+        with progress("looking for near-duplicates"):
+            found = near_duplicates(images, rows)
         notes += found.notes
         pairs = [
             NearPair(

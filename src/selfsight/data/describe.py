@@ -9,6 +9,8 @@ from selfsight.data.notes import Note, doubt
 from selfsight.data.pixels.lazy import waiting
 
 LOOKED_AT = 256
+UNLIKE = 10.0
+"""Ratio of the usual largest values of two splits above which they are taken to differ in scale."""
 NO_DATA = (-9999.0, -99999.0, -32768.0, -32767.0, float(np.finfo(np.float32).min))
 """Values that instruments and maps write where there is nothing."""
 
@@ -72,6 +74,22 @@ def gaps(images: ImageSet, nodata: str | None) -> list[Note]:
             )
         )
     return notes
+
+
+def unlike_splits(images: ImageSet) -> list[Note]:
+    """Splits whose values differ by an order of magnitude: one may be scaled in another way."""
+    if images.pixels.dtype == np.uint8:
+        return []
+    high = np.abs(images.content.high)
+    usual = {s: float(np.median(high[images.rows(s)])) for s in SPLITS if len(images.rows(s))}
+    low, top = min(usual, key=usual.__getitem__), max(usual, key=usual.__getitem__)
+    if usual[top] <= UNLIKE * usual[low]:
+        return []
+    text = (
+        f"The largest value of an image is {usual[low]:.4g} in {low} and {usual[top]:.4g} in {top} "
+        "(medians): the splits may be scaled in different ways; bring them to one scale."
+    )
+    return [doubt(text, about=f"{low}, {top}")]
 
 
 def value_text(target: Target, row: int) -> str:

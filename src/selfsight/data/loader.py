@@ -42,6 +42,7 @@ class Loader:
         targets: of all rows in the order of the parts, a tensor of as many entries.
         batch_size: images of a step, over all processes.
         epochs: passes over the rows, for `RawBatch.progress`.
+        steps: batches of an epoch at most; None: as many as there are.
         seed: of order and keys.
         device: where the batches are wanted.
         labelled: ``(rows,)`` bool, which rows have a label; read only with ``labelled_share``.
@@ -58,6 +59,7 @@ class Loader:
         *,
         batch_size: int,
         epochs: int,
+        steps: int | None = None,
         seed: int,
         device: torch.device,
         labelled: Tensor | None = None,
@@ -68,7 +70,7 @@ class Loader:
         self.starts = torch.tensor(np.cumsum([0, *(len(rows) for _, rows in parts)]))
         self.rows = int(self.starts[-1])
         self.targets, self.batch_size, self.epochs = targets.to(device), batch_size, epochs
-        self.seed, self.device = seed, device
+        self.seed, self.device, self.steps = seed, device, steps
         self.rank, self.world, self.step = 0, 1, 0
         self.oversampled = 0
         if labelled is not None and labelled_share is not None:
@@ -86,7 +88,8 @@ class Loader:
             ).to(device)
 
     def __len__(self) -> int:
-        return self.rows // self.batch_size
+        whole = self.rows // self.batch_size
+        return whole if self.steps is None else min(whole, self.steps)
 
     def __iter__(self) -> Iterator[RawBatch]:
         epoch, first = divmod(self.step, len(self))

@@ -19,7 +19,7 @@ import tyro
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, ValidationError
 
-from selfsight.data.describe import gaps
+from selfsight.data.describe import gaps, unlike_splits
 from selfsight.data.duplicates import copies_together
 from selfsight.data.imageset import ImageSet, Scale
 from selfsight.data.labels import join_labels
@@ -165,7 +165,8 @@ def open(
     else:
         images = recorded(images, sides, str(getattr(settings, "data", images.name)))
     images = checked(images, drop, allow)
-    images = images.with_notes(*gaps(images, settings.nodata))
+    doubts = (*gaps(images, settings.nodata), *unlike_splits(images))
+    images = images.with_notes(*(note for note in doubts if note not in images.notes))
     for weights in seen:
         other = partial(_listing, form, source, weights.scale, whole)
         images = unseen(images, weights, _digests(images, weights.scale, other), drop, allow)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from selfsight.fitting.representations import (
     Representations,
     cache_key,
     cached_tensor,
+    calibrate,
     raw_pixels,
     represent,
     represent_views,
@@ -24,12 +26,15 @@ from selfsight.fitting.representations import (
 )
 from selfsight.networks.backbones import Backbone
 from selfsight.runs.run import Run, load_run
+from selfsight.training.representation import fit_pooling
+from selfsight.training.start import kept_start
 from selfsight.vocabulary import run_names
 
 _PAIRS = 1_000  # images whose views are compared
 _CHEAP = 4_000_000  # pixels that go through the network for one initialisation
 
 
+Representation = Literal["auto", "output", "mean", "stages"]
 Pair = tuple[torch.Tensor, torch.Tensor]
 Identity = dict[str, str]
 """Of a subject that is a run: ``run``, its path, and ``weights``, their hash."""
@@ -41,7 +46,8 @@ class Subject:
 
     Attributes:
         name: one of `selfsight.vocabulary.SUBJECTS`, or how a run is called; unique in the results.
-        of_draw: one for all label draws, or one for each (fresh initialisations).
+        of_draw: one for all label draws, or several initialisations: draws take one after another
+            of them, and where all labels are used each is measured.
         views: gives the ``(M, F)`` representations of two views of the same images, made when
             they are asked for; None where there are none, as for pixels.
         identity: of a run; None otherwise.
@@ -67,6 +73,8 @@ class Material:
         train: rows that statistics and principal components may be fitted on.
         device: where backbones run.
         allow_code: whether a backbone may be a file of one's own.
+        representation: ``output``, ``mean`` or ``stages``, of every subject; ``auto``: the run's,
+            and of another run its own.
         folder: of the cache; None: the run's.
     """
 
@@ -76,6 +84,7 @@ class Material:
     train: NDArray[np.int64]
     device: torch.device
     allow_code: bool = False
+    representation: Representation = "auto"
     folder: Path | None = None
 
     @property
@@ -84,14 +93,14 @@ class Material:
 
 
 def controls_of(names: Sequence[str]) -> list[str | Run]:
-    """``untrained`` and ``pixels`` as they are, anything else as the run in that folder.
+    """``start``, ``untrained`` and ``pixels`` as they are, anything else as the run in that folder.
 
     Raises:
         ValueError: there is no such run.
     """
     controls: dict[object, str | Run] = {}
     for name in names:
-        if name in ("untrained", "pixels"):
+        if name in ("start", "untrained", "pixels"):
             controls[name] = name
         else:
             run = load_run(name)
@@ -102,7 +111,6 @@ def controls_of(names: Sequence[str]) -> list[str | Run]:
 def subjects(
     material: Material,
     controls: Sequence[str | Run],
-    draws: int,
     known: Mapping[str, Identity] | None = None,
 ) -> tuple[list[Subject], str, list[str]]:
     """The trained backbone first, then each control; the hash of the trained weights; notes.
@@ -110,8 +118,7 @@ def subjects(
     Args:
         material: what they are made of.
         controls: from `controls_of`.
-        draws: label draws: the untrained control gets a fresh initialisation for each where that
-            is cheap.
+            A run that began with random weights has no ``start``.
         known: names of runs beside which these results are kept; no other run gets one of them.
 
     Raises:
@@ -120,19 +127,27 @@ def subjects(
     data = material.images.fingerprint(material.rows)
     trained = material.run.backbone(allow_code=material.allow_code)
     hashed = weights_key(trained)
-    found = [_of_network(material, data, "trained", material.run, trained, hashed)]
+    own = "output" if trained.pooling is None else trained.pooling.kind
+    like = own if material.representation == "auto" else material.representation
+    _shape(trained, like, material, material.run)
+    key = weights_key(trained)
+    found = [_of_network(material, data, "trained", material.run, trained, key)]
     notes = []
     for control in controls:
         if isinstance(control, Run):
             found.append(_of_run(material, data, control))
-        elif control == "untrained":
-            count = draws if _is_cheap(material) else 1
-            if count < draws:
-                notes.append(
-                    "The untrained control is one initialisation; its spread over others is not "
-                    "in the intervals."
+        elif control == "start":
+            start = kept_start(material.run.folder, allow_code=material.allow_code)
+            if start is not None:
+                _shape(start, like, material, material.run)
+                made = _represented(
+                    material, data, control, material.run, start, weights_key(start)
                 )
-            found.append(_untrained(material, data, count))
+                views = partial(_two_views, material, data, control, start, weights_key(start))
+                found.append(Subject(control, (made,), views))
+        elif control == "untrained":
+            count = 5 if _is_cheap(material) else 3
+            found.append(_untrained(material, data, count, like))
         else:
             found.append(Subject("pixels", (_pixels(material, data),)))
     found = _named(found, known or {})
@@ -145,6 +160,21 @@ def subjects(
     return found, hashed, notes
 
 
+def _shape(backbone: Backbone, kind: Representation, material: Material, run: Run) -> None:
+    """Gives a backbone this representation, unless it has it; fitted on train rows, no label."""
+    if kind == "output":
+        backbone.pooling = None
+    elif kind != "auto" and (backbone.pooling is None or backbone.pooling.kind != kind):
+        fit_pooling(
+            backbone,
+            kind,
+            material.images,
+            material.train,
+            run.statistics,
+            device=material.device,
+        )
+
+
 def _of_run(material: Material, data: str, run: Run) -> Subject:
     """Another run, called by its folder for now."""
     backbone = run.backbone(allow_code=material.allow_code)
@@ -153,6 +183,7 @@ def _of_run(material: Material, data: str, run: Run) -> Subject:
             f"control {run.folder.path}: its backbone takes {backbone.spec.channels} channels and "
             f"{material.images.name} has {material.images.channels}."
         )
+    _shape(backbone, material.representation, material, run)
     return _of_network(material, data, run.name, run, backbone, weights_key(backbone))
 
 
@@ -218,11 +249,16 @@ def _two_views(
     return first, second
 
 
-def _untrained(material: Material, data: str, count: int) -> Subject:
-    """One for each of so many initialisations; the views are those of the first."""
-    made = []
+def _untrained(material: Material, data: str, count: int, like: Representation) -> Subject:
+    """One for each of so many initialisations; the views are those of the first.
+
+    Their batch normalisation is calibrated on train images (see `calibrate`).
+    """
+    run, made = material.run, []
     for seed in range(count):
-        backbone = material.run.untrained(seed)
+        backbone = run.untrained(seed)
+        calibrate(backbone, material.images, material.train, run.statistics, device=material.device)
+        _shape(backbone, like, material, run)
         hashed, name = weights_key(backbone), f"untrained-{seed}"
         made.append(_represented(material, data, name, material.run, backbone, hashed))
         if seed == 0:

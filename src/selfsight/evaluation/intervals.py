@@ -1,21 +1,39 @@
-"""95 % intervals over label draws and test images, and what they allow to be said.
+"""95 % intervals over label draws, training seeds and test images, and the verdicts they allow.
 
-A score depends on which labels were drawn (D draws) and on which images are in the test split (G
-groups of them). Both are taken as random samples, crossed: each draw is scored on the same
-images. With ``s2`` the variance over draws, ``b`` the bootstrap variance over test groups of the
-mean over draws and ``a`` the mean over draws of each draw's own, the variance of the mean is
+A score depends on the images (or groups of images) in the test split, on the labels that were drawn
+and on the seed of the training. The three are taken as crossed random samples: every draw and
+every seed is scored on the same test images. `half_width` adds the squared half-widths of the
+factors, each with Student's quantile for its own degrees of freedom (the modified large-sample
+method of Graybill and Wang, JASA 75, 1980, which holds its level where Satterthwaite's single
+quantile does not, with three draws for example)::
 
-    v = s2 / D + b - (a - b) / (D - 1)
+    h^2 = [ t(G-1)^2 (V_images - o) + t(D-1)^2 V_draws ] (1 - c r (1 - r) / D)
 
-(the last term removes what the first two both contain, the interaction of draws and images), and
-its degrees of freedom are Satterthwaite's (Biometrics Bulletin 2, 1946): with five draws that
-vary, the quantile is near Student's t with four, where a percentile bootstrap of five numbers
-would cover 83 %. With one draw only ``b`` is left: the interval then says nothing of another
-draw of labels. A seed of pretraining is one draw of what it draws: no interval here covers it.
+and so on for the seeds. ``V_images`` is the resampling variance of the overall mean, ``V_draws``
+the variance of the D draw means divided by D. What the images add to each draw alone is in both:
+``o = (a - V_images) / (D - 1)`` with ``a`` the mean resampling variance of one draw. The last
+factor, with r the share of the draws in the variance and c = 3 (less below eleven groups), takes
+back what the sum of squares gives too much where both parts are large. A factor with one level
+adds nothing: the interval is then conditional on that level.
+
+``V_images`` is a delete-one jackknife over groups (over images where there are no groups) up to
+`JACKKNIFE` of them, and a bootstrap above.
+
+Scores between 0 and 1 get Jeffreys' interval of a share ``p`` of ``n`` images with the effective
+number ``n = 1.96^2 p (1 - p) / h^2`` (Korn and Graubard, Survey Methodology 24, 1998), which stays
+inside and covers near the ends. Differences and other metrics get ``mean +- h``, cut at the bounds
+of the metric.
+
+**No interval, and so no verdict,** where the test split cannot tell: one or two groups; nothing
+that varies; a metric that is undefined on the resampled split; or, with groups, so few errors (or
+hits) that a single unseen group could hold more of them: below a share of ``min(0.15, 1.5 / G)``.
+The last rule keeps the coverage where errors cluster; docs/honesty.md has the table.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,74 +41,364 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 REPLICATES = 200
+"""Bootstrap replicates of the test split."""
+JACKKNIFE = 200
+"""Groups up to which each is left out in turn instead."""
+FEW_GROUPS = 5
+"""Below this many test groups an interval is given with a warning."""
+LEVEL = 0.05
+_Z = 1.959963984540054
+_LEAST_UNITS = 3
+_FEW_ERRORS = 3.0
+_MOST_UNDEFINED = 0.05  # share of bootstrap replicates
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and the ends of its 95 % interval."""
+    """A mean and its 95 % interval.
+
+    Attributes:
+        mean: over draws and seeds, on the whole test split.
+        low, high: ends of the interval; None where there is none.
+        reason: why there is none, or why to take care; empty otherwise.
+        p: two-sided p-value of a difference; None where there is no interval. It is below 0.05
+            exactly where the interval leaves out 0.
+    """
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+    reason: str = ""
+    p: float | None = None
 
     @property
-    def half(self) -> float:
-        return (self.high - self.low) / 2
+    def half(self) -> float | None:
+        """Half of the width."""
+        return None if self.low is None or self.high is None else (self.high - self.low) / 2
 
-    def verdict(self, *, higher_is_better: bool = True) -> str:
-        """What may be said of a difference trained - control."""
-        low, high = (self.low, self.high) if higher_is_better else (-self.high, -self.low)
-        if low > 0:
-            return "better"
-        return "worse" if high < 0 else "no better than the control"
+    def verdict(self, *, higher_is_better: bool = True, p: float | None = None) -> str:
+        """What a difference trained - control allows to say.
+
+        Args:
+            higher_is_better: the direction of the metric.
+            p: the adjusted p-value (see `holm`) to go by; None: the interval's own.
+        """
+        if self.low is None or self.high is None:
+            return "no verdict"
+        if self.low <= 0 <= self.high or (p is not None and p >= LEVEL):
+            return "no better than the control"
+        return "better" if (self.low > 0) == higher_is_better else "worse"
 
 
-def bootstrap_weights(
-    groups: NDArray[np.int64], *, replicates: int = REPLICATES, seed: int = 0
-) -> Floats:
-    """``(1 + replicates, M)`` weights of the test rows; the first row is ones.
+@dataclass(frozen=True)
+class Resampling:
+    """Weightings of the test rows that stand for other test splits.
 
-    Args:
-        groups: ``(M,)``; whole groups are drawn, with replacement.
-        replicates: how many draws.
-        seed: of the draws.
+    Attributes:
+        weights: ``(1 + B, M)``; the first row is ones, each other one a resampled split.
+        units: G, groups that were resampled; images where they are in no group.
+        rows: M.
+        jackknife: whether each unit is left out in turn; otherwise units are drawn with
+            replacement.
     """
-    index = np.unique(groups, return_inverse=True)[1]
-    count = int(index.max(initial=-1)) + 1
-    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), replicates)
-    return np.concatenate([np.ones((1, len(groups))), draws[:, index].astype(np.float64)])
+
+    weights: Floats
+    units: int
+    rows: int
+    jackknife: bool
+
+    @classmethod
+    def of(
+        cls, groups: NDArray[np.int64], *, replicates: int = REPLICATES, seed: int = 0
+    ) -> Resampling:
+        """The weightings of ``(M,)`` test rows by their group numbers."""
+        index = np.unique(groups, return_inverse=True)[1]
+        units = int(index.max(initial=-1)) + 1
+        ones = np.ones((1, len(groups)))
+        if units < _LEAST_UNITS:
+            others = np.ones((max(units, 1), len(groups)))  # no variance is taken from these
+        elif units <= JACKKNIFE:
+            others = (index[None] != np.arange(units)[:, None]).astype(np.float64)
+        else:
+            share = np.full(units, 1 / units)
+            drawn = np.random.default_rng(seed).multinomial(units, share, replicates)
+            others = drawn[:, index].astype(np.float64)
+        return cls(np.concatenate([ones, others]), units, len(groups), units <= JACKKNIFE)
+
+    @classmethod
+    def counted(cls, units: int, rows: int) -> Resampling:
+        """Of so many units and rows, for replicates that were stored; without the weights."""
+        return cls(np.zeros((0, rows)), units, rows, units <= JACKKNIFE)
+
+    @property
+    def grouped(self) -> bool:
+        return self.units < self.rows
+
+    def variance(self, replicates: Floats) -> Floats:
+        """Variance over test splits from ``(..., B)`` replicates; NaN where it is undefined."""
+        finite = np.isfinite(replicates)
+        undefined = 1.0 - finite.mean(-1)
+        allowed = undefined <= (0.0 if self.jackknife else _MOST_UNDEFINED)
+        safe = np.where(finite, replicates, 0.0)
+        count = np.maximum(finite.sum(-1), 1)
+        mean = safe.sum(-1) / count
+        squares = np.where(finite, (replicates - mean[..., None]) ** 2, 0.0).sum(-1)
+        ratio = self.units / max(self.units - 1, 1)
+        variance = squares / ratio if self.jackknife else ratio * squares / np.maximum(count - 1, 1)
+        return np.where(allowed & (self.units >= _LEAST_UNITS), variance, np.nan)
 
 
-def interval(scores: Floats, groups: int) -> Interval:
-    """The 95 % interval of the mean score.
-
-    Args:
-        scores: ``(D, 1 + B)``: each draw of labels, on the test split and on B bootstrap
-            replicates of it, the same for each draw.
-        groups: G, how many test groups the replicates were drawn from.
-    """
+def quantile(freedom: int) -> float:
+    """The 97.5 % quantile of Student's t."""
     from scipy.stats import t
 
-    values, replicates = scores[:, 0], scores[:, 1:]
-    draws = len(values)
-    mean = float(values.mean())
-    unbias = groups / max(groups - 1, 1)
-    of_mean = _variance(replicates.mean(0)) * unbias
-    of_draws = float(values.var(ddof=1)) / draws if draws > 1 else 0.0
-    shared = 0.0
-    if draws > 1:
-        of_each = float(np.mean([_variance(row) for row in replicates])) * unbias
-        shared = max(of_each - of_mean, 0.0) / (draws - 1)
-    variance = max(of_draws + of_mean - shared, of_draws, of_mean)
-    if variance <= 0.0:
-        return Interval(mean, mean, mean)
-    spread = of_mean**2 / max(groups - 1, 1) + of_draws**2 / max(draws - 1, 1)
-    freedom = (of_draws + of_mean) ** 2 / spread
-    half = float(t.ppf(0.975, freedom)) * variance**0.5
-    return Interval(mean, mean - half, mean + half)
+    return float(t.ppf(0.975, max(freedom, 1)))
 
 
-def _variance(values: Floats) -> float:
-    """Of what is defined: a replicate may lack every positive of a rare label."""
-    fine = values[np.isfinite(values)]
-    return float(fine.var(ddof=1)) if len(fine) > 1 else 0.0
+def half_width(values: Floats, replicates: Floats, resampling: Resampling) -> tuple[Floats, Floats]:
+    """``h`` of the module's formula, and its degrees of freedom.
+
+    Args:
+        values: ``(..., S, D)`` scores of S training seeds and D label draws on the test split.
+        replicates: ``(..., S, D, B)`` the same on the resampled splits.
+        resampling: how these were made.
+
+    Returns:
+        ``(...,)`` each; h is NaN where a variance is undefined. The degrees of freedom are
+        Satterthwaite's, of the sum of the parts; p-values other than 0.05 rest on them.
+    """
+    seeds, draws = values.shape[-2:]
+    of_images = resampling.variance(replicates.mean((-3, -2)))
+    factors = []
+    rest = of_images
+    for levels, axis in ((draws, -2), (seeds, -1)):
+        if levels > 1:
+            spread = values.mean(axis).var(-1, ddof=1) / levels  # over the other factor's mean
+            of_each = resampling.variance(replicates.mean(axis - 1)).mean(-1)
+            rest = rest - np.maximum(of_each - of_images, 0.0) / (levels - 1)
+            factors.append((levels, spread))
+    variance = np.maximum(rest, 0.0)
+    squared = quantile(resampling.units - 1) ** 2 * variance
+    fourth = variance**2 / max(resampling.units - 1, 1)
+    excess = 3.0 * min(1.0, (resampling.units - 1) / 10)
+    for levels, spread in factors:
+        total = variance + spread
+        fourth = fourth + spread**2 / (levels - 1)
+        share = spread / np.where(total > 0, total, 1.0)
+        squared = squared + quantile(levels - 1) ** 2 * spread
+        squared = squared * (1.0 - excess / max(levels, 3) * share * (1.0 - share))
+        variance = total
+    some = fourth > 0
+    freedom = np.where(some, variance**2 / np.where(some, fourth, 1.0), 1.0)
+    return np.sqrt(squared), freedom
+
+
+def share_ends(mean: Floats, half: Floats, images: int) -> tuple[Floats, Floats]:
+    """Jeffreys' interval of shares with the effective number of images of a half-width.
+
+    Args:
+        mean: ``(...,)`` in [0, 1].
+        half: ``(...,)`` of a symmetric interval.
+        images: the number where nothing varies.
+    """
+    from scipy.stats import beta
+
+    spread = mean * (1.0 - mean)
+    varies = (half > 0) & (spread > 0)
+    number = np.where(varies, _Z**2 * spread / np.where(varies, half, 1.0) ** 2, images)
+    # The mean of draws with few errors each varies too little to be worth more than its images.
+    few = np.minimum(mean, 1.0 - mean) * images < _FEW_ERRORS
+    number = np.where(few, np.minimum(number, images), number)
+    hits, misses = mean * number, (1.0 - mean) * number
+    low = np.where(mean <= 0.0, 0.0, beta.ppf(0.025, hits + 0.5, misses + 0.5))
+    high = np.where(mean >= 1.0, 1.0, beta.ppf(0.975, hits + 0.5, misses + 0.5))
+    return np.minimum(low, mean), np.maximum(high, mean)
+
+
+def too_few(errors: Floats, resampling: Resampling) -> NDArray[np.bool_]:
+    """Whether a single unseen group could hold more errors than all that were seen.
+
+    Args:
+        errors: ``(...,)`` share of errors, or of hits where these are fewer.
+        resampling: of the test split.
+    """
+    return np.asarray(resampling.grouped & (errors < min(0.15, 1.5 / resampling.units)))
+
+
+def ends_of_shares(
+    values: Floats, replicates: Floats, resampling: Resampling, *, of_images: bool
+) -> tuple[Floats, Floats]:
+    """Ends of the intervals of scores in [0, 1]; NaN where there is none.
+
+    Args:
+        values, replicates, resampling: see `half_width`.
+        of_images: the score is a share of the test images (accuracy, recall at 1): without groups
+            it has an interval at 0 and at 1 too, and with groups too few errors have none.
+    """
+    mean, (half, _) = values.mean((-2, -1)), half_width(values, replicates, resampling)
+    low, high = share_ends(mean, half, resampling.rows)
+    flat = (half == 0) | (mean <= 0) | (mean >= 1)
+    none = np.isnan(half) | (flat & (resampling.grouped or not of_images))
+    if of_images:
+        none = none | too_few(np.minimum(mean, 1 - mean), resampling)
+    return np.where(none, np.nan, low), np.where(none, np.nan, high)
+
+
+def ends_of_differences(
+    values: Floats,
+    replicates: Floats,
+    resampling: Resampling,
+    *,
+    errors: Floats | None = None,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+) -> tuple[Floats, Floats, Floats]:
+    """Ends of the intervals of paired differences and unbounded scores, and p-values of zero.
+
+    NaN where there is no interval.
+
+    Without groups, differences of shares of images get the two pseudo-observations of Bonett and
+    Price (J. Educ. Behav. Stat. 37, 2012): with few images on which the two differ, ``mean +- h``
+    covers too little.
+
+    Args:
+        values, replicates, resampling: see `half_width`.
+        errors: ``(...,)`` mean share of errors of the two, for differences of shares of images;
+            None for other metrics.
+        bounds: of what the metric can be.
+    """
+    mean, (half, freedom) = values.mean((-2, -1)), half_width(values, replicates, resampling)
+    none = np.isnan(half) | (half == 0)
+    if errors is not None:
+        none = none | too_few(np.minimum(errors, 1 - errors), resampling)
+        if not resampling.grouped:
+            mean, half = _with_pseudo_observations(mean, half, resampling.rows)
+    low, high = np.clip(mean - half, *bounds), np.clip(mean + half, *bounds)
+    p = p_value(mean, half, freedom)
+    return np.where(none, np.nan, low), np.where(none, np.nan, high), np.where(none, np.nan, p)
+
+
+def p_value(mean: Floats, half: Floats, freedom: Floats) -> Floats:
+    """Two-sided p-value of a mean with a 95 % interval ``mean +- half``, by Student's t."""
+    from scipy.stats import t
+
+    ratio = np.abs(mean) / np.where(half > 0, half, 1.0)
+    return np.asarray(2 * t.sf(ratio * t.ppf(1 - LEVEL / 2, freedom), freedom))
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values (Scandinavian Journal of Statistics 6, 1979).
+
+    Below `LEVEL`, all of them together err with a chance of at most `LEVEL`.
+    """
+    order = np.argsort(values, kind="stable")
+    factors = len(values) - np.arange(len(values))
+    raised = np.minimum(np.maximum.accumulate(np.asarray(values)[order] * factors), 1.0)
+    adjusted = np.empty(len(values))
+    adjusted[order] = raised
+    return adjusted.tolist()
+
+
+def _with_pseudo_observations(mean: Floats, half: Floats, images: int) -> tuple[Floats, Floats]:
+    """One image more on which each of the two alone is right."""
+    variance = (half / _Z) ** 2
+    squares = (variance * images + mean**2) * images
+    shrunk = mean * images / (images + 2)
+    widened = ((squares + 2.0) / (images + 2) - shrunk**2) / (images + 2)
+    few = squares < 3 * _FEW_ERRORS
+    return (
+        np.where(few, shrunk, mean),
+        np.where(few, _Z * np.sqrt(np.maximum(widened, variance)), half),
+    )
+
+
+def interval(
+    scores: Floats,
+    resampling: Resampling,
+    *,
+    share: bool = False,
+    of_images: bool = False,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+) -> Interval:
+    """The 95 % interval of the mean of a score.
+
+    Args:
+        scores: ``(S, D, 1 + B)``: each training seed and label draw, on the test split and on its
+            resampled ones; ``(D, 1 + B)`` for one seed.
+        resampling: of the test split.
+        share: the score lies in [0, 1].
+        of_images: it is a share of the test images.
+        bounds: of the score, where it is no share.
+    """
+    values, replicates = _split(scores)
+    if share or of_images:
+        ends = ends_of_shares(values, replicates, resampling, of_images=of_images)
+    else:
+        ends = ends_of_differences(values, replicates, resampling, bounds=bounds)[:2]
+    errors = float(values.mean()) if of_images else None
+    return _interval(float(values.mean()), (*ends, None), resampling, errors, replicates)
+
+
+def difference(
+    ours: Floats,
+    other: Floats,
+    resampling: Resampling,
+    *,
+    of_images: bool = False,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+) -> Interval:
+    """The 95 % interval of the mean difference of two scores on the same images, ours - other.
+
+    Args:
+        ours, other: see `interval`; the same draws in the same order. One seed of `other` is
+            compared with each of ours.
+        resampling: of the test split.
+        of_images: both are shares of the test images.
+        bounds: of the score.
+    """
+    apart = _wide(ours) - _wide(other)
+    values, replicates = _split(apart)
+    errors = None
+    if of_images:
+        errors = np.asarray((_wide(ours)[..., 0].mean() + _wide(other)[..., 0].mean()) / 2)
+    width = bounds[1] - bounds[0]
+    ends = ends_of_differences(
+        values, replicates, resampling, errors=errors, bounds=(-width, width)
+    )
+    known = None if errors is None else float(errors)
+    return _interval(float(values.mean()), ends, resampling, known, replicates)
+
+
+def _wide(scores: Floats) -> Floats:
+    return scores if scores.ndim == 3 else scores[None]
+
+
+def _split(scores: Floats) -> tuple[Floats, Floats]:
+    scores = _wide(scores)
+    return scores[..., 0], scores[..., 1:]
+
+
+def _interval(
+    mean: float,
+    ends: tuple[Floats, Floats, Floats | None],
+    resampling: Resampling,
+    errors: float | None,
+    replicates: Floats,
+) -> Interval:
+    low, high = (float(end) for end in ends[:2])
+    if math.isfinite(low) and math.isfinite(high):
+        few = resampling.grouped and resampling.units < FEW_GROUPS
+        care = f"there are only {resampling.units} test groups" if few else ""
+        p = None if ends[2] is None else float(ends[2])
+        return Interval(mean, low, high, care, p)
+    return Interval(mean, None, None, _reason(resampling, errors, replicates))
+
+
+def _reason(resampling: Resampling, errors: float | None, replicates: Floats) -> str:
+    if resampling.units < _LEAST_UNITS:
+        what = "group" if resampling.grouped else "image"
+        return f"{resampling.units} test {what}{'s' * (resampling.units != 1)}"
+    if not np.isfinite(replicates).all():
+        return "the metric is undefined on parts of the test split"
+    if errors is not None and too_few(np.asarray(min(errors, 1 - errors)), resampling):
+        return f"too few errors for {resampling.units} test groups"
+    return "nothing varies over the test split"

@@ -22,19 +22,20 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from selfsight.console import say
+from selfsight.console import progress, say
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.request import Images
 from selfsight.data.splits import LabelFraction
 from selfsight.evaluation.controls import Material, Subject, controls_of, subjects
 from selfsight.evaluation.embedding_map import write_map
-from selfsight.evaluation.intervals import bootstrap_weights
+from selfsight.evaluation.intervals import Resampling
 from selfsight.evaluation.pooling import Pooling, by_image
 from selfsight.evaluation.predictions import Predictions
 from selfsight.evaluation.results import Results, Row
 from selfsight.evaluation.scratch_comparison import SUBJECTS, fine_tuned, start_of
 from selfsight.evaluation.summary import Scores, record, summarise
 from selfsight.evaluation.without_labels import clustered, retrieved, without_labels
+from selfsight.fitting.chance import base_rates
 from selfsight.fitting.finetune import FineTuning, estimate
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Subset
@@ -59,8 +60,12 @@ class Evaluate(RunData):
     """Among knn, linear and mlp; each is used for the targets it can predict."""
     balanced: bool = False
     """Rare classes and labels count more in the linear and MLP probes, by inverse frequency."""
-    controls: tuple[str, ...] = ("untrained", "pixels")
-    """What results stand beside: untrained, pixels, and folders of other runs."""
+    controls: tuple[str, ...] = ("start", "untrained", "pixels")
+    """What results stand beside: start (the weights the training began with, where they were not
+    random), untrained, pixels, and folders of other runs."""
+    representation: Literal["auto", "output", "mean", "stages"] = "auto"
+    """Of every subject alike: the network's output, the same standardised, or three stages; auto:
+    the run's."""
     clusters: bool = True
     """Also compare clusters, found without labels, with the classes."""
     finetune: bool = False
@@ -120,10 +125,17 @@ def _evaluated(
     results = Results(folder.results)
     rows, train = _needed(images, bool(targets), split)
     material = Material(
-        run, images, rows, train, device, settings.allow_code, folder.representations
+        run,
+        images,
+        rows,
+        train,
+        device,
+        settings.allow_code,
+        representation=settings.representation,
+        folder=folder.representations,
     )
     earlier = before.subjects if before else {}
-    found, results.backbone, notes = subjects(material, controls, settings.draws, earlier)
+    found, results.backbone, notes = subjects(material, controls, earlier)
     results.subjects = {s.name: s.identity for s in found if s.identity is not None}
     results.notes += [*images.cautions, *notes]
     results.allowed_leaks = [
@@ -228,7 +240,7 @@ def _evaluate_target(
     if target.kind == "identity":
         retrieved(results, place, target, whole, rows, seed=settings.seed)
         return
-    weights = bootstrap_weights(groups, seed=settings.seed)
+    resampling = Resampling.of(groups, seed=settings.seed)
     scores: list[Scores] = []
     probes = [name for name in settings.probes if name in probes_of(target.kind)]
     train = images.rows("train")
@@ -247,6 +259,10 @@ def _evaluate_target(
     def predicted(
         probe: str, name: str, subset: Subset, draw: int
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        if name == "chance":
+            constant = base_rates(subset)
+            output = np.tile(constant, (len(rows), 1))
+            return output, {"chosen": True, "constant": constant.tolist()}
         if probe == "finetune":
             return fine_tuned(material, name, subset, tiles, settings.finetuning)
         representations = subjects[name].at(draw)
@@ -257,35 +273,47 @@ def _evaluate_target(
         output = fitted.predict(representations.at(tiles)).float().cpu().numpy()
         return pooling.pooled(tiles, output, target.kind), choice
 
-    for fraction, probe in itertools.product(settings.fractions, probes):
-        names = SUBJECTS if probe == "finetune" else tuple(subjects)
-        here = {name: Scores(probe, name, fraction) for name in names}
-        for draw in range(1 if fraction == 1.0 else settings.draws):
-            seed = settings.seed + draw
-            drawn = Subset.drawn(images, target, pooling.heads(train), fraction, seed)
-            balanced = settings.balanced and probe != "finetune"
-            subset = replace(drawn, rows=pooling.all_of(drawn.rows, train), balanced=balanced)
-            for name in names:
-                output, choice = predicted(probe, name, subset, draw)
-                about = {
-                    **place,
-                    "probe": probe,
-                    "subject": name,
-                    "label_fraction": fraction,
-                    "num_labels": len(drawn),
-                    "label_seed": seed,
-                }
-                thresholds = np.array(choice["thresholds"]) if "thresholds" in choice else None
-                values = score(target, output, rows, weights, thresholds)
-                record(results, about, values)
-                results.choices.append({**about, "choice": choice})
-                predictions.add(about, rows, output, keep=draw == 0)
-                here[name].num_labels = len(drawn)
-                here[name].of_draw.append(values)
-                if target.kind == "class" and fraction == max(settings.fractions):
-                    _confusion(results, about, target, output, rows, draw)
-        scores += here.values()
-    summarise(results, place, scores, len(np.unique(groups)))
+    draws = sum(1 if fraction == 1.0 else settings.draws for fraction in settings.fractions)
+    fits = draws * sum(1 + len(SUBJECTS if p == "finetune" else subjects) for p in probes)
+    with progress(f"fits for {target.name}", fits) as step:
+        for fraction, probe in itertools.product(settings.fractions, probes):
+            names = (*(SUBJECTS if probe == "finetune" else subjects), "chance")
+            here = {name: Scores(probe, name, fraction) for name in names}
+            for draw in range(1 if fraction == 1.0 else settings.draws):
+                seed = settings.seed + draw
+                drawn = Subset.drawn(images, target, pooling.heads(train), fraction, seed)
+                balanced = settings.balanced and probe != "finetune"
+                subset = replace(drawn, rows=pooling.all_of(drawn.rows, train), balanced=balanced)
+                for name in names:
+                    several = probe != "finetune" and name in subjects and fraction == 1.0
+                    count = len(subjects[name].of_draw) if several else 1
+                    here[name].num_labels = len(drawn)
+                    here[name].of_seeds = count > 1
+                    about = {
+                        **place,
+                        "probe": probe,
+                        "subject": name,
+                        "label_fraction": fraction,
+                        "num_labels": len(drawn),
+                        "label_seed": seed,
+                    }
+                    for number in range(draw, draw + count):
+                        output, choice = predicted(probe, name, subset, number)
+                        thresholds = (
+                            np.array(choice["thresholds"]) if "thresholds" in choice else None
+                        )
+                        values = score(target, output, rows, resampling.weights, thresholds)
+                        record(results, about, values)
+                        here[name].of_draw.append(values)
+                        if number > draw:
+                            continue
+                        results.choices.append({**about, "choice": choice})
+                        predictions.add(about, rows, output, keep=draw == 0)
+                        if target.kind == "class" and fraction == max(settings.fractions):
+                            _confusion(results, about, target, output, rows, draw)
+                    step.update()
+            scores += here.values()
+    summarise(results, place, scores, resampling)
     _say_defaults(results, place)
     if target.kind == "class" and settings.clusters:
         clustered(

@@ -193,13 +193,15 @@ def aligned(rows: list[list[str]]) -> list[str]:
 
 def _number(row: Row, scale: float, *, sign: bool = False) -> str:
     digits = 1 if scale > 1 else 3
-    half = (row["high"] - row["low"]) / 2
     plus = "+" if sign else ""
-    return f"{scale * row['mean']:{plus}.{digits}f} ± {scale * half:.{digits}f}"
+    value = f"{scale * row['mean']:{plus}.{digits}f}"
+    if row["low"] is None:
+        return value
+    return f"{value} ± {scale * (row['high'] - row['low']) / 2:.{digits}f}"
 
 
 def _short(verdict: str) -> str:
-    return "no better" if verdict.startswith("no") else verdict
+    return "no better" if verdict == "no better than the control" else verdict
 
 
 def _merged(old: Results, new: Results) -> Results:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.console import say
+from selfsight.console import progress, say
 from selfsight.evaluation.controls import Material
 from selfsight.files import cached_arrays
 from selfsight.fitting.finetune import FineTuning, Start, fine_tune
@@ -59,7 +59,8 @@ def fine_tuned(
 
     def make() -> dict[str, NDArray[Any]]:
         say(f"fine-tuning on {len(subset):,} labels, draw {subset.seed}: {subject}")
-        result = fine_tune(start, subset, settings)
+        with progress(f"fine-tuning, {subject}"):
+            result = fine_tune(start, subset, settings)
         choice = dict(result.choice)
         if result.thresholds is not None:
             choice["thresholds"] = result.thresholds.tolist()

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from selfsight.data.imageset import Target
 from selfsight.evaluation import clusters
 from selfsight.evaluation.controls import Subject
-from selfsight.evaluation.intervals import bootstrap_weights
+from selfsight.evaluation.intervals import Resampling
 from selfsight.evaluation.representation_measures import label_free
 from selfsight.evaluation.results import Results, Row
 from selfsight.evaluation.retrieval import retrieval_scores
 from selfsight.evaluation.summary import Scores, record, summarise
+from selfsight.fitting.chance import retrieval_by_chance
 from selfsight.fitting.metrics import Values
 
 _NO_LABELS: Row = {"label_fraction": 0.0, "num_labels": 0}
@@ -55,7 +56,8 @@ def clustered(
     if not 2 <= count <= _CLASSES:
         return
     place = {**place, "task": "clusters"}
-    weights = bootstrap_weights(groups, seed=seed)
+    resampling = Resampling.of(groups, seed=seed)
+    weights = resampling.weights
     near = clusters.dense_rows(rows, seed)
     of_near = np.searchsorted(rows, near)
     scores = []
@@ -75,7 +77,7 @@ def clustered(
         dense.of_draw.append(values)
         record(results, _about(place, dense, seed), values)
         scores += [means, dense]
-    summarise(results, place, scores, len(np.unique(groups)))
+    summarise(results, place, scores, resampling)
 
 
 def retrieved(
@@ -90,18 +92,22 @@ def retrieved(
     """Recall at 1 and mAP@R on the scored split; intervals by a bootstrap over identities."""
     labels = np.unique(target.values[rows], return_inverse=True)[1].astype(np.int64)
     scores = []
-    groups = 0
+    resampling = Resampling.of(labels, seed=seed)
     for subject in found:
         each, queries = retrieval_scores(subject.at(0).at(rows), labels)
         if not len(queries):
             results.notes.append(f"{target.name}: no two {place['split']} images share one.")
             return
-        groups = len(np.unique(labels[queries]))
-        weights = bootstrap_weights(labels[queries], seed=seed)
+        resampling = Resampling.of(labels[queries], seed=seed)
+        weights = resampling.weights
         values: Values = {(name, None): _mean(value, weights) for name, value in each.items()}
         scores.append(Scores("retrieval", subject.name, of_draw=[values]))
         record(results, _about(place, scores[-1], seed), values)
-    summarise(results, place, scores, groups)
+    expected = retrieval_by_chance(labels).items()
+    by_chance: Values = {(name, None): _mean(v, resampling.weights) for name, v in expected}
+    chance = Scores("retrieval", "chance", of_draw=[by_chance])
+    record(results, _about(place, chance, seed), by_chance)
+    summarise(results, place, [*scores, chance], resampling)
 
 
 def _about(place: Row, scores: Scores, seed: int) -> Row:

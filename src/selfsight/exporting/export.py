@@ -9,6 +9,7 @@ from typing import Literal
 
 import tyro
 
+from selfsight.console import progress
 from selfsight.exporting.graph import Source, outputs_of, write_onnx
 from selfsight.exporting.state_dicts import State, code_to_load, state_dict_for
 from selfsight.files import replacing
@@ -85,7 +86,8 @@ def _source(settings: Export) -> Source:
 
 def _exported_onnx(path: Path, source: Source, settings: Export) -> Exported:
     own = settings.input == "own"
-    difference = write_onnx(path, source, raw=own)
+    with progress("writing ONNX and comparing it with torch"):
+        difference = write_onnx(path, source, raw=own)
     frame = source.frame
     values = f"0 to {frame.top:g}" if frame.dtype != "float32" else "as in the images"
     dtype = frame.dtype if own else "float32"

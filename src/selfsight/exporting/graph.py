@@ -76,7 +76,7 @@ class Graph(nn.Module):
 
     def __init__(self, source: Source) -> None:
         super().__init__()
-        self.network = source.backbone.network
+        self.backbone = source.backbone
         self.head = None if source.predictor is None else source.predictor.head
         self.unit = 1.0 / source.frame.top
         for name in ("mean", "std"):
@@ -85,7 +85,7 @@ class Graph(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         unit = images.to(torch.float32) * self.unit
-        representations = self.network((unit - self.mean) / self.std)
+        representations = self.backbone((unit - self.mean) / self.std)
         if self.head is None:
             return (representations,)
         return representations, self.head(representations)
@@ -119,7 +119,7 @@ def write_onnx(path: str | Path, source: Source, *, raw: bool = False) -> float:
     frame, names = source.frame, outputs_of(source)
     dtype = getattr(torch, frame.dtype) if raw else torch.float32
     example = torch.zeros(2, frame.channels, frame.height, frame.width, dtype=dtype)
-    with _fixed_positions(graph.network, frame), _quiet(), torch.no_grad():
+    with _fixed_positions(source.backbone.network, frame), _quiet(), torch.no_grad():
         made = torch.onnx.export(
             graph,
             (example,),

@@ -6,19 +6,17 @@ None of the three is imported: the names are those of torchvision 0.29, timm 1.0
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Literal
 
 from torch import Tensor
 
 from selfsight.exporting.graph import Source
-from selfsight.networks import resnet, vit
+from selfsight.networks import efficientnet_lite, names, resnet, vit
 
 Library = Literal["torchvision", "timm", "transformers"]
 State = dict[str, Tensor]
 _STANDARD = (64, 128, 256, 512)
-_STEM = "torch.nn.Conv2d({channels}, 64, 3, 1, 1, bias=False)"
 
 
 def state_dict_for(source: Source, library: Library) -> tuple[State, str]:
@@ -40,6 +38,8 @@ def state_dict_for(source: Source, library: Library) -> tuple[State, str]:
     if isinstance(network, resnet.ResNet):
         _check_resnet(source, library)
         return _RESNETS[library](source, state, head)
+    if isinstance(network, efficientnet_lite.EfficientNetLite):
+        return _lite_timm(source, library, state, head)
     if isinstance(network, vit.ViT):
         _check_vit(source, network, library)
         return _VITS[library](source, network, state, head)
@@ -58,7 +58,18 @@ def _head(source: Source) -> tuple[Tensor, Tensor] | None:
             f"{source.name}: its head is an MLP, and the classifiers of these libraries are "
             "linear; export it with --format onnx, or fit a linear head."
         )
-    return linear
+    pooling = source.backbone.pooling
+    if pooling is None:
+        return linear
+    if pooling.kind != "mean":
+        raise ValueError(
+            f"{source.name}: its head reads several stages of the network, and the classifiers of "
+            "these libraries read its output alone; export it with --format onnx, or train with "
+            "--representation mean."
+        )
+    # W ((x - centre) / scale) + b, with the standardisation inside W and b.
+    weight = linear[0] / pooling.scale.cpu()
+    return weight, linear[1] - weight @ pooling.centre.cpu()
 
 
 def _check_resnet(source: Source, library: Library) -> None:
@@ -72,6 +83,11 @@ def _check_resnet(source: Source, library: Library) -> None:
 
 
 def _check_vit(source: Source, network: vit.ViT, library: Library) -> None:
+    if network.registers or not network.class_token or source.backbone.spec.network.layer_scale:
+        raise ValueError(
+            f"{source.name}: its ViT has layer scales, registers or no class token, which the "
+            f"networks written for {library} do not have; export it with --format onnx."
+        )
     frame, side = source.frame, source.backbone.spec.image_size
     if frame.height != frame.width or side % network.patch_size or frame.height != side:
         raise ValueError(
@@ -93,6 +109,18 @@ def _joined(state: State, head: tuple[Tensor, Tensor] | None, name: str) -> Stat
     return {key: value.contiguous().clone() for key, value in whole.items()}
 
 
+def _stem(source: Source, conv: str, pool: str, channels: bool) -> list[str]:
+    """Code that puts our first convolution in the place of the library's, where they differ."""
+    plan = source.backbone.spec.network
+    assert plan.stem != "auto"
+    padding = resnet.STEM_PADDING[plan.stem] if plan.stem_padding is None else plan.stem_padding
+    if plan.stem == "imagenet" and padding == 3 and not channels:
+        return []
+    sizes = f"3, 1, {padding}" if plan.stem == "cifar" else f"7, 2, {padding}"
+    code = f"{conv} = torch.nn.Conv2d({source.backbone.spec.channels}, 64, {sizes}, bias=False)"
+    return [code, *[f"{pool} = torch.nn.Identity()"] * (plan.stem == "cifar")]
+
+
 def _resnet_torchvision(
     source: Source, state: State, head: tuple[Tensor, Tensor] | None
 ) -> tuple[State, str]:
@@ -103,11 +131,7 @@ def _resnet_torchvision(
         "from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet",
         f"model = ResNet({block}, {list(plan.depths or ())}{classes})",
     ]
-    if plan.stem == "cifar":
-        code += [f"model.conv1 = {_STEM.format(channels=channels)}"]
-        code += ["model.maxpool = torch.nn.Identity()"]
-    elif channels != 3:
-        code += [f"model.conv1 = torch.nn.Conv2d({channels}, 64, 7, 2, 3, bias=False)"]
+    code += _stem(source, "model.conv1", "model.maxpool", channels != 3)
     if head is None:
         code += ["model.fc = torch.nn.Identity()"]
     return _joined(state, head, "fc"), "\n".join(code)
@@ -123,9 +147,7 @@ def _resnet_timm(
         f"model = ResNet({block}, {plan.depths}, num_classes={_classes(head)}, "
         f"in_chans={channels})",
     ]
-    if plan.stem == "cifar":
-        code += [f"model.conv1 = {_STEM.format(channels=channels)}"]
-        code += ["model.maxpool = torch.nn.Identity()"]
+    code += _stem(source, "model.conv1", "model.maxpool", False)
     return _joined(state, head, "fc"), "\n".join(code)
 
 
@@ -134,19 +156,6 @@ def _resnet_transformers(
 ) -> tuple[State, str]:
     plan, channels = source.backbone.spec.network, source.backbone.spec.channels
     inner = "" if head is None else "resnet."
-
-    def renamed(name: str) -> str:
-        name = re.sub(r"^conv1\.", "embedder.embedder.convolution.", name)
-        name = re.sub(r"^bn1\.", "embedder.embedder.normalization.", name)
-        parts = re.match(r"layer(\d+)\.(\d+)\.(.*)", name)
-        if parts is None:
-            return inner + name
-        stage, block, rest = int(parts[1]) - 1, parts[2], parts[3]
-        rest = rest.replace("downsample.0.", "shortcut.convolution.")
-        rest = rest.replace("downsample.1.", "shortcut.normalization.")
-        rest = re.sub(r"^conv(\d)\.", lambda m: f"layer.{int(m[1]) - 1}.convolution.", rest)
-        rest = re.sub(r"^bn(\d)\.", lambda m: f"layer.{int(m[1]) - 1}.normalization.", rest)
-        return f"{inner}encoder.stages.{stage}.layers.{block}.{rest}"
 
     widths = [w * (1 if plan.block == "basic" else 4) for w in plan.widths or ()]
     kind = "ResNetModel" if head is None else "ResNetForImageClassification"
@@ -157,11 +166,13 @@ def _resnet_transformers(
         f"hidden_sizes={widths}, depths={list(plan.depths or ())}, "
         f"layer_type={plan.block!r}{labels}))",
     ]
-    if plan.stem == "cifar":
-        code += [f"stem = model.{inner}embedder"]
-        code += [f"stem.embedder.convolution = {_STEM.format(channels=channels)}"]
-        code += ["stem.pooler = torch.nn.Identity()"]
-    named = {renamed(name): value for name, value in state.items()}
+    stem = f"model.{inner}embedder"
+    code += _stem(source, f"{stem}.embedder.convolution", f"{stem}.pooler", False)
+    named = {
+        inner + key: value
+        for name, value in state.items()
+        for key in names.transformers_resnet(name)
+    }
     return _joined(named, head, "classifier.1"), "\n".join(code)
 
 
@@ -170,7 +181,7 @@ def _vit_sizes(source: Source, network: vit.ViT) -> dict[str, int]:
         "image_size": source.backbone.spec.image_size,
         "patch": network.patch_size,
         "depth": len(network.blocks),
-        "heads": vit.heads_for(network.features),
+        "heads": network.blocks[0].attn.heads,  # type: ignore[union-attr, dict-item]
         "width": network.features,
         "channels": source.backbone.spec.channels,
     }
@@ -180,16 +191,6 @@ def _vit_torchvision(
     source: Source, network: vit.ViT, state: State, head: tuple[Tensor, Tensor] | None
 ) -> tuple[State, str]:
     size = _vit_sizes(source, network)
-
-    def renamed(name: str) -> str:
-        name = name.replace("cls_token", "class_token").replace("patch_embed.proj", "conv_proj")
-        name = re.sub(r"^pos_embed$", "encoder.pos_embedding", name)
-        name = re.sub(r"^norm\.", "encoder.ln.", name)
-        name = re.sub(r"^blocks\.(\d+)\.", r"encoder.layers.encoder_layer_\1.", name)
-        name = re.sub(r"\.norm(\d)\.", r".ln_\1.", name)
-        name = re.sub(r"\.attn\.qkv\.(\w+)$", r".self_attention.in_proj_\1", name)
-        name = name.replace(".attn.proj.", ".self_attention.out_proj.")
-        return name.replace(".mlp.fc1.", ".mlp.0.").replace(".mlp.fc2.", ".mlp.3.")
 
     code = [
         "from torchvision.models import VisionTransformer",
@@ -204,7 +205,7 @@ def _vit_torchvision(
         ]
     if head is None:
         code += ["model.heads = torch.nn.Identity()"]
-    named = {renamed(name): value for name, value in state.items()}
+    named = {names.torchvision_vit(name)[0]: value for name, value in state.items()}
     return _joined(named, head, "heads.head"), "\n".join(code)
 
 
@@ -227,18 +228,9 @@ def _vit_transformers(
     size, inner = _vit_sizes(source, network), "" if head is None else "vit."
     named: State = {}
     for name, value in state.items():
-        name = name.replace("cls_token", "embeddings.cls_token")
-        name = re.sub(r"^pos_embed$", "embeddings.position_embeddings", name)
-        name = name.replace("patch_embed.proj", "embeddings.patch_embeddings.projection")
-        name = re.sub(r"^norm\.", "layernorm.", name)
-        name = re.sub(r"^blocks\.", "layers.", name)
-        name = name.replace(".norm1.", ".layernorm_before.").replace(".norm2.", ".layernorm_after.")
-        name = name.replace(".attn.proj.", ".attention.o_proj.")
-        if ".attn.qkv." in name:
-            for letter, part in zip("qkv", value.chunk(3), strict=True):
-                named[inner + name.replace(".attn.qkv.", f".attention.{letter}_proj.")] = part
-        else:
-            named[inner + name] = value
+        keys = names.transformers_vit(name)
+        for key, part in zip(keys, value.chunk(len(keys)), strict=True):
+            named[inner + key] = part
     kind = "ViTModel" if head is None else "ViTForImageClassification"
     labels = "" if head is None else f", num_labels={_classes(head)}"
     code = [
@@ -250,6 +242,23 @@ def _vit_transformers(
         f"model = {kind}(config" + (", add_pooling_layer=False)" if head is None else ")"),
     ]
     return _joined(named, head, "classifier"), "\n".join(code)
+
+
+def _lite_timm(
+    source: Source, library: Library, state: State, head: tuple[Tensor, Tensor] | None
+) -> tuple[State, str]:
+    spec = source.backbone.spec
+    plan = efficientnet_lite.PLANS[spec.name]
+    if library != "timm" or (spec.network.widths, spec.network.depths) != plan[:2]:
+        raise ValueError(
+            f"{source.name}: {library} has no network like {spec.name!r} of these widths and "
+            "depths; timm has EfficientNet-Lite 0 to 2. Export it with --format onnx."
+        )
+    code = (
+        f"import timm\nmodel = timm.create_model('tf_{spec.name}', "
+        f"num_classes={_classes(head)}, in_chans={spec.channels})"
+    )
+    return _joined(state, head, "classifier"), code
 
 
 _RESNETS: dict[Library, Callable[..., tuple[State, str]]] = {

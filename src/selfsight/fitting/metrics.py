@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from selfsight import vocabulary
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from selfsight.data.imageset import Target
 
 Floats = NDArray[np.float64]
@@ -100,12 +102,17 @@ def metric(
     higher_is_better: bool = True,
     by_label: tuple[str, str] | None = None,
     meaning: str = "",
+    of_images: bool = False,
+    least: float | None = None,
+    most: float | None = None,
 ) -> Callable[[Function], Function]:
     """Makes a metric of a function; the words are those of `selfsight.vocabulary.Metric`.
 
     They must be literals: pages read them from this file without running it.
     """
-    words = vocabulary.Metric(title, kinds, unit, higher_is_better, by_label, meaning)
+    words = vocabulary.Metric(
+        title, kinds, unit, higher_is_better, by_label, meaning, of_images, least, most
+    )
 
     def entered(function: Function) -> Function:
         FUNCTIONS[function.__name__] = function
@@ -115,7 +122,7 @@ def metric(
     return entered
 
 
-@metric("accuracy", kinds=("class",))
+@metric("accuracy", kinds=("class",), of_images=True)
 def accuracy(scored: Scored) -> Floats:
     return np.asarray(scored.weights @ scored.right / scored.weights.sum(1))
 
@@ -154,7 +161,8 @@ def macro_f1(scored: Scored) -> Floats:
     f1 = ratio(2 * hits, true + predicted)
     if scored.kind == "class":
         return mean_of_known(f1)
-    return np.where(np.isnan(f1), 0.0, f1)  # no positive and none predicted: 0, as scikit-learn
+    known = (~np.isnan(scored.truth)).any(0)  # a label that is nowhere known counts nowhere
+    return np.where(np.isnan(f1) & known, 0.0, f1)  # none true, none predicted: as scikit-learn
 
 
 @metric("calibration error", kinds=("class",), higher_is_better=False)
@@ -200,7 +208,7 @@ def roc_auc(scored: Scored) -> Floats:
     return mean_of_known(np.stack(each, 1))
 
 
-@metric("R²", kinds=("number",), unit="plain", by_label=("r2", "R²"))
+@metric("R²", kinds=("number",), unit="plain", by_label=("r2", "R²"), most=1.0)
 def r2(scored: Scored) -> Floats:
     def of_number(output: NDArray[Any], true: NDArray[Any], weights: Floats) -> Floats:
         shifted = true - true.mean() if len(true) else true  # digits survive the subtraction
@@ -272,6 +280,25 @@ def value_of(
     scored = _scored(target, output, rows, None, thresholds)
     each = FUNCTIONS[name](scored)
     return float((each if each.ndim == 1 else mean_of_known(each))[0])
+
+
+def headline_of(
+    kind: str, output: NDArray[Any], truth: NDArray[Any], weights: Tensor | None = None
+) -> float:
+    """The headline metric of a kind, to choose by; the lowest there is where it is undefined.
+
+    Args:
+        kind: of the target.
+        output: ``(n, K)``.
+        truth: ``(n,)`` or ``(n, K)``.
+        weights: ``(n,)`` of rows; those of single entries play no part.
+    """
+    ones = np.ones((1, len(output)))
+    if weights is not None and weights.ndim == 1:
+        ones = weights.double().cpu().numpy()[None]
+    each = FUNCTIONS[vocabulary.headline(kind)](Scored(kind, output, truth, ones))
+    value = float((each if each.ndim == 1 else mean_of_known(each))[0])
+    return value if np.isfinite(value) else -np.inf
 
 
 def _scored(

@@ -18,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from selfsight.console import say
+from selfsight.console import progress, say
 from selfsight.data.pixels.memmap import rows_at_once
 from selfsight.draws import keys_of
 from selfsight.files import CHECKSUM, write_cache
@@ -115,6 +116,48 @@ def represent(
     return torch.cat(parts)
 
 
+def calibrate(
+    backbone: Backbone,
+    images: ImageSet,
+    rows: NDArray[np.int64],
+    statistics: Statistics,
+    *,
+    device: torch.device | str,
+    limit: int = 2_048,
+) -> None:
+    """Sets the statistics of batch normalisation to those of train images; nothing is trained.
+
+    An untrained network's are mean 0 and variance 1, which are nobody's: its representations are
+    then worse than random features need be, and a control that is too weak flatters. A network
+    without batch normalisation stays as it is.
+
+    Args:
+        backbone: is changed.
+        images, statistics, device: see `represent`.
+        rows: train rows.
+        limit: of images that are read, spread evenly over the rows.
+    """
+    from selfsight.views.apply import whole_frame
+
+    norms = [each for each in backbone.modules() if isinstance(each, _BatchNorm)]
+    if not norms or not len(rows):
+        return
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches
+    chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(limit, len(rows))).astype(np.int64))]
+    batches = max(1, round(len(chosen) / 256))
+    size = -(-len(chosen) // batches)
+    with _measuring(backbone, device):
+        for norm in norms:
+            norm.train()
+        for batch, _ in _batches(images, chosen, device, size):
+            if len(batch) > 1:
+                backbone(whole_frame(batch, statistics, None))
+    for norm in norms:
+        norm.momentum = 0.1
+
+
 def represent_views(
     backbone: Backbone,
     images: ImageSet,
@@ -175,10 +218,12 @@ def _batches(
         pixels = images.height * images.width
         on_cpu = torch.device(device).type == "cpu"
         batch_size = min(max(_CACHED_PIXELS // pixels, 8), 512) if on_cpu else 512
-    for first in range(0, len(rows), batch_size):
-        part = np.ascontiguousarray(images.pixels[rows[first : first + batch_size]])
-        places = torch.arange(first, first + len(part))
-        yield torch.from_numpy(part).permute(0, 3, 1, 2).to(device), places
+    with progress("representations of images", len(rows)) as step:
+        for first in range(0, len(rows), batch_size):
+            part = np.ascontiguousarray(images.pixels[rows[first : first + batch_size]])
+            places = torch.arange(first, first + len(part))
+            yield torch.from_numpy(part).permute(0, 3, 1, 2).to(device), places
+            step.update(len(part))
 
 
 def raw_pixels(

@@ -31,19 +31,29 @@ class BarlowTwins(Method):
         """Lambda: weight of the squared off-diagonal correlations."""
         projector: tuple[int, ...] = (8192, 8192, 8192)
         """Widths of the projector; the last one is the embedding."""
+        one_by_one: bool = False
+        """Each view passes the network as a batch of its own, with its own batch statistics, as in
+        the authors' code; else both as one batch, which is faster."""
 
     presets: ClassVar[dict[str, Preset]] = {
         "paper": Preset(
-            optimizer=Optimizer(name="lars", lr=0.2, weight_decay=1.5e-6), method=Settings()
+            optimizer=Optimizer(
+                name="lars", lr=0.2, bias_lr_factor=0.024, weight_decay=1e-6, final_lr=1e-3
+            ),
+            method=Settings(redundancy_weight=0.0051, one_by_one=True),
+            epochs={"optimizer.warmup": 10},
         )
     }
-    presets["large"] = presets["paper"]
+    presets["large"] = presets["paper"].updated({"method.one_by_one": False, "epochs": {}})
     presets["small"] = presets["large"].updated(
         {
             "optimizer.name": "adamw",
             "optimizer.lr": 2e-3,
             "optimizer.weight_decay": 1e-4,
             "optimizer.base_batch_size": None,
+            "optimizer.bias_lr_factor": 1.0,
+            "optimizer.final_lr": 0.0,
+            "method.redundancy_weight": 5e-3,
             "method.projector": (1024, 1024, 1024),
         }
     )
@@ -64,7 +74,8 @@ class BarlowTwins(Method):
         self.projector = mlp((backbone.features, *settings.projector), last_bias=False)
 
     def forward(self, batch: Batch) -> Output:
-        representations = each_view(self.backbone, batch.views)
-        first, second = each_view(self.projector, representations)
-        weight = self.settings.redundancy_weight
-        return Output(barlow_twins_loss(gather(first), gather(second), weight), representations)
+        apart, weight = self.settings.one_by_one, self.settings.redundancy_weight
+        representations = each_view(self.backbone, batch.views, one_by_one=apart)
+        first, second = each_view(self.projector, representations, one_by_one=apart)
+        losses = barlow_twins_loss(gather(first), gather(second), weight)
+        return Output(losses, representations, first)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 import torch
@@ -54,6 +56,9 @@ class DINO(Method):
         prototypes: Annotated[int, Field(ge=2)] = 65536
         """Number of outputs K."""
 
+        drop_path: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+        """Probability with which the student drops a branch of its last block, in ViTs."""
+
     presets: ClassVar[dict[str, Preset]] = {
         "paper": Preset(
             optimizer=Optimizer(
@@ -62,18 +67,24 @@ class DINO(Method):
                 weight_decay=0.04,
                 final_weight_decay=0.4,
                 max_grad_norm=3.0,
-                final_lr=2e-3,
+                clip_by="parameter",
+                min_lr=1e-6,
             ),
             method=Settings(),
+            epochs={"optimizer.warmup": 10, "method.warmup": 30, "method.freeze_prototypes": 1},
         )
     }
-    presets["large"] = presets["paper"]
+    presets["large"] = presets["paper"].updated({"epochs": {}})
     presets["small"] = presets["large"].updated(
         {
             "optimizer.lr": 2e-3,
             "optimizer.weight_decay": 1e-4,
             "optimizer.final_weight_decay": None,
             "optimizer.base_batch_size": None,
+            "optimizer.clip_by": "global",
+            "optimizer.min_lr": 0.0,
+            "optimizer.final_lr": 2e-3,
+            "method.drop_path": 0.0,
             "method.prototypes": 2048,
             "method.hidden": 512,
             "method.bottleneck": 128,
@@ -96,7 +107,7 @@ class DINO(Method):
 
     @classmethod
     def example(cls) -> MethodSettings:
-        return cls.Settings(prototypes=40, hidden=24, bottleneck=16, freeze_prototypes=0.0)
+        return cls.Settings(prototypes=40, hidden=24, bottleneck=16, drop_path=0.0)
 
     centre: Tensor
 
@@ -113,6 +124,7 @@ class DINO(Method):
             norm=settings.head_norm,
         )
         self.teacher = Teacher(nn.ModuleDict({"backbone": self.backbone, "head": self.head}))
+        self.backbone.drop_paths(settings.drop_path)  # the teacher sees the whole network
         self.register_buffer("centre", torch.zeros(1, settings.prototypes))
 
     def forward(self, batch: Batch) -> Output:
@@ -123,8 +135,7 @@ class DINO(Method):
             seen = each_view(teacher["backbone"], batch.views[:2])
             taught = each_view(teacher["head"], seen)
         representations = each_view(self.backbone, batch.views)
-        learns = (batch.progress >= settings.freeze_prototypes).to(batch.progress.dtype)
-        said = each_view(lambda x: self.head(x, learns), representations)
+        said = each_view(self.head, representations)
         warm = (batch.progress / max(settings.warmup, 1e-8)).clamp(max=1.0)
         low, high = settings.warmup_teacher_temperature, settings.teacher_temperature
         temperature = low + (high - low) * warm
@@ -135,6 +146,14 @@ class DINO(Method):
             keep = settings.centre_momentum
             self.centre.copy_(centre * keep + mean.to(centre.dtype) * (1.0 - keep))
         return Output({"loss": all_sum(loss) / world_size()}, representations)
+
+    def frozen(self, progress: float) -> Sequence[nn.Parameter]:
+        still = progress < self.settings.freeze_prototypes
+        return list(self.head.prototypes.parameters()) if still else []
+
+    def chance_loss(self, batch_size: int) -> float:
+        """The cross-entropy of two even distributions over the prototypes."""
+        return math.log(self.settings.prototypes)
 
     def after_step(self, progress: Tensor) -> None:
         start = self.settings.momentum

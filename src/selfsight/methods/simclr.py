@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -40,10 +41,15 @@ class SimCLR(Method):
 
     presets: ClassVar[dict[str, Preset]] = {
         "paper": Preset(
-            optimizer=Optimizer(name="lars", lr=0.3, weight_decay=1e-6), method=Settings()
+            optimizer=Optimizer(name="lars", lr=0.3, weight_decay=1e-4),
+            method=Settings(projector=(2048, 2048, 128)),
+            epochs={"optimizer.warmup": 10},
         )
     }
-    presets["large"] = presets["paper"]
+    # The article's weight decay and its shorter projector.
+    presets["large"] = presets["paper"].updated(
+        {"optimizer.weight_decay": 1e-6, "method.projector": (2048, 128), "epochs": {}}
+    )
     presets["small"] = presets["large"].updated(
         {
             "optimizer.name": "adamw",
@@ -70,10 +76,15 @@ class SimCLR(Method):
     ) -> None:
         super().__init__(settings, backbone, target)
         self.settings = settings
-        self.projector = mlp((backbone.features, *settings.projector), last_norm=True)
+        widths = (backbone.features, *settings.projector)
+        self.projector = mlp(widths, last_norm=True, last_shift=False)
 
     def forward(self, batch: Batch) -> Output:
         representations = each_view(self.backbone, batch.views)
         first, second = each_view(self.projector, representations)
         loss = nt_xent_loss(gather(first), gather(second), self.settings.temperature)
-        return Output({"loss": loss}, representations)
+        return Output({"loss": loss}, representations, first)
+
+    def chance_loss(self, batch_size: int) -> float:
+        """All similarities are equal: the other view is one of ``2 N - 1`` embeddings."""
+        return math.log(2 * batch_size - 1)

@@ -34,19 +34,32 @@ class VICReg(Method):
         """Nu: weight of the squared off-diagonal covariances."""
         projector: tuple[int, ...] = (8192, 8192, 8192)
         """Widths of the projector; the last one is the embedding."""
+        one_by_one: bool = False
+        """Each view passes the network as a batch of its own, with its own batch statistics, as in
+        the authors' code; else both as one batch, which is faster."""
 
     presets: ClassVar[dict[str, Preset]] = {
         "paper": Preset(
-            optimizer=Optimizer(name="lars", lr=0.2, weight_decay=1e-6), method=Settings()
+            optimizer=Optimizer(name="lars", lr=0.2, weight_decay=1e-6, final_lr=1e-3),
+            method=Settings(one_by_one=True),
+            # Those of the authors' code; `VICReg.views` are those of the article.
+            views=(
+                View(crop_scale=(0.08, 1.0), saturation=0.2, blur=1.0),
+                View(crop_scale=(0.08, 1.0), saturation=0.2, blur=0.1, solarize=0.2),
+            ),
+            epochs={"optimizer.warmup": 10},
         )
     }
-    presets["large"] = presets["paper"]
+    presets["large"] = presets["paper"].updated(
+        {"method.one_by_one": False, "views": None, "epochs": {}}
+    )
     presets["small"] = presets["large"].updated(
         {
             "optimizer.name": "adamw",
             "optimizer.lr": 2e-3,
             "optimizer.weight_decay": 1e-4,
             "optimizer.base_batch_size": None,
+            "optimizer.final_lr": 0.0,
             "method.projector": (1024, 1024, 1024),
         }
     )
@@ -65,11 +78,13 @@ class VICReg(Method):
     ) -> None:
         super().__init__(settings, backbone, target)
         self.settings = settings
-        self.projector = mlp((backbone.features, *settings.projector))
+        widths = (backbone.features, *settings.projector)
+        self.projector = mlp(widths, bias=True, last_bias=False)
 
     def forward(self, batch: Batch) -> Output:
-        representations = each_view(self.backbone, batch.views)
-        first, second = each_view(self.projector, representations)
+        apart = self.settings.one_by_one
+        representations = each_view(self.backbone, batch.views, one_by_one=apart)
+        first, second = each_view(self.projector, representations, one_by_one=apart)
         losses = vicreg_loss(
             gather(first),
             gather(second),
@@ -77,4 +92,4 @@ class VICReg(Method):
             self.settings.variance_weight,
             self.settings.covariance_weight,
         )
-        return Output(losses, representations)
+        return Output(losses, representations, first)

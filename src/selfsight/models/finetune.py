@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import model_validator
 
 import selfsight
-from selfsight.console import say
+from selfsight.console import progress, say
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.request import Images
 from selfsight.data.splits import LabelFraction
@@ -94,7 +94,7 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
         # The rows that `evaluate` represents, so that each reads what the other has kept.
         needed = np.union1d(images.rows("train", "validation", "test"), candidates)
         material = Material(run, images, needed, candidates, device, settings.allow_code)
-        (trained,), _, notes = subjects(material, (), 1)
+        (trained,), _, notes = subjects(material, ())
         for note in notes:
             say(note)
         return trained.at(0)
@@ -105,7 +105,10 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
     else:
         longest = estimate(start, subset, settings.finetuning, [len(subset)])
         say(f"fine-tuning: {longest}; --head-only linear takes seconds")
-    predictor = fit_model(start, subset, how, represented, {"run": run.name, "data": images.name})
+    with progress("fitting the model"):
+        predictor = fit_model(
+            start, subset, how, represented, {"run": run.name, "data": images.name}
+        )
     validation = scores(predictor, images, target, images.rows("validation"), device)
     card = predictor.card.updated({"validation": validation, "allowed_leaks": images.leaks})
     predictor = Predictor(predictor.backbone, predictor.head, predictor.statistics, card)

@@ -1,1 +1,1 @@
-"""Similar images: an index, pairs, clusters, a map."""
+"""Similar images: an index of representations, searched, compared in pairs, grouped."""

@@ -1,11 +1,12 @@
-"""The nearest-neighbour index: which images look like this one? Exact."""
+"""`Index`: vectors of images with their row ids, and the search among them."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,46 +14,43 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from selfsight.files import replacing
-from selfsight.fitting.representations import represent, weights_key
-from selfsight.measures import neighbours
-
-if TYPE_CHECKING:
-    from selfsight.data.imageset import ImageSet
-    from selfsight.runs.run import Run
+from selfsight.data.imageset import ImageSet
+from selfsight.neighbours.asked import Neighbours, neighbours_of
+from selfsight.neighbours.card import PICTURES, ROWS, IndexCard, check_files, read_card
+from selfsight.neighbours.encoder import Encoder
+from selfsight.neighbours.exact import ExactVectors, Vectors
+from selfsight.neighbours.folder import COLUMNS, open_vectors, rows_table
+from selfsight.neighbours.pictures import Pictures
+from selfsight.version import __version__
 
 
 @dataclass(frozen=True)
 class Index:
-    """Normalised representations with their row ids.
+    """Images by their representations.
 
     Attributes:
-        vectors: ``(N, F)`` float32, of length 1.
-        row_ids: ``(N,)`` in the same order.
-        weights: hash of the backbone's weights: a query must come from the same ones.
+        vectors: the search.
+        rows: a pyarrow table with `COLUMNS`, in the order of the vectors.
+        card: all the rest.
+        folder: where it is kept; None: in memory.
     """
 
-    vectors: Tensor
-    row_ids: NDArray[np.str_]
-    weights: str = ""
+    vectors: Vectors
+    rows: Any
+    card: IndexCard
+    folder: Path | None = None
 
     @classmethod
-    def build(
-        cls,
-        representations: Tensor,
-        row_ids: NDArray[np.str_],
-        *,
-        weights: str = "",
-    ) -> Index:
-        """An index of representations ``(N, F)``.
+    def of(cls, representations: Tensor, row_ids: NDArray[np.str_], *, encoder: str = "") -> Index:
+        """An exact index in memory.
 
         Args:
-            representations: one row an image, finite.
-            row_ids: ``(N,)``.
-            weights: hash of the backbone.
+            representations: ``(N, F)``, finite.
+            row_ids: ``(N,)``, each its own.
+            encoder: hash of the network.
 
         Raises:
-            ValueError: sizes that do not match, or values that are not finite.
+            ValueError: sizes that do not match, values that are not finite, or a row id twice.
         """
         if representations.ndim != 2 or len(representations) != len(row_ids) or not len(row_ids):
             raise ValueError(
@@ -61,73 +59,173 @@ class Index:
             )
         if not bool(torch.isfinite(representations).all()):
             raise ValueError("index: some representations are not finite.")
-        vectors = F.normalize(representations.float(), dim=1)
-        return cls(vectors, row_ids, weights)
-
-    def __len__(self) -> int:
-        return len(self.vectors)
-
-    def search(self, queries: Tensor, k: int = 10) -> tuple[Tensor, NDArray[np.str_]]:
-        """The most similar rows of each query, most similar first.
-
-        Args:
-            queries: ``(M, F)`` representations.
-            k: neighbours; at most N.
-
-        Returns:
-            Cosines ``(M, k)`` and row ids ``(M, k)``.
-
-        Raises:
-            ValueError: queries of another width, or k out of range.
-        """
-        if queries.ndim != 2 or queries.shape[1] != self.vectors.shape[1]:
-            raise ValueError(
-                f"queries {tuple(queries.shape)}: must be (M, {self.vectors.shape[1]})."
-            )
-        if not 1 <= k <= len(self):
-            raise ValueError(f"k: must be from 1 to {len(self)}, the rows of the index (got {k}).")
-        cosines, places = neighbours(queries.float(), self.vectors, k)
-        return cosines, self.row_ids[places.numpy()]
-
-    def save(self, path: str | Path) -> None:
-        """One safetensors file, written whole or not at all."""
-        from safetensors.torch import save_file
-
-        tensors = {"vectors": self.vectors.contiguous()}
-        about = {"row_ids": json.dumps(self.row_ids.tolist()), "weights": self.weights}
-        with replacing(path) as temporary:
-            save_file(tensors, temporary, metadata=about)
+        if len(np.unique(row_ids)) < len(row_ids):
+            raise ValueError("index: some row ids are the same.")
+        unit = F.normalize(representations.float(), dim=1)
+        card = IndexCard(
+            kind="exact",
+            count=len(unit),
+            width=unit.shape[1],
+            encoder=encoder,
+            selfsight=__version__,
+        )
+        return cls(ExactVectors(unit), rows_table(row_ids), card)
 
     @classmethod
-    def load(cls, path: str | Path) -> Index:
-        """An index back from its file; the vectors are memory-mapped.
+    def load(cls, folder: str | Path) -> Index:
+        """An index back from its folder, memory-mapped.
 
         Raises:
-            ValueError: the file is missing or is no index.
+            ValueError: there is no index, or a file of it is missing or damaged.
         """
-        from safetensors import SafetensorError, safe_open
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
-        if not Path(path).is_file():
-            raise ValueError(f"{path}: there is no such file.")
+        folder = Path(folder)
+        card = read_card(folder)
+        check_files(folder, card)
         try:
-            with safe_open(path, framework="pt") as file:
-                about = file.metadata() or {}
-                vectors = file.get_tensor("vectors")
-            names = np.array(json.loads(about["row_ids"]), dtype=str)
-            return cls(vectors, names, about.get("weights", ""))
-        except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path} is not an index of selfsight ({error}).") from None
+            rows: Any = pq.read_table(folder / ROWS, columns=list(COLUMNS))
+        except (OSError, pa.ArrowException) as error:
+            raise ValueError(f"{folder / ROWS} is damaged and cannot be read: {error}") from None
+        if len(rows) != card.count:
+            raise ValueError(
+                f"{folder / ROWS} is damaged: it has {len(rows):,} rows and the index "
+                f"{card.count:,} images."
+            )
+        return cls(open_vectors(folder, card), rows, card, folder)
 
+    def __len__(self) -> int:
+        return self.card.count
 
-def index_images(run: Run, images: ImageSet, *, device: torch.device | str = "cpu") -> Index:
-    """An index of all images of a set, by the backbone of a run.
+    def __str__(self) -> str:
+        place = self.folder or "an index in memory"
+        kind = "exact" if self.card.kind == "exact" else f"{self.card.lists:,} lists"
+        if self.card.recall is not None:
+            recall = self.card.recall
+            kind += f", {self.card.visited:,} visited, recall@{recall.k} {recall.value:.3f}"
+        return f"{place}: {len(self):,} images, {self.card.width:,} numbers each, {kind}"
 
-    Args:
-        run: a finished run.
-        images: with the channels of the run's.
-        device: where the backbone runs.
-    """
-    backbone = run.backbone()
-    rows = np.arange(len(images))
-    made = represent(backbone, images, rows, run.statistics, device=device)
-    return Index.build(made, images.row_ids, weights=weights_key(backbone))
+    @cached_property
+    def row_ids(self) -> NDArray[np.str_]:
+        """``(N,)``."""
+        return np.array(self.rows["row_id"].to_pylist(), dtype=str)
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Row id -> place."""
+        return {row_id: place for place, row_id in enumerate(self.row_ids.tolist())}
+
+    @cached_property
+    def labels(self) -> list[str | None]:
+        """Label of each row as text; None where it is unknown."""
+        return list(self.rows["label"].to_pylist())
+
+    @property
+    def pictures(self) -> Pictures | None:
+        """The kept pictures; None where there are none."""
+        if self.folder is None or not self.card.pictures:
+            return None
+        return Pictures(self.folder / PICTURES)
+
+    def nearest(
+        self,
+        queries: Tensor,
+        k: int = 12,
+        *,
+        far: bool = False,
+        without: NDArray[np.int64] | None = None,
+    ) -> tuple[Tensor, NDArray[np.int64]]:
+        """The most similar rows of representations.
+
+        Args:
+            queries: ``(M, F)`` of any length, finite.
+            k: neighbours.
+            far: the least similar instead, least similar first.
+            without: ``(M,)`` a place for each query that is left out, such as its own; -1: none.
+
+        Returns:
+            Cosines ``(M, k)`` and places ``(M, k)``; where an approximate search finds fewer than
+            k, the rest is ``-inf`` and -1.
+
+        Raises:
+            ValueError: queries of another width or not finite, or k out of range.
+        """
+        most = len(self) - int(without is not None and bool((without >= 0).any()))
+        if queries.ndim != 2 or queries.shape[1] != self.card.width:
+            raise ValueError(
+                f"queries {tuple(queries.shape)}: must be (M, {self.card.width}), as the vectors "
+                "of the index."
+            )
+        if not bool(torch.isfinite(queries).all()):
+            count = int((~torch.isfinite(queries).all(1)).sum())
+            raise ValueError(
+                f"queries: {count} of {len(queries)} have values that are not finite (NaN or "
+                "infinite); remove these images."
+            )
+        if not 1 <= k <= most:
+            raise ValueError(
+                f"k: must be from 1 to {most:,}, the images that can be found in the index (got "
+                f"{k:,})."
+            )
+        search = self.vectors.search_far if far else self.vectors.search
+        if without is None:
+            cosines, places = search(queries.float(), k)
+            return cosines, places.numpy()
+        cosines, places = search(queries.float(), min(k + 1, len(self)))
+        own = places == torch.from_numpy(without)[:, None]
+        # The own place last, the others in their order; where it is not there, the last one goes.
+        order = own.to(torch.int8).argsort(dim=1, stable=True)[:, :k]
+        return cosines.gather(1, order), places.gather(1, order).numpy()
+
+    def search(
+        self,
+        query: str | Path | NDArray[Any] | Tensor | ImageSet | Sequence[str | Path],
+        k: int = 12,
+        *,
+        far: bool = False,
+        encoder: Encoder | None = None,
+    ) -> Neighbours:
+        """The most similar images of any query.
+
+        Args:
+            query: row ids, image files, a folder or a table of images; an array of images
+                ``(H, W)``, ``(H, W, C)``, ``(N, H, W)`` or ``(N, H, W, C)`` in the values of the
+                indexed images; a tensor of representations ``(F,)`` or ``(M, F)``; an image set.
+            k: neighbours.
+            far: the least similar instead.
+            encoder: the network; None: that of the index, which is loaded once.
+
+        Raises:
+            ValueError: a query that cannot be read, or another network than the index was made
+                with.
+        """
+        return neighbours_of(self, query, k, far=far, encoder=encoder)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The network that the index was made with.
+
+        Raises:
+            ValueError: the run is gone, or has other weights now.
+        """
+        return self.encoder_of(self.card.run)
+
+    def encoder_of(self, run: str, *, device: str = "auto", allow_code: bool = False) -> Encoder:
+        """The network of a run, which must be that of the index.
+
+        Raises:
+            ValueError: it is not.
+        """
+        if not run:
+            raise ValueError(
+                f"{self.folder or 'this index'}: it does not say which run it was made with; ask "
+                "with representations."
+            )
+        encoder = Encoder.load(run, device=device, allow_code=allow_code)
+        if encoder.key != self.card.encoder:
+            raise ValueError(
+                f"run {run}: the index {self.folder or ''} was made with other weights; name the "
+                "run that it was made with, or make the index again."
+            )
+        return encoder

@@ -18,20 +18,22 @@ def mlp(
     norm: bool = True,
     last_norm: bool = False,
     last_norm_affine: bool = True,
+    last_shift: bool = True,
     bias: bool | None = None,
     last_bias: bool | None = None,
     activation: Activation = "relu",
 ) -> nn.Sequential:
     """Linear layers; batch normalisation and activation between them.
 
-    SimCLR: ``mlp((F, F, 128), last_norm=True)``. Barlow Twins: ``mlp((F, 8192, 8192, 8192),
-    last_bias=False)``. VICReg: the same with ``bias=True``.
+    SimCLR: ``mlp((F, F, F, 128), last_norm=True, last_shift=False)``. Barlow Twins:
+    ``mlp((F, 8192, 8192, 8192), last_bias=False)``. VICReg: the same with ``bias=True``.
 
     Args:
         widths: inputs, hidden widths, outputs; at least two.
         norm: batch normalisation after each hidden layer.
         last_norm: batch normalisation after the last layer.
         last_norm_affine: whether that one learns a scale and a shift.
+        last_shift: whether it learns a shift, where it learns a scale.
         bias: of the hidden layers; None: where no normalisation follows (it would undo a bias).
         last_bias: of the last layer; None: where no normalisation follows.
         activation: after each hidden layer.
@@ -52,7 +54,10 @@ def mlp(
         layers.append(nn.ReLU(inplace=True) if activation == "relu" else nn.GELU())
     layers.append(nn.Linear(*last, bias=not last_norm if last_bias is None else last_bias))
     if last_norm:
-        layers.append(nn.BatchNorm1d(last[1], affine=last_norm_affine))
+        last_layer = nn.BatchNorm1d(last[1], affine=last_norm_affine)
+        if not last_shift:
+            last_layer.register_parameter("bias", None)
+        layers.append(last_layer)
     return nn.Sequential(*layers)
 
 
@@ -94,16 +99,7 @@ class PrototypeHead(nn.Module):
                     nn.init.zeros_(part.bias)
         self.prototypes = nn.Linear(bottleneck, prototypes, bias=False)
 
-    def forward(self, x: Tensor, prototype_gradient: Tensor | None = None) -> Tensor:
-        """Cosines ``(B, K)``.
-
-        Args:
-            x: ``(B, F)``.
-            prototype_gradient: 0-d factor on the gradient that reaches the prototypes: DINO holds
-                them still in its first epoch, with a factor of 0 and no branch in the graph.
-        """
-        rows = self.prototypes.weight
-        if prototype_gradient is not None:
-            still = rows.detach()
-            rows = still + (rows - still) * prototype_gradient
-        return F.linear(F.normalize(self.mlp(x), dim=1), F.normalize(rows, dim=1))
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, F)`` to cosines ``(B, K)``."""
+        rows = F.normalize(self.prototypes.weight, dim=1)
+        return F.linear(F.normalize(self.mlp(x), dim=1), rows)

@@ -9,12 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from selfsight.networks.stages import mean_of
+
 Stem = Literal["cifar", "imagenet"]
 BlockName = Literal["basic", "bottleneck"]
 Shortcut = Literal["projection", "pad"]
 
 
-class Plan(NamedTuple):
+class ResNetPlan(NamedTuple):
     """The data of one residual network: width, depth of each stage, block and shortcut."""
 
     widths: tuple[int, ...]
@@ -23,17 +25,19 @@ class Plan(NamedTuple):
     shortcut: Shortcut
 
 
-PLANS: dict[str, Plan] = {
-    "resnet18": Plan((64, 128, 256, 512), (2, 2, 2, 2), "basic", "projection"),
-    "resnet34": Plan((64, 128, 256, 512), (3, 4, 6, 3), "basic", "projection"),
-    "resnet50": Plan((64, 128, 256, 512), (3, 4, 6, 3), "bottleneck", "projection"),
+STEM_PADDING: dict[Stem, int] = {"cifar": 1, "imagenet": 3}
+
+PLANS: dict[str, ResNetPlan] = {
+    "resnet18": ResNetPlan((64, 128, 256, 512), (2, 2, 2, 2), "basic", "projection"),
+    "resnet34": ResNetPlan((64, 128, 256, 512), (3, 4, 6, 3), "basic", "projection"),
+    "resnet50": ResNetPlan((64, 128, 256, 512), (3, 4, 6, 3), "bottleneck", "projection"),
     # arXiv:1512.03385 section 4.2: 6n + 2 layers with n = 3, shortcuts of option A.
-    "resnet20": Plan((16, 32, 64), (3, 3, 3), "basic", "pad"),
+    "resnet20": ResNetPlan((16, 32, 64), (3, 3, 3), "basic", "pad"),
     # arXiv:1902.08276: 1 + 2 * 7 convolutions. Here with batch normalisation and an average pool
     # where the jet papers' network has neither normalisation nor an average (a maximum).
-    "resnet15": Plan((16, 32), (3, 4), "basic", "projection"),
+    "resnet15": ResNetPlan((16, 32), (3, 4), "basic", "projection"),
     # For images of a dozen pixels: 0.2 M parameters, one halving.
-    "resnet_tiny": Plan((32, 64), (2, 2), "basic", "pad"),
+    "resnet_tiny": ResNetPlan((32, 64), (2, 2), "basic", "pad"),
 }
 
 
@@ -122,20 +126,24 @@ class ResNet(nn.Module):
         plan: widths, depths, block and shortcut of the stages.
         stem: "cifar" 3x3, stride 1, no max-pool; "imagenet" 7x7, stride 2, then a 3x3 max-pool of
             stride 2.
+        stem_padding: zeros around the image; None: 1 and 3, which keep its size.
 
     Attributes:
         features: F.
         stride: pixels from one place of the last feature map to the next.
     """
 
-    def __init__(self, channels: int, plan: Plan, stem: Stem) -> None:
+    def __init__(
+        self, channels: int, plan: ResNetPlan, stem: Stem, stem_padding: int | None = None
+    ) -> None:
         super().__init__()
         width = plan.widths[0]
+        padding = STEM_PADDING[stem] if stem_padding is None else stem_padding
         if stem == "cifar":
-            self.conv1 = nn.Conv2d(channels, width, 3, 1, 1, bias=False)
+            self.conv1 = nn.Conv2d(channels, width, 3, 1, padding, bias=False)
             self.maxpool: nn.Module = nn.Identity()
         else:
-            self.conv1 = nn.Conv2d(channels, width, 7, 2, 3, bias=False)
+            self.conv1 = nn.Conv2d(channels, width, 7, 2, padding, bias=False)
             self.maxpool = nn.MaxPool2d(3, 2, 1)
         self.bn1 = nn.BatchNorm2d(width)
         self.stages = [f"layer{i}" for i in range(1, len(plan.widths) + 1)]
@@ -148,29 +156,38 @@ class ResNet(nn.Module):
         self._initialise()
 
     def forward(self, images: Tensor) -> Tensor:
+        return mean_of(self.maps(images)[-1])
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """``(B, C_i, H_i, W_i)`` after the last three stages; the last is what is pooled.
+
+        With the ImageNet stem those are 1/8, 1/16 and 1/32 of the side.
+        """
         x = self.maxpool(F.relu(self.bn1(self.conv1(images)), inplace=True))
+        maps = []
         for name in self.stages:
             x = getattr(self, name)(x)
-        # In float32 at least: a mean rounded to bfloat16 would keep only three digits.
-        wide = torch.promote_types(x.dtype, torch.float32)
-        # As in the shortcuts, the gradient is to lie as what it is the gradient of.
-        if x.is_contiguous(memory_format=torch.channels_last):
-            pooled: Tensor = x.permute(0, 2, 3, 1).mean((1, 2), dtype=wide)
-        else:
-            pooled = x.mean((2, 3), dtype=wide)
-        return pooled
+            maps.append(x)
+        return maps[-3:]
+
+    def early(self) -> list[nn.Module]:
+        """The layers up to the first of `maps`."""
+        kept = max(1, len(self.stages) - 2)
+        return [self.conv1, self.bn1, *(getattr(self, name) for name in self.stages[:kept])]
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of the last feature map: each halving rounds up."""
         return -(-height // self.stride), -(-width // self.stride)
 
     def _initialise(self) -> None:
+        if self.conv1.weight.is_meta:  # nothing to draw
+            return
         for part in self.modules():
             if isinstance(part, nn.Conv2d):
                 nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
 
 
-def _stage(inputs: int, plan: Plan, index: int) -> tuple[nn.Sequential, int]:
+def _stage(inputs: int, plan: ResNetPlan, index: int) -> tuple[nn.Sequential, int]:
     width = plan.widths[index]
     outputs = width if plan.block == "basic" else 4 * width
     blocks = []
@@ -181,7 +198,7 @@ def _stage(inputs: int, plan: Plan, index: int) -> tuple[nn.Sequential, int]:
     return nn.Sequential(*blocks), outputs
 
 
-def check_plan(plan: Plan) -> None:
+def check_plan(plan: ResNetPlan) -> None:
     """Raises ``ValueError`` where widths, depths and shortcut do not make a network."""
     widths, depths = plan.widths, plan.depths
     if len(widths) != len(depths):

@@ -8,19 +8,38 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from selfsight.networks.stages import LAST_BLOCKS
+
 Positions = Literal["learned", "fixed"]
 
 
 class ViTPlan(NamedTuple):
-    """Width F of the tokens and number of blocks; heads are 64 wide."""
+    """The data of one vision transformer.
+
+    Attributes:
+        width: F of the tokens.
+        depth: number of blocks.
+        heads: of the attention; None: of 64 features each.
+        layer_scale: a learned factor on each branch (arXiv:2103.17239), as in DINOv2.
+        registers: tokens that belong to no patch (arXiv:2309.16588).
+        class_token: whether there is one; without it the mean of the patch tokens represents the
+            image, as in I-JEPA.
+    """
 
     width: int
     depth: int
+    heads: int | None = None
+    layer_scale: bool = False
+    registers: int = 0
+    class_token: bool = True
 
 
 PLANS: dict[str, ViTPlan] = {
     "vit_tiny": ViTPlan(192, 12),
     "vit_small": ViTPlan(384, 12),
+    "vit_base": ViTPlan(768, 12),
+    "vit_large": ViTPlan(1024, 24),
+    "vit_huge": ViTPlan(1280, 32, heads=16),
 }
 
 
@@ -105,23 +124,51 @@ class Perceptron(nn.Module):
         return self.fc2(F.gelu(self.fc1(x)))  # type: ignore[no-any-return]
 
 
-class TransformerBlock(nn.Module):
-    """Attention and perceptron, each after a layer normalisation and around a shortcut."""
+class LayerScale(nn.Module):
+    """A learned factor for each feature."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((width,), 1e-5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gamma
+
+
+class TransformerBlock(nn.Module):
+    """Attention and perceptron, each after a layer normalisation and around a shortcut.
+
+    Attributes:
+        drop_path: the probability, in training, that an image takes the shortcut alone.
+    """
+
+    def __init__(self, width: int, heads: int, layer_scale: bool = False) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
         self.attn = Attention(width, heads)
+        self.ls1: nn.Module = LayerScale(width) if layer_scale else nn.Identity()
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
         self.mlp = Perceptron(width)
+        self.ls2: nn.Module = LayerScale(width) if layer_scale else nn.Identity()
+        self.drop_path = 0.0
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attn(self.norm1(x))
-        return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
+        x = x + self._kept(self.ls1(self.attn(self.norm1(x))))
+        return x + self._kept(self.ls2(self.mlp(self.norm2(x))))
+
+    def _kept(self, branch: Tensor) -> Tensor:
+        """Stochastic depth (arXiv:1603.09382): of the images that keep a branch it is scaled up."""
+        if not self.training or not self.drop_path:
+            return branch
+        keep = 1.0 - self.drop_path
+        kept = torch.rand(len(branch), 1, 1, device=branch.device) < keep
+        return branch * (kept.to(branch.dtype) / keep)
 
 
 class ViT(nn.Module):
     """``(B, C, H, W)`` to the class token ``(B, F)`` after the last normalisation.
+
+    Without a class token it gives the mean of the patch tokens.
 
     Works for any H and W: positions are interpolated (bicubic, antialiased), and images whose
     sides the patch does not divide are padded with zeros at the right and the bottom. Keys of the
@@ -129,7 +176,7 @@ class ViT(nn.Module):
 
     Args:
         channels: C of the images.
-        plan: width and depth.
+        plan: width, depth and tokens.
         patch_size: side of a patch, pixels.
         image_size: side of the images for which the positions are made, pixels.
         positions: "learned", or "fixed" sines and cosines (as in MoCo v3 and MAE).
@@ -148,14 +195,22 @@ class ViT(nn.Module):
         super().__init__()
         self.features, self.patch_size, self.stride = plan.width, patch_size, patch_size
         self.side = -(-image_size // patch_size)
-        heads = heads_for(plan.width)
+        heads = plan.heads or heads_for(plan.width)
         self.patch_embed = PatchEmbedding(channels, plan.width, patch_size)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, plan.width))
+        self.class_token, self.registers = plan.class_token, plan.registers
+        if plan.class_token:
+            self.cls_token = nn.Parameter(torch.zeros(1, 1, plan.width))
         if positions == "learned":
-            self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.side**2, plan.width))
+            count = plan.class_token + self.side**2
+            self.pos_embed = nn.Parameter(torch.zeros(1, count, plan.width))
         else:
-            self.register_buffer("pos_embed", sines_and_cosines(self.side, plan.width))
-        self.blocks = nn.ModuleList(TransformerBlock(plan.width, heads) for _ in range(plan.depth))
+            table = sines_and_cosines(self.side, plan.width)
+            self.register_buffer("pos_embed", table[:, 1 - plan.class_token :])
+        if plan.registers:
+            self.register_tokens = nn.Parameter(torch.zeros(1, plan.registers, plan.width))
+        self.blocks = nn.ModuleList(
+            TransformerBlock(plan.width, heads, plan.layer_scale) for _ in range(plan.depth)
+        )
         self.norm = nn.LayerNorm(plan.width, eps=1e-6)
         self._initialise()
 
@@ -165,11 +220,44 @@ class ViT(nn.Module):
     def tokens(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
         """Class token and patch tokens ``(B, 1 + K, F)`` after the last normalisation.
 
+        Without a class token the mean of the patch tokens is in its place.
+
         Args:
             images: ``(B, C, H, W)``.
             keep: ``(B, K)`` int64, the patches that enter the blocks, counted along rows; None:
                 all of them.
         """
+        x = self._embedded(images, keep)
+        for block in self.blocks:
+            x = block(x)
+        return self._finished(x)
+
+    def poolings(self, images: Tensor) -> list[Tensor]:
+        """The representation, the mean of the patch tokens, and the class tokens of earlier blocks.
+
+        Those are of the last blocks, the last first; without a class token means of patch tokens.
+
+        Args:
+            images: ``(B, C, H, W)``.
+
+        Returns:
+            ``(B, F)`` float32 each.
+        """
+        x, last = self._embedded(images, None), []
+        for i, block in enumerate(self.blocks):
+            x = block(x)
+            if i >= len(self.blocks) - LAST_BLOCKS:
+                last.append(self._finished(x).float())
+        means = [last[-1][:, 1:].mean(1)] if self.class_token else []
+        return [last[-1][:, 0], *means, *(tokens[:, 0] for tokens in last[-2::-1])]
+
+    def early(self) -> list[nn.Module | nn.Parameter]:
+        """The embeddings and the first half of the blocks."""
+        loose = [parameter for _, parameter in self.named_parameters(recurse=False)]
+        return [*loose, self.patch_embed, *self.blocks[: len(self.blocks) // 2]]
+
+    def _embedded(self, images: Tensor, keep: Tensor | None) -> Tensor:
+        """What enters the first block: class token, registers, patches."""
         rows, columns = self.grid(images.shape[2], images.shape[3])
         below = rows * self.patch_size - images.shape[2]
         right = columns * self.patch_size - images.shape[3]
@@ -178,29 +266,45 @@ class ViT(nn.Module):
         x = self.patch_embed(images) + self._positions(rows, columns)
         if keep is not None:
             x = x.gather(1, keep[:, :, None].expand(-1, -1, x.shape[2]))
-        first = (self.cls_token + self.pos_embed[:, :1]).expand(x.shape[0], -1, -1)
-        x = torch.cat([first.to(x.dtype), x], 1)
-        for block in self.blocks:
-            x = block(x)
-        return self.norm(x)  # type: ignore[no-any-return]
+        first = []
+        if self.class_token:
+            first.append((self.cls_token + self.pos_embed[:, :1]).expand(x.shape[0], -1, -1))
+        if self.registers:
+            first.append(self.register_tokens.expand(x.shape[0], -1, -1))
+        return torch.cat([*(part.to(x.dtype) for part in first), x], 1)
+
+    def _finished(self, x: Tensor) -> Tensor:
+        """Class token (or mean) and patch tokens of what a block gave."""
+        x = self.norm(x)
+        patches = x[:, self.class_token + self.registers :]
+        if not self.class_token:
+            return torch.cat([patches.mean(1, keepdim=True), patches], 1)
+        return torch.cat([x[:, :1], patches], 1) if self.registers else x
+
+    def drop_paths(self, rate: float) -> None:
+        """Stochastic depth from the next step on: 0 in the first block, ``rate`` in the last."""
+        for place, block in enumerate(self.blocks):
+            assert isinstance(block, TransformerBlock)
+            block.drop_path = rate * place / max(len(self.blocks) - 1, 1)
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of patches of an image."""
         return -(-height // self.patch_size), -(-width // self.patch_size)
 
     def _positions(self, rows: int, columns: int) -> Tensor:
-        table = self.pos_embed[:, 1:]
+        table = self.pos_embed[:, self.class_token :]
         if rows == columns == self.side:
             return table
         # Two small products rather than F.interpolate on the table: its gradient on a GPU would
         # not be deterministic.
         with torch.autocast(table.device.type, enabled=False):
-            table = table.view(self.side, self.side, -1)
-            down, across = _resampling(table, rows), _resampling(table, columns)
-            resized = torch.einsum("rs,stf,ct->rcf", down, table, across)
-        return resized.reshape(1, rows * columns, -1)
+            return resized_positions(table, rows, columns)
 
     def _initialise(self) -> None:
+        if (
+            self.patch_embed.proj.weight.is_meta
+        ):  # there is nothing to draw, and drawing it would be slow
+            return
         for part in self.modules():
             if isinstance(part, nn.Linear):
                 nn.init.trunc_normal_(part.weight, std=0.02)
@@ -210,9 +314,24 @@ class ViT(nn.Module):
         nn.init.trunc_normal_(kernel, std=kernel[0].numel() ** -0.5)
         assert self.patch_embed.proj.bias is not None
         nn.init.zeros_(self.patch_embed.proj.bias)
-        nn.init.trunc_normal_(self.cls_token, std=0.02)
+        for token in ("cls_token", "register_tokens"):
+            if hasattr(self, token):
+                nn.init.trunc_normal_(getattr(self, token), std=0.02)
         if isinstance(self.pos_embed, nn.Parameter):
             nn.init.trunc_normal_(self.pos_embed, std=0.02)
+
+
+def resized_positions(table: Tensor, rows: int, columns: int) -> Tensor:
+    """Positions ``(1, side * side, F)`` for another grid, bicubic and antialiased.
+
+    Returns:
+        ``(1, rows * columns, F)``.
+    """
+    side = round(table.shape[1] ** 0.5)
+    table = table.view(side, side, -1)
+    down, across = _resampling(table, rows), _resampling(table, columns)
+    resized = torch.einsum("rs,stf,ct->rcf", down, table, across)
+    return resized.reshape(1, rows * columns, -1)
 
 
 def _resampling(table: Tensor, size: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,26 @@ from selfsight.files import CHECKSUM, replacing
 HEADER = "selfsight"
 
 
-def write_weights(path: str | Path, network: nn.Module, header: dict[str, Any]) -> None:
+def write_weights(
+    path: str | Path,
+    network: nn.Module,
+    header: dict[str, Any],
+    beside: Mapping[str, Tensor] | None = None,
+) -> None:
     """Writes the state of ``network`` and ``header``, whole or not at all.
 
     Args:
         path: the file.
         network: on any device.
         header: values that JSON holds.
+        beside: further tensors, under names that are not the network's.
     """
     from safetensors.torch import save_file
 
     # Copies, since the format refuses tied weights and any memory format but the plain one.
     tensors = {
         name: value.detach().cpu().contiguous().clone()
-        for name, value in network.state_dict().items()
+        for name, value in {**network.state_dict(), **(beside or {})}.items()
     }
     text = json.dumps(header, allow_nan=False, sort_keys=True)
     metadata = metadata_of(tensors, text)

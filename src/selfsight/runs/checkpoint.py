@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from selfsight.files import digest_of
+from selfsight.runs.folder import RunFolder
 
 MAGIC = b"selfsight"
 _TAIL = len(MAGIC) + 32
@@ -17,6 +18,17 @@ RECORD = "selfsight"
 """Key of a checkpoint: settings and inputs of its training, as JSON."""
 
 SUFFIX = ".ckpt"
+
+
+def in_run(path: str | Path) -> bool:
+    """Whether a path names a checkpoint in the folder of a run.
+
+    Other files with this suffix may hold anybody's weights.
+    """
+    path = Path(path)
+    if path.suffix != SUFFIX or path.parent.name != RunFolder("").checkpoints.name:
+        return False
+    return RunFolder(path.resolve().parents[1]).settings.is_file()
 
 
 def whole(path: Path) -> bool:

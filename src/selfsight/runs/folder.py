@@ -23,9 +23,10 @@ class RunFolder:
     ``splits.parquet``        row id, split, group, target, digest of the pixels, label read or not
     ``pools.parquet``         source and digest of the images of further pools
     ``metrics.csv``           one row every few steps, one at the end of each epoch
-    ``checkpoints/``          ``last.ckpt``, for resuming, and ``previous.ckpt`` before it
+    ``checkpoints/``          ``last.ckpt``, for resuming, ``previous.ckpt``, kept backbones
     ``samples.npz``           images and their views, as the report shows them
     ``backbone.safetensors``  weights, with the network's settings in the header
+    ``start.safetensors``     the same before the first step, unless it was random
     ``representations/``      computed once, keyed by weights and data
     ``predictions.parquet``   one row a prediction
     ``results.json``          one record a number, and the summary
@@ -43,6 +44,7 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.samples = self.path / "samples.npz"
         self.backbone = self.path / "backbone.safetensors"
+        self.start = self.path / "start.safetensors"
         self.representations = self.path / "representations"
         self.predictions = self.path / "predictions.parquet"
         self.results = self.path / "results.json"
@@ -76,6 +78,7 @@ class RunFolder:
             self.pools,
             self.metrics,
             self.samples,
+            self.start,
         ]
         return {path.name: digest_of(path) for path in paths if path.is_file()}
 

@@ -1,4 +1,7 @@
-"""Checkpoints that appear whole or not at all, carry a checksum, and never hold a NaN."""
+"""Checkpoints that appear whole or not at all, carry a checksum, and never hold a NaN.
+
+The backbones of epochs that are kept are written here, too.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 
 from selfsight.console import say
 from selfsight.files import digest_of, replacing
+from selfsight.networks.backbones import save_backbone
 from selfsight.runs.checkpoint import MAGIC, whole
 from selfsight.stops import Stopped, StopRequest
 
@@ -152,3 +156,25 @@ def stopped(request: StopRequest, step: int, path: Path) -> Stopped:
     return Stopped(
         request.number, f"{path} holds step {step}; start the same command again to go on."
     )
+
+
+class KeptBackbones(pl.Callback):
+    """The backbone after every ``every`` epochs, in the form of the last one.
+
+    Args:
+        folder: of the files ``epoch-N.safetensors``, N from 1 on.
+        every: epochs between two of them.
+        extra: what else belongs to a backbone, see `save_backbone`.
+    """
+
+    def __init__(self, folder: Path, every: int, extra: dict[str, Any]) -> None:
+        self.folder, self.every, self.extra = folder, every, extra
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
+        epoch = trainer.current_epoch + 1
+        finite = all(bool(torch.isfinite(p).all()) for p in module.method.backbone.parameters())
+        # Where they are not, the checkpoint that follows ends the training.
+        if trainer.is_global_zero and epoch % self.every == 0 and finite:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder / f"epoch-{epoch}.safetensors"
+            save_backbone(path, module.method.backbone, self.extra)

@@ -1,7 +1,8 @@
-"""``metrics.csv``, the trackers fed by it, and the progress bar that shows its last row."""
+"""``metrics.csv``, the trackers fed by it, and the status line that shows its last row."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import math
@@ -11,10 +12,10 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
+from selfsight.console import Step, duration, progress, say
 from selfsight.files import write_text
 from selfsight.training.checkpoints import NotFiniteError
 
@@ -100,21 +101,42 @@ class Metrics(pl.Callback):
         }
 
 
-class Bar(TQDMProgressBar):
-    """Lightning's bar, showing the last row's loss and images/s."""
+class Status(pl.Callback):
+    """Shows how far the training is, with the last row's loss, and says once how long it takes."""
+
+    STEPS = 10
+    """Steps before the time that a training takes is told."""
+    LONG = 20.0
+    """Seconds from which on it is worth a line."""
 
     def __init__(self, metrics: Metrics) -> None:
-        super().__init__(refresh_rate=5, leave=False)
-        self.metrics_of = metrics
+        self.metrics = metrics
+        self.open = contextlib.ExitStack()
+        self.status: Step | None = None
+        self.told = False
 
-    def get_metrics(
-        self, trainer: pl.Trainer, model: Any
-    ) -> dict[str, int | str | float | dict[str, float]]:
-        loss = self.metrics_of.row.get("loss")
-        shown: dict[str, int | str | float | dict[str, float]] = {}
-        if loss is not None:
-            shown["loss"] = f"{loss:.4g}"
-        if model.images_per_second:
-            shown["images/s"] = f"{model.images_per_second:,.0f}"
-            shown["left"] = model.time_left
-        return shown
+    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
+        # The module learns its step after the callbacks.
+        self.first = trainer.fit_loop.total_batch_idx + 1
+        step = progress("training step", module.total_steps, self.first)
+        self.status = self.open.enter_context(step)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert self.status is not None
+        loss, speed = self.metrics.row.get("loss"), module.images_per_second
+        shown = [f"loss {loss:.4g}"] if loss is not None else []
+        shown += [f"{speed:,.0f} images/s"] if speed else []
+        self.status.update(1, "  ".join(shown))
+        if not self.told and module.step - self.first >= self.STEPS and speed:
+            self.told = True
+            left = (module.total_steps - module.step) * module.loader.batch_size / speed
+            if left >= self.LONG:
+                say(f"The training takes about {duration(left)}.")
+
+    def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
+        self.open.close()
+
+    def on_exception(self, trainer: pl.Trainer, module: Any, exception: BaseException) -> None:
+        self.open.close()

@@ -16,7 +16,7 @@ from selfsight.data.statistics import Statistics
 from selfsight.distributed import with_global_statistics
 from selfsight.method import Batch, Method, Optimizer
 from selfsight.runs.checkpoint import RECORD
-from selfsight.training.optimizers import build_optimizer, set_schedule
+from selfsight.training.optimizers import build_optimizer, clip_each, set_schedule
 from selfsight.views.apply import make_views
 from selfsight.views.settings import View
 
@@ -53,6 +53,7 @@ class MethodModule(pl.LightningModule):
         self.accumulate_batches, self.record = accumulate_batches, record
         self.epochs = loader.epochs
         self.losses: dict[str, Tensor] = {}
+        self.embeddings: Tensor | None = None
         self.step, self.lr = 0, 0.0
         self._first_bad = torch.zeros((), dtype=torch.int64)
         self._progress = torch.zeros(())
@@ -101,7 +102,9 @@ class MethodModule(pl.LightningModule):
     def training_step(self, batch: RawBatch, batch_idx: int) -> Tensor:
         views = make_views(batch.images, batch.keys, self.views, self.statistics)
         self._progress = batch.progress
-        self.losses = self.method(Batch(views, batch.targets, batch.keys, batch.progress)).losses
+        output = self.method(Batch(views, batch.targets, batch.keys, batch.progress))
+        self.losses = output.losses
+        self.embeddings = None if output.embeddings is None else output.embeddings.detach()
         self.step += 1
         self._times.append(time.monotonic())
         loss = self.losses["loss"]
@@ -134,6 +137,12 @@ class MethodModule(pl.LightningModule):
         Steps count from 1.
         """
         return int(self._first_bad)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if self.settings.max_grad_norm is not None and self.settings.clip_by == "parameter":
+            clip_each(self.method.parameters(), self.settings.max_grad_norm)
+        for parameter in self.method.frozen((self.step - 1) / self.total_steps):
+            parameter.grad = None
 
     def optimizer_step(self, *args: Any, **options: Any) -> None:
         optimizer = options.get("optimizer", args[2] if len(args) > 2 else None)

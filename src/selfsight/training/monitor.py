@@ -1,4 +1,4 @@
-"""The line after each epoch: kNN on validation, the effective rank, and a word on collapse."""
+"""The line after each epoch: kNN on validation, the effective rank, and warnings of a collapse."""
 
 from __future__ import annotations
 
@@ -20,11 +20,20 @@ from selfsight.records import collapsed
 from selfsight.training.metrics import Metrics
 from selfsight.views.apply import whole_frame
 
+FEWEST = 16
+"""Images from which an effective rank says something: that of three images is at most 3."""
+SHRUNK = 0.1
+"""Embeddings that vary less than this share of what they did at the first step are a point."""
+AT_CHANCE = 0.01
+"""A loss this close to its value for images that all look alike, as a share, is that value."""
+
 
 class Monitor(pl.Callback):
     """Measures the backbone after each epoch on a fixed draw of train and validation images.
 
-    Only train and validation are read. Without a class target, kNN is left out.
+    Only train and validation are read. Without a class target, kNN is left out. It warns, once,
+    where the backbone, the embeddings or the loss show a collapse, and where the representations
+    have become worse than those of the start.
 
     Args:
         images: the image set.
@@ -56,8 +65,35 @@ class Monitor(pl.Callback):
                 self.target, bank, queries = None, images.pool, queries[:0]
         self.bank = draw.permutation(bank)[: max(count * 2 // 3, 2)]
         self.queries = draw.permutation(queries)[: max(count // 3, 1)]
-        self.said_collapse = False
+        self.warned = False
         self.measured: dict[str, float] = {}
+        self.start_knn: float | None = None
+        self.start_deviation: Tensor | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        start = self.start_deviation
+        return {
+            "start_knn": self.start_knn,
+            "start_deviation": None if start is None else float(start),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.start_knn, start = state["start_knn"], state["start_deviation"]
+        self.start_deviation = None if start is None else torch.tensor(start)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # On the device: an epoch's end reads it.
+        if self.start_deviation is None and module.embeddings is not None:
+            self.start_deviation = _deviation(module.embeddings)
+
+    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
+        if self.start_knn is not None or not self.count or self.target is None:
+            return
+        self.start_knn = self.measure(module).get("knn")  # none where weights are not finite
+        if trainer.is_global_zero and self.start_knn is not None:
+            say(f"before training   kNN on validation {100 * self.start_knn:.1f} %")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
         self.measured = measured = self.measure(module) if self.count else {}
@@ -71,10 +107,7 @@ class Monitor(pl.Callback):
             bank = self._represent(backbone, self.bank, module.device)
             if not bool(torch.isfinite(bank).all()):
                 return {}  # the checkpoint that follows finds the weights that are not finite
-            found = {
-                "effective_rank": float(effective_rank(bank)),
-                "spread": float(standard_deviation_of_normalised(bank)),
-            }
+            found = _spread(bank)
             if self.target is not None:
                 queries = self._represent(backbone, self.queries, module.device)
                 labels = torch.from_numpy(self.target.values[self.bank]).to(bank.device)
@@ -100,19 +133,85 @@ class Monitor(pl.Callback):
         words = [f"epoch {int(row['epoch']) + 1}/{module.epochs}", f"loss {row['loss']:.4g}"]
         if "knn" in measured:
             words.append(f"kNN on validation {100 * measured['knn']:.1f} %")
-        if measured:
+        if "effective_rank" in measured:
             features = module.method.backbone.features
             words.append(f"effective rank {measured['effective_rank']:.1f} of {features}")
         words.append(f"{module.images_per_second:,.0f} images/s")
         if module.step < module.total_steps:
             words.append(f"{module.time_left} left")
         say("   ".join(words))
-        if collapsed(measured) and not self.said_collapse:
-            self.said_collapse = True
-            say(
-                "Warning: the representations have collapsed: images look nearly the same to the "
-                "backbone. Try a lower --optimizer.lr, a larger --batch-size, or another method."
+        warning = None if self.warned else self.warning(module, row["loss"], measured)
+        if warning is not None:
+            self.warned = True
+            say(f"Warning: {warning}")
+
+    def warning(self, module: Any, loss: float, measured: dict[str, float]) -> str | None:
+        """A sentence on a training that goes wrong, or None.
+
+        Args:
+            module: the training, after an epoch.
+            loss: of its last step.
+            measured: from `measure`.
+        """
+        remedy = "Try a lower --optimizer.lr, a larger --batch-size, or another method."
+        if collapsed(measured):
+            return (
+                "the representations have collapsed: images look nearly the same to the backbone. "
+                f"{remedy}"
             )
+        if module.embeddings is not None and self._embeddings_collapsed(module.embeddings):
+            return (
+                "the embeddings have collapsed: images look nearly the same to the loss. "
+                f"{remedy} Weights of the method's terms may be too small, too."
+            )
+        better = self._better_than_start(measured)
+        chance = module.method.chance_loss(module.loader.batch_size)
+        at_chance = chance is not None and abs(loss - chance) <= AT_CHANCE * chance
+        if at_chance and 4 * module.step >= module.total_steps and better is not True:
+            return (
+                f"the loss is {loss:.4g}, what it is when all images look alike ({chance:.4g}): "
+                f"nothing is learned. {remedy}"
+            )
+        if better is False and module.step >= module.total_steps:
+            assert self.start_knn is not None
+            return (
+                f"kNN on validation is {100 * measured['knn']:.1f} %, below the "
+                f"{100 * self.start_knn:.1f} % of before the training: the representations have "
+                f"become worse. {remedy}"
+            )
+        return None
+
+    def _embeddings_collapsed(self, embeddings: Tensor) -> bool:
+        """Whether they lie on a line, point one way, or have shrunk to a point."""
+        start = self.start_deviation
+        if len(embeddings) < FEWEST:
+            return False
+        shrunk = start is not None and float(_deviation(embeddings)) < SHRUNK * float(start)
+        return shrunk or collapsed(_spread(embeddings))
+
+    def _better_than_start(self, measured: dict[str, float]) -> bool | None:
+        """Whether kNN is above (True) or below (False) that of the start, beyond two errors."""
+        if self.start_knn is None or "knn" not in measured:
+            return None
+        error = (self.start_knn * (1.0 - self.start_knn) / max(len(self.queries), 1)) ** 0.5
+        gain = measured["knn"] - self.start_knn
+        return None if abs(gain) <= 2.0 * error else gain > 0
+
+
+def _deviation(embeddings: Tensor) -> Tensor:
+    """The standard deviation over a batch, in the mean over the dimensions."""
+    return embeddings.float().std(0).mean()
+
+
+def _spread(representations: Tensor) -> dict[str, float]:
+    """Effective rank and spread, of enough images to say something."""
+    if len(representations) < FEWEST:
+        return {}
+    representations = representations.float()
+    return {
+        "effective_rank": float(effective_rank(representations)),
+        "spread": float(standard_deviation_of_normalised(representations)),
+    }
 
 
 @contextmanager

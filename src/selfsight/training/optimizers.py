@@ -83,11 +83,20 @@ class LARS(torch.optim.Optimizer):
 
 
 def parameter_groups(
-    module: nn.Module, weight_decay: float, backbone_lr_factor: float = 1.0
+    module: nn.Module,
+    weight_decay: float,
+    backbone_lr_factor: float = 1.0,
+    bias_lr_factor: float = 1.0,
 ) -> list[dict[str, Any]]:
     """Weights, and what neither decays nor is adapted: biases, normalisation, 1-d parameters.
 
     Both are cut in two where the backbone (``module.backbone``) has a learning rate of its own.
+
+    Args:
+        module: all parameters that learn.
+        weight_decay: of the weights.
+        backbone_lr_factor: learning rate of the backbone as a share.
+        bias_lr_factor: that of biases and normalisations; both factors multiply.
     """
     backbone = getattr(module, "backbone", None)
     own = set() if backbone is None or backbone_lr_factor == 1.0 else set(backbone.parameters())
@@ -100,7 +109,8 @@ def parameter_groups(
         {
             "params": parameters,
             "weight_decay": weight_decay if decays else 0.0,
-            "share": backbone_lr_factor if is_backbone else 1.0,
+            "share": (backbone_lr_factor if is_backbone else 1.0)
+            * (1.0 if decays else bias_lr_factor),
         }
         for (is_backbone, decays), parameters in groups.items()
         if parameters
@@ -111,7 +121,12 @@ def build_optimizer(
     settings: Optimizer, module: nn.Module, batch_size: int
 ) -> torch.optim.Optimizer:
     """The optimizer of ``settings`` at its peak learning rate for this batch size."""
-    groups = parameter_groups(module, settings.weight_decay, settings.backbone_lr_factor or 1.0)
+    groups = parameter_groups(
+        module,
+        settings.weight_decay,
+        settings.backbone_lr_factor or 1.0,
+        settings.bias_lr_factor,
+    )
     lr = peak_lr(settings, batch_size)
     for group in groups:
         group["decays"] = group["weight_decay"] > 0
@@ -129,6 +144,19 @@ def build_optimizer(
     return kind(groups, lr, betas=settings.betas, fused=True)
 
 
+@torch.no_grad()
+def clip_each(parameters: Iterable[Tensor], largest: float) -> None:
+    """Scales each gradient whose own norm is above ``largest`` down to it (as DINO's authors do).
+
+    Nothing is read from the device.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if gradients:
+        norms = torch.stack(torch._foreach_norm(gradients))
+        factors = (largest / (norms + 1e-6)).clamp_(max=1.0)
+        torch._foreach_mul_(gradients, list(factors.unbind()))
+
+
 def peak_lr(settings: Optimizer, batch_size: int) -> float:
     """The learning rate, scaled linearly with the batch size where the recipe says so."""
     return (
@@ -138,12 +166,13 @@ def peak_lr(settings: Optimizer, batch_size: int) -> float:
     )
 
 
-def lr_factor(settings: Optimizer, progress: float) -> float:
-    """Linear warm-up from 0, then half a cosine down to ``final_lr``; a share of the peak."""
+def lr_factor(settings: Optimizer, peak: float, progress: float) -> float:
+    """Linear warm-up from 0, then half a cosine down to the last rate; a share of the peak."""
     if progress < settings.warmup:
         return progress / settings.warmup
     along = (progress - settings.warmup) / (1.0 - settings.warmup)
-    return settings.final_lr + (1.0 - settings.final_lr) * (1.0 + math.cos(math.pi * along)) / 2.0
+    last = max(settings.final_lr, min(settings.min_lr / peak, 1.0))
+    return last + (1.0 - last) * (1.0 + math.cos(math.pi * along)) / 2.0
 
 
 def set_schedule(
@@ -161,7 +190,8 @@ def set_schedule(
     Returns:
         The learning rate.
     """
-    lr = peak_lr(settings, batch_size) * lr_factor(settings, progress)
+    peak = peak_lr(settings, batch_size)
+    lr = peak * lr_factor(settings, peak, progress)
     decay = settings.weight_decay
     if settings.final_weight_decay is not None:
         low = settings.final_weight_decay

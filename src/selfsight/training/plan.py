@@ -16,14 +16,15 @@ from selfsight.data.imageset import ImageSet, Target, choose_target
 from selfsight.data.request import Images, Pool
 from selfsight.data.statistics import Statistics, channel_statistics
 from selfsight.methods import METHODS, name_of
-from selfsight.networks.backbones import NAMES, BackboneSpec, build_backbone, choose_backbone
+from selfsight.networks.backbones import NAMES, BackboneSpec, build_backbone
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.lineage import lineage_of_weights
 from selfsight.runs.run import LABELS_READ
+from selfsight.training.continuing import continued, in_epochs, suits
 from selfsight.training.device import choose_device, choose_speed
-from selfsight.training.presets import with_preset
+from selfsight.training.presets import with_length, with_preset
 from selfsight.training.settings import Pretrain, method_name
-from selfsight.training.start import like_the_run
+from selfsight.training.start import Beginning, begin, working_size
 from selfsight.training.supervision import labels_to_read
 from selfsight.views.presets import resolve
 
@@ -47,10 +48,22 @@ class Plan:
     leaks: tuple[str, ...] = ()
     on_device: bool = False
     """Whether all pixels lie on the device."""
+    beginning: Beginning | None = None
+    """What the backbone starts from; None: fresh weights."""
     pools: tuple[Pool, ...] = ()
     """What is trained on besides the image set."""
     labels_read: Target | None = None
     """The target as the training reads it; None where it reads no labels."""
+
+    @property
+    def epochs(self) -> int:
+        assert self.settings.epochs is not None
+        return self.settings.epochs
+
+    @property
+    def batch_size(self) -> int:
+        assert self.settings.batch_size is not None
+        return self.settings.batch_size
 
     @property
     def rows(self) -> int:
@@ -71,13 +84,16 @@ def prepare(settings: Pretrain, images: Images | None = None) -> Plan:
         )
     start = lineage_of_weights(settings.weights)
     opened = request.open(settings, images, seen=start.seen)
+    settings, resized = _sized(settings, opened, reopen=images is None)
+    if resized:
+        opened = request.open(settings, seen=start.seen)
     target = _target(opened, settings.target)
-    notes = [*describe(opened), *start.cautions]
+    notes = [*describe(opened), *start.cautions, *resized]
     settings, labels, said = _labels(settings, opened, target)
     notes += said
-    if settings.weights != "none":
-        settings, sentence = like_the_run(settings, opened)
-        notes.append(sentence)
+    beginning = begin(settings, opened)
+    settings = beginning.settings
+    notes += beginning.notes
     pools = tuple(request.open_pool(settings, source, opened) for source in settings.pool)
     parts = [(opened.pixels, opened.pool), *((pool.images.pixels, pool.rows) for pool in pools)]
     for pool in pools:
@@ -87,7 +103,18 @@ def prepare(settings: Pretrain, images: Images | None = None) -> Plan:
             f"{without if pool.left_out else ''}."
         )
     count = sum(len(rows) for _, rows in parts)
-    if settings.batch_size > count:
+    own_views = settings.views is not None
+    if suits(settings, kind, beginning.source):
+        settings, preset_notes = continued(settings, kind, count)
+        settings, said = with_length(settings, count)
+    else:
+        settings, said = with_length(settings, count)
+        settings = in_epochs(settings, count)
+        settings, preset_notes = with_preset(settings, min(opened.height, opened.width))
+    notes += said
+    settings = in_epochs(_settled(settings), count)
+    assert settings.batch_size is not None
+    if settings.batch_size > count and settings.epochs:
         raise ValueError(
             f"batch size {settings.batch_size} is larger than the {count} images to train on; "
             f"give --batch-size {max(2, min(256, count // 4))} or less."
@@ -97,22 +124,13 @@ def prepare(settings: Pretrain, images: Images | None = None) -> Plan:
         raise ValueError(
             f"batch size {settings.batch_size} does not divide by {processes} processes."
         )
-    own_views = settings.views is not None
-    settings, said = with_preset(settings, min(opened.height, opened.width))
     views, sentence = resolve(
         settings.views or kind.views,
         opened,
         untouched="as given" if own_views else "of the paper" if settings.preset == "paper" else "",
     )
-    notes += [*said, sentence]
-    spec = choose_backbone(
-        settings.backbone,
-        settings.network,
-        opened.channels,
-        max(opened.height, opened.width),
-        device.type,
-        tokens="tokens" in kind.needs,
-    )
+    notes += [*(preset_notes if settings.epochs else []), sentence]
+    spec = beginning.spec(opened, device.type, tokens="tokens" in kind.needs)
     if "tokens" in kind.needs and spec.name not in NAMES:
         _need_tokens(spec)
     notes.append(spec.said)
@@ -128,6 +146,11 @@ def prepare(settings: Pretrain, images: Images | None = None) -> Plan:
         ),
     )
     notes.append(speed.said)
+    own = channel_statistics(opened, opened.pool)
+    normalise, statistics, sentence = beginning.normalisation(own)
+    notes += [sentence] * bool(sentence)
+    if settings.epochs == 0:
+        notes.append("Epochs 0: the weights are kept as they are.")
     out = settings.out or f"runs/{Path(settings.data).stem}-{Path(name_of(kind.Settings)).stem}"
     resolved = settings.updated(
         {
@@ -139,9 +162,10 @@ def prepare(settings: Pretrain, images: Images | None = None) -> Plan:
             "backbone": spec.name,
             "network": spec.network,
             "device": str(device),
+            "normalise": normalise,
+            "representation": _representation(settings, beginning),
         }
     )
-    statistics = channel_statistics(opened, opened.pool)
     return Plan(
         resolved,
         RunFolder(out),
@@ -155,9 +179,54 @@ def prepare(settings: Pretrain, images: Images | None = None) -> Plan:
         tuple(notes),
         (*opened.leaks, *(leak for pool in pools for leak in pool.leaks)),
         speed.placement == "device",
+        beginning,
         pools,
         labels if resolved.supervision.on or "labels" in kind.needs else None,
     )
+
+
+def _sized(settings: Pretrain, images: ImageSet, *, reopen: bool) -> tuple[Pretrain, list[str]]:
+    """Settings with the size that published weights were made for, where the images are larger."""
+    side = working_size(settings, images) if reopen else None
+    if side is None:
+        return settings, []
+    before = f"{images.height} x {images.width} px"
+    settings = settings.updated({"image_size": side})
+    said = (
+        f"Images of {before} are brought to {side} px, the size the weights were published for; "
+        "--image-size N shows more detail and costs (N / "
+        f"{side}) squared times as much."
+    )
+    return settings, [said]
+
+
+def _settled(settings: Pretrain) -> Pretrain:
+    """What is still open of the backbone's weights and statistics, decided.
+
+    Raises:
+        ValueError: frozen stages whose statistics would move.
+    """
+    frozen = settings.freeze == "early"
+    if frozen and settings.batch_norm == "trained":
+        raise ValueError(
+            "batch_norm 'trained': the statistics of frozen stages would still move; give "
+            "--batch-norm held, or --freeze none."
+        )
+    return settings.updated(
+        {
+            "freeze": "early" if frozen else "none",
+            "batch_norm": "held" if frozen or settings.batch_norm == "held" else "trained",
+        }
+    )
+
+
+def _representation(settings: Pretrain, beginning: Beginning) -> str:
+    """What represents an image: as asked, as in the run it starts from, or by the weights."""
+    if settings.representation != "auto":
+        return settings.representation
+    if beginning.run is not None:
+        return str(beginning.run.plain.get("representation", "output"))
+    return "stages" if beginning.source == "published" else "output"
 
 
 def _need_tokens(spec: BackboneSpec) -> None:

@@ -9,6 +9,11 @@ from selfsight.methods import METHODS
 from selfsight.training.settings import Pretrain, method_name
 from selfsight.views.presets import SMALL, TINY
 
+BATCH, EPOCHS = 256, 100
+"""Of a training for which the user gives none."""
+MIN_STEPS = 1000
+"""Steps that such a training has at least."""
+
 
 def with_preset(settings: Pretrain, side: int) -> tuple[Pretrain, list[str]]:
     """Settings with everything that was not given taken from a preset, which they then name.
@@ -48,10 +53,45 @@ def with_preset(settings: Pretrain, side: int) -> tuple[Pretrain, list[str]]:
         said += ": " + ", ".join(notes)
     if name != "paper" and "paper" in kind.presets:
         said += " (--preset paper takes the authors' values)"
-    return _updated(settings, changes), [said + "."]
+    return updated_at_once(settings, changes), [said + "."]
 
 
-def _updated(settings: Pretrain, changes: dict[str, Any]) -> Pretrain:
+def with_length(settings: Pretrain, count: int) -> tuple[Pretrain, list[str]]:
+    """Settings with the batch size and the epochs that were not given, for so many images.
+
+    A small set gets a batch of at most a quarter of it (a power of two, so that an epoch has
+    several steps) and enough epochs for `MIN_STEPS` steps. The preset ``paper`` adapts neither.
+
+    Args:
+        settings: as the user gave them.
+        count: images to train on.
+
+    Returns:
+        The settings and a sentence where the images made a difference.
+    """
+    batch, epochs, notes = settings.batch_size, settings.epochs, []
+    processes = settings.devices * settings.nodes
+    adapt = settings.preset != "paper"
+    if batch is None:
+        batch = BATCH
+        if adapt:
+            batch = max(2, min(BATCH, 1 << max(count // 4, 1).bit_length() - 1))
+            batch = max(processes, batch - batch % processes)
+        if batch != BATCH:
+            notes.append(f"batches of {batch}")
+    if epochs is None and settings.steps is not None:
+        epochs = EPOCHS  # those that the steps come to take its place
+    if epochs is None:
+        steps = max(1, count // batch)
+        epochs = max(EPOCHS, -(-MIN_STEPS // steps)) if adapt else EPOCHS
+        if epochs != EPOCHS:
+            notes.append(f"{epochs:,} epochs ({epochs * steps:,} steps)")
+    settings = settings.updated({"batch_size": batch, "epochs": epochs})
+    said = f"For {count:,} images: {' and '.join(notes)}; --batch-size and --epochs change that."
+    return settings, [said] if notes else []
+
+
+def updated_at_once(settings: Pretrain, changes: dict[str, Any]) -> Pretrain:
     """All changes of one part at once: one may be valid only beside another."""
     nested: dict[str, Any] = {}
     for path, value in changes.items():
@@ -78,11 +118,14 @@ def _chosen(settings: Pretrain, kind: type[Method], side: int) -> tuple[str, str
 
 def _shares(settings: Pretrain, name: str, preset: Preset) -> dict[str, float]:
     """The lengths that the preset gives in epochs, as shares of the training."""
-    shares = {}
+    shares: dict[str, float] = {}
+    if settings.epochs == 0:
+        return shares
     for path, epochs in preset.epochs.items():
         part, _, field = path.partition(".")
         if field in getattr(settings, part).model_fields_set:
             continue
+        assert settings.epochs is not None  # `with_length` comes first
         if epochs >= settings.epochs:
             raise ValueError(
                 f"preset {name!r}: {path} lasts {epochs:g} epochs, and the training has "

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -22,7 +22,7 @@ from selfsight.kernels.memory_pages import freed_pages_kept, give_leftovers_back
 from selfsight.losses.targets import known_rows
 from selfsight.method import Method
 from selfsight.methods import METHODS
-from selfsight.networks.backbones import save_backbone
+from selfsight.networks.backbones import Backbone, build_backbone, save_backbone
 from selfsight.runs.lock import locked
 from selfsight.runs.run import Run, load_run
 from selfsight.stops import StopRequest
@@ -31,16 +31,18 @@ from selfsight.training.checkpoints import (
     LAST,
     AtomicIO,
     Checkpoints,
+    KeptBackbones,
     NotFiniteError,
     StopAfterStep,
     stopped,
 )
 from selfsight.training.diverged import diverged
-from selfsight.training.metrics import Bar, Metrics
+from selfsight.training.metrics import Metrics, Status
 from selfsight.training.module import MethodModule
 from selfsight.training.monitor import Monitor
 from selfsight.training.plan import Plan, prepare
 from selfsight.training.processes import check_processes, only_the_first_process
+from selfsight.training.representation import fit_pooling
 from selfsight.training.resuming import checkpoint_of, finished, inputs_of, record_of
 from selfsight.training.run_files import (
     write_environment,
@@ -49,7 +51,6 @@ from selfsight.training.run_files import (
     write_splits,
 )
 from selfsight.training.settings import Pretrain, method_name
-from selfsight.training.start import first_backbone
 from selfsight.training.supervision import (
     WithLabels,
     whole_frame_view,
@@ -98,10 +99,25 @@ def _pretrained(plan: Plan, watching: Sequence[pl.Callback]) -> Run:
         write_pools(folder.pools, plan.pools)
         kind = METHODS[method_name(plan.settings.method)]
         write_environment(
-            folder, plan.images, plan.device, plan.notes, inputs, method=kind, leaks=plan.leaks
+            folder,
+            plan.images,
+            plan.device,
+            plan.notes,
+            inputs,
+            method=kind,
+            leaks=plan.leaks,
+            start=_origin(plan),
         )
         assert plan.settings.views is not None
         write_samples(folder.samples, plan.images, plan.settings.views, plan.statistics)
+    if plan.settings.epochs == 0:
+        if first_process():
+            _save(plan, folder.backbone, first_backbone(plan), folder.digests())
+        only_the_first_process()
+        say(f"Weights as they are: {folder.path}")
+        return load_run(folder.path)
+    if first_process() and plan.beginning is not None and plan.beginning.source != "none":
+        _save(plan, folder.start, first_backbone(plan), {})
     began = time.monotonic()
     method, seen = train(plan, watching, inputs)
     seconds = time.monotonic() - began
@@ -116,13 +132,10 @@ def _pretrained(plan: Plan, watching: Sequence[pl.Callback]) -> Run:
             leaks=plan.leaks,
             seconds=seconds,
             images_seen=seen,
+            start=_origin(plan),
         )
-        extra = {
-            "statistics": {"mean": plan.statistics.mean, "std": plan.statistics.std},
-            "method": method_name(plan.settings.method),
-            "files": folder.digests(),
-        }
-        save_backbone(folder.backbone, method.backbone, extra)
+        # Last: its header holds the checksums of the files above.
+        _save(plan, folder.backbone, method.backbone, folder.digests())
     only_the_first_process()
     del method
     give_leftovers_back()
@@ -130,10 +143,56 @@ def _pretrained(plan: Plan, watching: Sequence[pl.Callback]) -> Run:
     return load_run(folder.path)
 
 
+def _origin(plan: Plan) -> dict[str, Any] | None:
+    """What is recorded of published weights; None for others."""
+    origin = None if plan.beginning is None else plan.beginning.origin
+    return None if origin is None else origin.plain()
+
+
+def _save(plan: Plan, path: Path, backbone: Backbone, files: Mapping[str, str]) -> None:
+    """Writes a backbone with its pooling, the statistics, and where published weights are from.
+
+    Args:
+        plan: of the training.
+        path: of the file.
+        backbone: what is written.
+        files: name -> checksum of the run's other files.
+    """
+    kind = plan.settings.representation
+    if kind in ("mean", "stages"):
+        fit_pooling(
+            backbone, kind, plan.images, plan.images.pool, plan.statistics, device=plan.device
+        )
+    save_backbone(path, backbone, {**_extra(plan), "files": dict(files)})
+
+
+def _extra(plan: Plan) -> dict[str, Any]:
+    """What a backbone's file says besides its network."""
+    extra: dict[str, Any] = {
+        "statistics": {"mean": plan.statistics.mean, "std": plan.statistics.std},
+        "method": method_name(plan.settings.method),
+    }
+    if origin := _origin(plan):
+        extra["start"] = origin
+    return extra
+
+
+def first_backbone(plan: Plan) -> Backbone:
+    """The backbone before the first step: published, a run's, or fresh, a function of the seed."""
+    if plan.beginning is not None:
+        return plan.beginning.backbone(plan.spec)
+    return build_backbone(plan.spec, seed=plan.settings.seed)
+
+
 def build(plan: Plan) -> Method:
     """The method with fresh weights: a function of the settings' seed."""
     kind = METHODS[method_name(plan.settings.method)]
-    backbone = first_backbone(plan.spec, plan.settings)
+    backbone = first_backbone(plan)
+    backbone.held = plan.settings.batch_norm == "held"
+    backbone.train()
+    if plan.settings.freeze == "early":
+        for parameter in backbone.early():
+            parameter.requires_grad_(False)
     backbone.bf16 = plan.settings.precision == "bf16"
     last = plan.settings.memory_format == "channels_last"
     backbone.channels_last = last
@@ -175,8 +234,9 @@ def train(
     loader = Loader(
         plan.parts,
         targets,
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
+        batch_size=plan.batch_size,
+        epochs=plan.epochs,
+        steps=settings.steps,
         seed=settings.seed,
         device=plan.device,
         labelled=known_rows(targets),
@@ -208,10 +268,10 @@ def train(
         count=settings.monitor_images,
         seed=settings.seed,
     )
-    callbacks: list[pl.Callback] = [metrics, monitor]
-    if sys.stderr.isatty():
-        callbacks.append(Bar(metrics))
+    callbacks: list[pl.Callback] = [metrics, monitor, Status(metrics)]
     callbacks.extend(watching)
+    if settings.keep_every is not None:
+        callbacks.append(KeptBackbones(folder.checkpoints, settings.keep_every, _extra(plan)))
     request = StopRequest()
     checkpoints = Checkpoints(
         folder.checkpoints, settings.checkpoint_steps, request, settings.log_every
@@ -223,16 +283,18 @@ def train(
             devices=settings.devices if plan.device.index is None else [plan.device.index],
             num_nodes=settings.nodes,
             strategy="ddp" if settings.devices * settings.nodes > 1 else "auto",
-            max_epochs=settings.epochs,
+            max_epochs=plan.epochs,
             accumulate_grad_batches=settings.accumulate_batches,
-            gradient_clip_val=settings.optimizer.max_grad_norm,
+            gradient_clip_val=settings.optimizer.max_grad_norm
+            if settings.optimizer.clip_by == "global"
+            else None,
             precision="32-true",
             logger=False,
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
             enable_model_summary=False,
             enable_checkpointing=False,
-            enable_progress_bar=sys.stderr.isatty(),
+            enable_progress_bar=False,
             default_root_dir=folder.path,
             plugins=[AtomicIO()],
             callbacks=callbacks,
@@ -249,7 +311,7 @@ def train(
             raise
         except NotFiniteError as error:
             raise NotFiniteError(diverged(plan, module, str(error))) from None
-    return method, module.step * settings.batch_size
+    return method, module.step * plan.batch_size
 
 
 def _targets(plan: Plan) -> Tensor:
@@ -278,7 +340,11 @@ class _quiet_lightning:  # noqa: N801 (reads as a phrase)
             logging.getLogger(name).setLevel(logging.ERROR)
         self.caught = warnings.catch_warnings()
         self.caught.__enter__()
-        for text in (".*isinstance\\(treespec, LeafSpec\\).*", ".*GPU available but not used.*"):
+        for text in (
+            ".*isinstance\\(treespec, LeafSpec\\).*",
+            ".*GPU available but not used.*",
+            r"Found \d+ module\(s\) in eval mode.*",  # held batch-norm statistics
+        ):
             warnings.filterwarnings("ignore", text)
 
     def __exit__(self, *exception: Any) -> None:

@@ -112,6 +112,7 @@ def write_environment(
     leaks: Sequence[str] = (),
     seconds: float | None = None,
     images_seen: int = 0,
+    start: dict[str, Any] | None = None,
 ) -> None:
     """``environment.json``: versions, device, commit, the method's title and paper, the data.
 
@@ -125,6 +126,7 @@ def write_environment(
         leaks: between the splits that the user allowed.
         seconds: that the training took, once it has ended.
         images_seen: in that time.
+        start: where published weights are from that it started with.
     """
     import lightning
 
@@ -153,6 +155,7 @@ def write_environment(
                 "guesses": guesses(images.notes),
             },
             "inputs": dict(inputs or {}),
+            "start": start,
             "notes": list(notes),
             "allowed_leaks": list(leaks),
             "seconds": seconds,

@@ -28,28 +28,50 @@ from selfsight.views.settings import View
 class Pretrain(Data):
     """Train a backbone on images without labels.
 
-    What is marked `Suppress` is no flag: a knob of the machine, or too long for a command line.
+    What is marked `Suppress` is too long for a command line: it stands in a settings file.
     """
 
     method: SerializeAsAny[MethodSettings]
     """The method's own settings."""
     out: str | None = None
     """The run's folder; by default runs/DATA-METHOD. The same command again resumes it."""
-    weights: str = "none"
-    """What the backbone starts from: a finished run, a .ckpt of one, or none: random weights."""
+    weights: str = "auto"
+    """What the backbone starts from: `published` weights, a file of weights, the folder of a
+    finished run, a .ckpt in one, or `none`; auto: published ones where they are installed and suit
+    the images."""
+    weights_part: str | None = None
+    """The part of the file to take, where several fill the network: teacher, backbone, ..."""
     backbone: Annotated[str, AfterValidator(known_backbone)] = "auto"
-    """resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, file.py:build or auto."""
-    epochs: Annotated[int, Field(ge=1)] = 100
-    """Passes over the pool."""
-    batch_size: Annotated[int, Field(ge=2)] = 256
-    """Images of a step, over all processes."""
+    """resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, efficientnet_lite0 to 2, timm:NAME,
+    torchvision:NAME, transformers:OWNER/NAME, file.py:build or auto."""
+    epochs: Annotated[int, Field(ge=0)] | None = None
+    """Passes over the pool, 0 for the weights as they are; by default 100, and more where that
+    makes less than 1,000 steps."""
+    steps: Annotated[int, Field(ge=1)] | None = None
+    """Length of the training in steps, in place of epochs; the preset `continue` takes 60."""
+    batch_size: Annotated[int, Field(ge=2)] | None = None
+    """Images of a step, over all processes; by default 256, and less below 1,024 images."""
     device: str = "auto"
     """auto, cpu, cuda, or one GPU of several, as in cuda:1."""
     pool: tuple[str, ...] = ()
     """More unlabelled images to pretrain on, of other sources."""
     preset: str = "auto"
-    """The method's recipe for all that is not given, by name; auto: by the images. `paper` holds
-    the authors' values and adapts nothing; the defaults shown here are those of the first."""
+    """The method's recipe for all that is not given, by name; auto: by the weights and the
+    images. `paper` holds the authors' values and adapts nothing, `continue` adds to published
+    weights; the defaults shown here are those of the first."""
+    freeze: Literal["auto", "none", "early"] = "auto"
+    """Weights of the backbone that stay as they are: none, or those down to 1/8 of the side (of a
+    ViT the first half); auto: early under the preset `continue`."""
+    batch_norm: Literal["auto", "trained", "held"] = "auto"
+    """Statistics of batch normalisation: of the batches, or held at those of the start; auto: held
+    under the preset `continue`."""
+    normalise: Literal["auto", "weights", "data", "imagenet", "half", "unit"] = "auto"
+    """Mean and deviation of the channels: those the weights were trained with, those of the
+    images, or fixed ones; auto: the weights' for published ones, else the images'."""
+    representation: Literal["auto", "output", "mean", "stages"] = "auto"
+    """What represents an image: the network's output as it is; the same standardised (mean); or
+    mean and maximum of three stages, standardised; auto: stages for published weights, else
+    output."""
     optimizer: Optimizer = Optimizer()
     """The optimizer and its schedule."""
     supervision: Supervision = Supervision()
@@ -58,26 +80,29 @@ class Pretrain(Data):
     """Changes to the backbone: a ResNet of other widths and depths, another stem or patch."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Of the backbone; heads and losses are always fp32."""
-    memory_format: Suppress[Literal["auto", "channels_last", "contiguous"]] = "auto"
+    memory_format: Literal["auto", "channels_last", "contiguous"] = "auto"
     """Of images and convolutions; auto: channels_last where there are convolutions."""
-    compile: Suppress[Literal["auto", "on", "off"]] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
     """Whether torch.compile is used; auto: on a GPU, where its compiler is installed."""
-    placement: Suppress[Literal["auto", "device", "host"]] = "auto"
+    placement: Literal["auto", "device", "host"] = "auto"
     """Where the pixels lie; auto: on a GPU where they take less than half of its free memory."""
-    devices: Suppress[Annotated[int, Field(ge=1)]] = 1
+    devices: Annotated[int, Field(ge=1)] = 1
     """Processes (GPUs) on each machine."""
-    nodes: Suppress[Annotated[int, Field(ge=1)]] = 1
+    nodes: Annotated[int, Field(ge=1)] = 1
     """Machines."""
-    accumulate_batches: Suppress[Annotated[int, Field(ge=1)]] = 1
+    accumulate_batches: Annotated[int, Field(ge=1)] = 1
     """Batches whose gradients are added up before a step."""
-    log_every: Suppress[Annotated[int, Field(ge=1)]] = 50
+    log_every: Annotated[int, Field(ge=1)] = 50
     """Steps between two rows of metrics.csv."""
-    monitor_images: Suppress[Annotated[int, Field(ge=0)]] = 2048
+    monitor_images: Annotated[int, Field(ge=0)] = 2048
     """Images that the line after each epoch looks at; 0 turns kNN and effective rank off."""
-    checkpoint_steps: Suppress[Annotated[int, Field(ge=1)] | None] = None
-    """Steps between two checkpoints, besides the one at the end of each epoch."""
-    trackers: Suppress[tuple[Literal["tensorboard", "wandb", "mlflow"], ...]] = ()
-    """Trackers that get the same numbers as metrics.csv."""
+    keep_every: Annotated[int, Field(ge=1)] | None = None
+    """Epochs between two backbones that are kept, as checkpoints/epoch-N.safetensors; None: only
+    the last backbone is."""
+    checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
+    """Steps between two checkpoints; by default there is one at the end of each epoch only."""
+    track: tuple[Literal["wandb", "mlflow", "tensorboard"], ...] = ()
+    """Where curves, settings and results also go: wandb, mlflow, tensorboard, or several."""
     views: Suppress[tuple[View, ...] | None] = None
     """The views; None: the method's, adapted to the images."""
 
@@ -103,7 +128,7 @@ class Pretrain(Data):
 
     @model_validator(mode="after")
     def _known_preset(self) -> Pretrain:
-        presets = METHODS[method_name(self.method)].presets
+        presets = presets_of(METHODS[method_name(self.method)])
         if self.preset != "auto" and self.preset not in presets:
             raise unknown(f"preset of {method_name(self.method)}", self.preset, ["auto", *presets])
         return self
@@ -118,6 +143,11 @@ class Pretrain(Data):
 def method_name(settings: MethodSettings) -> str:
     """The name (or path) under which the method of these settings is found."""
     return name_of(type(settings))
+
+
+def presets_of(kind: type[Method]) -> tuple[str, ...]:
+    """Names of a method's presets; one that reads no labels has `continue` without writing it."""
+    return tuple(dict.fromkeys([*kind.presets, *["continue"] * ("labels" not in kind.needs)]))
 
 
 def default_optimizer(kind: type[Method]) -> Optimizer:
@@ -135,7 +165,7 @@ def typed(name: str, base: type[Pretrain] = Pretrain) -> type[Pretrain]:
     fields: dict[str, Any] = {
         "method": (method.Settings, method.Settings()),
         "optimizer": (Optimizer, default_optimizer(method)),
-        "preset": (Literal[("auto", *method.presets)], "auto"),
+        "preset": (Literal[("auto", *presets_of(method))], "auto"),
     }
     document = (method.__doc__ or "").strip().splitlines()[0] + f" ({method.paper})"
     return create_model(base.__name__, __base__=base, __doc__=document, **fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -122,9 +123,8 @@ class WithLabels(Method):
         if self.settings.correlation > 0.0:
             added["correlation"] = self._correlation(gather(representations), gather(targets))
             total = total + stage * self.settings.correlation * added["correlation"]
-        return Output(
-            {"loss": total, "method_loss": own, **losses, **added}, output.representations
-        )
+        losses = {"loss": total, "method_loss": own, **losses, **added}
+        return Output(losses, output.representations, output.embeddings)
 
     def _correlation(self, z: Tensor, targets: Tensor) -> Tensor:
         weights = same_class_weights(targets, self.spec.kind)
@@ -134,6 +134,9 @@ class WithLabels(Method):
 
     def after_step(self, progress: Tensor) -> None:
         self.method.after_step(progress)
+
+    def frozen(self, progress: float) -> Sequence[nn.Parameter]:
+        return self.method.frozen(progress)
 
 
 def with_labels(method: Method, settings: Supervision, labels: Target | None) -> Method:

@@ -15,7 +15,7 @@ def trackers(settings: Pretrain, folder: RunFolder) -> list[Logger]:
         ValueError: the package of one is not installed.
     """
     made: list[Logger] = []
-    for name in settings.trackers if first_process() else ():
+    for name in settings.track if first_process() else ():
         from lightning.pytorch import loggers
 
         try:

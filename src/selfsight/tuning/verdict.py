@@ -6,7 +6,6 @@ import datetime
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +16,8 @@ from selfsight import vocabulary
 from selfsight.console import duration, say
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.request import Images
-from selfsight.evaluation.intervals import bootstrap_weights, interval
+from selfsight.evaluation.intervals import Resampling
+from selfsight.evaluation.summary import difference_interval, ends, score_interval
 from selfsight.files import read_json, write_json, write_text
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Rows
@@ -61,6 +61,13 @@ def tune(settings: Search, images: Images | None, prepare: Prepare) -> Tuned | N
     began, problem = time.monotonic(), prepare(settings, images)
     for note in problem.notes if not settings.join else ():
         say(note)
+    search, hands = problem.search, f" by {settings.workers} workers" * (settings.workers > 1)
+    say(
+        f"Up to {search.trials} trials{hands}, compared by {problem.metric} on validation data"
+        + (f", for {search.minutes:g} minutes at most" if search.minutes is not None else "")
+        + "; then the best one once more, and test is read. After the first trial the status line "
+        "says how long the others take."
+    )
     with terminated_as_interrupted():
         study, reason = make_trials(settings, problem, prepare)
         if settings.join:
@@ -165,9 +172,9 @@ def compared(
     """
     rows = scored_rows(images, target)
     groups = groups_of(images.groups, rows)
-    weights, count = bootstrap_weights(groups, seed=seed), len(np.unique(groups))
+    resampling = Resampling.of(groups, seed=seed)
     scores = {
-        pair: score(target, output, rows, weights, thresholds)
+        pair: score(target, output, rows, resampling.weights, thresholds)
         for pair, (output, thresholds) in predictions.items()
     }
     ours = scores["tuned", "trained"]
@@ -178,12 +185,12 @@ def compared(
             if not np.isfinite(here[0, 0]):
                 continue
             place = {"probe": probe, "subject": subject, "metric": metric}
-            values.append({**place, **asdict(interval(here, count))})
+            values.append({**place, **ends(score_interval(metric, here, resampling))})
             if found is not ours:
-                gap = interval(ours[metric, None][None] - here, count)
+                gap = difference_interval(metric, ours[metric, None][None], here, resampling)
                 higher = vocabulary.higher_is_better(metric)
                 verdict = gap.verdict(higher_is_better=higher)
-                differences.append({**place, **asdict(gap), "verdict": verdict})
+                differences.append({**place, **ends(gap), "verdict": verdict})
     images_read = len(images.rows("test"))
     return {"split": "test", "images": images_read, "values": values, "differences": differences}
 
@@ -213,14 +220,17 @@ def answer(problem: Problem, record: Mapping[str, Any]) -> list[str]:
         if row["metric"] != shown:
             continue
         if "verdict" in row:
-            ends = interval_text(shown, row["low"], row["high"], signed=True)
+            between = interval_text(shown, row["low"], row["high"], signed=True)
+            other = problem.called(row["probe"], row["subject"]) + of_probe
+            apart = difference_text(shown, row["mean"])
+            if row["verdict"] == "no verdict":
+                lines.append(f"No verdict on tuned beside {other}: {apart}, {row['reason']}.")
+                continue
             verdict = row["verdict"] if row["verdict"] in ("better", "worse") else "no better"
-            lines.append(
-                f"Tuned is {verdict} than {problem.called(row['probe'], row['subject'])}"
-                f"{of_probe}: {difference_text(shown, row['mean'])} ({ends})."
-            )
+            lines.append(f"Tuned is {verdict} than {other}: {apart} ({between}).")
         elif own:
-            ends = interval_text(shown, row["low"], row["high"])
+            between = interval_text(shown, row["low"], row["high"])
+            between = f" ({between})" if between else f" (no interval: {row['reason']})"
             value = value_text(shown, row["mean"])
-            lines.append(f"On {test['split']}, read once: {shown} {value} ({ends}){of_probe}.")
+            lines.append(f"On {test['split']}, read once: {shown} {value}{between}{of_probe}.")
     return lines

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from selfsight.console import say
+from selfsight.console import progress, say
 from selfsight.fitting.stopping import DivergedError, StoppingRule
 from selfsight.kernels.memory_pages import give_leftovers_back
 from selfsight.tuning.storage import RETRIES, Workers
@@ -51,7 +51,8 @@ def make_trials(settings: Search, problem: Problem, prepare: Prepare) -> tuple[o
     began, study = time.monotonic(), open_study(problem)
     if settings.join or settings.workers == 1:
         return study, work(problem, study, None if settings.join else 0)
-    _share(settings.workers, _joined, prepare, settings.updated({"join": True}))
+    with progress(f"trials, by {settings.workers} workers"):
+        _share(settings.workers, _joined, prepare, settings.updated({"join": True}))
     reason = ending(problem, study, time.monotonic() - began)
     if not reason:
         raise ValueError(
@@ -84,7 +85,9 @@ def work(problem: Problem, study: optuna.Study, number: int | None = None) -> st
     number = int.from_bytes(os.urandom(4), "big") if number is None else number
     workers = Workers(problem.folder / "workers") if problem.search.storage is None else None
     name = workers.name if workers else f"{socket.gethostname()}-{os.getpid()}"
-    with workers or nullcontext(), _no_experiments():
+    finished = _states(study)["finished"]
+    trials = progress("trials", problem.search.trials, finished)
+    with workers or nullcontext(), _no_experiments(), trials as step:
         while True:
             _fail_the_dead(study, workers)
             reason = ending(problem, study, time.monotonic() - began)
@@ -105,6 +108,7 @@ def work(problem: Problem, study: optuna.Study, number: int | None = None) -> st
                 )
             except UpdateFinishedTrialError:
                 say("A trial was given up: it showed no sign of life in time.")
+            step.update()
             _say(problem, study, name)
 
 

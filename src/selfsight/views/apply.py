@@ -26,8 +26,11 @@ def make_views(
     """Random views of a batch, normalised, on its device.
 
     An image's views are a function of its pixels and its key, whatever else is in the batch. On a
-    CPU bytes of more than 48 pixels are resampled as bytes, as torchvision and Pillow do: within
-    half a level of what a GPU gives. On a GPU nothing waits for the device, and it all compiles.
+    CPU bytes of more than 48 pixels are resampled as bytes, as torchvision and Pillow do. That
+    rounds twice: a crop is within one level of 255 of what a GPU gives (0.3 in the mean), and
+    colours multiply this by their factors (6 levels at most with SimCLR's, 0.2 in the mean); a
+    pixel at the threshold of `solarize` may fall on either side. On a GPU nothing waits for the
+    device, and it all compiles.
 
     Args:
         images: ``(B, C, H, W)`` uint8, uint16 or float32, raw values.

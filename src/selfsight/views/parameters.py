@@ -17,14 +17,16 @@ from selfsight.draws import FIRST_VIEW_STREAM, normal, uniform
 from selfsight.views.colors import constant
 from selfsight.views.settings import View
 
-TRIES = 4
-"""Crops drawn for each image, of which the first that fits is taken."""
+TRIES = 10
+"""Crops drawn for each image, of which the first that fits is taken, as in torchvision."""
 WHOLE_PIXELS = 16
 """Up to this side a crop is not rounded to whole pixels: there would be too few different ones."""
 STREAMS_PER_VIEW = 8
 """View ``i`` draws from streams ``FIRST_VIEW_STREAM + 8 i`` on."""
 
-COLUMNS = 29
+_CORNER = 2 * TRIES
+"""The column after the tries."""
+COLUMNS = _CORNER + 21
 """Uniform numbers of an image for a view. In order: areas and log-ratios of the tries, top, left,
 left-right flip, top-bottom flip, quarter turns, angle, shear, colour or not, three whose order is
 that of brightness, contrast and saturation, how many of these come before the hue, their three
@@ -56,57 +58,57 @@ class Parameters:
     @property
     def angle(self) -> Tensor:
         """``(B,)`` degrees."""
-        return self.values[:, 13]
+        return self.values[:, _CORNER + 5]
 
     @property
     def shear(self) -> Tensor:
         """``(B,)`` degrees."""
-        return self.values[:, 14]
+        return self.values[:, _CORNER + 6]
 
     @property
     def colored(self) -> Tensor:
         """``(B,)`` bool: whether brightness, contrast, saturation and hue change."""
-        return self.hits[:, 15]
+        return self.hits[:, _CORNER + 7]
 
     @property
     def hue_at(self) -> Tensor:
         """``(B,)`` in 0 to 3: how many of the other three come before the hue."""
-        return self.values[:, 19].long()
+        return self.values[:, _CORNER + 11].long()
 
     @property
     def factors(self) -> Tensor:
         """``(B, 3)`` of brightness, contrast, saturation."""
-        return self.values[:, 20:23]
+        return self.values[:, _CORNER + 12 : _CORNER + 15]
 
     @property
     def turn(self) -> Tensor:
         """``(B,)`` of the hue, a share of the circle."""
-        return self.values[:, 23]
+        return self.values[:, _CORNER + 15]
 
     @property
     def grayscale(self) -> Tensor:
         """``(B,)`` bool."""
-        return self.hits[:, 24]
+        return self.hits[:, _CORNER + 16]
 
     @property
     def blurred(self) -> Tensor:
         """``(B,)`` bool."""
-        return self.hits[:, 25]
+        return self.hits[:, _CORNER + 17]
 
     @property
     def sigma(self) -> Tensor:
         """``(B,)`` of the blur, pixels."""
-        return self.values[:, 26]
+        return self.values[:, _CORNER + 18]
 
     @property
     def solarized(self) -> Tensor:
         """``(B,)`` bool."""
-        return self.hits[:, 27]
+        return self.hits[:, _CORNER + 19]
 
     @property
     def noise(self) -> Tensor:
         """``(B,)`` standard deviation, in those of the channel."""
-        return self.values[:, 28]
+        return self.values[:, _CORNER + 20]
 
     def take(self, rows: Tensor) -> Parameters:
         """The parameters of some images, in that order."""
@@ -150,15 +152,13 @@ def draw(
     lowest = constant(low, draws)
     values = torch.addcmul(lowest, draws, constant(high, draws) - lowest)
     hits = draws < constant(chance, draws)
-    flips, transposed = _flips(view, hits[:, 10:12], values[:, 12])
+    flips, transposed = _flips(view, hits[:, _CORNER + 2 : _CORNER + 4], values[:, _CORNER + 4])
     return Parameters(
-        boxes=_boxes(
-            view, values[:, : 2 * TRIES], draws[:, 2 * TRIES : 2 * TRIES + 2], height, width
-        ),
+        boxes=_boxes(view, values[:, :_CORNER], draws[:, _CORNER : _CORNER + 2], height, width),
         flips=flips,
         values=values,
         hits=hits,
-        order=draws[:, 16:19].argsort(1),
+        order=draws[:, _CORNER + 8 : _CORNER + 11].argsort(1),
         transposed=transposed,
         table=table,
     )
@@ -218,8 +218,9 @@ def blur_kernel(side: int) -> int:
 def _boxes(view: View, tries: Tensor, corner: Tensor, height: int, width: int) -> Tensor:
     """Crops as torchvision's RandomResizedCrop draws them, without its loop.
 
-    Four tries (area uniform, ratio log-uniform) are drawn at once and the first that fits is taken.
-    If none does (less than one in a thousand at SimCLR's scales), the last is cut to the image.
+    Ten tries (area uniform, ratio log-uniform) are drawn at once and the first that fits is taken.
+    If none does, as often in an elongated image, the crop is the largest central one whose ratio
+    is in range: torchvision's fallback.
     """
     limits = constant((height, width), tries)
     if view.crop_scale is None:
@@ -231,14 +232,31 @@ def _boxes(view: View, tries: Tensor, corner: Tensor, height: int, width: int) -
     if whole_pixels:
         sides = sides.round()
     fits = (sides <= limits).all(2)
-    first = torch.cat([fits[:, :-1], torch.ones_like(fits[:, :1])], 1).to(torch.uint8).argmax(1)
-    box = sides.gather(1, first[:, None, None].expand(-1, 1, 2))[:, 0]
-    box = torch.minimum(box.clamp_min(1.0), limits)
+    first = fits.to(torch.uint8).argmax(1)
+    box = sides.gather(1, first[:, None, None].expand(-1, 1, 2))[:, 0].clamp_min(1.0)
+    central = constant(_largest(view, height, width, whole_pixels), tries)
+    any_fits = fits.any(1, keepdim=True)
+    box = torch.where(any_fits, box, central)
     room = limits - box
     corner = corner * (room + 1 if whole_pixels else room)
     if whole_pixels:
         corner = torch.minimum(corner.floor(), room)
-    return torch.cat([corner, box], 1)
+    middle = (room / 2).floor() if whole_pixels else room / 2
+    return torch.cat([torch.where(any_fits, corner, middle), box], 1)
+
+
+def _largest(view: View, height: int, width: int, whole_pixels: bool) -> tuple[float, float]:
+    """Height and width of the largest crop whose ratio is in the view's range."""
+    low, high = view.crop_ratio
+    if width / height < low:
+        sides = (width / low, float(width))
+    elif width / height > high:
+        sides = (float(height), height * high)
+    else:
+        return float(height), float(width)
+    if not whole_pixels:
+        return sides
+    return max(1.0, float(round(sides[0]))), max(1.0, float(round(sides[1])))
 
 
 def _flips(view: View, mirrored: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:

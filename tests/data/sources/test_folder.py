@@ -221,7 +221,7 @@ def test_damaged_files_are_counted_named_and_skipped(tmp_path: Path) -> None:
     said = notes(images)
     assert "6 unreadable images were skipped: cat/cut.png" in said
     assert "and 3 more" in said
-    assert "1 files that are no images" in said
+    assert "1 file that is no image was" in said
     with pytest.raises(ValueError, match=r"6 of 106 images cannot be read.*first is cat/cut.png"):
         open_images(tmp_path, max_unreadable=0.05)
     reasons = open_images(tmp_path / "dog", max_unreadable=0.1)

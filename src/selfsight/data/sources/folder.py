@@ -226,7 +226,8 @@ def _with_classes(
 def _others(names: Any) -> Any:
     if not names:
         return []
-    text = f"{len(names):,} files that are no images were left out: {some(names)}."
+    what = "file that is no image was" if len(names) == 1 else "files that are no images were"
+    text = f"{len(names):,} {what} left out: {some(names)}."
     packed = [name for name in names if name.lower().endswith((".zip", ".tar", ".tgz", ".gz"))]
     if packed:
         text += f" Unpack {some(packed)} to use what is in it."

@@ -35,6 +35,7 @@ from torch.nn import functional as F
 
 from selfsight.fitting.head import Fitted, Head
 from selfsight.fitting.labelled import Rows, Subset
+from selfsight.fitting.metrics import headline_of
 from selfsight.fitting.representations import Representations
 from selfsight.fitting.tasks import best_thresholds
 from selfsight.kernels.gram import STRIP, product_for
@@ -44,8 +45,9 @@ PHRASE = "a linear probe"
 ORDER = 10
 KINDS = ("class", "labels", "number")
 
-STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-"""C of the logistic regression, on representations centred and scaled by one number."""
+STRENGTHS = tuple(10.0**power for power in range(-5, 5))
+"""C of the logistic regression, on representations centred and scaled by one number. C is chosen by
+the metric that is shown; among equals, and to end the path, by the log-loss."""
 ALPHAS = tuple(10.0**power for power in range(-2, 8))
 """Penalties of the ridge regression, on the same scale."""
 DEFAULT_STRENGTH, DEFAULT_ALPHA = 10.0, 100.0
@@ -91,19 +93,31 @@ def _logistic(
         used = used * weights[:, None]
     strengths = STRENGTHS if chosen else (DEFAULT_STRENGTH,)
     path = fit_path(features, targets, strengths, used, outputs=outputs, entry_weights=of_entries)
-    best, lowest, worse, likely = next(path), np.inf, 0, None
+    best, likely, worse = next(path), None, 0
+    lowest, highest, of_best = np.inf, -np.inf, np.inf
     for point in itertools.chain([best], path) if chosen else ():
         logits = _held_out_logits(point, features, fold)
         loss = _mean_loss(logits, targets, weights)
-        worse = 0 if loss < lowest else worse + 1
-        if loss < lowest:
-            best, lowest, likely = point, loss, torch.sigmoid(logits).cpu().numpy()
+        output = torch.sigmoid(logits).cpu().numpy()
+        shown = output if subset.kind == "labels" else _as_classes(logits)
+        value = headline_of(subset.kind, shown, subset.values, weights)
+        worse = 0 if loss < lowest or value > highest else worse + 1
+        if (value, -loss) > (highest, -of_best):
+            best, likely, highest, of_best = point, output, value, loss
+        lowest = min(lowest, loss)
         if worse >= _PATIENCE:
             break
     weight, bias = best.weight[-1], best.bias[-1]
     if two:  # one sigmoid is a softmax beside a constant
         weight, bias = (torch.cat([torch.zeros_like(each), each]) for each in (weight, bias))
     return weight, bias, {"C": best.strength}, likely
+
+
+def _as_classes(logits: Tensor) -> NDArray[np.float32]:
+    """``(n, K)`` scores of classes, also where two are one sigmoid."""
+    if logits.shape[1] == 1:
+        logits = torch.cat([torch.zeros_like(logits), logits], 1)
+    return np.asarray(logits.float().cpu().numpy())
 
 
 def _held_out_logits(point: Point, features: Tensor, fold: Rows) -> Tensor:

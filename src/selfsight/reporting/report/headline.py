@@ -49,6 +49,7 @@ def headline(question: Question) -> Markup:
             + _where(question)
             + _against(question, runs[0], probe, fraction)
             + "."
+            + _advice(question, runs[0], probe, fraction)
         )
     parts = [
         Markup("{} with {}").format(_number(question, value), series.name)
@@ -61,6 +62,17 @@ def headline(question: Question) -> Markup:
         + Markup("reaches {} of ").format(title)
         + Markup(" and ").join([Markup(", ").join(parts[:-1]), parts[-1]])
         + f",{_where(question)}."
+    )
+
+
+def _advice(question: Question, series: Series, probe: str | None, fraction: float | None) -> str:
+    """What to do where the training added nothing to the weights that it began with."""
+    difference = question.difference(series.runs[0], "start", probe, fraction)
+    if difference is None or difference.verdict not in ("no better than the control", "worse"):
+        return ""
+    return (
+        " The training added nothing that these images show: use the weights as they were "
+        "(--epochs 0), and try more or larger images, or another method."
     )
 
 
@@ -134,12 +146,15 @@ def _against(
     above: list[str] = []
     below: list[str] = []
     neither: list[str] = []
+    unknown: list[str] = []
     for control in question.controls:
         difference = question.difference(run, control, probe, fraction)
         if difference is None:
             continue
         name = vocabulary.subject(control).phrase
-        if difference.verdict == "no better than the control":
+        if difference.verdict == "no verdict":
+            unknown.append(f"{name} ({difference.reason})")
+        elif difference.verdict == "no better than the control":
             between = interval_text(question.metric, difference.low, difference.high, signed=True)
             shown = difference_text(question.metric, difference.mean)
             shown += unit_of_difference(question.metric)
@@ -155,6 +170,8 @@ def _against(
         parts.append(Markup("<em>{}</em>").format(listed(below)))
     if neither:
         parts.append(Markup("<em>no better than</em> {}").format(listed(neither, "or")))
+    if unknown:
+        parts.append(Markup("<em>no verdict beside</em> {}").format(listed(unknown)))
     if not parts:
         return Markup("")
     joined = parts[0]

@@ -11,7 +11,7 @@ from selfsight.records import Difference, Value
 from selfsight.reporting.report.contents import RunContents
 
 Item = TypeVar("Item")
-CONTROLS = ("untrained", "pixels", "scratch")
+CONTROLS = ("start", "untrained", "pixels", "scratch")
 """Controls with a colour of their own."""
 WITHOUT_LABELS = ("none", "clusters")
 """Tasks whose numbers stand in a table of their own."""
@@ -187,7 +187,11 @@ def _series(question: Question, names: Sequence[str]) -> list[Series]:
         for run in _once(run for run, *_ in question.values)
         if _of(question, run, "trained")
     ]
-    looks = {"untrained": ("square", "dash"), "pixels": ("diamond", "dot")}
+    looks = {
+        "start": ("star", "solid"),
+        "untrained": ("square", "dash"),
+        "pixels": ("diamond", "dot"),
+    }
     for subject in (*others, *controls):
         symbol, dash = looks.get(subject, ("cross", "dashdot"))
         color = f"--{subject}" if subject in CONTROLS else f"--other-{others.index(subject) % 3}"

@@ -115,6 +115,8 @@ def _difference_cell(difference: Difference | None) -> Cell:
         return Cell("–")
     metric = difference.metric
     verdict = difference.verdict or ""
+    if verdict == "no verdict" and difference.reason:
+        verdict = f"no verdict: {difference.reason}"
     return Cell(
         difference_text(metric, difference.mean) + unit_of_difference(metric),
         interval_text(metric, difference.low, difference.high, signed=True),
@@ -129,6 +131,8 @@ def _tone(difference: Difference) -> str:
 
 def _against(difference: Difference) -> tuple[str, str]:
     name = vocabulary.subject(difference.control).title
+    if difference.verdict == "no verdict":
+        return f"no verdict beside {name}", "neither"
     if _tone(difference) == "neither":
         return f"no better than {name}", "neither"
     return f"{difference_text(difference.metric, difference.mean)} vs {name}", _tone(difference)

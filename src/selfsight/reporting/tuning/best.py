@@ -87,6 +87,8 @@ def _rows(study: Mapping[str, Any]) -> list[dict[str, str]]:
         if gap:
             row["gap"] = difference_text(metric, gap["mean"])
             row["gap_interval"] = interval_text(metric, gap["low"], gap["high"], signed=True)
-            row["verdict"] = f"{gap['verdict'].removesuffix(' than the control')} than this"
+            verdict = gap["verdict"].removesuffix(" than the control")
+            none = verdict == "no verdict"
+            row["verdict"] = f"no verdict: {gap['reason']}" if none else f"{verdict} than this"
         rows.append(row)
     return rows

@@ -45,7 +45,8 @@ def plain_path(text: str) -> str:
         text = text.replace("\\", "/")
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
-    text = DRIVE.sub("", text)
+    if ":" in text:
+        text = DRIVE.sub("", text)
     while text.startswith("./"):
         text = text[2:]
     return text
@@ -76,8 +77,6 @@ def best_match(keys: Mapping[str, Sequence[str | None]], row_ids: Sequence[str])
     count = 0
     for how, shortened in WAYS.items():
         wanted = [shortened(text) for text in images]
-        if how and len(set(wanted)) < len(wanted):
-            continue
         for column, values in keys.items():
             rows: dict[str | None, int] = {}
             for row, value in enumerate(values):
@@ -86,7 +85,10 @@ def best_match(keys: Mapping[str, Sequence[str | None]], row_ids: Sequence[str])
             if how and len(rows) < len({value for value in values if value is not None}):
                 continue  # two names of the table would be one
             place = np.array([rows.get(text, -1) for text in wanted], np.int64)
-            named = int((place >= 0).sum())
+            taken = place[place >= 0]
+            if how and len(np.unique(taken)) < len(taken):
+                continue  # a row would be about several images
+            named = len(taken)
             if named > count:
                 unnamed = len({value for value in values if value is not None}) - named
                 best, count = Match(column, place, unnamed, how), named

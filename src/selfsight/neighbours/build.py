@@ -1,0 +1,286 @@
+"""The verb `index`: a run and its images in, a folder that can be searched out."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+import tyro
+from numpy.typing import NDArray
+from pydantic import Field
+
+from selfsight.console import progress, say
+from selfsight.data.imageset import ImageSet, Target, choose_target
+from selfsight.data.request import DataOptions, Images
+from selfsight.neighbours.approximate import build_lists, has_faiss
+from selfsight.neighbours.card import PICTURES, VECTORS, IndexCard
+from selfsight.neighbours.encoder import Encoder, file_names
+from selfsight.neighbours.exact import VectorsFile, mapped, usual_cosines
+from selfsight.neighbours.folder import (
+    check_free,
+    rows_table,
+    write_card,
+    write_rows,
+    writing_folder,
+)
+from selfsight.neighbours.index import Index
+from selfsight.neighbours.pictures import PicturesFile, encoded
+from selfsight.version import __version__
+
+PART = 2048
+"""Images that are represented at once."""
+LARGE = 500_000
+"""Images above which an exact search takes more than 100 ms, and `auto` takes inverted lists."""
+
+
+class IndexImages(DataOptions):
+    """Represent images once, and keep them in a folder that can be searched."""
+
+    run: tyro.conf.Positional[str]
+    """The folder of a finished run, or of a model."""
+    images: tyro.conf.Positional[str | None] = None
+    """Images, as for `embed`; by default those of the run, with the run's splits."""
+    out: str = "index"
+    """The folder of the index."""
+    append: bool = False
+    """Add images to the index in --out; those of the same source that it has are left out."""
+    kind: Literal["auto", "exact", "ivf_flat", "ivf_sq8"] = "auto"
+    """exact, or inverted lists of faiss with whole vectors (ivf_flat) or a byte a number (ivf_sq8);
+    auto: exact up to 500,000 images, then ivf_sq8."""
+    recall: Annotated[float, Field(gt=0.0, le=1.0)] = 0.98
+    """Share of the ten exact neighbours that an approximate search must find; it visits as many
+    lists as that takes on these images."""
+    pictures: Annotated[int, Field(ge=0, le=1024)] = 96
+    """Longest side in pixels of the small pictures that are kept for pages; 0: none."""
+    batch_size: Annotated[int, Field(ge=1)] = 256
+    """Images that go through the network at once."""
+    device: str = "auto"
+    """auto, cpu, cuda, or one GPU of several, as in cuda:1."""
+    allow_code: bool = False
+    """Run the file.py:build that the backbone may name."""
+
+
+def index(settings: IndexImages, images: Images | None = None) -> Index:
+    """Represents images, brings the vectors to length 1, and writes the folder.
+
+    Args:
+        settings: see `IndexImages`.
+        images: what to open instead of ``settings.images``: an image set, arrays, a dataset.
+
+    Returns:
+        The index, opened from its folder.
+
+    Raises:
+        ValueError: the run or the images cannot be read or do not fit each other, there is an
+            index already, or one to add to was made with other weights.
+    """
+    out = Path(settings.out)
+    check_free(out, append=settings.append)
+    old = Index.load(out) if settings.append else None
+    encoder = Encoder.load(settings.run, device=settings.device, allow_code=settings.allow_code)
+    if old is not None and old.card.encoder != encoder.key:
+        raise ValueError(
+            f"append: the index {out} was made with other weights than those of {settings.run}."
+        )
+    opened, rows, target = _opened(settings, encoder, images)
+    new = np.arange(len(opened)) if old is None else _new_rows(old, opened, rows, out)
+    if old is not None and not len(new):
+        say(f"All images of {opened.name} are in the index {out} already.")
+        return old
+    with writing_folder(out) as folder:
+        card = _written(settings, encoder, opened, rows, target, new, old, folder)
+        card = _searchable(settings, card, folder)
+        write_card(folder, card)
+    return Index.load(out)
+
+
+def _opened(
+    settings: IndexImages, encoder: Encoder, images: Images | None
+) -> tuple[ImageSet, Any, Target | None]:
+    """The images, their rows of the table, and the target whose label stands there."""
+    own = images is None and settings.images is None
+    if own:
+        opened = encoder.own_images(settings)
+        source = encoder.own_source
+    else:
+        given = settings.images if images is None else images
+        assert given is not None
+        opened = encoder.open(given, settings)
+        source = opened.name if images is not None else str(settings.images)
+    if not len(opened):
+        raise ValueError(f"{source}: there are no images.")
+    name = settings.target or (encoder.own_target(opened) if own else None)
+    target = _target(opened, name)
+    files = [None] * len(opened) if images is not None else file_names(source, opened.row_ids)
+    columns: dict[str, Any] = {
+        "file": files,
+        "source": [source] * len(opened),
+        "split": opened.splits.tolist(),
+        "label": label_texts(target, len(opened)),
+        "seen": encoder.seen(opened),
+    }
+    if opened.groups is not None:
+        columns["group"] = opened.groups.tolist()
+    return opened, rows_table(opened.row_ids, **columns), target
+
+
+def _target(images: ImageSet, name: str | None) -> Target | None:
+    """The target that was named, or the only one; none of several."""
+    if name is None and len(images.targets) > 1:
+        say(
+            f"{images.name} has several targets, and none is kept; choose one with --target: "
+            f"{', '.join(sorted(images.targets))}."
+        )
+        return None
+    return choose_target(images, name)
+
+
+def label_texts(target: Target | None, count: int) -> list[str | None]:
+    """The value of a target in each row as text; None where it is unknown."""
+    if target is None:
+        return [None] * count
+    texts: list[str | None] = []
+    for value, known in zip(target.values, target.known.tolist(), strict=True):
+        if not known:
+            texts.append(None)
+        elif target.kind in ("class", "identity"):
+            texts.append(target.names[int(value)])
+        elif target.kind == "labels":
+            texts.append("|".join(n for n, v in zip(target.names, value, strict=True) if v == 1))
+        else:
+            texts.append("|".join(f"{v:.6g}" for v in value))
+    return texts
+
+
+def _new_rows(old: Index, images: ImageSet, rows: Any, out: Path) -> NDArray[np.int64]:
+    """Rows that are not in the index yet.
+
+    Raises:
+        ValueError: another source has an image of the same row id.
+    """
+    places, sources = old.places, old.rows["source"]
+    source = rows["source"][0].as_py()
+    new = []
+    for row, row_id in enumerate(images.row_ids.tolist()):
+        place = places.get(row_id)
+        if place is None:
+            new.append(row)
+        elif sources[place].as_py() != source:
+            raise ValueError(
+                f"append: the index {out} has an image {row_id!r} of {sources[place].as_py()} "
+                f"already, and {source} has another of that name; index them in separate folders."
+            )
+    if len(new) < len(images):
+        say(f"{len(images) - len(new):,} images are in the index already and were left out.")
+    return np.array(new, np.int64)
+
+
+def _written(
+    settings: IndexImages,
+    encoder: Encoder,
+    images: ImageSet,
+    rows: Any,
+    target: Target | None,
+    new: NDArray[np.int64],
+    old: Index | None,
+    folder: Path,
+) -> IndexCard:
+    """Vectors, pictures and rows; what `old` holds comes first."""
+    import pyarrow as pa
+
+    width = encoder.backbone.features
+    kept: list[NDArray[np.int64]] = []
+    side = settings.pictures if old is None else old.card.pictures
+    with closing(VectorsFile(folder / VECTORS, width)) as vectors:
+        pictures = PicturesFile(folder / PICTURES) if side else None
+        if old is not None:
+            _copied(old, vectors, pictures)
+        with progress("index", len(new)) as bar:
+            for first in range(0, len(new), PART):
+                part = new[first : first + PART]
+                values = encoder.vectors(images, part, settings.batch_size)
+                finite = torch.isfinite(values).all(1)
+                part = part[finite.numpy()]
+                vectors.append(values[finite])
+                if pictures is not None:
+                    pictures.append(encoded(np.asarray(images.pixels[row]), side) for row in part)
+                kept.append(part)
+                bar.update(len(values))
+        if pictures is not None:
+            pictures.close()
+    used = np.concatenate(kept)
+    if len(used) < len(new):
+        say(
+            f"{len(new) - len(used):,} images have representations that are not finite and were "
+            "left out."
+        )
+    if not len(used) and old is None:
+        raise ValueError(f"{images.name}: no image has a finite representation.")
+    table = rows.take(used)
+    if old is not None:
+        table = pa.concat_tables([old.rows, table])
+    write_rows(folder, table)
+    if old is not None:
+        return exact_card(old.card, len(table))
+    target = (
+        _target(images, settings.target) if len(images.targets) == 1 or settings.target else None
+    )
+    return IndexCard(
+        kind="exact",
+        count=len(table),
+        width=width,
+        encoder=encoder.key,
+        frame=encoder.frame,
+        run=str(Path(settings.run).resolve()),
+        data=images.name,
+        target=None if target is None else target.name,
+        target_kind=None if target is None else target.kind,
+        group=images.group_name,
+        labels_read=encoder.labels_read,
+        cautions=encoder.cautions,
+        pictures=side,
+        selfsight=__version__,
+    )
+
+
+def _copied(old: Index, vectors: VectorsFile, pictures: PicturesFile | None) -> None:
+    for first in range(0, len(old), PART):
+        places = np.arange(first, min(first + PART, len(old)))
+        vectors.append(old.vectors.at(places))
+        if pictures is not None and old.pictures is not None:
+            known = old.pictures.at(places.tolist())
+            pictures.append(known.get(place) for place in places.tolist())
+
+
+def exact_card(card: IndexCard, count: int) -> IndexCard:
+    """The card of a longer exact index."""
+    return card.updated(
+        {"kind": "exact", "count": count, "lists": 0, "visited": 0, "recall": None, "files": {}}
+    )
+
+
+def _searchable(settings: IndexImages, card: IndexCard, folder: Path) -> IndexCard:
+    """Inverted lists where they are wanted; how near the nearest image usually is."""
+    wanted = settings.kind
+    if wanted == "auto":
+        wanted = "exact"
+        if card.count > LARGE:
+            wanted = "ivf_sq8" if has_faiss() else "exact"
+            if wanted == "exact":
+                say(
+                    f"{card.count:,} images are searched exactly, since faiss is not installed: "
+                    "`pip install 'selfsight[neighbours]'` makes a query faster."
+                )
+    exact = mapped(folder / VECTORS, card.count, card.width)
+    if wanted != "exact":
+        card = build_lists(folder, exact, card, wanted, settings.recall, settings.seed)
+    if card.count > 1:
+        nearest = usual_cosines(exact, card.count, settings.seed)
+        card = card.updated({"nearest": nearest})
+    if wanted != "exact":
+        del exact
+        (folder / VECTORS).unlink()
+    return card

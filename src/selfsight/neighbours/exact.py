@@ -1,0 +1,128 @@
+"""Exact search: every vector is compared with every query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from selfsight.kernels.nearest import nearest
+
+
+class Vectors(Protocol):
+    """Exact or approximate search among N vectors of length 1."""
+
+    def __len__(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]: ...
+    def search_far(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]: ...
+    def at(self, places: NDArray[np.int64]) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class ExactVectors:
+    """Vectors ``(N, F)`` float32 of length 1, in memory or memory-mapped."""
+
+    vectors: Tensor
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @property
+    def width(self) -> int:
+        return self.vectors.shape[1]
+
+    def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Cosines ``(M, k)`` and places ``(M, k)`` of the nearest, most similar first.
+
+        Args:
+            queries: ``(M, F)``, finite.
+            k: at most N.
+        """
+        return self._sorted(queries, k)
+
+    def search_far(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """As `search`, of the least similar, least similar first."""
+        cosines, places = self._sorted(-queries, k)
+        return -cosines, places
+
+    def at(self, places: NDArray[np.int64]) -> Tensor:
+        """``(M, F)`` vectors."""
+        return self.vectors[torch.from_numpy(places)]
+
+    def _sorted(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        parts = []
+        for cosines, places in nearest(queries, self.vectors, k, unit=True):
+            cosines, order = cosines.sort(1, descending=True)
+            parts.append((cosines, places.gather(1, order)))
+        values, rows = zip(*parts, strict=True)
+        return torch.cat(values), torch.cat(rows)
+
+
+def mapped(path: Path, count: int, width: int) -> ExactVectors:
+    """Vectors that stay in their file and are read when they are compared.
+
+    Raises:
+        ValueError: the file is no array of this form.
+    """
+    try:
+        # "c": pages that are written to would be copied; torch asks for a writable array.
+        vectors = np.load(path, mmap_mode="c", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is damaged and cannot be read: {error}") from None
+    if vectors.shape != (count, width) or vectors.dtype != np.float32:
+        raise ValueError(
+            f"{path} is damaged: it holds {vectors.dtype} {vectors.shape} and must hold float32 "
+            f"{(count, width)}."
+        )
+    return ExactVectors(torch.from_numpy(vectors))
+
+
+class VectorsFile:
+    """An ``.npy`` of float32 rows that grows; its header is written last."""
+
+    def __init__(self, path: Path, width: int) -> None:
+        self.width, self.count = width, 0
+        self._file = open(path, "wb")  # noqa: SIM115 - closed by `close`
+        self._header()
+
+    def append(self, rows: Tensor) -> None:
+        """Adds rows ``(m, width)``."""
+        self._file.write(np.ascontiguousarray(rows.numpy(), "<f4").tobytes())
+        self.count += len(rows)
+
+    def close(self) -> None:
+        """Writes the number of rows."""
+        self._file.seek(0)
+        self._header()
+        self._file.close()
+
+    def _header(self) -> None:
+        # numpy leaves room for any number of rows, so that the header keeps its length.
+        shape = (self.count, self.width)
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+
+def usual_cosines(exact: ExactVectors, count: int, seed: int = 0) -> dict[str, float]:
+    """Percentiles (1, 5, 50) of the cosine between an image and the nearest other one.
+
+    Args:
+        exact: at least two vectors.
+        count: of them; at most 2,000 are asked (500 of more than 100,000).
+        seed: of the draw.
+    """
+    places = np.arange(count)
+    most = 2000 if count <= 100_000 else 500
+    if count > most:
+        places = np.sort(np.random.default_rng([seed, 12]).choice(places, most, replace=False))
+    cosines, rows = exact.search(exact.at(places), 2)
+    own = rows[:, 0] == torch.from_numpy(places)
+    nearest = torch.where(own, cosines[:, 1], cosines[:, 0]).numpy()
+    return {str(p): round(float(np.percentile(nearest, p)), 6) for p in (1, 5, 50)}

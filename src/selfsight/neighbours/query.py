@@ -1,0 +1,149 @@
+"""The verb `search`: an index and queries in, a table of neighbours and a page of pictures out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from pydantic import Field
+
+from selfsight.files import write_json
+from selfsight.models.tables import check_suffix, csv_text, writing_table
+from selfsight.neighbours.asked import SHOWN, Neighbours
+from selfsight.neighbours.index import Index
+from selfsight.neighbours.shown import Gallery
+from selfsight.records import SearchFile, ShownNeighbours
+from selfsight.reporting.neighbours import write_neighbours_page
+from selfsight.settings import Settings
+
+ON_PAGE = 24
+"""Neighbours of a query that the page shows."""
+
+
+class Search(Settings):
+    """Find the most similar images of an index, or the least similar."""
+
+    index: tyro.conf.Positional[str]
+    """The folder of an index."""
+    queries: tyro.conf.Positional[tuple[str, ...]]
+    """Image files, folders or tables of images, or row ids of the index."""
+    k: Annotated[int, Field(ge=1), tyro.conf.arg(aliases=("-k",))] = 12
+    """Neighbours of each query; a query by row id is not its own neighbour."""
+    far: bool = False
+    """The least similar images instead."""
+    out: str | None = None
+    """.csv or .parquet; a page of pictures is written beside it. By default CSV is printed."""
+    run: str | None = None
+    """The run of the index, where it has moved; only images that are not indexed need it."""
+    device: str = "auto"
+    """auto, cpu, cuda, or one GPU of several, as in cuda:1."""
+    allow_code: bool = False
+    """Run the file.py:build that the backbone may name."""
+
+
+@dataclass(frozen=True)
+class SearchResults:
+    """Neighbours of all queries; its text is CSV where there is no file.
+
+    Attributes:
+        neighbours: row ids and cosines.
+        table: pyarrow: query, rank, row_id, cosine, label, split, source, novel.
+        path: of the table; None: it was not written.
+        page: of the pictures.
+    """
+
+    neighbours: Neighbours
+    table: Any
+    path: Path | None = None
+    page: Path | None = None
+
+    def __str__(self) -> str:
+        if self.path is None:
+            return csv_text(self.table)
+        return f"{len(self.neighbours.queries):,} queries: {self.path}, {self.page}"
+
+
+def search(settings: Search) -> SearchResults:
+    """Searches, and writes one row a neighbour.
+
+    ``cosine`` is that of the two representations, from -1 to 1. ``novel`` is true for a query whose
+    nearest image is further away than the nearest other one is for 99 % of the indexed images.
+
+    Returns:
+        Neighbours, the table, and where it was written.
+
+    Raises:
+        ValueError: no such index, or one that is damaged; a query that cannot be read; or the run
+            has other weights than those of the index.
+    """
+    if settings.out is not None:
+        check_suffix(settings.out, (".csv", ".parquet"))
+    index = Index.load(settings.index)
+    encoder = None
+    words: list[str | Path] = list(settings.queries)
+    if any(word not in index.places for word in settings.queries):
+        encoder = index.encoder_of(
+            settings.run or index.card.run,
+            device=settings.device,
+            allow_code=settings.allow_code,
+        )
+    found = index.search(words, settings.k, far=settings.far, encoder=encoder)
+    table = neighbours_table(index, found)
+    if settings.out is None:
+        return SearchResults(found, table)
+    path = Path(settings.out)
+    with writing_table(path) as write:
+        write(table)
+    record = _record(index, found, path)
+    write_json(path.with_suffix(".json"), record.plain())
+    return SearchResults(found, table, path, write_neighbours_page(path.with_suffix(".json")))
+
+
+def neighbours_table(index: Index, found: Neighbours) -> Any:
+    """A row for each neighbour that there is, in the order of the queries."""
+    import numpy as np
+    import pyarrow as pa
+
+    count, k = found.places.shape
+    kept = found.places.reshape(-1) >= 0
+    places = found.places.reshape(-1)[kept]
+    rows = index.rows.take(places)
+    queries = np.repeat(np.array(found.queries, dtype=str), k)[kept]
+    return pa.table(
+        {
+            "query": pa.array(queries.tolist(), pa.string()),
+            "rank": pa.array(np.tile(np.arange(1, k + 1), count)[kept]),
+            "row_id": rows["row_id"],
+            "cosine": pa.array(found.cosines.reshape(-1)[kept]),
+            "label": rows["label"],
+            "split": rows["split"],
+            "source": rows["source"],
+            "novel": pa.array(np.repeat(found.novel, k)[kept]),
+        }
+    )
+
+
+def _record(index: Index, found: Neighbours, path: Path) -> SearchFile:
+    gallery = Gallery(index)
+    shown = []
+    for at, name in enumerate(found.queries[:SHOWN]):
+        pairs = list(zip(found.places[at].tolist(), found.cosines[at].tolist(), strict=True))
+        pairs = [pair for pair in pairs if pair[0] >= 0][:ON_PAGE]
+        images = gallery.images([place for place, _ in pairs], [f"{c:.3f}" for _, c in pairs])
+        query = gallery.query(name, found.pictures[at])
+        shown.append(ShownNeighbours(query, images, bool(found.novel[at])))
+    return SearchFile(
+        index=str(index.folder),
+        data=index.card.data,
+        images=len(index),
+        table=path.name,
+        far=found.far,
+        queries=len(found.queries),
+        neighbours=found.places.shape[1],
+        usual=index.card.nearest.get("1"),
+        recall=None if index.card.recall is None else index.card.recall.value,
+        shown=tuple(shown),
+        left_out=gallery.left_out,
+    )

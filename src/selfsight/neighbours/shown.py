@@ -1,0 +1,63 @@
+"""Images of an index as a page shows them; their pictures are bounded in bytes."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+
+from selfsight.neighbours.index import Index
+from selfsight.neighbours.pictures import CRISP
+from selfsight.records import ShownImage, ShownPicture
+
+PICTURE_BYTES = 4_000_000
+"""Of a page; further images are shown by name."""
+
+
+class Gallery:
+    """Pictures and words of the images of a page.
+
+    Attributes:
+        left_out: pictures that the page had no room for.
+    """
+
+    def __init__(self, index: Index) -> None:
+        self.index = index
+        self.left_out = 0
+        self._bytes = 0
+
+    def images(self, places: Sequence[int], words: Sequence[str]) -> tuple[ShownImage, ...]:
+        """Images of the index, with a word about each."""
+        kept = self.index.pictures
+        pictures = {} if kept is None or not places else kept.at(places)
+        rows = self.index.rows
+        return tuple(
+            ShownImage(
+                name=rows["row_id"][place].as_py(),
+                label=rows["label"][place].as_py() or "",
+                split=(rows["split"][place].as_py() or "") if rows["seen"][place].is_valid else "",
+                words=word,
+                picture=self._picture(pictures.get(place)),
+            )
+            for place, word in zip(places, words, strict=True)
+        )
+
+    def query(self, name: str, content: bytes | None) -> ShownImage:
+        """A query: an image of the index, or another."""
+        place = self.index.places.get(name)
+        label = None if place is None else self.index.rows["label"][place].as_py()
+        return ShownImage(name, label or "", "", "query", self._picture(content))
+
+    def _picture(self, content: bytes | None) -> ShownPicture | None:
+        if content is None:
+            return None
+        if self._bytes > PICTURE_BYTES:
+            self.left_out += 1
+            return None
+        from PIL import Image
+
+        with Image.open(io.BytesIO(content)) as image:
+            width, height, form = image.width, image.height, (image.format or "PNG").lower()
+        uri = f"data:image/{form};base64,{base64.b64encode(content).decode()}"
+        self._bytes += len(uri)
+        return ShownPicture(uri, width, height, max(width, height) <= CRISP)

@@ -1,0 +1,123 @@
+"""The pages of an index: what a search found, pairs of images, clusters."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from selfsight.records import ClustersFile, PairsFile, SearchFile, read_record
+from selfsight.reporting.page import Page, write_page
+from selfsight.reporting.words import number, plural
+
+
+@dataclass(frozen=True)
+class NeighboursContents:
+    """The results of one of the verbs; the others are None."""
+
+    search: SearchFile | None = None
+    pairs: PairsFile | None = None
+    clusters: ClustersFile | None = None
+
+
+def write_neighbours_page(path: str | Path) -> Path:
+    """Writes the page of a search beside its JSON, one file that opens offline.
+
+    Args:
+        path: of the JSON.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ValueError: the file is missing or damaged.
+    """
+    path = Path(path)
+    search = read_record(SearchFile, path)
+    kind = "least" if search.far else "most"
+    further = [f"{search.table} has all {number(search.neighbours)} neighbours of each query."]
+    if search.recall is not None:
+        further.append(
+            f"The search is approximate: it finds {number(100 * search.recall)} % of the ten exact "
+            "neighbours."
+        )
+    novel = sum(one.novel for one in search.shown)
+    if novel and search.usual is not None:
+        further.append(
+            f"{queries(novel)} {'are' if novel > 1 else 'is'} unlike anything indexed: the nearest "
+            f"image has a cosine below {number(search.usual)}, which 99 % of the indexed images "
+            "exceed."
+        )
+    page = Page(
+        kind="search",
+        title=f"The {kind} similar images of {search.data}",
+        source=search.index,
+        answers=[f"{queries(search.queries)} among {plural(search.images, 'image')}."],
+        further=further,
+    )
+    contents = NeighboursContents(search=search)
+    return write_page(path.with_suffix(".html"), sys.modules[__name__], contents, page)
+
+
+def write_pairs_page(path: str | Path) -> Path:
+    """As `write_neighbours_page`, of `pairs`."""
+    path = Path(path)
+    pairs = read_record(PairsFile, path)
+    answers = [f"The most and the least similar of {plural(pairs.images, 'image')}."]
+    further = []
+    if pairs.lines:
+        line = pairs.lines[0]
+        answers = [
+            f"{number(100 * line.accuracy)} ± {number(100 * line.standard_error, 2)} % of "
+            f"{plural(line.pairs, 'pair')} are told right; {number(100 * line.majority)} % by one "
+            "answer for all."
+        ]
+        further.append(
+            f"Mean over {line.folds} folds{' that were drawn' if pairs.drawn else ''}, each at the "
+            "threshold of the others, and its standard error."
+        )
+        further.append(pairs.labels_read or "The training of the backbone read no labels.")
+    warnings = [("Note.", sentence) for sentence in pairs.warnings]
+    if pairs.missing:
+        warnings.append(
+            ("Left out:", f"{plural(pairs.missing, 'pair')} with an image that is not indexed.")
+        )
+    page = Page(
+        kind="pairs",
+        title=f"Pairs of images of {pairs.data}",
+        source=pairs.index,
+        answers=answers,
+        further=further,
+        warnings=warnings,
+    )
+    contents = NeighboursContents(pairs=pairs)
+    return write_page(path.with_suffix(".html"), sys.modules[__name__], contents, page)
+
+
+def write_clusters_page(path: str | Path) -> Path:
+    """As `write_neighbours_page`, of `cluster`."""
+    path = Path(path)
+    clusters = read_record(ClustersFile, path)
+    how = "by HDBSCAN, without a threshold"
+    if clusters.threshold is not None:
+        how = f"by average linkage at a cosine of {number(clusters.threshold)}"
+    page = Page(
+        kind="clusters",
+        title=f"Groups of similar images of {clusters.data}",
+        source=clusters.index,
+        answers=[
+            f"{plural(clusters.groups, 'group')} of {plural(clusters.images, 'image')}; "
+            f"{number(clusters.alone)} are alone."
+        ],
+        further=[
+            f"Grouped {how}. The largest group has {plural(clusters.largest, 'image')}.",
+            f"{clusters.table} has the group of each image.",
+        ],
+    )
+    contents = NeighboursContents(clusters=clusters)
+    return write_page(path.with_suffix(".html"), sys.modules[__name__], contents, page)
+
+
+def queries(count: int) -> str:
+    """``1 query``, ``2,000 queries``."""
+    return "1 query" if count == 1 else f"{number(count)} queries"

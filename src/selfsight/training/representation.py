@@ -1,0 +1,71 @@
+"""How the outputs of a network's stages become the representation, fitted on images, no labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from selfsight.data.imageset import ImageSet
+from selfsight.data.statistics import Statistics
+from selfsight.networks.backbones import Backbone
+from selfsight.networks.pooling import PoolingKind, StagePooling
+from selfsight.views.apply import whole_frame
+
+_IMAGES = 10_000  # a mean over more would move by less than a hundredth of a deviation
+_PIXELS = 1 << 22  # of a batch
+
+
+def fit_pooling(
+    backbone: Backbone,
+    kind: PoolingKind,
+    images: ImageSet,
+    rows: NDArray[np.int64],
+    statistics: Statistics,
+    *,
+    device: torch.device | str,
+) -> None:
+    """Gives a backbone the pooling of a kind, standardised over the whole frames of some rows.
+
+    Args:
+        backbone: any pooling of its own is replaced; on the device afterwards.
+        kind: see `StagePooling`.
+        images: where the pixels are.
+        rows: of `images`, at most 10,000 of them are read, and no label.
+        statistics: that normalise the images.
+        device: where the backbone runs.
+    """
+    if len(rows) > _IMAGES:
+        rows = np.sort(np.random.default_rng(0).choice(rows, _IMAGES, replace=False))
+    size = max(2, min(256, _PIXELS // (images.height * images.width)))
+    pooled, widths = [], [backbone.outputs]
+    with _plain(backbone, device):
+        for first in range(0, len(rows), size):
+            pixels = np.ascontiguousarray(images.pixels[rows[first : first + size]])
+            batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device)
+            parts = _outputs(backbone, kind, whole_frame(batch, statistics))
+            widths = [part.shape[1] for part in parts]
+            pooled.append(torch.cat(parts, 1))
+    backbone.pooling = StagePooling.fitted(kind, widths, torch.cat(pooled))
+
+
+def _outputs(backbone: Backbone, kind: PoolingKind, frames: Tensor) -> list[Tensor]:
+    return backbone.poolings(frames) if kind == "stages" else [backbone.output(frames)]
+
+
+@contextmanager
+def _plain(backbone: Backbone, device: torch.device | str) -> Iterator[None]:
+    """The backbone on the device in evaluation mode and float32, without gradients."""
+    training, bf16 = backbone.training, backbone.bf16
+    backbone.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    backbone.bf16 = False
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        backbone.bf16 = bf16
+        backbone.train(training)

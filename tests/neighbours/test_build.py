@@ -1,0 +1,207 @@
+"""`index`: the folder holds what the network says of the images, and is whole or not there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import selfsight
+from selfsight.data.imageset import ImageSet
+from selfsight.neighbours.build import IndexImages, index
+from selfsight.neighbours.index import Index
+
+
+def settings(run: Path, out: Path, **more: object) -> IndexImages:
+    return IndexImages(run=str(run), out=str(out), device="cpu").updated(more)
+
+
+def digits_folder(digits: ImageSet, folder: Path, rows: range) -> Path:
+    folder.mkdir(exist_ok=True)
+    for row in rows:
+        Image.fromarray(digits.pixels[row, :, :, 0]).save(folder / f"{row}.png")
+    return folder
+
+
+def test_vectors_are_those_of_embed(
+    digits_index: Index, digits_run: Path, digits: ImageSet
+) -> None:
+    expected = selfsight.embed(digits_run, digits, device="cpu")
+    assert (digits_index.row_ids == digits.row_ids).all()
+    unit = torch.nn.functional.normalize(torch.from_numpy(expected.representations), dim=1)
+    torch.testing.assert_close(digits_index.vectors.at(np.arange(len(digits))), unit)
+    target = digits.targets["digit"]
+    assert digits_index.labels == [target.names[v] for v in target.values]
+    seen = digits_index.rows["seen"].to_numpy()
+    assert set(np.flatnonzero(seen)) == set(digits.pool.tolist())
+    card = digits_index.card
+    assert (card.kind, card.count, card.metric, card.target) == ("exact", 1797, "cosine", "digit")
+    assert set(card.files) == {"vectors.npy", "rows.parquet", "pictures.parquet"}
+    assert card.nearest["1"] <= card.nearest["5"] <= card.nearest["50"] <= 1.0001
+
+
+def test_pictures_are_the_images(digits_index: Index, digits: ImageSet) -> None:
+    import io
+
+    assert digits_index.pictures is not None
+    found = digits_index.pictures.at([3, 1796, 700])
+    assert set(found) == {3, 700, 1796}
+    for place, content in found.items():
+        with Image.open(io.BytesIO(content)) as image:
+            assert (np.asarray(image) == digits.pixels[place, :, :, 0]).all()
+
+
+def test_any_query_finds_its_own_image(
+    digits_index: Index, digits: ImageSet, tmp_path: Path
+) -> None:
+    folder = digits_folder(digits, tmp_path / "asked", range(5, 8))
+    ids = digits.row_ids[5:8].tolist()
+    by_array = digits_index.search(digits.pixels[5:8], 2)
+    assert by_array.row_ids[:, 0].tolist() == ids
+    by_folder = digits_index.search(folder, 2)
+    assert (by_folder.row_ids == by_array.row_ids).all()
+    by_files = digits_index.search([folder / "5.png", folder / "6.png"], 2)
+    assert by_files.row_ids[:, 0].tolist() == ids[:2]
+    mixed = digits_index.search([folder / "5.png", ids[2]], 2)
+    assert mixed.row_ids[0, 0] == ids[0] and mixed.row_ids[1, 0] != ids[2]
+    for one in (digits.pixels[5], digits.pixels[5, :, :, 0]):
+        assert digits_index.search(one, 1).row_ids[0, 0] == ids[0]
+    assert digits_index.search(digits.take(np.array([5])), 1).row_ids[0, 0] == ids[0]
+
+
+def test_an_image_unlike_all_others_is_novel(digits_index: Index, digits: ImageSet) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 1), dtype=np.uint8)
+    flat = np.full((1, 8, 8, 1), 255, np.uint8)
+    usual = digits_index.search(digits.pixels[:200], 1).novel
+    assert not usual.any()  # they are in the index themselves
+    asked = np.concatenate([noise, flat])
+    assert digits_index.search(asked, 1).novel.any()
+
+
+def test_append_adds_what_is_new(digits_run: Path, digits: ImageSet, tmp_path: Path) -> None:
+    folder = digits_folder(digits, tmp_path / "images", range(20))
+    out = tmp_path / "index"
+    first = index(settings(digits_run, out, images=str(folder)))
+    in_training = np.isin(np.arange(20), digits.pool)  # told by the pixels
+    seen = dict(zip(first.row_ids.tolist(), first.rows["seen"].to_pylist(), strict=True))
+    assert seen == {f"{row}.png": bool(in_training[row]) for row in range(20)}
+    digits_folder(digits, folder, range(15, 30))
+    again = index(settings(digits_run, out, images=str(folder), append=True))
+    assert len(again) == 30 and len(set(again.row_ids.tolist())) == 30
+    whole = index(settings(digits_run, tmp_path / "whole", images=str(folder)))
+    order = [whole.places[row_id] for row_id in again.row_ids.tolist()]
+    torch.testing.assert_close(
+        again.vectors.at(np.arange(30)), whole.vectors.at(np.array(order)), atol=1e-6, rtol=0
+    )
+    assert again.pictures is not None and whole.pictures is not None
+    assert again.pictures.at([25])[25] == whole.pictures.at([order[25]])[order[25]]
+    assert [p.name for p in tmp_path.iterdir() if "index" in p.name] == ["index"]
+    same = index(settings(digits_run, out, images=str(folder), append=True))
+    assert len(same) == 30
+
+
+def test_append_refuses_another_image_of_that_name(
+    digits_run: Path, digits: ImageSet, tmp_path: Path
+) -> None:
+    out = tmp_path / "index"
+    one = digits_folder(digits, tmp_path / "one", range(5))
+    other = digits_folder(digits, tmp_path / "other", range(5))
+    index(settings(digits_run, out, images=str(one)))
+    with pytest.raises(ValueError, match=r"has an image '0.png' of .*one already, and .*other"):
+        index(settings(digits_run, out, images=str(other), append=True))
+
+
+def test_nothing_is_overwritten_and_nothing_half_written(
+    digits_run: Path, digits: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = digits_folder(digits, tmp_path / "images", range(5))
+    out = tmp_path / "index"
+    with pytest.raises(ValueError, match="there is no index in"):
+        index(settings(digits_run, out, images=str(folder), append=True))
+    monkeypatch.setattr("selfsight.neighbours.build.write_card", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        index(settings(digits_run, out, images=str(folder)))
+    assert [p.name for p in tmp_path.iterdir()] == ["images"]
+    monkeypatch.undo()
+    index(settings(digits_run, out, images=str(folder)))
+    with pytest.raises(ValueError, match="there is an index already; add to it with --append"):
+        index(settings(digits_run, out, images=str(folder)))
+    with pytest.raises(ValueError, match="it is not an empty folder"):
+        index(settings(digits_run, folder, images=str(folder)))
+
+
+@pytest.mark.parametrize("name", ["vectors.npy", "rows.parquet", "pictures.parquet"])
+@pytest.mark.parametrize("harm", ["flipped", "cut", "gone"])
+def test_damage_is_one_sentence(digits_index: Index, tmp_path: Path, name: str, harm: str) -> None:
+    assert digits_index.folder is not None
+    out = Path(shutil.copytree(digits_index.folder, tmp_path / "copy"))
+    path = out / name
+    content = bytearray(path.read_bytes())
+    if harm == "flipped":
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    elif harm == "cut":
+        path.write_bytes(content[:-10])
+    else:
+        path.unlink()
+    with pytest.raises(ValueError, match=f"its {name} is (damaged|missing)"):
+        Index.load(out)
+
+
+def test_no_index_is_one_sentence(tmp_path: Path, digits_run: Path) -> None:
+    with pytest.raises(ValueError, match="there is no such folder"):
+        Index.load(tmp_path / "nowhere")
+    (tmp_path / "x.previous").mkdir()
+    with pytest.raises(ValueError, match="an append was interrupted"):
+        Index.load(tmp_path / "x")
+    with pytest.raises(ValueError, match=r"it has no index\.json"):
+        Index.load(digits_run)
+
+
+def test_another_run_is_refused(
+    digits_index: Index, digits: ImageSet, digits_run: Path, tmp_path: Path
+) -> None:
+    from selfsight.networks.backbones import load_backbone, save_backbone
+
+    other = Path(shutil.copytree(digits_run, tmp_path / "other"))
+    backbone, extra = load_backbone(other / "backbone.safetensors")
+    with torch.no_grad():
+        next(iter(backbone.parameters())).add_(0.01)
+    save_backbone(other / "backbone.safetensors", backbone, extra)
+    with pytest.raises(ValueError, match="was made with other weights"):
+        digits_index.encoder_of(str(other))
+    assert digits_index.folder is not None
+    out = Path(shutil.copytree(digits_index.folder, tmp_path / "copy"))
+    folder = digits_folder(digits, tmp_path / "images", range(5))
+    with pytest.raises(ValueError, match=r"append: the index .* other weights"):
+        index(settings(other, out, images=str(folder), append=True))
+    card = json.loads((out / "index.json").read_text())
+    (out / "index.json").write_text(json.dumps(card | {"count": "many"}))
+    with pytest.raises(ValueError, match=r"index\.json is damaged: count"):
+        Index.load(out)
+
+
+def test_images_with_values_that_are_not_finite_are_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels = np.random.default_rng(0).normal(size=(24, 8, 8, 1)).astype(np.float32)
+    settings_of = {"epochs": 1, "batch_size": 8, "device": "cpu", "monitor_images": 0}
+    run = selfsight.pretrain(
+        "simclr",
+        pixels,
+        settings={"network.widths": (4, 8), "network.depths": (1, 1), **settings_of},
+        backbone="resnet18",
+        out=tmp_path / "run",
+    )
+    broken = pixels.copy()
+    broken[3] = np.nan
+    found = selfsight.index(run, broken, out=tmp_path / "index", device="cpu")
+    assert len(found) == 23
+    assert "1 images have representations that are not finite" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="not finite"):
+        found.search(broken[3:4])

@@ -1,0 +1,100 @@
+"""The status line, the lines of a log file, and `--quiet`."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+
+import pytest
+
+from selfsight import console
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "DELAY", 0.0)
+    monkeypatch.setattr(console, "TICK", 0.02)
+    monkeypatch.setattr(console, "LINE_SECONDS", 0.05)
+
+
+def screen(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> io.StringIO:
+    stream = Terminal() if terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    return stream
+
+
+def until(stream: io.StringIO, text: str) -> None:
+    end = time.monotonic() + 20
+    while text not in stream.getvalue():
+        assert time.monotonic() < end, stream.getvalue()
+        time.sleep(0.01)
+
+
+def test_a_terminal_has_one_line_with_rate_and_time_left(
+    fast: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = screen(monkeypatch, True)
+    monkeypatch.setenv("COLUMNS", "200")
+    with console.progress("command"), console.progress("reading files", 1000) as step:
+        step.update(250, "loss 1.5")
+        until(stream, "left  loss 1.5")
+        console.say("epoch 1/2")
+    text = stream.getvalue()
+    assert "reading files 250 of 1,000" in text and "/s" in text
+    assert "\r\x1b[Kepoch 1/2\n" in text, "the line must not stick to the bar"
+    assert text.count("\n") == 1 and text.endswith(("\r\x1b[K", "\n"))
+    assert console._SCREEN.steps == [] and console._SCREEN.thread is None
+
+
+def test_without_a_terminal_there_are_whole_lines(
+    fast: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = screen(monkeypatch, False)
+    with console.progress("export"):
+        until(stream, "export")
+        time.sleep(0.2)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) >= 2 and "\r" not in stream.getvalue()
+    assert all(line.startswith("export") for line in lines)
+
+
+def test_no_line_before_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = screen(monkeypatch, False)
+    monkeypatch.setattr(console, "TICK", 0.02)
+    with console.progress("quick"):
+        time.sleep(0.2)
+    assert stream.getvalue() == ""
+
+
+def test_quiet_leaves_warnings(fast: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = screen(monkeypatch, True)
+    with console.quiet(), console.progress("anything", 3) as step:
+        step.update()
+        console.say("a note")
+        console.say("Warning: collapsed")
+        time.sleep(0.1)
+    assert stream.getvalue() == "Warning: collapsed\n"
+    assert not console.is_quiet()
+    console.say("again")
+    assert "again" in stream.getvalue()
+
+
+def test_what_was_done_before_does_not_count_for_the_rate() -> None:
+    step = console.Step("training step", 100, done=90)
+    assert "left" not in str(step)
+    step.began -= 10
+    step.update(5)
+    assert "95 of 100" in str(step) and "0.5/s" in str(step) and "10 s left" in str(step)
+
+
+def test_steps_close_after_an_error(fast: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen(monkeypatch, True)
+    with pytest.raises(ValueError), console.progress("a"), console.progress("b"):
+        raise ValueError
+    assert console._SCREEN.steps == []
