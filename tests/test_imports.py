@@ -30,7 +30,17 @@ LAYERS = [
     {"kernels"},
     {"reporting"},
     {"vocabulary", "records"},
-    {"plugins", "settings", "files", "distributed", "draws", "console", "version"},
+    {
+        "plugins",
+        "settings",
+        "files",
+        "faults",
+        "stops",
+        "distributed",
+        "draws",
+        "console",
+        "version",
+    },
 ]
 """From the top; a module may import its own layer and those below.
 

@@ -231,6 +231,7 @@ def run(
     views: tuple[View, ...] | None = ...,
     fractions: tuple[float, ...] = ...,
     draws: int = ...,
+    allow_code: bool = ...,
 ) -> RunOutcome:
     """Pretrain, evaluate and report, in one go.
 
@@ -276,8 +277,8 @@ def run(
         method: A name in `METHODS`, or the path of a file of your own (``./mine.py``).
         out: The run's folder; by default runs/DATA-METHOD. The same command again resumes it.
         weights: What the backbone starts from: `published` weights, a file of weights, the
-            folder of a finished run, or `none`; auto: published ones where they are installed
-            and suit the images.
+            folder of a finished run, a .ckpt in one, or `none`; auto: published ones where they
+            are installed and suit the images.
         weights_part: The part of the file to take, where several fill the network: teacher,
             backbone, ...
         backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, efficientnet_lite0 to 2,
@@ -328,6 +329,7 @@ def run(
         views: The views; None: the method's, adapted to the images.
         fractions: Shares of the training labels that the probes get.
         draws: Draws of the labels at each share below 1.
+        allow_code: Run the file.py:build of the backbone again for the evaluation.
 
     Returns:
         The run, its results and the path of its page.
@@ -446,8 +448,8 @@ def pretrain(
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: The run's folder; by default runs/DATA-METHOD. The same command again resumes it.
         weights: What the backbone starts from: `published` weights, a file of weights, the
-            folder of a finished run, or `none`; auto: published ones where they are installed
-            and suit the images.
+            folder of a finished run, a .ckpt in one, or `none`; auto: published ones where they
+            are installed and suit the images.
         weights_part: The part of the file to take, where several fill the network: teacher,
             backbone, ...
         backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, efficientnet_lite0 to 2,
@@ -552,6 +554,7 @@ def evaluate(
     finetune: bool = ...,
     finetuning: FineTuning = ...,
     split: Literal["auto", "test", "validation"] = ...,
+    out: str | Path | None = ...,
 ) -> Results:
     """Measure a run beside its controls, with few labels and all of them.
 
@@ -611,6 +614,8 @@ def evaluate(
             takes long.
         finetuning: How that training is done and what it tries.
         split: Where results are read; auto: test, or validation where there is no test split.
+        out: Folder of the results and caches, for a run that can only be read; by default the
+            run's.
 
     Returns:
         The results; also in ``results.json`` and ``predictions.parquet`` of the run.
@@ -993,8 +998,8 @@ def tune_pretrain(
         out: The study's folder; by default runs/tune-DATA-METHOD. The same command continues
             it.
         weights: What the backbone starts from: `published` weights, a file of weights, the
-            folder of a finished run, or `none`; auto: published ones where they are installed
-            and suit the images.
+            folder of a finished run, a .ckpt in one, or `none`; auto: published ones where they
+            are installed and suit the images.
         weights_part: The part of the file to take, where several fill the network: teacher,
             backbone, ...
         backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, efficientnet_lite0 to 2,

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
+from selfsight.console import progress, quiet, shown
 from selfsight.plugins import is_file, names_in
+from selfsight.stops import Stopped, raising
 from selfsight.verbs import VERBS, Verb, verb_named
 
 if TYPE_CHECKING:
@@ -25,11 +27,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command.
 
     Returns:
-        0; the ``exit_code`` of what the verb returns, such as 1 for an audit that finds a leak; 2
-        for bad input; 130 where it was interrupted.
+        0; the ``exit_code`` of what the verb returns, such as 1 for an audit that finds a leak; 1
+        for an error that nobody foresaw; 2 for bad input, a full disk or too little memory; 130,
+        143, 129 where a signal ended it; 141 where nobody read its output any more.
     """
     os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
     words = list(sys.argv[1:] if arguments is None else arguments)
+    return guarded(lambda: _run(words), words)
+
+
+def _run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())
         return 0
@@ -41,37 +48,73 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[1:] in ([], ["-h"], ["--help"], ["--help-all"]) and (inner := _inner(words[0])):
         print(_table(inner))
         return 0
+    verb, rest = _verb(words)
+    rest, quietly = _switched(rest, "--quiet")
+    rest, as_json = _switched(rest, "--json")
+    if HELP & set(rest):
+        parsed(verb, rest)  # which prints it and leaves
+    # Under --json nothing but the object may reach stdout, also not from a library.
+    output = redirect_stdout(sys.stderr) if as_json else nullcontext()
+    with quiet(quietly), progress(verb.name), output:
+        result = verb.call(parsed(verb, rest))
+    if as_json:
+        from selfsight.answers import json_text
+
+        print(json_text(verb.name, result))
+    elif result is not None:
+        print(shown(str(result)))
+    return int(getattr(result, "exit_code", 0))
+
+
+def guarded(command: Callable[[], int], words: Sequence[str]) -> int:
+    """The exit code of a command; whatever it raises ends as a sentence on standard error.
+
+    Raises:
+        SystemExit: for flags that do not fit, and after ``--help``.
+    """
+    code, text = 2, ""
+    try:
+        try:
+            with raising():
+                return command()
+        except Stopped as stop:
+            code, text = stop.exit_code, str(stop)
+        except KeyboardInterrupt:
+            code, text = 130, "stopped by SIGINT."
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            code, text = _explained(error, " ".join(words))
+        finally:
+            sys.stdout.flush()
+        print(f"selfsight: {shown(text)}", file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        return _closed_pipe()
+    return code
+
+
+def _explained(error: Exception, command: str) -> tuple[int, str]:
+    """The exit code and the sentence of an error."""
     from pydantic import ValidationError
 
-    from selfsight.console import progress, quiet
+    from selfsight.faults import last_resort, sentence_of
     from selfsight.settings import sentence
 
-    try:
-        verb, rest = _verb(words)
-        rest, quietly = _switched(rest, "--quiet")
-        rest, as_json = _switched(rest, "--json")
-        if HELP & set(rest):
-            parsed(verb, rest)  # which prints it and leaves
-        # Under --json nothing but the object may reach stdout, also not from a library.
-        output = redirect_stdout(sys.stderr) if as_json else nullcontext()
-        with quiet(quietly), progress(verb.name), output:
-            result = verb.call(parsed(verb, rest))
-    except ValidationError as error:
-        print(f"selfsight: {sentence(error)}", file=sys.stderr)
-    except ValueError as error:
-        print(f"selfsight: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        print("selfsight: stopped.", file=sys.stderr)
-        return 130
-    else:
-        if as_json:
-            from selfsight.answers import json_text
+    if isinstance(error, ValidationError):
+        return 2, sentence(error)
+    text = sentence_of(error)
+    return (1, last_resort(error, command)) if text is None else (2, text)
 
-            print(json_text(verb.name, result))
-        elif result is not None:
-            print(result)
-        return int(getattr(result, "exit_code", 0))
-    return 2
+
+def _closed_pipe() -> int:
+    """Nobody reads the output any more (``| head``): the exit code of other tools, in silence."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(nowhere, stream.fileno())
+    return 141
 
 
 def overview() -> str:

@@ -128,8 +128,18 @@ def say(text: str) -> None:
     if first_process() and (not is_quiet() or text.startswith("Warning")):
         with _SCREEN.lock:
             _SCREEN.erase()
-            print(text, file=sys.stderr, flush=True)
+            print(shown(text), file=sys.stderr, flush=True)
             _SCREEN.last_line = time.monotonic()
+
+
+def shown(text: str) -> str:
+    """Text for a terminal: control characters as escapes; lines and tabs as they are.
+
+    The name of a file may hold escape sequences, which would move the cursor or clear the screen.
+    """
+    return "".join(
+        c if c.isprintable() or c in "\n\t " else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from selfsight.data.request import DataOptions, Images
 from selfsight.data.splits import LabelFraction
 from selfsight.evaluation.protocol import Evaluate, evaluate
 from selfsight.evaluation.results import Results
+from selfsight.plugins import is_file
 from selfsight.reporting.report import write_report
 from selfsight.runs.run import Run
 from selfsight.training.pretrain import pretrain
@@ -31,6 +32,8 @@ class Pipeline(Pretrain):
     """Shares of the training labels that the probes get."""
     draws: Annotated[int, Field(ge=2)] = 5
     """Draws of the labels at each share below 1."""
+    allow_code: bool = False
+    """Run the file.py:build of the backbone again for the evaluation."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,11 @@ def run(settings: Pipeline, images: Images | None = None) -> RunOutcome:
     Raises:
         ValueError: see `pretrain` and `evaluate`.
     """
+    if is_file(settings.backbone.rpartition(":")[0]) and not settings.allow_code:
+        raise ValueError(
+            f"backbone {settings.backbone!r} is code of your own, which the evaluation after the "
+            "training has to run again: give --allow-code, or `selfsight pretrain` alone."
+        )
     fields = Pretrain.model_fields
     training = Pretrain(**{name: getattr(settings, name) for name in fields})
     training = training.marked(settings.model_fields_set & fields.keys())
@@ -81,6 +89,7 @@ def run(settings: Pipeline, images: Images | None = None) -> RunOutcome:
         fractions=settings.fractions,
         draws=settings.draws,
         device=settings.device,
+        allow_code=settings.allow_code,
         **{name: getattr(settings, name) for name in DataOptions.model_fields},
     )
     results = evaluate(evaluation, opened)

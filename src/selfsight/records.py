@@ -162,6 +162,7 @@ class ResultsFile(BaseModel):
         notes: what was decided for the user, one sentence each.
         allowed_leaks: leaks that the user allowed, one sentence each.
         subjects: subjects that are runs: name -> path (``run``) and hash of the weights.
+        files: checksums of the files written with it: path inside the run -> hash.
     """
 
     model_config = CLOSED
@@ -175,6 +176,7 @@ class ResultsFile(BaseModel):
     notes: list[str] = []
     allowed_leaks: list[str] = []
     subjects: dict[str, dict[str, str]] = {}
+    files: dict[str, str] = {}
 
 
 @dataclass(frozen=True)

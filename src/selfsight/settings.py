@@ -21,6 +21,11 @@ from pydantic import (
     model_validator,
 )
 
+LARGEST = 1_000_000
+"""Bytes of a settings file."""
+DEEPEST = 50
+"""Levels of values in it, and aliases."""
+
 
 class Settings(BaseModel):
     """Base of all settings: frozen, no unknown fields, documented by attribute docstrings.
@@ -114,20 +119,42 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """The settings in a YAML file.
 
     Raises:
-        ValueError: the file is missing, is no YAML, or is not a mapping.
+        ValueError: the file is missing, no plain file, too large, no YAML, or not a mapping.
     """
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if path.exists() and not path.is_file():
+            raise ValueError(f"settings file {path}: it is no plain file; name a YAML file.")
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"settings file {path}: it has more than {LARGEST:,} bytes.")
+        text = path.read_text(encoding="utf-8")
+        _check_depth(text, path)
+        content = yaml.safe_load(text)
     except OSError as error:
         raise ValueError(f"settings file {path}: {error.strerror or error}.") from None
+    except RecursionError:
+        raise ValueError(f"settings file {path}: its values are nested too deeply.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"settings file {path} is not valid YAML: {error}") from None
+        reason = " ".join(str(error).split())
+        raise ValueError(f"settings file {path} is not valid YAML: {reason}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise ValueError(f"settings file {path} must hold `name: value` lines.")
     return {str(key): value for key, value in content.items()}
+
+
+def _check_depth(text: str, path: Path) -> None:
+    """The parser's time grows with the square of the depth, and aliases multiply what they name."""
+    depth = aliases = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        aliases += isinstance(event, yaml.AliasEvent)
+        if depth > DEEPEST:
+            raise ValueError(f"settings file {path}: its values are nested too deeply.")
+        if aliases > DEEPEST:
+            raise ValueError(f"settings file {path}: it has more than {DEEPEST} aliases.")
 
 
 def unknown(what: str, word: object, known: Iterable[str]) -> ValueError:

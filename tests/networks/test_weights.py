@@ -19,7 +19,7 @@ from selfsight.networks.backbones import (
     load_backbone,
     save_backbone,
 )
-from selfsight.networks.weights import read_weights
+from selfsight.networks.weights import metadata_of, read_weights
 
 SMALL = {
     "resnet20": Network(widths=(8, 16), depths=(1, 1)),
@@ -35,7 +35,7 @@ def rewritten(path: Path, **changes: Any) -> Path:
     """The file with parts of its header changed."""
     tensors, header = read_weights(path)
     header = {name: value for name, value in (header | changes).items() if value is not ...}
-    save_file(tensors, path, metadata={"selfsight": json.dumps(header)})
+    save_file(tensors, path, metadata=metadata_of(tensors, json.dumps(header)))
     return path
 
 
@@ -98,7 +98,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     save_file({"w": torch.zeros(2)}, path)
     with pytest.raises(ValueError, match="selfsight did not write this file"):
         load_backbone(path)
-    save_file({"w": torch.zeros(2)}, path, metadata={"selfsight": "{"})
+    save_file({"w": torch.zeros(2)}, path, metadata=metadata_of({"w": torch.zeros(2)}, "{"))
     with pytest.raises(ValueError, match=r"b\.safetensors: its header is not valid JSON"):
         load_backbone(path)
 
@@ -126,7 +126,6 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
     backbone = small()
     save_backbone(path, backbone, {})
     tensors, header = read_weights(path)
-    metadata = {"selfsight": json.dumps(header)}
     for name, value, message in (
         ("conv1.weight", None, "it lacks 'conv1.weight'"),
         ("more", torch.zeros(1), "it has 'more', which the network does not know"),
@@ -134,7 +133,8 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
         ("conv1.weight", tensors["conv1.weight"].long(), "'conv1.weight' is torch.int64"),
     ):
         changed = {**tensors, name: value}
-        save_file({k: v for k, v in changed.items() if v is not None}, path, metadata=metadata)
+        given = {k: v for k, v in changed.items() if v is not None}
+        save_file(given, path, metadata=metadata_of(given, json.dumps(header)))
         with pytest.raises(ValueError, match=message):
             load_backbone(path)
     save_backbone(path, backbone, {})

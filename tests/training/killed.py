@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,22 @@ def at_step(step: int) -> None:
     MethodModule.on_before_optimizer_step = hook  # type: ignore[method-assign]
 
 
+def asked(number: signal.Signals) -> Callable[[int], None]:
+    """Gets a signal in the middle of a step."""
+
+    def at(step: int) -> None:
+        plain = MethodModule.on_before_optimizer_step
+
+        def hook(self: MethodModule, optimizer: Any) -> None:
+            if self.step == step:
+                os.kill(os.getpid(), number)
+            plain(self, optimizer)
+
+        MethodModule.on_before_optimizer_step = hook  # type: ignore[method-assign]
+
+    return at
+
+
 def while_saving(count: int) -> None:
     """Dies with half of the n-th checkpoint on disk."""
     plain, seen = torch.save, []
@@ -55,13 +72,21 @@ def never(_: int) -> None:
     pass
 
 
+WAYS = {
+    "at_step": at_step,
+    "while_saving": while_saving,
+    "never": never,
+    **{n.name: asked(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)},
+}
+
+
 if __name__ == "__main__":
     codes = []
     for how, when, words in json.loads(sys.argv[1]):
         sys.stdout.flush()
         child = os.fork()
         if child == 0:
-            {"at_step": at_step, "while_saving": while_saving, "never": never}[how](when)
+            WAYS[how](when)
             code = main(words)
             sys.stdout.flush()
             os._exit(code)

@@ -102,6 +102,15 @@ class Loader:
             self.step += 1
             yield batch
 
+    def rows_of(self, step: int) -> Tensor:
+        """``(batch_size,)`` places in the rows of all parts that a step sees, over all processes.
+
+        Args:
+            step: from 0.
+        """
+        epoch, place = divmod(step, len(self))
+        return self._order(epoch)[place * self.batch_size : (place + 1) * self.batch_size]
+
     def _order(self, epoch: int) -> Tensor:
         """Rows of all batches of an epoch, one batch after another; more rows may follow."""
         if not self.oversampled:

@@ -52,7 +52,7 @@ class DataOptions(ReadOptions):
     """The column that says train, validation or test; by default guessed, or the files' names."""
     tile: Annotated[int, Field(ge=8)] | None = None
     """Side in pixels of tiles that large images are cut into; results are pooled by image."""
-    image_size: Annotated[int, Field(ge=4)] | None = None
+    image_size: Annotated[int, Field(ge=4, le=16_384)] | None = None
     """Side that images of several sizes are brought to, pixels."""
     limit: Annotated[int, Field(ge=1)] | None = None
     """A seeded draw of this many images of the pool; validation and test stay whole."""

@@ -67,7 +67,7 @@ class Material:
     """What representations are made of.
 
     Attributes:
-        run: the run that is measured; its folder keeps the cache.
+        run: the run that is measured.
         images: the images it is measured on.
         rows: ``(M,)`` rows that are needed, ascending.
         train: rows that statistics and principal components may be fitted on.
@@ -75,6 +75,7 @@ class Material:
         allow_code: whether a backbone may be a file of one's own.
         representation: ``output``, ``mean`` or ``stages``, of every subject; ``auto``: the run's,
             and of another run its own.
+        folder: of the cache; None: the run's.
     """
 
     run: Run
@@ -84,10 +85,11 @@ class Material:
     device: torch.device
     allow_code: bool = False
     representation: Representation = "auto"
+    folder: Path | None = None
 
     @property
     def cache(self) -> Path:
-        return self.run.folder.representations
+        return self.folder or self.run.folder.representations
 
 
 def controls_of(names: Sequence[str]) -> list[str | Run]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from selfsight.data.describe import value_text
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.files import cached, replacing
+from selfsight.files import cached_arrays, replacing
 from selfsight.fitting.representations import Representations, cache_key
 
 POINTS = 1500
@@ -49,21 +48,19 @@ def write_map(
         rows = np.sort(np.random.default_rng([seed, 7]).choice(rows, POINTS, replace=False))
     name = cache_key(key, images.row_ids[rows].tolist(), target.name if target else None, seed)
 
-    def write(path: Path) -> None:
+    def make() -> dict[str, Any]:
         texts = ["" if target is None else value_text(target, row) for row in rows.tolist()]
-        arrays: dict[str, Any] = {
+        return {
             "x": _positions(representations.at(rows).cpu().numpy(), seed),
             "thumbnails": _thumbnails(images, rows),
             "row_ids": images.row_ids[rows].astype(str),
             "splits": images.splits[rows].astype(str),
             "target": np.array(texts, dtype=str),
         }
-        with open(path, "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
 
-    made = cached(folder / f"map-{name}.npz", write)
-    with replacing(folder / "map.npz") as temporary:
-        shutil.copyfile(made, temporary)
+    arrays = cached_arrays(folder / f"map-{name}.npz", make)
+    with replacing(folder / "map.npz") as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
     return folder / "map.npz"
 
 

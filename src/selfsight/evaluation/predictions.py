@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.data.imageset import ImageSet
-from selfsight.files import replacing
+from selfsight.files import digest_of, replacing
 
 _ALL = 20_000_000  # numbers of a target above which only the first label draw is kept
 
@@ -56,16 +57,31 @@ class Predictions:
         columns["truth"] = _lists(truth)
         self.tables.append(pa.table(columns))
 
-    def write(self, path: Path) -> None:
-        """Replaces the rows of the same data and target, keeps the others."""
+    def write(self, path: Path, digests: Mapping[str, str]) -> list[str]:
+        """Replaces the rows of the same data and target, keeps the others.
+
+        Args:
+            path: the file.
+            digests: name -> checksum, as ``results.json`` holds them: of the file that is there.
+
+        Returns:
+            A note where the file that is there is damaged: its rows are not kept.
+        """
         import pyarrow as pa
         import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
         if not self.tables:
-            return
+            return []
+        notes = []
+        whole = path.is_file() and digests.get(path.name) == digest_of(path)
+        if path.exists() and not whole:
+            notes.append(
+                f"{path.name} was damaged and has been replaced: predictions on other data and "
+                "targets are gone until these are evaluated again."
+            )
         table = pa.concat_tables(self.tables).unify_dictionaries()
-        if path.exists():
+        if whole:
             old = pq.read_table(path)
             if old.schema.equals(table.schema):
                 mine = pc.and_(
@@ -79,6 +95,7 @@ class Predictions:
                 table = table.unify_dictionaries()
         with replacing(path) as temporary:
             pq.write_table(table, temporary, compression="zstd")
+        return notes
 
 
 def _repeated(text: list[str]) -> Any:

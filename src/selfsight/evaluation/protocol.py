@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
@@ -40,6 +41,8 @@ from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Subset
 from selfsight.fitting.metrics import score
 from selfsight.fitting.probes import PROBES, probes_of
+from selfsight.runs.folder import RunFolder
+from selfsight.runs.lock import locked
 from selfsight.runs.request import RunData, images_of
 from selfsight.runs.run import Run, load_run
 from selfsight.settings import unknown
@@ -72,6 +75,8 @@ class Evaluate(RunData):
     """How that training is done and what it tries."""
     split: Literal["auto", "test", "validation"] = "auto"
     """Where results are read; auto: test, or validation where there is no test split."""
+    out: str | None = None
+    """Folder of the results and caches, for a run that can only be read; by default the run's."""
 
     @field_validator("fractions")
     @classmethod
@@ -104,16 +109,33 @@ def evaluate(settings: Evaluate, images: Images | None = None) -> Results:
     """
     device = choose_device(settings.device)
     run = load_run(settings.run)
+    folder = run.folder if settings.out is None else RunFolder(settings.out)
+    with locked(folder.path):
+        return _evaluated(settings, run, folder, images, device)
+
+
+def _evaluated(
+    settings: Evaluate, run: Run, folder: RunFolder, images: Images | None, device: torch.device
+) -> Results:
+    before = Results.read(folder.results) if folder.results.exists() else None
     controls = controls_of(settings.controls)
     others = [control for control in controls if isinstance(control, Run)]
     images = images_of(run, settings, images, others)
     targets = _targets(run, settings, images)
     split = _scored_split(images, settings.split)
-    results = Results(run.folder.results)
+    results = Results(folder.results)
     rows, train = _needed(images, bool(targets), split)
-    kind = settings.representation
-    material = Material(run, images, rows, train, device, settings.allow_code, kind)
-    earlier = Results.read(results.path).subjects if results.path.exists() else {}
+    material = Material(
+        run,
+        images,
+        rows,
+        train,
+        device,
+        settings.allow_code,
+        representation=settings.representation,
+        folder=folder.representations,
+    )
+    earlier = before.subjects if before else {}
     found, results.backbone, notes = subjects(material, controls, earlier)
     results.subjects = {s.name: s.identity for s in found if s.identity is not None}
     results.notes += [*images.cautions, *notes]
@@ -150,12 +172,12 @@ def evaluate(settings: Evaluate, images: Images | None = None) -> Results:
         "One pretraining seed: the intervals say nothing of another seed, so they support no "
         "claim about methods, only about these weights."
     )
-    results.write()
-    predictions.write(run.folder.predictions)
-    publish(run.folder)
+    results.notes += predictions.write(folder.predictions, before.files if before else {})
     shown = scored if len(scored) else train
     first = targets[0] if targets else None
-    write_map(run.folder.representations, images, first, found[0].at(0), shown, results.backbone)
+    write_map(folder.representations, images, first, found[0].at(0), shown, results.backbone)
+    results.write()  # last: it holds the checksums of the files above
+    publish(folder)
     return results
 
 

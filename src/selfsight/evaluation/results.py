@@ -9,6 +9,7 @@ from typing import Any
 
 from selfsight.files import read_json, write_json
 from selfsight.records import ResultsFile, checked
+from selfsight.runs.folder import RunFolder
 from selfsight.vocabulary import headline, in_percent, metrics_of
 
 Row = dict[str, Any]
@@ -29,6 +30,7 @@ class Results:
         confusion: confusion matrices (rows: truth) of the first draw at the largest fraction.
         test_readings: each time that predictions were compared with the test split.
         notes: what was decided for the user, one sentence each.
+        files: checksums of the predictions and the map, as `read` found them.
         allowed_leaks: leaks that the user allowed, one sentence each, after the name of the data.
         subjects: subjects that are runs: name -> path (``run``) and hash of the weights.
         shown: ``(data, target)`` that this evaluation was about.
@@ -43,6 +45,7 @@ class Results:
     confusion: list[Row] = field(default_factory=list)
     test_readings: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
     allowed_leaks: list[str] = field(default_factory=list)
     subjects: dict[str, dict[str, str]] = field(default_factory=dict)
     shown: list[tuple[str, str | None]] = field(default_factory=list)
@@ -71,6 +74,7 @@ class Results:
             confusion=kept.get("confusion", []),
             test_readings=kept.get("test_readings", []),
             notes=kept.get("notes", []),
+            files=kept.get("files", {}),
             allowed_leaks=kept.get("allowed_leaks", []),
             subjects=kept.get("subjects", {}),
             shown=list(dict.fromkeys((r["data"], r["target"]) for r in kept.get("records", []))),
@@ -93,6 +97,7 @@ class Results:
             "confusion": merged.confusion,
             "test_readings": merged.test_readings,
             "notes": merged.notes,
+            "files": RunFolder(self.path.parent).digests_of_results(),
             "allowed_leaks": merged.allowed_leaks,
             "subjects": merged.subjects,
         }

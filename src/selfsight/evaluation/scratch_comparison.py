@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from selfsight.console import progress, say
 from selfsight.evaluation.controls import Material
-from selfsight.files import cached
+from selfsight.files import cached_arrays
 from selfsight.fitting.finetune import FineTuning, Start, fine_tune
 from selfsight.fitting.labelled import Rows, Subset
 from selfsight.fitting.representations import cache_key, weights_key
@@ -58,17 +57,15 @@ def fine_tuned(
         subset.seed,
     )
 
-    def write(path: Path) -> None:
+    def make() -> dict[str, NDArray[Any]]:
         say(f"fine-tuning on {len(subset):,} labels, draw {subset.seed}: {subject}")
         with progress(f"fine-tuning, {subject}"):
             result = fine_tune(start, subset, settings)
         choice = dict(result.choice)
         if result.thresholds is not None:
             choice["thresholds"] = result.thresholds.tolist()
-        with open(path, "wb") as file:
-            output = result.predict(material.images, rows)
-            np.savez(file, output=output, choice=np.array(json.dumps(choice)))
+        output = result.predict(material.images, rows)
+        return {"output": output, "choice": np.array(json.dumps(choice))}
 
-    path = cached(material.cache / f"finetune-{subject}-{key}.npz", write)
-    with np.load(path, allow_pickle=False) as file:
-        return file["output"], json.loads(str(file["choice"]))
+    arrays = cached_arrays(material.cache / f"finetune-{subject}-{key}.npz", make)
+    return arrays["output"], json.loads(str(arrays["choice"]))

@@ -23,7 +23,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from selfsight.console import progress, say
 from selfsight.data.pixels.memmap import rows_at_once
 from selfsight.draws import keys_of
-from selfsight.files import cached
+from selfsight.files import CHECKSUM, write_cache
 
 if TYPE_CHECKING:
     from selfsight.data.imageset import ImageSet
@@ -317,9 +317,39 @@ def kept_representations(
 
 def cached_tensor(folder: Path, name: str, key: str, make: Callable[[], Tensor]) -> Tensor:
     """The tensor kept as ``folder/name-key.safetensors``, made and written when it is not there."""
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
 
-    def write(path: Path) -> None:
-        save_file({"representations": make().contiguous()}, path, metadata={"name": name})
+    path = folder / f"{name}-{key}.safetensors"
 
-    return load_file(cached(folder / f"{name}-{key}.safetensors", write))["representations"]
+    values = _whole(path, key) if path.is_file() else None
+    if values is not None:
+        return values
+    if path.exists():
+        say(f"{path} is damaged: making it again.")
+    values = made = make().contiguous()
+
+    def write(temporary: Path) -> None:
+        metadata = {"name": name, CHECKSUM: _digest(key, made)}
+        save_file({"representations": made}, temporary, metadata=metadata)
+
+    write_cache(path, write)
+    return values
+
+
+def _digest(key: str, values: Tensor) -> str:
+    digest = hashlib.blake2b(repr((key, tuple(values.shape))).encode(), digest_size=16)
+    digest.update(values.reshape(-1).view(torch.uint8).numpy().data if values.numel() else b"")
+    return digest.hexdigest()
+
+
+def _whole(path: Path, key: str) -> Tensor | None:
+    """What a cache file holds; None where it is damaged or of something else."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            checksum = (file.metadata() or {}).get(CHECKSUM)
+            values: Tensor = file.get_tensor("representations")
+    except (SafetensorError, OSError):
+        return None
+    return values if checksum == _digest(key, values) else None

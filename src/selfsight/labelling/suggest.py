@@ -19,7 +19,7 @@ from selfsight.console import say
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.pixels.display import displayed, write_pictures
 from selfsight.data.request import Images
-from selfsight.files import write_json, write_text
+from selfsight.files import csv_cell, write_json, write_text
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Subset
 from selfsight.fitting.probes import PROBES
@@ -245,19 +245,19 @@ def _table(
     """``labels.csv``: the labels of ``--labels`` again, so that it replaces it, and empty cells."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["row_id", name])
+    rows.writerow(["row_id", csv_cell(name)])
     if settings.labels is not None and target is not None:
         for row in np.flatnonzero(target.known).tolist():
-            rows.writerow([images.row_ids[row], _cell(target, row)])
-    rows.writerows([row_id, ""] for row_id in ids)
+            rows.writerow([csv_cell(images.row_ids[row]), _cell(target, row)])
+    rows.writerows([csv_cell(row_id), ""] for row_id in ids)
     return text.getvalue()
 
 
 def _cell(target: Target, row: int) -> str:
     value = target.values[row]
     if target.values.ndim == 1:
-        return target.names[int(value)]
+        return csv_cell(target.names[int(value)])
     if target.kind == "number":
         return repr(float(value[0]))
     # An empty cell would be unknown, not "none of them".
-    return "|".join(target.names[k] for k in np.flatnonzero(value == 1)) or "|"
+    return csv_cell("|".join(target.names[k] for k in np.flatnonzero(value == 1)) or "|")

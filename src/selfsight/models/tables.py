@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.files import replacing
+from selfsight.files import csv_cell, replacing
 
 Write = Callable[[Any], None]
 
@@ -34,8 +34,23 @@ def csv_text(table: Any) -> str:
     import pyarrow.csv as pc
 
     sink = pa.BufferOutputStream()
-    pc.write_csv(table, sink)
+    pc.write_csv(_cells(table), sink)
     return bytes(sink.getvalue()).decode().removesuffix("\n")
+
+
+def _cells(table: Any) -> Any:
+    """Names and texts of a table as `csv_cell` writes them."""
+    import pyarrow as pa
+
+    columns = []
+    for column in table.columns:
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            texts = [None if t is None else csv_cell(t) for t in column.to_pylist()]
+            column = pa.chunked_array([pa.array(texts, column.type)])
+        columns.append(column)
+    return pa.table(columns, names=[csv_cell(name) for name in table.column_names])
 
 
 @contextmanager
@@ -53,8 +68,9 @@ def writing_table(path: str | Path) -> Iterator[Write]:
 
         def write(table: Any) -> None:
             nonlocal writer
+            parquet = Path(path).suffix.lower() == ".parquet"
+            table = table if parquet else _cells(table)
             if writer is None:
-                parquet = Path(path).suffix.lower() == ".parquet"
                 kind = pq.ParquetWriter if parquet else pc.CSVWriter
                 writer = kind(str(temporary), table.schema)
             writer.write_table(table)

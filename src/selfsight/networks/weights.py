@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from selfsight.files import replacing
+from selfsight.files import CHECKSUM, replacing
 
 HEADER = "selfsight"
 
@@ -36,8 +38,24 @@ def write_weights(
         for name, value in {**network.state_dict(), **(beside or {})}.items()
     }
     text = json.dumps(header, allow_nan=False, sort_keys=True)
+    metadata = metadata_of(tensors, text)
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={HEADER: text})
+        save_file(tensors, temporary, metadata=metadata)
+
+
+def metadata_of(tensors: dict[str, Tensor], text: str) -> dict[str, str]:
+    """The metadata of a weights file: its header, and a checksum of that and the tensors."""
+    return {HEADER: text, CHECKSUM: _digest(tensors, text)}
+
+
+def _digest(tensors: dict[str, Tensor], text: str) -> str:
+    """32 hexadecimal digits over names, shapes and values, and the header."""
+    digest = hashlib.blake2b(text.encode(), digest_size=16)
+    for name, value in sorted(tensors.items()):
+        digest.update(repr((name, tuple(value.shape), str(value.dtype))).encode())
+        if value.numel():
+            digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -58,6 +76,10 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ValueError(f"{path} is not a whole safetensors file: {error}.") from None
     if HEADER not in metadata:
         raise ValueError(f"{path}: selfsight did not write this file; it has no such header.")
+    if metadata.get(CHECKSUM) != _digest(tensors, metadata[HEADER]):
+        raise ValueError(
+            f"{path} is damaged: its content does not match its checksum. Restore it from a copy."
+        )
     try:
         header = json.loads(metadata[HEADER])
     except ValueError as error:

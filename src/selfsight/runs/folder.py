@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import csv
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from selfsight.files import digest_of
 from selfsight.settings import read_yaml
+
+_REMEDY = "Restore it from a copy, or delete the run folder and train again."
 
 
 class RunFolder:
@@ -19,7 +24,7 @@ class RunFolder:
     ``pools.parquet``         source and digest of the images of further pools
     ``metrics.csv``           one row every few steps, one at the end of each epoch
     ``trackers.json``         ids of the runs of W&B, MLflow, TensorBoard, where there are any
-    ``checkpoints/``          ``last.ckpt``, for resuming; kept backbones
+    ``checkpoints/``          ``last.ckpt``, for resuming, ``previous.ckpt``, kept backbones
     ``samples.npz``           images and their views, as the report shows them
     ``backbone.safetensors``  weights, with the network's settings in the header
     ``start.safetensors``     the same before the first step, unless it was random
@@ -65,6 +70,60 @@ class RunFolder:
                 "Start the same command again to resume it."
             )
         return folder
+
+    def digests(self) -> dict[str, str]:
+        """Name -> checksum of what a training writes; its backbone's header holds them."""
+        paths = [
+            self.settings,
+            self.environment,
+            self.splits,
+            self.pools,
+            self.metrics,
+            self.samples,
+            self.start,
+        ]
+        return {path.name: digest_of(path) for path in paths if path.is_file()}
+
+    def digests_of_results(self) -> dict[str, str]:
+        """Path inside the run -> checksum of what an evaluation writes beside its results."""
+        paths = (self.predictions, self.representations / "map.npz")
+        return {str(p.relative_to(self.path)): digest_of(p) for p in paths if p.is_file()}
+
+    def digests_of_training(self) -> dict[str, str]:
+        """`digests` as the header of the backbone holds them; none where it is not finished.
+
+        Raises:
+            ValueError: the file of the backbone is damaged.
+        """
+        if not self.backbone.is_file():
+            return {}
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self.backbone, framework="np") as file:
+                header = json.loads(file.metadata()["selfsight"])
+                return dict(header["extra"].get("files", {}))
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError):
+            raise ValueError(f"{self.backbone} is damaged. {_REMEDY}") from None
+
+    def check(self, digests: Mapping[str, str], *, remedy: str = _REMEDY) -> None:
+        """Compares files of the run with their checksums.
+
+        Args:
+            digests: path inside the run -> checksum.
+            remedy: a sentence on what to do.
+
+        Raises:
+            ValueError: one is missing, damaged, or of another run; names it.
+        """
+        for name, digest in digests.items():
+            path = self.path / name
+            if not path.is_file():
+                raise ValueError(f"{path} is missing. {remedy}")
+            if digest_of(path) != digest:
+                raise ValueError(
+                    f"{path} is damaged: it is not the file that was written. {remedy}"
+                )
 
     def read_settings(self) -> dict[str, Any]:
         return read_yaml(self.settings)

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.data.leaks import Seen
+from selfsight.runs.checkpoint import in_run
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.frame import Frame
-from selfsight.runs.run import Run, load_run
+from selfsight.runs.run import Run, load_run, run_of_checkpoint
 
 TRAINED_ON = ("train", "unlabelled")
 NO_RUN = ("auto", "none", "published")
@@ -75,12 +76,17 @@ def lineage_of_weights(weights: str) -> Lineage:
     """What the weights that a training starts from were trained on.
 
     Args:
-        weights: the folder of a run; of anything else nothing is known here.
+        weights: the folder of a run, or a checkpoint in one; of anything else nothing is known
+            here.
 
     Raises:
         ValueError: the folder holds no finished run.
     """
-    if weights in NO_RUN or not Path(weights).is_dir():
+    if weights in NO_RUN:
+        return Lineage()
+    if in_run(weights):
+        return lineage_of([run_of_checkpoint(weights)])
+    if not Path(weights).is_dir():
         return Lineage()
     return lineage_of([load_run(weights)])
 
@@ -91,6 +97,8 @@ def start_of(run: Run) -> Run | str | None:
     # Of published weights the run records where they are from; what they saw is not known.
     if weights in NO_RUN or run.environment.get("start") is not None:
         return None
+    if in_run(weights):
+        return run_of_checkpoint(weights) if Path(weights).is_file() else weights
     # A study that was moved as a whole: the run lies beside its start.
     for path in (Path(weights), run.path.parent / Path(weights).name):
         if RunFolder(path).backbone.is_file() and path.resolve() != run.path:

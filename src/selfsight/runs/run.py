@@ -12,6 +12,7 @@ from selfsight.data.statistics import Statistics
 from selfsight.files import read_json
 from selfsight.networks.backbones import Backbone, BackboneSpec, build_backbone, load_backbone
 from selfsight.networks.weights import read_weights
+from selfsight.runs.checkpoint import read_record
 from selfsight.runs.folder import RunFolder
 from selfsight.views.settings import View
 
@@ -91,16 +92,32 @@ def load_run(path: str | Path) -> Run:
         ValueError: there is none, it has not finished, or its files are damaged.
     """
     folder = RunFolder.existing(path)
+    spec, statistics = _header(folder)
     plain = folder.read_settings()
     if "data" not in plain:
         raise ValueError(f"{folder.settings}: it does not name the data.")
     data = Data(**{name: plain[name] for name in Data.model_fields if name in plain})
-    spec, statistics = _header(folder)
     return Run(folder, data, plain, statistics, spec)
+
+
+def run_of_checkpoint(path: str | Path) -> Run:
+    """The run, finished or not, in whose folder a checkpoint lies.
+
+    Raises:
+        ValueError: there is no such checkpoint, or it is damaged.
+    """
+    record = read_record(path)
+    plain: dict[str, Any] = record["settings"]
+    data = Data(**{name: plain[name] for name in Data.model_fields if name in plain})
+    given = record["statistics"]
+    statistics = Statistics(mean=tuple(given["mean"]), std=tuple(given["std"]))
+    folder = RunFolder(Path(path).resolve().parents[1])
+    return Run(folder, data, plain, statistics, BackboneSpec(**record["spec"]))
 
 
 def _header(folder: RunFolder) -> tuple[BackboneSpec, Statistics]:
     _, header = read_weights(folder.backbone)
+    folder.check(dict(header["extra"].get("files", {})))
     try:
         given = header["extra"]["statistics"]
         statistics = Statistics(mean=tuple(given["mean"]), std=tuple(given["std"]))

@@ -15,13 +15,9 @@ import torch
 from torch import Tensor
 
 from selfsight.console import Step, duration, progress, say
-from selfsight.files import replacing, write_text
+from selfsight.files import write_text
+from selfsight.training.checkpoints import NotFiniteError
 from selfsight.training.trackers import Trackers
-
-
-class NotFiniteError(ValueError):
-    """The loss is not finite: the training has diverged."""
-
 
 EPOCH_COLUMNS = ("knn", "effective_rank", "spread")
 
@@ -42,11 +38,22 @@ class Metrics(pl.Callback):
         self.path, self.every, self.trackers = path, every, trackers
         self.row: dict[str, float] = {}
         self.columns: list[str] = []
+        self.text = ""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows are in each checkpoint: the file cannot lack what the weights have seen."""
+        return {"text": self.text}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.text = state_dict["text"]
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         if trainer.is_global_zero:
-            # The module learns its step after the callbacks.
-            self.columns = _kept_rows(self.path, until=trainer.fit_loop.total_batch_idx + 1)
+            self.columns = self.text.partition("\n")[0].split(",") if self.text else []
+            if self.text:
+                write_text(self.path, self.text)
+            else:
+                self.path.unlink(missing_ok=True)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int
@@ -65,10 +72,12 @@ class Metrics(pl.Callback):
         if not self.columns:
             losses = [name for name in self.row if name not in ("step", "epoch", "progress", "lr")]
             self.columns = ["step", "epoch", "progress", "lr", *losses, *EPOCH_COLUMNS]
-            write_text(self.path, ",".join(self.columns) + "\n")
+            self.text = ",".join(self.columns) + "\n"
+            write_text(self.path, self.text)
         text = io.StringIO()
         cells = {name: repr(value) for name, value in row.items() if math.isfinite(value)}
         csv.DictWriter(text, self.columns, lineterminator="\n").writerow(cells)
+        self.text += text.getvalue()
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(text.getvalue())
         self.trackers.row(row)
@@ -78,10 +87,7 @@ class Metrics(pl.Callback):
         values = torch.stack([loss.detach().double() for loss in losses.values()]).tolist()
         named = dict(zip(losses, values, strict=True))
         if not all(math.isfinite(value) for value in values):
-            raise NotFiniteError(
-                f"The loss is not finite at step {module.step} ({named}). Try a lower "
-                "--optimizer.lr, a longer --optimizer.warmup, or --precision fp32."
-            )
+            raise NotFiniteError(f"The loss ({named}) is")
         step = module.step
         return {
             "step": step,
@@ -90,22 +96,6 @@ class Metrics(pl.Callback):
             "lr": module.lr,
             **named,
         }
-
-
-def _kept_rows(path: Path, until: int) -> list[str]:
-    """Drops rows beyond a step, and half a row that a kill left; returns the columns."""
-    if not path.is_file():
-        return []
-    header, *rows = path.read_text(encoding="utf-8").split("\n")
-    columns = header.split(",")
-    whole = [row for row in rows if row.count(",") == len(columns) - 1]
-    kept = [row for row in whole if int(row.split(",")[0]) <= until]
-    if not kept:
-        path.unlink()
-        return []
-    with replacing(path) as temporary:
-        temporary.write_text("\n".join([header, *kept]) + "\n", encoding="utf-8")
-    return columns
 
 
 class Status(pl.Callback):

@@ -15,6 +15,7 @@ from selfsight.data.loader import Loader, RawBatch
 from selfsight.data.statistics import Statistics
 from selfsight.distributed import with_global_statistics
 from selfsight.method import Batch, Method, Optimizer
+from selfsight.runs.checkpoint import RECORD
 from selfsight.training.optimizers import build_optimizer, clip_each, set_schedule
 from selfsight.views.apply import make_views
 from selfsight.views.settings import View
@@ -31,6 +32,7 @@ class MethodModule(pl.LightningModule):
         optimizer: its settings.
         seed: of dropout.
         accumulate_batches: batches whose gradients are added up before a step.
+        record: what a checkpoint says it is of, see `resuming.record_of`.
     """
 
     def __init__(
@@ -43,15 +45,17 @@ class MethodModule(pl.LightningModule):
         *,
         seed: int,
         accumulate_batches: int = 1,
+        record: str = "{}",
     ) -> None:
         super().__init__()
         self.method, self.loader, self.views = method, loader, views
         self.statistics, self.settings, self.seed = statistics, optimizer, seed
-        self.accumulate_batches = accumulate_batches
+        self.accumulate_batches, self.record = accumulate_batches, record
         self.epochs = loader.epochs
         self.losses: dict[str, Tensor] = {}
         self.embeddings: Tensor | None = None
         self.step, self.lr = 0, 0.0
+        self._first_bad = torch.zeros((), dtype=torch.int64)
         self._progress = torch.zeros(())
         self._times: deque[float] = deque(maxlen=50)
 
@@ -67,6 +71,9 @@ class MethodModule(pl.LightningModule):
         size = self.loader.batch_size * self.accumulate_batches
         return build_optimizer(self.settings, self.method, size)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[RECORD] = self.record
+
     def train_dataloader(self) -> Loader:
         self.loader.rank, self.loader.world = self.trainer.global_rank, self.trainer.world_size
         return self.loader
@@ -78,8 +85,10 @@ class MethodModule(pl.LightningModule):
 
     def on_train_start(self) -> None:
         self.step = self.loader.step = self.trainer.fit_loop.total_batch_idx + 1
+        self._first_bad = self._first_bad.to(self.device)
         loop = self.trainer.fit_loop.epoch_loop
-        # It reads a flag from the device at every step of several processes; ours are killed whole.
+        # It reads a flag from the device at every step of several processes; `Checkpoints` asks
+        # the processes where they read the device anyway.
         if self.trainer.world_size > 1:
             loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
@@ -98,7 +107,36 @@ class MethodModule(pl.LightningModule):
         self.embeddings = None if output.embeddings is None else output.embeddings.detach()
         self.step += 1
         self._times.append(time.monotonic())
-        return self.losses["loss"]
+        loss = self.losses["loss"]
+        bad = ~torch.isfinite(loss.detach()) & (self._first_bad == 0)
+        self._first_bad = self._first_bad + bad * self.step
+        # Lightning divides by the full count, also in the shorter window that ends an epoch.
+        return loss * (self.accumulate_batches / self._window) if self._window_is_short else loss
+
+    @property
+    def _window(self) -> int:
+        """Batches of the window that the last batch belongs to."""
+        batches, full = len(self.loader), self.accumulate_batches
+        place = (self.step - 1) % batches
+        return batches % full if place >= batches - batches % full else full
+
+    @property
+    def _window_is_short(self) -> bool:
+        return self._window != self.accumulate_batches
+
+    @property
+    def window_ended(self) -> bool:
+        """Whether the optimizer has stepped after the last batch: no gradients are waiting."""
+        place = self.step % len(self.loader)
+        return place % self.accumulate_batches == 0
+
+    @property
+    def first_bad_step(self) -> int:
+        """The first step of this process whose loss was not finite; 0: none. Waits for the device.
+
+        Steps count from 1.
+        """
+        return int(self._first_bad)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         if self.settings.max_grad_norm is not None and self.settings.clip_by == "parameter":

@@ -64,8 +64,8 @@ class Monitor(pl.Callback):
             queries = queries[self.target.known[queries]]
             if not len(bank) or not len(queries):
                 self.target, bank, queries = None, images.pool, queries[:0]
-        self.bank = draw.permutation(bank)[: count * 2 // 3]
-        self.queries = draw.permutation(queries)[: count // 3]
+        self.bank = draw.permutation(bank)[: max(count * 2 // 3, 2)]
+        self.queries = draw.permutation(queries)[: max(count // 3, 1)]
         self.warned = False
         self.epochs_at_chance = 0
         self.measured: dict[str, float] = {}
@@ -93,8 +93,8 @@ class Monitor(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         if self.start_knn is not None or not self.count or self.target is None:
             return
-        self.start_knn = self.measure(module)["knn"]
-        if trainer.is_global_zero:
+        self.start_knn = self.measure(module).get("knn")  # none where weights are not finite
+        if trainer.is_global_zero and self.start_knn is not None:
             say(f"before training   kNN on validation {100 * self.start_knn:.1f} %")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
@@ -107,6 +107,8 @@ class Monitor(pl.Callback):
         """kNN accuracy, effective rank and spread of the current backbone."""
         with torch.no_grad(), _evaluating(module.method.backbone) as backbone:
             bank = self._represent(backbone, self.bank, module.device)
+            if not bool(torch.isfinite(bank).all()):
+                return {}  # the checkpoint that follows finds the weights that are not finite
             found = _spread(bank)
             if self.target is not None:
                 queries = self._represent(backbone, self.queries, module.device)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from selfsight.console import duration, say
@@ -25,13 +23,27 @@ from selfsight.losses.targets import known_rows
 from selfsight.method import Method
 from selfsight.methods import METHODS
 from selfsight.networks.backbones import Backbone, build_backbone, save_backbone
+from selfsight.runs.lock import locked
 from selfsight.runs.run import Run, load_run
-from selfsight.training.checkpoints import AtomicIO, Checkpoints, KeptBackbones
+from selfsight.stops import StopRequest
+from selfsight.training.bounds import bounded_weights
+from selfsight.training.checkpoints import (
+    LAST,
+    AtomicIO,
+    Checkpoints,
+    KeptBackbones,
+    NotFiniteError,
+    StopAfterStep,
+    stopped,
+)
+from selfsight.training.diverged import diverged
 from selfsight.training.metrics import Metrics, Status
 from selfsight.training.module import MethodModule
 from selfsight.training.monitor import Monitor
 from selfsight.training.plan import Plan, prepare
+from selfsight.training.processes import check_processes, only_the_first_process
 from selfsight.training.representation import fit_pooling
+from selfsight.training.resuming import checkpoint_of, finished, inputs_of, record_of
 from selfsight.training.run_files import (
     write_environment,
     write_pools,
@@ -64,10 +76,17 @@ def pretrain(
         ValueError: data, target, method, batch size or folder cannot be used; the sentence says
             what to change.
     """
+    check_processes(settings)
     check_packages(settings.track)
     plan = prepare(settings, images)
-    folder = plan.folder
-    if _finished(plan):
+    with locked(plan.folder.path):
+        return _pretrained(plan, watching)
+
+
+def _pretrained(plan: Plan, watching: Sequence[pl.Callback]) -> Run:
+    folder, inputs = plan.folder, inputs_of(plan)
+    if finished(plan, inputs):
+        only_the_first_process()
         say(f"{folder.path} holds this very training, finished; nothing to do.")
         return load_run(folder.path)
     for note in plan.notes:
@@ -85,6 +104,7 @@ def pretrain(
             plan.images,
             plan.device,
             plan.notes,
+            inputs,
             method=kind,
             leaks=plan.leaks,
             start=_origin(plan),
@@ -92,26 +112,31 @@ def pretrain(
         assert plan.settings.views is not None
         write_samples(folder.samples, plan.images, plan.settings.views, plan.statistics)
     if plan.settings.epochs == 0:
-        _save(plan, folder.backbone, first_backbone(plan))
+        if first_process():
+            _save(plan, folder.backbone, first_backbone(plan), folder.digests())
+        only_the_first_process()
         say(f"Weights as they are: {folder.path}")
         return load_run(folder.path)
     if first_process() and plan.beginning is not None and plan.beginning.source != "none":
-        _save(plan, folder.start, first_backbone(plan))
+        _save(plan, folder.start, first_backbone(plan), {})
     began = time.monotonic()
     with tracked(plan.settings.track, folder) as trackers:
         trackers.settings(plan.settings.plain())
         trackers.views()
-        method, seen = train(plan, watching, trackers)
-        _finish(plan, method, time.monotonic() - began, seen)
+        method, seen = train(plan, watching, inputs, trackers)
+        _finish(plan, inputs, method, time.monotonic() - began, seen)
         trackers.backbone()
     seconds = time.monotonic() - began
+    only_the_first_process()
     del method
     give_leftovers_back()
     say(f"Trained in {duration(seconds)}: {folder.path}")
     return load_run(folder.path)
 
 
-def _finish(plan: Plan, method: Method, seconds: float, seen: int) -> None:
+def _finish(
+    plan: Plan, inputs: Mapping[str, str], method: Method, seconds: float, seen: int
+) -> None:
     """Writes what a finished run has: its environment with the time it took, and the weights."""
     folder = plan.folder
     if first_process():
@@ -120,13 +145,15 @@ def _finish(plan: Plan, method: Method, seconds: float, seen: int) -> None:
             plan.images,
             plan.device,
             plan.notes,
+            inputs,
             method=METHODS[method_name(plan.settings.method)],
             leaks=plan.leaks,
             seconds=seconds,
             images_seen=seen,
             start=_origin(plan),
         )
-        _save(plan, folder.backbone, method.backbone)
+        # Last: its header holds the checksums of the files above.
+        _save(plan, folder.backbone, method.backbone, folder.digests())
 
 
 def _origin(plan: Plan) -> dict[str, Any] | None:
@@ -135,14 +162,21 @@ def _origin(plan: Plan) -> dict[str, Any] | None:
     return None if origin is None else origin.plain()
 
 
-def _save(plan: Plan, path: Path, backbone: Backbone) -> None:
-    """Writes a backbone with its pooling, the statistics, and where published weights are from."""
+def _save(plan: Plan, path: Path, backbone: Backbone, files: Mapping[str, str]) -> None:
+    """Writes a backbone with its pooling, the statistics, and where published weights are from.
+
+    Args:
+        plan: of the training.
+        path: of the file.
+        backbone: what is written.
+        files: name -> checksum of the run's other files.
+    """
     kind = plan.settings.representation
     if kind in ("mean", "stages"):
         fit_pooling(
             backbone, kind, plan.images, plan.images.pool, plan.statistics, device=plan.device
         )
-    save_backbone(path, backbone, _extra(plan))
+    save_backbone(path, backbone, {**_extra(plan), "files": dict(files)})
 
 
 def _extra(plan: Plan) -> dict[str, Any]:
@@ -178,7 +212,8 @@ def build(plan: Plan) -> Method:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.settings.seed + 1)
         target = None if plan.labels is None else plan.labels.spec
-        method = kind(plan.settings.method, backbone, target)
+        with bounded_weights():
+            method = kind(plan.settings.method, backbone, target)
         # After the method, whose weights are then those of a training without labels.
         method = with_labels(method, plan.settings.supervision, plan.labels)
     form = torch.channels_last if last else torch.contiguous_format
@@ -187,7 +222,10 @@ def build(plan: Plan) -> Method:
 
 @freed_pages_kept()
 def train(
-    plan: Plan, watching: Sequence[pl.Callback] = (), trackers: Trackers | None = None
+    plan: Plan,
+    watching: Sequence[pl.Callback] = (),
+    inputs: Mapping[str, str] | None = None,
+    trackers: Trackers | None = None,
 ) -> tuple[Method, int]:
     """Runs the training, from its last checkpoint where there is one.
 
@@ -195,12 +233,17 @@ def train(
         plan: of the training.
         watching: callbacks that look at each epoch after the monitor and before the checkpoint;
             one may end the training by an exception, as a pruned trial does.
+        inputs: checksums of what it reads, see `inputs_of`.
         trackers: get each row of ``metrics.csv``.
 
     Returns:
         The trained method, and how many images this process chain has seen in this call.
     """
     settings, folder = plan.settings, plan.folder
+    inputs = inputs_of(plan) if inputs is None else inputs
+    newest = checkpoint_of(plan, inputs)
+    if newest is not None:
+        say(f"Resuming from {newest}.")
     method = build(plan)
     targets = _targets(plan)
     loader = Loader(
@@ -227,6 +270,7 @@ def train(
         settings.optimizer,
         seed=settings.seed,
         accumulate_batches=settings.accumulate_batches,
+        record=record_of(plan, inputs),
     )
     if settings.compile == "on":
         method.compile(fullgraph=True)
@@ -243,12 +287,12 @@ def train(
     callbacks.extend(watching)
     if settings.keep_every is not None:
         callbacks.append(KeptBackbones(folder.checkpoints, settings.keep_every, _extra(plan)))
-    callbacks.append(Checkpoints(folder.checkpoints / "last.ckpt", settings.checkpoint_steps))
-    last = folder.checkpoints / "last.ckpt"
-    resume = last.is_file()
-    if resume:
-        say(f"Resuming from {last}.")
-    with _quiet_lightning():
+    request = StopRequest()
+    checkpoints = Checkpoints(
+        folder.checkpoints, settings.checkpoint_steps, request, settings.log_every
+    )
+    callbacks.append(checkpoints)
+    with _quiet_lightning(), request:
         trainer = pl.Trainer(
             accelerator="gpu" if plan.device.type == "cuda" else "cpu",
             devices=settings.devices if plan.device.index is None else [plan.device.index],
@@ -270,7 +314,18 @@ def train(
             plugins=[AtomicIO()],
             callbacks=callbacks,
         )
-        trainer.fit(module, ckpt_path=last if resume else None, weights_only=True)
+        # It would answer SIGTERM with exit code 0, and SIGINT with 1.
+        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+        try:
+            trainer.fit(module, ckpt_path=newest, weights_only=True)
+        except StopAfterStep:
+            raise stopped(request, module.step, folder.checkpoints / LAST) from None
+        except SystemExit as end:  # how Lightning answers a KeyboardInterrupt
+            if isinstance(end.__context__, KeyboardInterrupt):
+                raise end.__context__ from None
+            raise
+        except NotFiniteError as error:
+            raise NotFiniteError(diverged(plan, module, str(error))) from None
     return method, module.step * plan.batch_size
 
 
@@ -287,24 +342,6 @@ def _targets(plan: Plan) -> Tensor:
     blank: Any = -1 if own.ndim == 1 else np.nan
     rest = np.full((plan.rows - len(rows), *own.shape[1:]), blank, own.dtype)
     return torch.from_numpy(np.concatenate([own, rest]))
-
-
-def _finished(plan: Plan) -> bool:
-    """Whether the folder holds this training, done; raises when it holds another one."""
-    folder = plan.folder
-    if not folder.settings.is_file():
-        return False
-    before, now = folder.read_settings(), plan.settings.plain()
-    if before != now:
-        with contextlib.suppress(ValidationError):  # a setting that came later had its default
-            before = Pretrain.model_validate(before).plain()
-        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-        if names:
-            raise ValueError(
-                f"{folder.path} holds a run with other settings ({', '.join(names)}); choose "
-                "another --out, or delete the folder."
-            )
-    return folder.backbone.is_file()
 
 
 class _quiet_lightning:  # noqa: N801 (reads as a phrase)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,7 @@ def write_environment(
     images: ImageSet,
     device: torch.device,
     notes: Sequence[str],
+    inputs: Mapping[str, str] | None = None,
     *,
     method: type[Method] | None = None,
     leaks: Sequence[str] = (),
@@ -120,6 +121,7 @@ def write_environment(
         images: what it is trained on.
         device: that trains.
         notes: what was decided for the user.
+        inputs: checksums of what the training reads, with ``images``: the set's fingerprint.
         method: whose title and paper pages show, without importing it.
         leaks: between the splits that the user allowed.
         seconds: that the training took, once it has ended.
@@ -145,13 +147,14 @@ def write_environment(
             "method": {} if method is None else {"title": title_of(method), "paper": method.paper},
             "data": {
                 "name": images.name,
-                "fingerprint": images.fingerprint(),
+                "fingerprint": (inputs or {}).get("images") or images.fingerprint(),
                 "images": len(images),
                 **Frame.of(images).plain(),
                 "splits": {s: len(images.rows(s)) for s in np.unique(images.splits).tolist()},
                 "notes": list(images.notes),
                 "guesses": guesses(images.notes),
             },
+            "inputs": dict(inputs or {}),
             "start": start,
             "notes": list(notes),
             "allowed_leaks": list(leaks),

@@ -1,4 +1,4 @@
-"""What a training starts from: published weights, a run, or fresh weights."""
+"""What a training starts from: published weights, a run, finished or not, or fresh weights."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from selfsight.networks.published.origin import Origin, PublishedWeights, named_
 from selfsight.networks.published.packages import DEFAULT, PACKAGES
 from selfsight.networks.specs import Network, choose_backbone, library_of
 from selfsight.networks.weights import put_weights, read_weights
+from selfsight.runs.checkpoint import backbone_of, in_run
 from selfsight.runs.folder import RunFolder
-from selfsight.runs.run import Run, load_run
+from selfsight.runs.run import Run, load_run, run_of_checkpoint
 from selfsight.training.settings import Pretrain, method_name
 
 LEAST_SIDE = 48
@@ -83,8 +84,12 @@ class Beginning:
             return self.published.backbone()
         backbone = build_backbone(spec, seed=self.settings.seed)
         if self.run is not None:
-            path = self.run.folder.backbone
-            put_weights(path, backbone.network, without_pooling(read_weights(path)[0]))
+            if in_run(self.settings.weights):
+                tensors, path = backbone_of(self.settings.weights), Path(self.settings.weights)
+            else:
+                path = self.run.folder.backbone
+                tensors = without_pooling(read_weights(path)[0])
+            put_weights(path, backbone.network, tensors)
         return backbone
 
     def normalisation(self, images: Statistics) -> tuple[str, Statistics, str]:
@@ -140,7 +145,9 @@ def begin(settings: Pretrain, images: ImageSet) -> Beginning:
         if settings.weights_part is not None:
             raise ValueError("weights_part: there is no file of weights; give --weights FILE.")
         return Beginning("none", settings, notes=tuple(notes))
-    if settings.weights != "published" and Path(settings.weights, "settings.yaml").is_file():
+    if in_run(settings.weights) or (
+        settings.weights != "published" and Path(settings.weights, "settings.yaml").is_file()
+    ):
         return _from_run(settings, images)
     start = find_start(
         settings.weights,
@@ -165,7 +172,9 @@ def working_size(settings: Pretrain, images: ImageSet) -> int | None:
     weights = settings.weights
     if weights == "auto":
         weights, _ = _chosen(settings, images)
-    if weights == "none" or (weights != "published" and Path(weights).is_dir()):
+    if weights == "none" or in_run(weights):
+        return None
+    if weights != "published" and Path(weights).is_dir():
         return None
     side = natural_size(weights, settings.backbone)
     return side if max(images.height, images.width) > side else None
@@ -209,10 +218,11 @@ def _from_run(settings: Pretrain, images: ImageSet) -> Beginning:
         ValueError: the run has not finished, or its network is not the one that was asked for or
             takes other images.
     """
-    run = load_run(settings.weights)
+    checkpoint = in_run(settings.weights)
+    run = run_of_checkpoint(settings.weights) if checkpoint else load_run(settings.weights)
     spec = run.spec
     if settings.weights_part is not None:
-        raise ValueError(f"weights_part: {settings.weights} is a run, which has no parts.")
+        raise ValueError(f"weights_part: {settings.weights} is of a run, which has no parts.")
     if spec.channels != images.channels:
         raise ValueError(
             f"weights {settings.weights}: its backbone takes {spec.channels} channels and "

@@ -21,7 +21,7 @@ from selfsight.runs.folder import RunFolder
 from selfsight.runs.run import load_run
 from selfsight.training import plan as planning
 from selfsight.training import pretrain as training
-from selfsight.training.metrics import NotFiniteError
+from selfsight.training.checkpoints import NotFiniteError
 from selfsight.training.settings import Pretrain, method_name
 from selfsight.tuning.judge import WORTH, Judge, Objective, choose_objective, metric_of
 from selfsight.tuning.pretraining_space import default_space, value_of, with_changes
@@ -85,9 +85,9 @@ class PretrainProblem(Problem):
             training.train(plan, [judge])
         except NotFiniteError:
             raise DivergedError("its loss is not finite") from None
-        except (KeyboardInterrupt, SystemExit):  # what Lightning makes of an interrupt
+        except KeyboardInterrupt:
             interrupted = True
-            raise KeyboardInterrupt from None
+            raise
         finally:
             if not interrupted:
                 shutil.rmtree(plan.folder.path / "checkpoints", ignore_errors=True)

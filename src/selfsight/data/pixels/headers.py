@@ -232,6 +232,9 @@ def each(
     def one(encoded: Any) -> Any:
         if isinstance(encoded, str):
             return encoded
+        place = getattr(encoded, "encoded", encoded)
+        if isinstance(place, Path) and place.exists() and not place.is_file():
+            return "no plain file"  # reading a named pipe or a device would never end
         try:
             return task(encoded)
         except Coloured:

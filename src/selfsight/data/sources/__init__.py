@@ -49,6 +49,8 @@ def list_source(source: Any, asked: Asked | None = None) -> Listing:
     if isinstance(source, str | Path):
         expanded = Path(source).expanduser()
         source = expanded if expanded.exists() else source
+    if isinstance(source, Path) and source.exists() and not (source.is_file() or source.is_dir()):
+        raise ValueError(f"{source}: it is no plain file; give a file or a folder of images.")
     module = next((each for each in _sources() if each.opens(source)), None)
     if module is not None:
         listing: Listing = module.list(source, asked or Asked())

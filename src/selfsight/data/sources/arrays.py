@@ -129,7 +129,12 @@ def _hdf5(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: HDF5 needs h5py; install selfsight[hdf5].") from None
     found: dict[str, Any] = {}
 
+    seen: set[Any] = set()
+
     def walk(group: Any, prefix: str) -> None:
+        if (place := h5py.h5o.get_info(group.id).addr) in seen:
+            return  # groups that hold each other
+        seen.add(place)
         for key in group:
             if not isinstance(group.get(key, getlink=True), h5py.HardLink):
                 continue  # soft and external links can lead to other files

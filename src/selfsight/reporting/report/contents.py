@@ -59,6 +59,10 @@ def read_run(path: str | Path) -> RunContents:
     folder = RunFolder(path)
     if not folder.path.is_dir():
         raise ValueError(f"run {path}: there is no such folder.")
+    folder.check(folder.digests_of_training())
+    results = _optional(folder.results, lambda path: read_record(ResultsFile, path))
+    if results is not None:
+        folder.check(results.files, remedy="Evaluate the run again.")
     return RunContents(
         path=folder.path,
         name=folder.path.resolve().name,
@@ -67,7 +71,7 @@ def read_run(path: str | Path) -> RunContents:
         splits=_optional(folder.splits, _read_splits),
         metrics=_optional(folder.metrics, lambda _: folder.read_metrics()),
         samples=_optional(folder.samples, _read_samples),
-        results=_optional(folder.results, lambda path: read_record(ResultsFile, path)),
+        results=results,
         map=_optional(folder.representations / "map.npz", _read_map),
     )
 
@@ -79,8 +83,10 @@ def with_own_names(runs: Sequence[RunContents]) -> list[RunContents]:
 
 
 def _optional(path: Path, read: Callable[[Path], Read]) -> Read | None:
-    if not path.is_file():
+    if not path.exists():
         return None
+    if not path.is_file():
+        raise ValueError(f"{path}: a folder stands where a file is needed; move it away.")
     try:
         return read(path)
     except Exception as error:  # a damaged file may raise anything: zip, pickle, arrow, unicode

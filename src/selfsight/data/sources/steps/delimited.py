@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from selfsight.data.sources.steps.texts import PATH
+from selfsight.files import text_of_cell
 
 DELIMITERS = (",", ";", "\t", "|")
 HEAD = 1 << 18
@@ -127,7 +128,7 @@ def _parsed(source: Any, dialect: Dialect) -> Any:
     import pyarrow.csv as csv_reader
 
     encoding = {"utf-8-sig": "utf-8"}.get(dialect.encoding, dialect.encoding)
-    return csv_reader.read_csv(
+    table = csv_reader.read_csv(
         source,
         read_options=csv_reader.ReadOptions(
             column_names=list(dialect.names),
@@ -139,6 +140,20 @@ def _parsed(source: Any, dialect: Dialect) -> Any:
             strings_can_be_null=True, quoted_strings_can_be_null=False
         ),
     )
+    return _texts(table)
+
+
+def _texts(table: Any) -> Any:
+    """Names and texts as they were before `csv_cell` wrote them."""
+    import pyarrow as pa
+
+    columns = []
+    for column in table.columns:
+        if pa.types.is_string(column.type):
+            texts = [None if text is None else text_of_cell(text) for text in column.to_pylist()]
+            column = pa.chunked_array([pa.array(texts, column.type)])
+        columns.append(column)
+    return pa.table(columns, names=[text_of_cell(name) for name in table.column_names])
 
 
 def _plain(table: Any, dialect: Dialect, name: str, notes: list[str]) -> Any:

@@ -1,0 +1,77 @@
+"""One process in a folder at a time."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from selfsight.runs.lock import HOLDER, locked
+from selfsight.training.processes import check_processes
+from selfsight.training.settings import Pretrain
+
+HOLDING = """
+import sys
+from selfsight.runs.lock import locked
+with locked(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_second_process_is_told_who_holds_it(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDING, str(tmp_path / "run")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None and process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    with (
+        pytest.raises(ValueError, match=f"in use by process {process.pid} on {platform.node()}"),
+        locked(tmp_path / "run"),
+    ):
+        pass
+    process.kill()
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
+    assert (tmp_path / "run" / HOLDER).exists()
+    with locked(tmp_path / "run"), locked(tmp_path / "run"):  # the system has let go of it
+        assert str(os.getpid()) in (tmp_path / "run" / HOLDER).read_text()
+    assert not (tmp_path / "run" / HOLDER).exists()
+
+
+def test_other_processes_of_a_training_do_not_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    with locked(tmp_path / "run"):
+        assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("started", "on_each", "devices", "nodes", "way"),
+    [
+        (2, 2, 1, 1, "give --devices 2 --nodes 1"),
+        (8, 4, 4, 1, "give --devices 4 --nodes 2"),
+        (4, 4, 4, 1, ""),
+        (1, 1, 2, 1, ""),
+    ],
+)
+def test_launched_processes_are_compared_with_the_settings(
+    monkeypatch: pytest.MonkeyPatch, started: int, on_each: int, devices: int, nodes: int, way: str
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", str(started))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(on_each))
+    settings = Pretrain(method="simclr", data="digits", devices=devices, nodes=nodes)  # type: ignore[arg-type]
+    if way:
+        with pytest.raises(ValueError, match=way):
+            check_processes(settings)
+    else:
+        check_processes(settings)
