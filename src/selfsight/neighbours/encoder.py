@@ -181,7 +181,8 @@ def file_names(source: str | Path, row_ids: NDArray[np.str_]) -> list[str | None
         ]
         if not named:
             continue
-        column: Any = pq.read_table(path, columns=[f"{named[0]}.path"])[named[0]].combine_chunks()
+        with pq.ParquetFile(path) as table:
+            column: Any = table.read([f"{named[0]}.path"])[named[0]].combine_chunks()
         values = column.field("path").to_pylist()
         for place, row in members:
             names[place] = values[row] if row < len(values) else None
