@@ -39,7 +39,8 @@ def test_each_verb_is_a_function(verb: Verb) -> None:
     text = inspect.getdoc(function)
     assert text is not None and text.startswith(verb.summary)
     assert all(f"\n    {name}: " in text for name in parameters)
-    assert "\nReturns:" in text and "\nRaises:" in text
+    assert "\nReturns:" in text
+    assert "\nRaises:" in text or verb.name in ("list-methods", "completion")
 
 
 def test_words_are_positional_and_settings_are_keywords() -> None:

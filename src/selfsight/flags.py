@@ -10,7 +10,8 @@ import contextlib
 import io
 import shutil
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from inspect import get_annotations
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
@@ -102,12 +103,17 @@ def _flags(kind: type[Settings], defaults: Mapping[str, Any], prefix: str) -> It
             yield Flag(prefix + name, field, default, positional)
 
 
-def dials(flags: list[Flag]) -> list[Flag]:
-    """The flags of the short help: all where they are few, else those that people turn."""
+def dials(flags: list[Flag], own: Collection[str] = ()) -> list[Flag]:
+    """The flags of the short help: all where they are few, else those that people turn.
+
+    Args:
+        flags: of the verb.
+        own: those that a verb in a file of the user's own adds; they come first.
+    """
     flags = [flag for flag in flags if not flag.positional]
     if len(flags) <= SHOWN:
         return flags
-    order = {path: place for place, path in enumerate(DIALS)}
+    order = {path: place for place, path in enumerate((*own, *DIALS))}
     wanted = [flag for flag in flags if flag.path in order]
     return sorted(wanted, key=lambda flag: order[flag.path])[:SHOWN]
 
@@ -122,7 +128,7 @@ def short_help(kind: type[Settings], program: str, description: str, method: str
         method: value of ``--method`` where the verb has that flag.
     """
     flags = flags_of(kind)
-    words, shown = [flag for flag in flags if flag.positional], dials(flags)
+    words, shown = [flag for flag in flags if flag.positional], dials(flags, _own(kind))
     if method is not None:
         shown = [_method_flag(method), *shown][:SHOWN]
     fields: dict[str, Any] = {}
@@ -132,6 +138,12 @@ def short_help(kind: type[Settings], program: str, description: str, method: str
     more = len(flags) - len(words) - len(shown) + (method is not None)
     rest = f"{more} more settings: --help-all. " if more > 0 else ""
     return f"{text}{rest}Also: --settings FILE, --quiet, --json.\n"
+
+
+def _own(kind: type[Settings]) -> list[str]:
+    """The settings that are declared outside this package."""
+    outside = [c for c in kind.__mro__ if c.__module__.startswith("selfsight_verb_")]
+    return [name for c in outside for name in get_annotations(c)]
 
 
 def long_help(kind: type[Settings], program: str, description: str, method: str | None) -> str:

@@ -17,6 +17,7 @@ from selfsight.evaluation.results import Results
 from selfsight.plugins import is_file
 from selfsight.reporting.report import write_report
 from selfsight.runs.run import Run
+from selfsight.training.device import choose_device
 from selfsight.training.pretrain import pretrain
 from selfsight.training.settings import Pretrain, method_name
 from selfsight.training.trackers import publish
@@ -75,6 +76,7 @@ def run(settings: Pipeline, images: Images | None = None) -> RunOutcome:
     fields = Pretrain.model_fields
     training = Pretrain(**{name: getattr(settings, name) for name in fields})
     training = training.marked(settings.model_fields_set & fields.keys())
+    choose_device(settings.device)  # a device that is not there is said before anything else
     shares = ", ".join(f"{100 * share:g} %" for share in settings.fractions)
     say(
         f"First a training by {method_name(settings.method)}, then probes on "

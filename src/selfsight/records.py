@@ -93,6 +93,7 @@ class Reading(Place):
 
     subject: str
     label_seed: int | None = None
+    initialisation: int | None = None
     when: str
 
 

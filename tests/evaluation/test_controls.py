@@ -45,7 +45,7 @@ def test_two_runs_of_one_name_are_two_subjects(
     ]
     together = means(results)
     assert [together["study1/best"], together["study2/best"]] == alone
-    assert {d["control"] for d in results.differences} == {"study1/best", "study2/best"}
+    assert {d["control"] for d in results.differences} == {"study1/best", "study2/best", "chance"}
     kept = json.loads(results.path.read_text())["subjects"]
     assert kept["study1/best"]["run"] == str(first.resolve())
     assert kept["study1/best"]["weights"] != kept["study2/best"]["weights"]
@@ -58,7 +58,7 @@ def test_a_folder_may_have_the_name_of_a_subject(
     run = make_run(digits)
     other = make_run(digits, tmp_path / "runs" / name, seed=1)
     results = measured(run, digits, other)
-    assert set(means(results)) == {"trained", f"runs/{name}"}
+    assert set(means(results)) == {"trained", f"runs/{name}", "chance"}
     assert means(results)["trained"] == means(measured(make_run(digits), digits))["trained"]
 
 
@@ -83,7 +83,8 @@ def test_results_that_are_kept_do_not_mix_two_runs(
     kept = Results.read(run / "results.json")
     assert set(kept.subjects) == {"trained", "best", "study2/best"}
     by_data = {(row["data"], row["subject"]) for row in kept.values} - {("digits", "trained")}
-    assert by_data == {("digits", "best"), ("few", "trained"), ("few", "study2/best")}
+    few = {("few", name) for name in ("trained", "study2/best", "chance")}
+    assert by_data == {("digits", "best"), ("digits", "chance"), *few}
 
 
 def test_names_are_the_shortest_ends_of_paths() -> None:

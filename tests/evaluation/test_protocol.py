@@ -175,7 +175,7 @@ def test_a_second_evaluation_makes_no_forward_pass(
     assert changed.records != first.records
     kept = Results.read(first.path)
     assert {r["target"] for r in kept.records} == {None, "digit"}
-    assert len(kept.test_readings) == 32 + 16 + 24 + 24
+    assert len(kept.test_readings) == 32 + 16 + 32 + 32
 
 
 def test_every_kind_of_target(digits: ImageSet, make_run: MakeRun) -> None:
@@ -279,5 +279,5 @@ def test_mistakes_are_one_sentence(
 
 @pytest.mark.parametrize("changes", [{"fractions": (0.0,)}, {"probes": ("linnear",)}])
 def test_settings_are_checked(changes: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"above 0|did you mean 'linear'"):
+    with pytest.raises(ValueError, match=r"greater than 0|did you mean 'linear'"):
         Evaluate(run="x", **changes)

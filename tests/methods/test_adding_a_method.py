@@ -44,12 +44,12 @@ def test_the_command_line_knows_its_flags(
 ) -> None:
     monkeypatch.chdir(byol.parent)
     with pytest.raises(SystemExit) as stopped:
-        main(["pretrain", "./byol.py", "--help"])
+        main(["pretrain", "./byol.py", "--help-all"])
     assert stopped.value.code == 0
     help_text = capsys.readouterr().out
     assert "--method.momentum" in help_text
     assert "Momentum of the teacher at the start" in help_text.replace("\n", " ")
-    assert re.search(r"--preset\s+\{auto,paper,small\}", help_text)
+    assert re.search(r"--preset\s+\{auto,paper,small,continue\}", help_text)
 
 
 def test_the_api_trains_it(byol: Path, tmp_path: Path) -> None:

@@ -325,7 +325,7 @@ def test_starts_from_a_run(digits: ImageSet, tmp_path: Path) -> None:
     assert all(torch.equal(found[key], expected[key]) for key in expected)
     with pytest.raises(ValueError, match="leave --backbone and --network out"):
         prepare(settings.updated({"backbone": "resnet20"}), digits)
-    with pytest.raises(ValueError, match="there is no such folder"):
+    with pytest.raises(ValueError, match="there is no such file"):
         prepare(settings.updated({"weights": str(tmp_path / "none")}), digits)
 
 

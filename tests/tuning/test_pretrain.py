@@ -99,7 +99,7 @@ def test_a_collapsed_trial_is_pruned_at_once(
     def collapsing(self: Monitor, module: Any) -> dict[str, float]:
         seen.append(1)
         found = measure(self, module)
-        return {**found, "effective_rank": 1.0} if len(seen) == 2 else found
+        return {**found, "effective_rank": 1.0} if len(seen) == 4 else found
 
     monkeypatch.setattr(Monitor, "measure", collapsing)
     found = tune_pretraining(settings(tmp_path, trials=2, epochs=1, fractions=()), few)

@@ -305,7 +305,8 @@ def _evaluate_target(
                             np.array(choice["thresholds"]) if "thresholds" in choice else None
                         )
                         values = score(target, output, rows, resampling.weights, thresholds)
-                        record(results, about, values)
+                        which = {"initialisation": number - draw} if count > 1 else {}
+                        record(results, {**about, **which}, values)
                         here[name].of_draw.append(values)
                         if number > draw:
                             continue

@@ -107,7 +107,7 @@ def _chosen(settings: Pretrain, kind: type[Method], side: int) -> tuple[str, str
     """The name of the preset, and in words why; empty where the user named it."""
     if settings.preset != "auto":
         return settings.preset, ""
-    if settings.weights != "none" and "continue" in kind.presets:
+    if settings.weights not in ("none", "auto") and "continue" in kind.presets:
         return "continue", f" (chosen for a start from {settings.weights})"
     names = (["tiny"] if side <= TINY else []) + (["small"] if side <= SMALL else []) + ["large"]
     for name in (*names, *kind.presets):

@@ -130,22 +130,24 @@ class PretrainProblem(Problem):
             device=self.settings.device,
         )
         results = self._evaluated(wish) or evaluate(wish, self.images)
-        keys = ("probe", "metric", "mean", "low", "high")
+        keys = ("probe", "metric", "mean", "low", "high", "reason")
 
         def shown(rows: list[Row], subject: str, *more: str) -> list[Row]:
             full = max(self.settings.fractions)
             return [
-                {**{key: row[key] for key in (*keys, *more)}, "subject": row[subject]}
+                {**{key: row[key] for key in (*keys, *more) if key in row}, "subject": row[subject]}
                 for row in rows
                 if row["label"] is None and row["label_fraction"] == full
             ]
 
-        noted = ("when", "probe", "subject", "label_fraction", "label_seed")
+        noted = ("when", "probe", "subject", "label_fraction", "label_seed", "initialisation")
         return {
             "split": results.values[0]["split"] if results.values else "test",
             "values": shown(results.values, "subject"),
             "differences": shown(results.differences, "control", "verdict"),
-            "readings": [{key: row[key] for key in noted} for row in results.test_readings],
+            "readings": [
+                {key: row[key] for key in noted if key in row} for row in results.test_readings
+            ],
         }
 
     def _evaluated(self, wish: Evaluate) -> Results | None:

@@ -224,13 +224,15 @@ def answer(problem: Problem, record: Mapping[str, Any]) -> list[str]:
             other = problem.called(row["probe"], row["subject"]) + of_probe
             apart = difference_text(shown, row["mean"])
             if row["verdict"] == "no verdict":
-                lines.append(f"No verdict on tuned beside {other}: {apart}, {row['reason']}.")
+                lines.append(
+                    f"No verdict on tuned beside {other}: {apart}, {row.get('reason', '')}."
+                )
                 continue
             verdict = row["verdict"] if row["verdict"] in ("better", "worse") else "no better"
             lines.append(f"Tuned is {verdict} than {other}: {apart} ({between}).")
         elif own:
             between = interval_text(shown, row["low"], row["high"])
-            between = f" ({between})" if between else f" (no interval: {row['reason']})"
+            between = f" ({between})" if between else f" (no interval: {row.get('reason', '')})"
             value = value_text(shown, row["mean"])
             lines.append(f"On {test['split']}, read once: {shown} {value}{between}{of_probe}.")
     return lines
