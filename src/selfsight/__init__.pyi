@@ -291,9 +291,9 @@ def run(
             images.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         pool: More unlabelled images to pretrain on, of other sources.
-        preset: The method's recipe for all that is not given, by name; auto: by the weights and
-            the images. `paper` holds the authors' values and adapts nothing, `continue` adds to
-            published weights; the defaults shown here are those of the first.
+        preset: Recipe for every setting that is not given; auto: chosen by the weights and the
+            images. `paper` holds the authors' values and adapts nothing, `continue` adds to
+            published weights; the defaults shown are those of the method's first preset.
         freeze: Weights of the backbone that stay as they are: none, or those down to 1/8 of the
             side (of a ViT the first half); auto: early under the preset `continue`.
         batch_norm: Statistics of batch normalisation: of the batches, or held at those of the
@@ -462,9 +462,9 @@ def pretrain(
             images.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         pool: More unlabelled images to pretrain on, of other sources.
-        preset: The method's recipe for all that is not given, by name; auto: by the weights and
-            the images. `paper` holds the authors' values and adapts nothing, `continue` adds to
-            published weights; the defaults shown here are those of the first.
+        preset: Recipe for every setting that is not given; auto: chosen by the weights and the
+            images. `paper` holds the authors' values and adapts nothing, `continue` adds to
+            published weights; the defaults shown are those of the method's first preset.
         freeze: Weights of the backbone that stay as they are: none, or those down to 1/8 of the
             side (of a ViT the first half); auto: early under the preset `continue`.
         batch_norm: Statistics of batch normalisation: of the batches, or held at those of the
@@ -1012,9 +1012,9 @@ def tune_pretrain(
             images.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         pool: More unlabelled images to pretrain on, of other sources.
-        preset: The method's recipe for all that is not given, by name; auto: by the weights and
-            the images. `paper` holds the authors' values and adapts nothing, `continue` adds to
-            published weights; the defaults shown here are those of the first.
+        preset: Recipe for every setting that is not given; auto: chosen by the weights and the
+            images. `paper` holds the authors' values and adapts nothing, `continue` adds to
+            published weights; the defaults shown are those of the method's first preset.
         freeze: Weights of the backbone that stay as they are: none, or those down to 1/8 of the
             side (of a ViT the first half); auto: early under the preset `continue`.
         batch_norm: Statistics of batch normalisation: of the batches, or held at those of the

@@ -56,9 +56,9 @@ class Pretrain(Data):
     pool: tuple[str, ...] = ()
     """More unlabelled images to pretrain on, of other sources."""
     preset: str = "auto"
-    """The method's recipe for all that is not given, by name; auto: by the weights and the
-    images. `paper` holds the authors' values and adapts nothing, `continue` adds to published
-    weights; the defaults shown here are those of the first."""
+    """Recipe for every setting that is not given; auto: chosen by the weights and the images.
+    `paper` holds the authors' values and adapts nothing, `continue` adds to published weights;
+    the defaults shown are those of the method's first preset."""
     freeze: Literal["auto", "none", "early"] = "auto"
     """Weights of the backbone that stay as they are: none, or those down to 1/8 of the side (of a
     ViT the first half); auto: early under the preset `continue`."""
@@ -165,7 +165,10 @@ def typed(name: str, base: type[Pretrain] = Pretrain) -> type[Pretrain]:
     fields: dict[str, Any] = {
         "method": (method.Settings, method.Settings()),
         "optimizer": (Optimizer, default_optimizer(method)),
-        "preset": (Literal[("auto", *presets_of(method))], "auto"),
+        "preset": (
+            Literal[("auto", *presets_of(method))],
+            Field("auto", description=base.model_fields["preset"].description),
+        ),
     }
     document = (method.__doc__ or "").strip().splitlines()[0] + f" ({method.paper})"
     return create_model(base.__name__, __base__=base, __doc__=document, **fields)
