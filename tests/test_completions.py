@@ -33,7 +33,7 @@ def bash_script(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["completion", "f"], {"fish"}),
         (["list-methods", "--j"], {"--json"}),
     ],
-    ids=" ".join,
+    ids=lambda words: " ".join(sorted(words)),
 )
 def test_bash_offers(
     words: list[str], offered: set[str], bash_script: Path, tmp_path: Path

@@ -34,7 +34,7 @@ from selfsight.neighbours.build import IndexImages
 from selfsight.neighbours.clusters import ClusterImages, Clusters
 from selfsight.neighbours.index import Index
 from selfsight.neighbours.pairs import ComparePairs, PairsResults
-from selfsight.neighbours.query import SearchResults
+from selfsight.neighbours.query import SearchIndex, SearchResults
 from selfsight.networks.backbones import Backbone
 from selfsight.networks.specs import Network
 from selfsight.pipeline import Pipeline, RunOutcome
@@ -46,7 +46,6 @@ from selfsight.tuning.finetune import TuneFinetuning
 from selfsight.tuning.pretrain import TunePretraining
 from selfsight.tuning.probe import TuneProbe
 from selfsight.tuning.record import Tuned
-from selfsight.tuning.study import Search
 from selfsight.version import __version__ as __version__
 from selfsight.views.settings import View
 
@@ -1598,7 +1597,7 @@ def search(
     index: str | Path | Index,
     queries: str | Path | Sequence[str | Path],
     *,
-    settings: Search | Mapping[str, Any] | None = ...,
+    settings: SearchIndex | Mapping[str, Any] | None = ...,
     k: int = ...,
     far: bool = ...,
     out: str | Path | None = ...,
@@ -1630,7 +1629,7 @@ def search(
     """
 
 @overload
-def search(settings: Search, /) -> SearchResults:
+def search(settings: SearchIndex, /) -> SearchResults:
     """Find the images of an index that look most like a query, or least."""
 
 @overload

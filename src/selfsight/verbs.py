@@ -139,7 +139,7 @@ _TABLE = (
     Verb(
         "search",
         "INDEX QUERY...",
-        "selfsight.neighbours.query:Search",
+        "selfsight.neighbours.query:SearchIndex",
         "selfsight.neighbours.query:search",
         "Find the images of an index that look most like a query, or least.",
     ),

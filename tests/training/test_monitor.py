@@ -93,7 +93,7 @@ def module(method: str, **state: Any) -> Any:
 def monitor(start_knn: float | None = None, queries: int = 400) -> Monitor:
     made = Monitor.__new__(Monitor)
     made.start_knn, made.queries = start_knn, np.arange(queries)
-    made.start_deviation = None
+    made.start_deviation, made.epochs_at_chance = None, 2
     return made
 
 
@@ -108,6 +108,10 @@ def test_a_loss_at_chance(method: str) -> None:
     assert f"{chance:.4g}" in warning and "\n" not in warning
     assert monitor().warning(module(method), chance * 0.9, {}) is None
     assert monitor().warning(module(method, step=10), chance, {}) is None  # it may still begin
+    passing = monitor()
+    passing.epochs_at_chance = 0
+    found = [passing.warning(module(method), loss, {}) for loss in (chance, chance, 1, chance)]
+    assert found == [None] * 4  # on its way, not for three epochs in a row
     # Labels show that it learns all the same.
     assert monitor(0.4).warning(module(method), chance, {"knn": 0.7}) is None
     assert monitor(0.4).warning(module(method), chance, {"knn": 0.4}) is not None

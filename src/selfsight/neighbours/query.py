@@ -22,7 +22,7 @@ ON_PAGE = 24
 """Neighbours of a query that the page shows."""
 
 
-class Search(Settings):
+class SearchIndex(Settings):
     """Find the most similar images of an index, or the least similar."""
 
     index: tyro.conf.Positional[str]
@@ -65,7 +65,7 @@ class SearchResults:
         return f"{len(self.neighbours.queries):,} queries: {self.path}, {self.page}"
 
 
-def search(settings: Search) -> SearchResults:
+def search(settings: SearchIndex) -> SearchResults:
     """Searches, and writes one row a neighbour.
 
     ``cosine`` is that of the two representations, from -1 to 1. ``novel`` is true for a query whose

@@ -24,8 +24,9 @@ FEWEST = 16
 """Images from which an effective rank says something: that of three images is at most 3."""
 SHRUNK = 0.1
 """Embeddings that vary less than this share of what they did at the first step are a point."""
-AT_CHANCE = 0.01
-"""A loss this close to its value for images that all look alike, as a share, is that value."""
+AT_CHANCE, EPOCHS_AT_CHANCE = 0.01, 3
+"""How close, as a share, a loss is to its value for images that all look alike, and for how many
+epochs in a row, until that is no passing through."""
 
 
 class Monitor(pl.Callback):
@@ -66,6 +67,7 @@ class Monitor(pl.Callback):
         self.bank = draw.permutation(bank)[: max(count * 2 // 3, 2)]
         self.queries = draw.permutation(queries)[: max(count // 3, 1)]
         self.warned = False
+        self.epochs_at_chance = 0
         self.measured: dict[str, float] = {}
         self.start_knn: float | None = None
         self.start_deviation: Tensor | None = None
@@ -167,7 +169,9 @@ class Monitor(pl.Callback):
         better = self._better_than_start(measured)
         chance = module.method.chance_loss(module.loader.batch_size)
         at_chance = chance is not None and abs(loss - chance) <= AT_CHANCE * chance
-        if at_chance and 4 * module.step >= module.total_steps and better is not True:
+        self.epochs_at_chance = self.epochs_at_chance + 1 if at_chance else 0
+        stays = self.epochs_at_chance >= EPOCHS_AT_CHANCE
+        if stays and 4 * module.step >= module.total_steps and better is not True:
             return (
                 f"the loss is {loss:.4g}, what it is when all images look alike ({chance:.4g}): "
                 f"nothing is learned. {remedy}"
