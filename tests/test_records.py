@@ -12,6 +12,7 @@ import pytest
 from selfsight.data.audit import audit
 from selfsight.data.imageset import ImageSet
 from selfsight.evaluation.results import Results
+from selfsight.files import read_json, write_json
 from selfsight.records import (
     Audit,
     ResultsFile,
@@ -64,10 +65,10 @@ def test_the_writer_and_the_reader_refuse_the_same(
         results(path, **{part: [row]}).write()
     assert not path.exists()
     results(path).write()
-    content = json.loads(path.read_text())
+    content = read_json(path)
     place = content["summary"] if part in ("values", "differences") else content
     place[part].append(row)
-    path.write_text(json.dumps(content))
+    write_json(path, content)
     for read in (lambda: read_record(ResultsFile, path), lambda: Results.read(path)):
         with pytest.raises(ValueError, match=rf"results\.json is damaged: .*{words}"):
             read()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from PIL import Image
 
 import selfsight
 from selfsight.data.imageset import ImageSet
+from selfsight.files import read_json, write_json
 from selfsight.neighbours.build import IndexImages, index
 from selfsight.neighbours.index import Index
 
@@ -180,8 +180,8 @@ def test_another_run_is_refused(
     folder = digits_folder(digits, tmp_path / "images", range(5))
     with pytest.raises(ValueError, match=r"append: the index .* other weights"):
         index(settings(other, out, images=str(folder), append=True))
-    card = json.loads((out / "index.json").read_text())
-    (out / "index.json").write_text(json.dumps(card | {"count": "many"}))
+    card = read_json(out / "index.json")
+    write_json(out / "index.json", {**card, "count": "many"})
     with pytest.raises(ValueError, match=r"index\.json is damaged: count"):
         Index.load(out)
 

@@ -11,6 +11,7 @@ import lightning.pytorch as pl
 import pytest
 
 import selfsight
+from selfsight.files import read_json
 from selfsight.runs.folder import RunFolder
 from selfsight.training import trackers
 from selfsight.training.pretrain import pretrain
@@ -213,7 +214,7 @@ def test_a_tracker_that_fails_is_reported_once(
         assert fragile.calls.count("log_metrics") == len(run.folder.read_metrics()["step"])
         assert fragile.calls[-1] == "finalize"
     if fails != "open":
-        assert json.loads(run.folder.trackers.read_text()) == {"tensorboard": "first"}
+        assert read_json(run.folder.trackers) == {"tensorboard": "first"}
 
 
 def test_a_training_that_fails_ends_its_tracker_as_failed(

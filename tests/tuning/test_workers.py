@@ -77,7 +77,7 @@ def test_a_command_that_is_ended_takes_its_workers_along(
     if number == signal.SIGTERM:
         assert process.returncode == 130
         assert "Stopping the workers; what is finished is kept" in err
-        assert "selfsight: stopped." in err
+        assert "selfsight: stopped" in err
         assert "Traceback" not in err
     else:
         assert "Worker 1: the command that started it is gone" in err

@@ -30,7 +30,7 @@ def write_weights(
         header: values that JSON holds.
         beside: further tensors, under names that are not the network's.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     # Copies, since the format refuses tied weights and any memory format but the plain one.
     tensors = {
@@ -39,8 +39,19 @@ def write_weights(
     }
     text = json.dumps(header, allow_nan=False, sort_keys=True)
     metadata = metadata_of(tensors, text)
+    content = _ordered(save(tensors, metadata))
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+        temporary.write_bytes(content)
+
+
+def _ordered(content: bytes) -> bytes:
+    """A safetensors file whose metadata are sorted: the library writes them in random order."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
 def metadata_of(tensors: dict[str, Tensor], text: str) -> dict[str, str]:

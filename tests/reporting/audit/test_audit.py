@@ -12,7 +12,7 @@ import pytest
 
 from selfsight.data.audit import AuditData, audit, audit_data
 from selfsight.data.imageset import ImageSet, Target, class_target
-from selfsight.files import write_json
+from selfsight.files import read_json, write_json
 from selfsight.reporting.audit import write_audit_page
 
 HOSTILE = '<img src=x onerror=alert(1)></script><script>alert("2")</script>'
@@ -61,7 +61,7 @@ def page_of(images: ImageSet, folder: Path, **changes: object) -> Path:
     settings = AuditData(data=images.name, out=str(folder), near=False)
     page = audit_data(settings, images).page
     if changes:
-        plain = json.loads((folder / "audit.json").read_text())
+        plain = read_json(folder / "audit.json")
         write_json(folder / "audit.json", plain | changes)
         page = write_audit_page(folder)
     return page
