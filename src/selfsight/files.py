@@ -118,7 +118,8 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: Any) -> None:
     """Writes a value; an object gets a checksum, which `read_json` compares and takes out."""
     if isinstance(value, dict):
-        value = {**value, CHECKSUM: _digest_of_value(value)}
+        plain = json.loads(json.dumps(value, allow_nan=False))  # as it is read: keys are text
+        value = {**plain, CHECKSUM: _digest_of_value(plain)}
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
