@@ -31,7 +31,7 @@ DIALS = (
     "minutes",
     "workers",
     "metric",
-    "fraction",
+    "label_fraction",
     "fractions",
     "draws",
     "probes",
