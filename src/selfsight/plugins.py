@@ -38,15 +38,27 @@ def module_at(path: str | Path, what: str) -> ModuleType:
     name = f"selfsight_{what}_{path.stem}_{digest}"
     if name in sys.modules:
         return sys.modules[name]
+    try:
+        return run_file(path, name)
+    except Exception as error:
+        raise ValueError(f"{what} {path}: {_problem(error)}") from error
+
+
+def run_file(path: Path, name: str) -> ModuleType:
+    """Runs a file as the module of this name.
+
+    It stands in ``sys.modules`` unless it fails: dataclasses and pickling look a class's module up
+    there.
+    """
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except BaseException:
         del sys.modules[name]
-        raise ValueError(f"{what} {path}: {_problem(error)}") from error
+        raise
     return module
 
 

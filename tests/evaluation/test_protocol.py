@@ -154,11 +154,20 @@ def test_a_second_evaluation_makes_no_forward_pass(
         return plain(*args, **kwargs)
 
     monkeypatch.setattr(controls, "represent", counted)
+    calibrations = []
+    calibrate = controls.calibrate
+
+    def calibrating(*args: Any, **kwargs: Any) -> None:
+        calibrations.append(args[0])
+        calibrate(*args, **kwargs)
+
+    monkeypatch.setattr(controls, "calibrate", calibrating)
     first = evaluate(Evaluate(run=str(run), target="digit", **SMALL), images)
     assert len(forwards) == 1 + 5
     forwards.clear()
     evaluate(Evaluate(run=str(run), target="marks", **SMALL), images)
     assert forwards == []
+    assert len(calibrations) == 5  # of the first evaluation
     kept = Results.read(first.path)
     assert {r["target"] for r in kept.records} == {None, "digit", "marks"}
     assert len(kept.test_readings) == 32 + 16

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +24,7 @@ from selfsight.fitting.representations import (
     represent_views,
     weights_key,
 )
-from selfsight.networks.backbones import Backbone
+from selfsight.networks.backbones import Backbone, BackboneSpec
 from selfsight.runs.run import Run, load_run
 from selfsight.training.representation import fit_pooling
 from selfsight.training.start import kept_start
@@ -126,7 +126,7 @@ def subjects(
     """
     data = material.images.fingerprint(material.rows)
     trained = material.run.backbone(allow_code=material.allow_code)
-    hashed = weights_key(trained)
+    hashed = weights_key(trained)  # of the network alone: the representation may be another one
     own = "output" if trained.pooling is None else trained.pooling.kind
     like = own if material.representation == "auto" else material.representation
     _shape(trained, like, material, material.run)
@@ -140,11 +140,8 @@ def subjects(
             start = kept_start(material.run.folder, allow_code=material.allow_code)
             if start is not None:
                 _shape(start, like, material, material.run)
-                made = _represented(
-                    material, data, control, material.run, start, weights_key(start)
-                )
-                views = partial(_two_views, material, data, control, start, weights_key(start))
-                found.append(Subject(control, (made,), views))
+                made = _of_network(material, data, control, material.run, start, weights_key(start))
+                found.append(replace(made, identity=None))
         elif control == "untrained":
             count = 5 if _is_cheap(material) else 3
             found.append(_untrained(material, data, count, like))
@@ -206,27 +203,34 @@ def _of_network(
     material: Material, data: str, name: str, run: Run, backbone: Backbone, hashed: str
 ) -> Subject:
     """A network's representations of the whole frames, and of two views of some of them."""
-    made = _represented(material, data, name, run, backbone, hashed)
-    views = partial(_two_views, material, data, name, backbone, hashed)
+    made = _represented(material, data, name, run, lambda: backbone, backbone.spec, hashed)
+    views = partial(_two_views, material, data, name, lambda: backbone, hashed)
     return Subject(name, (made,), views, {"run": str(run.path), "weights": hashed})
 
 
 def _represented(
-    material: Material, data: str, name: str, run: Run, backbone: Backbone, hashed: str
+    material: Material,
+    data: str,
+    name: str,
+    run: Run,
+    backbone: Callable[[], Backbone],
+    spec: BackboneSpec,
+    hashed: str,
 ) -> Representations:
-    key = cache_key(hashed, data, run.statistics, backbone.spec.plain())
+    """Read from the cache, or made with a backbone that is only then asked for."""
+    key = cache_key(hashed, data, run.statistics, spec.plain())
 
     def make() -> torch.Tensor:
         say(f"representations of {len(material.rows):,} images: {name}")
         return represent(
-            backbone, material.images, material.rows, run.statistics, device=material.device
+            backbone(), material.images, material.rows, run.statistics, device=material.device
         )
 
     return _kept(material, name, key, make)
 
 
 def _two_views(
-    material: Material, data: str, name: str, backbone: Backbone, hashed: str
+    material: Material, data: str, name: str, backbone: Callable[[], Backbone], hashed: str
 ) -> Pair | None:
     """Of at most 1,000 train images, by the first two views of the run's method."""
     views = material.run.views[:2]
@@ -241,7 +245,7 @@ def _two_views(
 
     def make() -> torch.Tensor:
         both = represent_views(
-            backbone, material.images, rows, views, statistics, device=material.device
+            backbone(), material.images, rows, views, statistics, device=material.device
         )
         return torch.stack(both)
 
@@ -252,15 +256,23 @@ def _two_views(
 def _untrained(material: Material, data: str, count: int, like: Representation) -> Subject:
     """One for each of so many initialisations; the views are those of the first.
 
-    Their batch normalisation is calibrated on train images (see `calibrate`).
+    Their batch normalisation is calibrated on train images (see `calibrate`), where their
+    representations are not in the cache.
     """
-    run, made = material.run, []
-    for seed in range(count):
+    run, train = material.run, material.images.row_ids[material.train].tolist()
+
+    def prepared(seed: int) -> Backbone:
         backbone = run.untrained(seed)
         calibrate(backbone, material.images, material.train, run.statistics, device=material.device)
         _shape(backbone, like, material, run)
-        hashed, name = weights_key(backbone), f"untrained-{seed}"
-        made.append(_represented(material, data, name, material.run, backbone, hashed))
+        return backbone
+
+    made = []
+    for seed in range(count):
+        # Calibrating is a function of the first weights, the pixels, the rows and the statistics.
+        hashed = cache_key("calibrated", weights_key(run.untrained(seed)), data, train, like)
+        name, backbone = f"untrained-{seed}", cache(partial(prepared, seed))
+        made.append(_represented(material, data, name, run, backbone, run.spec, hashed))
         if seed == 0:
             views = partial(_two_views, material, data, name, backbone, hashed)
     return Subject("untrained", tuple(made), views)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,11 +23,11 @@ from selfsight.console import progress, say
 from selfsight.data.pixels.memmap import rows_at_once
 from selfsight.draws import keys_of
 from selfsight.files import CHECKSUM, write_cache
+from selfsight.networks.backbones import Backbone, measuring
 
 if TYPE_CHECKING:
     from selfsight.data.imageset import ImageSet
     from selfsight.data.statistics import Statistics
-    from selfsight.networks.backbones import Backbone
     from selfsight.views.settings import View
 
 _FORM = "1"  # raised when the same inputs would give other representations
@@ -110,7 +109,7 @@ def represent(
     from selfsight.views.apply import whole_frame
 
     parts = []
-    with _measuring(backbone, device):
+    with measuring(backbone, device):
         for batch, _ in _batches(images, rows, device, batch_size):
             parts.append(backbone(whole_frame(batch, statistics, size)).float().cpu())
     return torch.cat(parts)
@@ -142,20 +141,21 @@ def calibrate(
     norms = [each for each in backbone.modules() if isinstance(each, _BatchNorm)]
     if not norms or not len(rows):
         return
+    momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the mean over all batches
     chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(limit, len(rows))).astype(np.int64))]
     batches = max(1, round(len(chosen) / 256))
     size = -(-len(chosen) // batches)
-    with _measuring(backbone, device):
+    with measuring(backbone, device):
         for norm in norms:
             norm.train()
         for batch, _ in _batches(images, chosen, device, size):
             if len(batch) > 1:
                 backbone(whole_frame(batch, statistics, None))
-    for norm in norms:
-        norm.momentum = 0.1
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def represent_views(
@@ -185,26 +185,12 @@ def represent_views(
     from selfsight.views.apply import make_views
 
     parts: list[list[Tensor]] = [[] for _ in views]
-    with _measuring(backbone, device):
+    with measuring(backbone, device):
         for batch, places in _batches(images, rows, device, None):
             keys = keys_of(seed, 0, places).to(device)
             for part, view in zip(parts, make_views(batch, keys, views, statistics), strict=True):
                 part.append(backbone(view).float().cpu())
     return tuple(torch.cat(part) for part in parts)
-
-
-@contextmanager
-def _measuring(backbone: Backbone, device: torch.device | str) -> Iterator[None]:
-    """The backbone on the device, in evaluation mode and float32, without gradients."""
-    training, bf16 = backbone.training, backbone.bf16
-    backbone.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    backbone.bf16 = False
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        backbone.bf16 = bf16
-        backbone.train(training)
 
 
 def _batches(

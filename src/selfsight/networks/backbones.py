@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +23,7 @@ from selfsight.networks.specs import (
     resolved,
 )
 from selfsight.networks.weights import put_weights, read_weights, write_weights
+from selfsight.plugins import run_file
 from selfsight.settings import sentence
 
 __all__ = [
@@ -37,6 +36,7 @@ __all__ = [
     "each_view",
     "known_backbone",
     "load_backbone",
+    "measuring",
     "save_backbone",
 ]
 
@@ -399,14 +399,8 @@ def _from_file(spec: BackboneSpec) -> nn.Module:
     path = Path(path_text).resolve()
     if not path.is_file():
         raise ValueError(f"backbone {spec.name!r}: there is no file {path}.")
-    # A name of its own in sys.modules: dataclasses and pickling look a class's module up there.
-    name = f"selfsight_backbone_{path.stem}"
-    located = importlib.util.spec_from_file_location(name, path)
-    assert located is not None and located.loader is not None
-    code = importlib.util.module_from_spec(located)
-    sys.modules[name] = code
     try:
-        located.loader.exec_module(code)
+        code = run_file(path, f"selfsight_backbone_{path.stem}")
         build = getattr(code, function)
         module = build(spec.channels)
     except Exception as error:
@@ -419,6 +413,20 @@ def _from_file(spec: BackboneSpec) -> nn.Module:
             f"not {type(module).__name__}."
         )
     return module
+
+
+@contextmanager
+def measuring(backbone: Backbone, device: torch.device | str) -> Iterator[None]:
+    """The backbone on the device in evaluation mode and float32, without gradients."""
+    training, bf16 = backbone.training, backbone.bf16
+    backbone.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    backbone.bf16 = False
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        backbone.bf16 = bf16
+        backbone.train(training)
 
 
 def _features(network: nn.Module, spec: BackboneSpec) -> int:

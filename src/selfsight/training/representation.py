@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,7 +9,7 @@ from torch import Tensor
 
 from selfsight.data.imageset import ImageSet
 from selfsight.data.statistics import Statistics
-from selfsight.networks.backbones import Backbone
+from selfsight.networks.backbones import Backbone, measuring
 from selfsight.networks.pooling import PoolingKind, StagePooling
 from selfsight.views.apply import whole_frame
 
@@ -43,7 +40,7 @@ def fit_pooling(
         rows = np.sort(np.random.default_rng(0).choice(rows, _IMAGES, replace=False))
     size = max(2, min(256, _PIXELS // (images.height * images.width)))
     pooled, widths = [], [backbone.outputs]
-    with _plain(backbone, device):
+    with measuring(backbone, device):
         for first in range(0, len(rows), size):
             pixels = np.ascontiguousarray(images.pixels[rows[first : first + size]])
             batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device)
@@ -55,17 +52,3 @@ def fit_pooling(
 
 def _outputs(backbone: Backbone, kind: PoolingKind, frames: Tensor) -> list[Tensor]:
     return backbone.poolings(frames) if kind == "stages" else [backbone.output(frames)]
-
-
-@contextmanager
-def _plain(backbone: Backbone, device: torch.device | str) -> Iterator[None]:
-    """The backbone on the device in evaluation mode and float32, without gradients."""
-    training, bf16 = backbone.training, backbone.bf16
-    backbone.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    backbone.bf16 = False
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        backbone.bf16 = bf16
-        backbone.train(training)
