@@ -118,8 +118,7 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: Any) -> None:
     """Writes a value; an object gets a checksum, which `read_json` compares and takes out."""
     if isinstance(value, dict):
-        plain = json.loads(json.dumps(value, allow_nan=False))  # as it is read: keys are text
-        value = {**plain, CHECKSUM: _digest_of_value(plain)}
+        value = {**value, CHECKSUM: _digest_of_value(value)}
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -146,7 +145,8 @@ def read_json(path: str | Path) -> Any:
 
 
 def _digest_of_value(value: dict[str, Any]) -> str:
-    text = json.dumps(value, sort_keys=True, ensure_ascii=True)
+    # In the order of the file: sorted, whole numbers stand elsewhere than the text they become.
+    text = json.dumps(value, ensure_ascii=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 

@@ -180,6 +180,14 @@ class ResultsFile(BaseModel):
     files: dict[str, str] = {}
 
 
+class FileContent:
+    """A dataclass that is the content of a JSON file."""
+
+    def plain(self) -> dict[str, Any]:
+        """Dictionaries, lists, numbers and text, as in the file."""
+        return asdict(self)  # type: ignore[call-overload,no-any-return]
+
+
 @dataclass(frozen=True)
 class Crossing:
     """One thing that stands on two sides of the splits.
@@ -234,7 +242,7 @@ class RowNote:
 
 
 @dataclass(frozen=True)
-class Audit:
+class Audit(FileContent):
     """``audit.json``: everything that an audit found; row numbers are those of the image set.
 
     Attributes:
@@ -282,10 +290,6 @@ class Audit:
         """Identical images whose known targets differ."""
         return tuple(copies for copies in self.copies if copies.different)
 
-    def plain(self) -> dict[str, Any]:
-        """Dictionaries, lists, numbers and text, as in ``audit.json``."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class SuggestedImage:
@@ -296,7 +300,7 @@ class SuggestedImage:
 
 
 @dataclass(frozen=True)
-class SuggestionsFile:
+class SuggestionsFile(FileContent):
     """``suggestions.json``: the images to label next, the most helpful first.
 
     Attributes:
@@ -320,10 +324,6 @@ class SuggestionsFile:
     table: str
     labelled: int
     images: tuple[SuggestedImage, ...] = field(default_factory=tuple)
-
-    def plain(self) -> dict[str, Any]:
-        """Dictionaries, lists and text, as in the file."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -357,7 +357,7 @@ class ShownNeighbours:
 
 
 @dataclass(frozen=True)
-class SearchFile:
+class SearchFile(FileContent):
     """The JSON beside the table of a search, for its page.
 
     Attributes:
@@ -385,10 +385,6 @@ class SearchFile:
     recall: float | None
     shown: tuple[ShownNeighbours, ...]
     left_out: int = 0
-
-    def plain(self) -> dict[str, Any]:
-        """Dictionaries, lists and text, as in the file."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -424,7 +420,7 @@ class VerificationLine:
 
 
 @dataclass(frozen=True)
-class PairsFile:
+class PairsFile(FileContent):
     """The JSON beside the table of `pairs`, for its page.
 
     Attributes:
@@ -456,10 +452,6 @@ class PairsFile:
     second: tuple[ShownPair, ...] = ()
     counts: tuple[int, int] = (0, 0)
 
-    def plain(self) -> dict[str, Any]:
-        """Dictionaries, lists and text, as in the file."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class GroupLine:
@@ -483,7 +475,7 @@ class ShownGroup:
 
 
 @dataclass(frozen=True)
-class ClustersFile:
+class ClustersFile(FileContent):
     """The JSON beside the table of `cluster`, for its page.
 
     Attributes:
@@ -516,10 +508,6 @@ class ClustersFile:
     target: str | None
     shown: tuple[ShownGroup, ...]
     copies: tuple[tuple[ShownImage, ...], ...]
-
-    def plain(self) -> dict[str, Any]:
-        """Dictionaries, lists and text, as in the file."""
-        return asdict(self)
 
 
 Schema = TypeVar("Schema")

@@ -275,47 +275,48 @@ def _evaluate_target(
         output = fitted.predict(representations.at(tiles)).float().cpu().numpy()
         return pooling.pooled(tiles, output, target.kind), choice
 
+    def measure(here: Scores, subset: Subset, num_labels: int, draw: int) -> None:
+        """One subject on one label draw; where all labels are used, each initialisation of it."""
+        probe, name = here.probe, here.subject
+        several = probe != "finetune" and name in subjects and here.label_fraction == 1.0
+        count = len(subjects[name].of_draw) if several else 1
+        here.num_labels, here.of_seeds = num_labels, count > 1
+        about = {
+            **place,
+            "probe": probe,
+            "subject": name,
+            "label_fraction": here.label_fraction,
+            "num_labels": num_labels,
+            "label_seed": settings.seed + draw,
+        }
+        for number in range(draw, draw + count):
+            output, choice = predicted(probe, name, subset, number)
+            thresholds = np.array(choice["thresholds"]) if "thresholds" in choice else None
+            values = score(target, output, rows, resampling.weights, thresholds)
+            which = {"initialisation": number - draw} if count > 1 else {}
+            record(results, {**about, **which}, values)
+            here.of_draw.append(values)
+            if number == draw:
+                results.choices.append({**about, "choice": choice})
+                predictions.add(about, rows, output, keep=draw == 0)
+                if target.kind == "class" and here.label_fraction == max(settings.fractions):
+                    _confusion(results, about, target, output, rows, draw)
+
     draws = sum(1 if fraction == 1.0 else settings.draws for fraction in settings.fractions)
     fits = draws * sum(1 + len(SUBJECTS if p == "finetune" else subjects) for p in probes)
     with progress(f"fits for {target.name}", fits) as step:
         for fraction, probe in itertools.product(settings.fractions, probes):
             names = (*(SUBJECTS if probe == "finetune" else subjects), "chance")
-            here = {name: Scores(probe, name, fraction) for name in names}
+            here = [Scores(probe, name, fraction) for name in names]
             for draw in range(1 if fraction == 1.0 else settings.draws):
                 seed = settings.seed + draw
                 drawn = Subset.drawn(images, target, pooling.heads(train), fraction, seed)
                 balanced = settings.balanced and probe != "finetune"
                 subset = replace(drawn, rows=pooling.all_of(drawn.rows, train), balanced=balanced)
-                for name in names:
-                    several = probe != "finetune" and name in subjects and fraction == 1.0
-                    count = len(subjects[name].of_draw) if several else 1
-                    here[name].num_labels = len(drawn)
-                    here[name].of_seeds = count > 1
-                    about = {
-                        **place,
-                        "probe": probe,
-                        "subject": name,
-                        "label_fraction": fraction,
-                        "num_labels": len(drawn),
-                        "label_seed": seed,
-                    }
-                    for number in range(draw, draw + count):
-                        output, choice = predicted(probe, name, subset, number)
-                        thresholds = (
-                            np.array(choice["thresholds"]) if "thresholds" in choice else None
-                        )
-                        values = score(target, output, rows, resampling.weights, thresholds)
-                        which = {"initialisation": number - draw} if count > 1 else {}
-                        record(results, {**about, **which}, values)
-                        here[name].of_draw.append(values)
-                        if number > draw:
-                            continue
-                        results.choices.append({**about, "choice": choice})
-                        predictions.add(about, rows, output, keep=draw == 0)
-                        if target.kind == "class" and fraction == max(settings.fractions):
-                            _confusion(results, about, target, output, rows, draw)
+                for each in here:
+                    measure(each, subset, len(drawn), draw)
                     step.update()
-            scores += here.values()
+            scores += here
     summarise(results, place, scores, resampling)
     _say_defaults(results, place)
     if target.kind == "class" and settings.clusters:

@@ -138,12 +138,9 @@ def _verified(settings: ComparePairs, index: Index, pairs: PairTable) -> PairsRe
         )
         for part in most_wrong
     ]
-    record = PairsFile(
-        index=str(index.folder),
-        data=index.card.data,
-        images=len(index),
-        table=Path(settings.out).name,
-        labels_read=index.card.labels_read,
+    record = _record(
+        index,
+        settings,
         lines=tuple(lines),
         threshold=best_threshold(cosines, pairs.same),
         drawn=pairs.drawn,
@@ -284,12 +281,9 @@ def _ends(settings: ComparePairs, index: Index) -> PairsResults:
             )
         )
     table = pa.concat_tables(tables)
-    record = PairsFile(
-        index=str(index.folder),
-        data=index.card.data,
-        images=len(index),
-        table=Path(settings.out).name,
-        labels_read=index.card.labels_read,
+    record = _record(
+        index,
+        settings,
         warnings=tuple(warnings),
         first=shown[0],
         second=shown[1],
@@ -327,3 +321,15 @@ def _written(
         write(table)
     write_json(path.with_suffix(".json"), record.plain())
     return PairsResults(scores, table, path, write_pairs_page(path.with_suffix(".json")))
+
+
+def _record(index: Index, settings: ComparePairs, **found: Any) -> PairsFile:
+    """What the page shows: the index, and what was found in it."""
+    return PairsFile(
+        index=str(index.folder),
+        data=index.card.data,
+        images=len(index),
+        table=Path(settings.out).name,
+        labels_read=index.card.labels_read,
+        **found,
+    )

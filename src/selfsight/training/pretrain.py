@@ -98,17 +98,7 @@ def _pretrained(plan: Plan, watching: Sequence[pl.Callback]) -> Run:
         write_text(folder.settings, plan.settings.to_yaml())
         write_splits(folder.splits, plan.images, plan.target, plan.labels_read)
         write_pools(folder.pools, plan.pools)
-        kind = METHODS[method_name(plan.settings.method)]
-        write_environment(
-            folder,
-            plan.images,
-            plan.device,
-            plan.notes,
-            inputs,
-            method=kind,
-            leaks=plan.leaks,
-            start=_origin(plan),
-        )
+        _write_environment(plan, inputs)
         assert plan.settings.views is not None
         write_samples(folder.samples, plan.images, plan.settings.views, plan.statistics)
     if plan.settings.epochs == 0:
@@ -140,20 +130,23 @@ def _finish(
     """Writes what a finished run has: its environment with the time it took, and the weights."""
     folder = plan.folder
     if first_process():
-        write_environment(
-            folder,
-            plan.images,
-            plan.device,
-            plan.notes,
-            inputs,
-            method=METHODS[method_name(plan.settings.method)],
-            leaks=plan.leaks,
-            seconds=seconds,
-            images_seen=seen,
-            start=_origin(plan),
-        )
+        _write_environment(plan, inputs, seconds=seconds, images_seen=seen)
         # Last: its header holds the checksums of the files above.
         _save(plan, folder.backbone, method.backbone, folder.digests())
+
+
+def _write_environment(plan: Plan, inputs: Mapping[str, str], **more: Any) -> None:
+    write_environment(
+        plan.folder,
+        plan.images,
+        plan.device,
+        plan.notes,
+        inputs,
+        method=METHODS[method_name(plan.settings.method)],
+        leaks=plan.leaks,
+        start=_origin(plan),
+        **more,
+    )
 
 
 def _origin(plan: Plan) -> dict[str, Any] | None:
