@@ -11,7 +11,7 @@ from selfsight.records import Difference, Value
 from selfsight.reporting.report.contents import RunContents
 
 Item = TypeVar("Item")
-CONTROLS = ("start", "untrained", "pixels", "scratch")
+CONTROLS = tuple(name for name in vocabulary.SUBJECTS if name != "trained")
 """Controls with a colour of their own."""
 WITHOUT_LABELS = ("none", "clusters")
 """Tasks whose numbers stand in a table of their own."""
