@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,20 @@ views:
 - {size: 8.0, flip: 0.0}
 - {size: 8.0, flip: 0.0, rotation: 15.0}
 """
+
+
+@pytest.fixture(scope="module")
+def heard_signals() -> Iterator[None]:
+    """No signal is ignored, here and in processes that are started: under ``nohup`` and ``&`` some
+    are, and what the parent ignores a command ignores, too.
+    """
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    ignored = [n for n in usual if signal.getsignal(n) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, usual[number])
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "chaos.py"
 
 
-def test_a_few_kills() -> None:
+def test_a_few_kills(heard_signals: None) -> None:
     words = ["--kills", "6", "--seed", "3", "--jobs", "simclr,embed"]
     done = subprocess.run(
         [sys.executable, str(SCRIPT), *words],

@@ -10,6 +10,8 @@ import pytest
 
 from selfsight.stops import Stopped, StopRequest, raising
 
+pytestmark = pytest.mark.usefixtures("heard_signals")
+
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_outside_a_training_a_signal_is_an_interrupt(number: signal.Signals) -> None:

@@ -37,7 +37,9 @@ KILLS = {
 
 
 @pytest.fixture(scope="module", params=CASES)
-def trainings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trainings(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, heard_signals: None
+) -> Path:
     """3 epochs of 4 steps: one training that nobody killed, and one for each way of killing."""
     folder = tmp_path_factory.mktemp(request.param)
     yaml = folder / "settings.yaml"
