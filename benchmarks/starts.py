@@ -1,31 +1,31 @@
 """Published weights, frozen and continued, beside training from scratch, on five image sets.
 
-    python benchmarks/starts.py ../shared/data --out runs/starts            # computes what is missing
-    python benchmarks/starts.py ../shared/data --out runs/starts --table    # the table of what is there
+    python benchmarks/starts.py ../shared/data --out runs/starts          # computes what is missing
+    python benchmarks/starts.py ../shared/data --out runs/starts --table  # shows what is there
 
-Each finished result is one line of ``results.jsonl`` in the folder: the same command goes on where it
-was stopped, and ``--table`` shows what there is at any time. Seeds come first: one training seed on
-all sets, then the next.
+Each finished result is one line of ``results.jsonl`` in the folder: the same command goes on where
+it was stopped, and ``--table`` shows what there is at any time. One training seed is run on all
+sets, then the next.
 
 What was fixed before anything was looked at:
 
 * the sets, their metric and their numbers of labels (`SETS`); a linear probe reads the labels, and
   LFW, whose test people are in no training image, is retrieval without labels;
-* images of 96 px, at most 1,000 to train on and 1,000 to test on (LFW: all test images of people
-  who have two), validation images counted to the training ones;
+* images of 96 px, at most 1,000 to train on and 1,000 to test on (LFW: whole people who have two
+  or more), no validation split;
 * the subjects (`SUBJECTS`). *Frozen* is EfficientNet-Lite0 with its ImageNet weights. *Continued*
   is `pretrain simclr` as it comes with these weights: the preset `continue`. *Scratch* is the same
-  method, network and views from random weights with three times the steps and nothing frozen.
+  method, network and views from random weights with twice the steps and nothing frozen.
   *Mean* and *stages* are the representations of the same names;
 * five draws of labels, five training seeds (scratch: the first for all sets, then the others where
   there is time for them);
 * the verdict: for each set the difference continued - frozen with the representation `stages`, the
-  mean over the numbers of labels, in points (hundredths of the metric), with its interval over test
-  images, label draws and training seeds (`selfsight.evaluation.intervals`). Over the sets: the mean
-  by inverse variance of a random-effects model (DerSimonian and Laird), its interval by Hartung and
-  Knapp with Student's t of one degree of freedom less than there are sets, and the plain mean of the
-  sets with Student's interval beside it. The preset `continue` stays the default where the first
-  interval is above zero and no set's own is below it.
+  mean over the numbers of labels, in points (hundredths of the metric), with its interval over
+  test images, label draws and training seeds (`selfsight.evaluation.intervals`). Over the sets:
+  the mean by inverse variance of a random-effects model (DerSimonian and Laird), its interval by
+  Hartung and Knapp with Student's t of one degree of freedom less than there are sets, and the
+  plain mean of the sets with Student's interval beside it. The preset `continue` stays the default
+  where the first interval is above zero and no set's own is below it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ from selfsight.training.representation import fit_pooling
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 SIDE, IMAGES, DRAWS, SEEDS = 96, 1_000, 5, 5
-SCRATCH = 3
+SCRATCH = 2
 """Steps of the training from scratch, as a multiple of those of the preset `continue`."""
 
 
@@ -129,7 +129,9 @@ class Problem:
         target = images.targets[kind.target]
         if target.kind == "identity":
             values, counts = np.unique(target.values[test], return_counts=True)
-            test = test[np.isin(target.values[test], values[counts > 1])]
+            people = random.permutation(np.flatnonzero(counts > 1))
+            people = people[np.cumsum(counts[people]) <= IMAGES]
+            test = test[np.isin(target.values[test], values[people])]
         elif len(test) > IMAGES:
             test = random.choice(test, IMAGES, replace=False)
         return cls(kind, images.take(np.sort(np.concatenate([train, test]))))
