@@ -180,6 +180,10 @@ def parsed(verb: Verb, words: list[str]) -> Settings:
     except SystemExit as stop:
         if refused := _refused(stop):
             raise ValueError(f"{refused}. `{program} --help` lists all settings.") from None
+        from selfsight.usage import complaint
+
+        if wrong := complaint(kind, words):
+            raise ValueError(f"{wrong} See `{program} --help`.") from None
         print(printed.getvalue(), end="", file=sys.stderr)
         raise
     # The class that the command line parses cannot be pickled; the plain one can.

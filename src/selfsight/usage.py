@@ -1,0 +1,161 @@
+"""What is wrong with the words of a command, in a sentence.
+
+tyro parses the words. Where it stops, its own text names Python's types and prints a flag's whole
+help; the sentence here names the word, what belongs in its place, and the nearest flag.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import TypeAdapter, ValidationError
+
+from selfsight.flags import Flag, flags_of, metavar
+from selfsight.settings import Settings
+
+NUMBER = re.compile(r"-[\d.]")
+
+
+def complaint(kind: type[Settings], words: Sequence[str]) -> str | None:
+    """What is wrong with the words of a verb.
+
+    Args:
+        kind: settings of the verb.
+        words: as the user typed them, without the verb.
+
+    Returns:
+        A sentence; None where nothing was found here.
+    """
+    text = _problem(kind, words)
+    return None if text is None else text if text.endswith("?") else f"{text}."
+
+
+def _problem(kind: type[Settings], words: Sequence[str]) -> str | None:
+    flags = flags_of(kind)
+    named = {name: flag for flag in flags if not flag.positional for name in _names(flag)}
+    positional = [flag for flag in flags if flag.positional]
+    loose, rest = _loose(words), _by_flag(words)
+    free = len(positional) - len(loose)
+    if any(get_origin(part) is tuple for flag in positional for part in _parts(flag)):
+        free = len(words)
+    for word, values in rest:
+        flag = named.get(word) or named.get(word.replace("--no-", "--", 1))
+        if flag is None:
+            near = difflib.get_close_matches(word, named, n=1, cutoff=0.7)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            return f"there is no flag {word}{hint}"
+        free -= max(0, _spare(flag, values))
+        if problem := _values(flag, word, values, free):
+            return problem
+    return _positions(positional, loose, free < len(positional) - len(loose))
+
+
+def _names(flag: Flag) -> list[str]:
+    """The ways to write a flag: its path, and ``-n`` where it has that name, too."""
+    aliases = [
+        name for mark in flag.field.metadata for name in getattr(mark, "aliases", None) or ()
+    ]
+    return ["--" + flag.path.replace("_", "-"), *aliases]
+
+
+def _is_flag(word: str) -> bool:
+    return word.startswith("-") and not NUMBER.match(word) and word != "-"
+
+
+def _loose(words: Sequence[str]) -> list[str]:
+    """The words before the first flag."""
+    first = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
+    return list(words[:first])
+
+
+def _by_flag(words: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Each flag with the words that follow it, or the one behind its ``=``."""
+    found: list[tuple[str, list[str]]] = []
+    for word in words:
+        if _is_flag(word):
+            name, equals, value = word.partition("=")
+            found.append((name.replace("_", "-"), [value] if equals else []))
+        elif found:
+            found[-1][1].append(word)
+    return found
+
+
+def _parts(flag: Flag) -> tuple[Any, ...]:
+    """What a value of a flag may be: the alternatives of a union, without None."""
+    return _alternatives(flag.field.annotation)
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) in (Union, UnionType):
+        return tuple(
+            part
+            for inner in get_args(annotation)
+            for part in _alternatives(inner)
+            if part is not NoneType
+        )
+    return (annotation,)
+
+
+def _kinds(flag: Flag, count: int) -> tuple[Any, ...]:
+    """The type of each word that a flag takes, where ``count`` words follow it."""
+    parts = _parts(flag)
+    if parts == (bool,):
+        return ()
+    inner = next((get_args(part) for part in parts if get_origin(part) is tuple), None)
+    if inner is None:
+        return (Union[parts],)  # noqa: UP007
+    return inner[:1] * count if inner[-1] is Ellipsis else inner
+
+
+def _spare(flag: Flag, values: list[str]) -> int:
+    """How many of the words behind a flag it does not take."""
+    return len(values) - len(_kinds(flag, len(values)))
+
+
+def _values(flag: Flag, word: str, values: list[str], free: int) -> str | None:
+    """What is wrong with the words behind a flag; ``free`` is below 0 where too many follow."""
+    kinds = _kinds(flag, len(values))
+    takes = metavar(flag.field.annotation).removesuffix("|None")
+    if len(values) < len(kinds):
+        given = f", not {' '.join(map(repr, values))}" if values else ""
+        return f"{word} needs a value: {takes}{given}"
+    for value, kind in zip(values, kinds, strict=False):
+        if not _fits(value, kind):
+            return f"{word} takes {takes}, not {value!r}"
+    if free < 0:
+        many = (
+            "no value" if not kinds else "one value" if len(kinds) == 1 else f"{len(kinds)} values"
+        )
+        return f"{word} takes {many}; {values[len(kinds)]!r} belongs to no flag"
+    return None
+
+
+def _fits(value: str, kind: Any) -> bool:
+    if value == "None":
+        return True
+    try:
+        TypeAdapter(kind).validate_strings(value)
+    except ValidationError as error:
+        # Ranges and the like have sentences of their own.
+        kinds = {problem["type"] for problem in error.errors()}
+        return not any(kind.endswith("_parsing") or kind == "literal_error" for kind in kinds)
+    return True
+
+
+def _positions(positional: list[Flag], loose: list[str], behind: bool) -> str | None:
+    """What is wrong with the words before the first flag; ``behind``: others follow flags."""
+    wanted = [flag for flag in positional if flag.field.is_required()]
+    several = any(get_origin(part) is tuple for flag in positional for part in _parts(flag))
+    if len(loose) > len(positional) and not several:
+        return f"the word {loose[len(positional)]!r} belongs to no flag"
+    if len(loose) < len(wanted) and not behind:
+        flag = wanted[len(loose)]
+        name = flag.path.upper().replace("_", "-")
+        return f"{name} is missing: {flag.text.split('. ')[0].rstrip('.')}"
+    return None
