@@ -51,6 +51,8 @@ class Cell:
         groups: None: images are independent.
         correlation: intra-class correlation of the latent score.
         gap: None: scores of one backbone; else the accuracy that the second one lacks.
+        seeds: of the first backbone's training, each with each draw; the second has one.
+        seed_spread: standard deviation of the accuracy over seeds, limited as `spread` is.
     """
 
     accuracy: float
@@ -60,6 +62,8 @@ class Cell:
     groups: int | None
     correlation: float
     gap: float | None
+    seeds: int = 1
+    seed_spread: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -84,8 +88,14 @@ def cells(args: argparse.Namespace) -> Iterator[Cell]:
         args.gaps, args.accuracies, GROUPS
     ):
         for images, draws, spread in itertools.product(args.sizes, args.draws, args.spreads):
-            if groups is None or images >= 2 * groups:
-                yield Cell(accuracy, images, draws, spread, groups, correlation, gap)
+            if groups is not None and images < 2 * groups:
+                continue
+            for seeds, of_seeds in itertools.product(args.seeds, args.seed_spreads):
+                if seeds > 1 or of_seeds == args.seed_spreads[0]:
+                    own = of_seeds if seeds > 1 else 0.0
+                    yield Cell(
+                        accuracy, images, draws, spread, groups, correlation, gap, seeds, own
+                    )
 
 
 def answers(chance: Floats, images: int, random: np.random.Generator) -> tuple[Floats, Floats]:
@@ -118,19 +128,14 @@ def answers(chance: Floats, images: int, random: np.random.Generator) -> tuple[F
 def simulated(
     cell: Cell, replicates: int, random: np.random.Generator
 ) -> tuple[Floats, Floats, Floats, Floats, Resampling]:
-    """Values ``(R, 1, D)``, resampled ones ``(R, 1, D, B)``, truths, errors, the resampling."""
-    accuracies = [cell.accuracy] if cell.gap is None else [cell.accuracy, cell.accuracy - cell.gap]
-    means = []
-    for accuracy in accuracies:
-        place = norm.ppf(accuracy)
-        width = min(cell.spread, min(accuracy, 1 - accuracy) / 2) / norm.pdf(place)
-        drawn = width * random.standard_normal((replicates, cell.draws))
-        means.append(place * np.sqrt(1 + width**2) + drawn)
-    mean = np.concatenate(means, -1)
-    truth = norm.cdf(mean) if cell.draws == 1 else np.repeat(accuracies, cell.draws)[None]
-    contrast = np.eye(cell.draws)
+    """Values ``(R, S, D)``, resampled ones ``(R, S, D, B)``, truths, errors, the resampling."""
+    mean, truth = latent(cell, cell.accuracy, cell.seeds, replicates, random)
+    columns = cell.seeds * cell.draws
+    contrast = np.eye(columns)
     if cell.gap is not None:
-        contrast = np.concatenate([contrast, -contrast], 1)
+        other, its = latent(cell, cell.accuracy - cell.gap, 1, replicates, random)
+        mean, truth = np.concatenate([mean, other], -1), truth - its
+        contrast = np.concatenate([contrast, -np.tile(np.eye(cell.draws), (cell.seeds, 1))], 1)
     if cell.groups is None:
         right, products = answers(norm.cdf(mean), cell.images, random)
         score = right / cell.images
@@ -139,7 +144,7 @@ def simulated(
         roots, axes = np.linalg.eigh(covariance)
         roots = np.where(roots > 1e-14, roots, 0.0)
         # A bootstrap of images, of which only variances are used: normal with their covariance.
-        noise = random.standard_normal((replicates, cell.draws, intervals.REPLICATES))
+        noise = random.standard_normal((replicates, columns, intervals.REPLICATES))
         values = score @ contrast.T
         others = values[..., None] + (axes * np.sqrt(roots)[:, None]) @ noise
         resampling = Resampling(np.ones((1, 1)), cell.images, cell.images, jackknife=False)
@@ -147,7 +152,8 @@ def simulated(
         effect = random.standard_normal((replicates, cell.groups, 1))
         if cell.gap is not None:
             own = random.standard_normal((replicates, cell.groups, 2))
-            effect = np.sqrt(0.5) * (effect + np.repeat(own, cell.draws, -1))
+            own = np.repeat(own, [columns, cell.draws], -1)
+            effect = np.sqrt(0.5) * (effect + own)
         inside = np.sqrt(1 - cell.correlation)
         chance = norm.cdf((mean[:, None] + np.sqrt(cell.correlation) * effect) / inside)
         sizes = np.full(cell.groups, cell.images // cell.groups)
@@ -161,24 +167,47 @@ def simulated(
         values = score @ contrast.T
         others = np.einsum("dv,rgv->rdg", contrast, without)
         resampling = Resampling(np.ones((1, 1)), cell.groups, cell.images, jackknife=True)
-    truths = np.broadcast_to((truth @ contrast.T).mean(-1), (replicates,))
-    return values[:, None], others[:, None], truths, score.mean(-1), resampling
+    shape = (replicates, cell.seeds, cell.draws)
+    halves = [score[:, :columns].mean(-1)]
+    halves += [score[:, columns:].mean(-1)] if cell.gap is not None else []
+    errors = np.mean(halves, 0)
+    return values.reshape(shape), others.reshape(*shape, -1), truth, errors, resampling
+
+
+def latent(
+    cell: Cell, accuracy: float, seeds: int, replicates: int, random: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """Latent means ``(R, S * D)`` of one backbone, and what its mean score estimates ``(R,)``.
+
+    A factor of one level is part of what is estimated.
+    """
+    place = norm.ppf(accuracy)
+    most = min(accuracy, 1 - accuracy) / 2
+    of_draws = min(cell.spread, most) / norm.pdf(place)
+    of_seeds = min(cell.seed_spread, most) / norm.pdf(place) if seeds > 1 else 0.0
+    drawn = of_draws * random.standard_normal((replicates, 1, cell.draws))
+    seeded = of_seeds * random.standard_normal((replicates, seeds, 1))
+    start = place * np.sqrt(1 + of_draws**2 + of_seeds**2)
+    unknown, known = 1 + of_seeds**2, start + np.zeros(replicates)
+    if cell.draws == 1:
+        known = known + drawn[:, 0, 0]
+    else:
+        unknown += of_draws**2
+    mean = (start + drawn + seeded).reshape(replicates, -1)
+    return mean, norm.cdf(known / np.sqrt(unknown))
 
 
 def classical(values: Floats, others: Floats, resampling: Resampling) -> Floats:
     """Width of ``mean +- t sqrt(v)`` with Satterthwaite's degrees of freedom."""
-    draws = values.shape[-1]
     images = resampling.variance(others.mean((-3, -2)))
-    freedom = images**2 / max(resampling.units - 1, 1)
-    variance = images
-    if draws > 1:
-        spread = values.mean(-2).var(-1, ddof=1) / draws
-        each = resampling.variance(others.mean(-3)).mean(-1)
-        variance = np.maximum(images + spread - (each - images) / (draws - 1), images)
-        freedom = freedom + spread**2 / (draws - 1)
-        freedom = (images + spread) ** 2 / np.maximum(freedom, 1e-300)
-    else:
-        freedom = np.full_like(images, max(resampling.units - 1, 1))
+    freedom, variance = images**2 / max(resampling.units - 1, 1), images
+    for levels, axis in ((values.shape[-1], -2), (values.shape[-2], -1)):
+        if levels > 1:
+            spread = values.mean(axis).var(-1, ddof=1) / levels
+            each = resampling.variance(others.mean(axis - 1)).mean(-1)
+            variance = np.maximum(variance + spread - (each - images) / (levels - 1), variance)
+            freedom = freedom + spread**2 / (levels - 1)
+    freedom = variance**2 / np.maximum(freedom, 1e-300)
     return np.asarray(2 * t.ppf(0.975, np.maximum(freedom, 1)) * np.sqrt(variance))
 
 
@@ -261,6 +290,8 @@ def main() -> None:
     parser.add_argument("--draws", type=int, nargs="+", default=[1, 3, 5])
     parser.add_argument("--spreads", type=float, nargs="+", default=[0.0, 0.01, 0.03])
     parser.add_argument("--accuracies", type=float, nargs="+", default=[0.5, 0.9, 0.99])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--seed-spreads", type=float, nargs="+", default=[0.0, 0.01, 0.03])
     parser.add_argument("--gaps", type=float, nargs="+", default=None)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)

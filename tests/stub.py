@@ -22,6 +22,7 @@ ELSEWHERE = {
     "Any": "typing",
     "Images": "selfsight.data.request",
     "Literal": "typing",
+    "Module": "torch.nn",
     "Mapping": "collections.abc",
     "NDArray": "numpy.typing",
     "Path": "pathlib",

@@ -136,7 +136,9 @@ def test_runs_and_images_as_objects(
 def test_mistakes_name_what_is_wrong() -> None:
     with pytest.raises(ValueError, match="no setting 'draw'; did you mean 'draws'"):
         selfsight.evaluate("runs/x", draw=3)
-    with pytest.raises(TypeError, match=r"evaluate\(\) needs 'run'"):
+    with pytest.raises(TypeError, match=r"suggest\(\) needs 'run'"):
+        selfsight.suggest(count=3)
+    with pytest.raises(ValueError, match="name the folder of a run, or --features"):
         selfsight.evaluate(draws=3)
     with pytest.raises(TypeError, match="got 'run' twice"):
         selfsight.evaluate("runs/x", run="runs/y")

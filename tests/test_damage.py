@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from selfsight.cli import main
+from selfsight.evaluation.results import Results
 
 WORDS = ["--limit", "160", "--batch-size", "32", "--epochs", "1"]
 SMALL = "monitor_images: 0\nnetwork: {widths: [4, 8], depths: [1, 1]}\n"
@@ -129,7 +130,7 @@ VERBS: dict[str, Callable[[Path, Path], list[str]]] = {
 def outcome(verb: str, run: Path) -> Any:
     """What a verb has made, in a form that can be compared."""
     if verb == "evaluate":
-        return json.loads((run / "results.json").read_text())["records"]
+        return Results.read(run / "results.json").records
     if verb == "embed":
         with np.load(run.parent / "r.npz") as file:
             return file["representations"].tobytes()

@@ -28,7 +28,7 @@ ROW = {**PLACE, "subject": "trained", "label_fraction": 0.1, "num_labels": 5, "l
 
 
 def results(path: Path, **parts: Any) -> Results:
-    made = Results(path, backbone="abc", shown=[("d", "t")])
+    made = Results(path, backbone="abc")
     made.records.append({**ROW, "metric": "accuracy", "label": None, "value": 0.5})
     made.test_readings.append({"when": "2026-01-01T00:00:00+00:00", **ROW})
     for name, rows in parts.items():

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from numpy.typing import NDArray
+from torch.nn import Module
 
 from selfsight import losses as losses
 from selfsight.catalogue import Catalogue, ListMethods
@@ -513,7 +514,7 @@ def pretrain(settings: Pretrain, /) -> Run:
 
 @overload
 def evaluate(
-    run: str | Path | Run,
+    run: str | Path | Run | Module = ...,
     data: str | Path | ImageSet | NDArray[Any] | MapDataset | None = ...,
     *,
     settings: Evaluate | Mapping[str, Any] | None = ...,
@@ -544,22 +545,26 @@ def evaluate(
     seed: int = ...,
     device: str = ...,
     allow_code: bool = ...,
+    features: str | None = ...,
+    control: tuple[str, ...] = ...,
     fractions: tuple[float, ...] = ...,
     draws: int = ...,
     probes: tuple[str, ...] = ...,
     balanced: bool = ...,
     controls: tuple[str, ...] = ...,
+    replicates: tuple[str, ...] = ...,
     representation: Literal["auto", "output", "mean", "stages"] = ...,
     clusters: bool = ...,
+    corruptions: bool = ...,
     finetune: bool = ...,
     finetuning: FineTuning = ...,
     split: Literal["auto", "test", "validation"] = ...,
     out: str | Path | None = ...,
 ) -> Results:
-    """Measure a run beside its controls, with few labels and all of them.
+    """Measure a run, a model or --features beside controls, with few labels and all of them.
 
     Args:
-        run: The folder of a finished run.
+        run: The folder of a finished run, or of a model.
         data: Images, as for `pretrain`; by default those of the run, with the run's splits. Or
             an image set, arrays, a list of arrays, or a torch dataset.
         settings: A settings object, or a mapping with nested or dotted names
@@ -600,6 +605,10 @@ def evaluate(
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         allow_code: Run the file.py:build that a run's backbone may name.
+        features: Representations made elsewhere, instead of a run: a table or .npz with row
+            ids, a target, a split and a group, and a column of lists or numbered columns.
+        control: Other representations of the same rows, matched by row id, that --features
+            stand beside.
         fractions: Shares of the labels of the train split.
         draws: Draws of labels at each share below 1.
         probes: Among knn, linear and mlp; each is used for the targets it can predict.
@@ -607,9 +616,13 @@ def evaluate(
             frequency.
         controls: What results stand beside: start (the weights the training began with, where
             they were not random), untrained, pixels, and folders of other runs.
+        replicates: Folders of runs that differ from RUN in the seed of the training alone: one
+            row, and intervals that cover seeds, label draws and test images.
         representation: Of every subject alike: the network's output, the same standardised, or
             three stages; auto: the run's.
         clusters: Also compare clusters, found without labels, with the classes.
+        corruptions: Also score the linear probe on test images with blur, noise, JPEG and less
+            light, each at three strengths.
         finetune: Also fine-tune the backbone, and train the same network from scratch; this
             takes long.
         finetuning: How that training is done and what it tries.
@@ -626,7 +639,7 @@ def evaluate(
 
 @overload
 def evaluate(settings: Evaluate, /) -> Results:
-    """Measure a run beside its controls, with few labels and all of them."""
+    """Measure a run, a model or --features beside controls, with few labels and all of them."""
 
 @overload
 def suggest(
@@ -1230,6 +1243,7 @@ def finetune(
     out: str | Path,
     head_only: Literal["linear", "mlp"] | None = ...,
     label_fraction: float = ...,
+    balanced: bool = ...,
     finetuning: FineTuning = ...,
     probe: Classifier = ...,
 ) -> Predictor:
@@ -1282,6 +1296,8 @@ def finetune(
             regression; ridge for numbers) or mlp.
         label_fraction: Share of the labels that may be read, drawn as `evaluate` draws them;
             here those of train.
+        balanced: Rare classes and labels count more, by inverse frequency; classes are then
+            chosen by balanced accuracy.
         finetuning: How the weights are trained and what is tried.
         probe: The network of --head-only mlp, and how it is trained.
 
@@ -1601,7 +1617,7 @@ def search(
     k: int = ...,
     far: bool = ...,
     out: str | Path | None = ...,
-    run: str | Path | Run | None = ...,
+    run: str | Path | Run | Module | None = ...,
     device: str = ...,
     allow_code: bool = ...,
 ) -> SearchResults:

@@ -52,6 +52,9 @@ def as_function(verb: Verb) -> Callable[..., Any]:
         for name in IMAGES:
             if name in given and not isinstance(given[name], str | Path | NoneType):
                 images, given[name] = given[name], name_of(given[name])
+        network = None
+        if hasattr(given.get("run"), "state_dict"):  # a torch module, whoever it is from
+            network, given["run"] = given["run"], type(given["run"]).__name__
         changes = {
             name: _plain(value, kind.model_fields.get(name)) for name, value in given.items()
         }
@@ -59,6 +62,8 @@ def as_function(verb: Verb) -> Callable[..., Any]:
             ready = settings.updated(changes)
         else:
             ready = _settings_of(verb, kind, {**(settings or {}), **changes}, parameters)
+        if network is not None:
+            return verb.call(ready, images, network)
         return verb.call(ready) if images is None else verb.call(ready, images)
 
     call.__name__ = call.__qualname__ = function_name(verb)
@@ -105,7 +110,8 @@ def _parameter(name: str, field: FieldInfo, kind: Any) -> inspect.Parameter:
         annotation = "str | Path | Sequence[str | Path]"
     elif name in RUNS:
         kinds = {"model": "Predictor", "index": "Index"}
-        annotation = f"str | Path | {kinds.get(name, 'Run')}{none}"
+        network = " | Module" if name == "run" and not field.is_required() else ""
+        annotation = f"str | Path | {kinds.get(name, 'Run')}{network}{none}"
     elif name == "out":
         annotation = f"str | Path{none}"
     return inspect.Parameter(name, kind, default=default, annotation=annotation)

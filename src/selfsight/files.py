@@ -19,7 +19,19 @@ if TYPE_CHECKING:
 
 CHECKSUM = "checksum"
 """Key of the checksum in a JSON object and in the header of a weights file."""
-_HOST = hashlib.blake2b(platform.node().encode(), digest_size=3).hexdigest()
+
+
+def _namespace() -> str:
+    """The machine and its process numbers: two containers of one name have different ones."""
+    parts = [platform.node()]
+    with suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
+    with suppress(OSError):
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=3).hexdigest()
+
+
+_HOST = _namespace()
 _LEFTOVER = re.compile(rf"\.{_HOST}-(\d+)\.tmp$")
 _cleaned: set[Path] = set()
 

@@ -74,10 +74,10 @@ _TABLE = (
     ),
     Verb(
         "evaluate",
-        "RUN [DATA]",
+        "[RUN] [DATA]",
         "selfsight.evaluation.protocol:Evaluate",
-        "selfsight.evaluation.protocol:evaluate",
-        "Measure a run beside its controls, with few labels and all of them.",
+        "selfsight.models.scoring:evaluate",
+        "Measure a run, a model or --features beside controls, with few labels and all of them.",
     ),
     Verb(
         "suggest",

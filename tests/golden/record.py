@@ -140,7 +140,9 @@ def demo(folder: Path) -> dict[str, Any]:
     out = folder / "demo"
     assert ran(["run", "digits", "--epochs", "100", "--device", "cpu", "--out", str(out)]) == 0
     results = json.loads((out / "results.json").read_text())
-    return {"weights": digest(out / "backbone.safetensors"), "records": results["records"]}
+    new = ("evaluation", "known_labels")
+    records = [{n: v for n, v in row.items() if n not in new} for row in results["records"]]
+    return {"weights": digest(out / "backbone.safetensors"), "records": records}
 
 
 PARTS: dict[str, Callable[[Path], dict[str, Any]]] = {

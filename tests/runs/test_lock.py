@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,48 @@ def test_the_second_process_is_told_who_holds_it(tmp_path: Path) -> None:
     with locked(tmp_path / "run"), locked(tmp_path / "run"):  # the system has let go of it
         assert str(os.getpid()) in (tmp_path / "run" / HOLDER).read_text()
     assert not (tmp_path / "run" / HOLDER).exists()
+
+
+def test_one_that_waits_gets_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = HOLDING.replace("sys.stdin.read()", "__import__('time').sleep(1.5)")
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    with locked(tmp_path, wait=True):
+        assert process.wait() == 0
+    process.stdout.close()
+    assert f"in use by process {process.pid}" in "".join(capsys.readouterr())
+
+
+def test_containers_with_one_name_do_not_share_temporary_files(tmp_path: Path) -> None:
+    """Both are process 1 of a machine of the same name, and write the same file at once."""
+    prefix = ["unshare", "--pid", "--fork", "--mount-proc"]
+    if not shutil.which("unshare") or subprocess.run([*prefix, "true"], check=False).returncode:
+        pytest.skip("this machine gives no process its own process numbers")
+    code = """
+import os, sys
+from selfsight.files import replacing
+with replacing(sys.argv[1]) as temporary:
+    temporary.write_text(str(os.getpid()))
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+    both = []
+    for _ in range(2):
+        process = subprocess.Popen(
+            [*prefix, sys.executable, "-c", code, str(tmp_path / "file")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None and process.stdout.readline() == "open\n"
+        both.append(process)
+    assert len(list(tmp_path.glob("*.tmp"))) == 2
+    for process in both:
+        process.communicate("")
+        assert process.returncode == 0
+    assert (tmp_path / "file").read_text() == "1"
 
 
 def test_other_processes_of_a_training_do_not_lock(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,30 @@ def test_leaking_data_stops_every_verb(
         assert (
             "A leak between the splits was allowed" in selfsight.report(run.folder.path).read_text()
         )
+
+
+def test_a_moved_set_is_found_again(run: Run, tmp_path: Path) -> None:
+    before = own_images(run)
+    place = tmp_path / "elsewhere" / "renamed.npz"
+    place.parent.mkdir()
+    shutil.move(run.settings.data, place)
+    found = images_of(run, RunData(run=str(run.folder.path), data=str(place)))
+    assert found.fingerprint() == before.fingerprint()
+    assert found.splits.tolist() == before.splits.tolist()
+    assert not found.cautions
+
+
+def test_a_set_that_differs_from_the_moved_one_is_other_images(run: Run, tmp_path: Path) -> None:
+    with np.load(run.settings.data) as file:
+        arrays = dict(file)
+    Path(run.settings.data).unlink()
+    name = next(name for name, array in arrays.items() if array.ndim > 2)
+    arrays[name] = arrays[name] ^ 1
+    place = tmp_path / "other.npz"
+    np.savez(place, **arrays)
+    found = images_of(run, RunData(run=str(run.folder.path), data=str(place)))
+    assert "pixels or row ids differ" in found.cautions[0]
+    assert str(place) in found.cautions[0] and str(run.folder.path) in found.cautions[0]
 
 
 def test_an_allowed_leak_is_in_the_model(run: Run, tmp_path: Path) -> None:

@@ -254,3 +254,17 @@ def test_what_changes_no_batch_may_change(
     pretrain(settings_of(run, checkpoint_steps=4))
     assert "checkpoint_steps: 4 instead of 1; batches" in capsys.readouterr().err
     assert same(run, finished)
+
+
+def test_another_number_of_threads_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, threads = crashed(tmp_path / "run", 7), torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        pretrain(settings_of(run))
+    finally:
+        torch.set_num_threads(threads)
+    said = capsys.readouterr().err
+    assert f"written with {threads} threads, and there are {threads + 1} now" in said
+    assert f"OMP_NUM_THREADS={threads}" in said

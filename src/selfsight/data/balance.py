@@ -114,15 +114,30 @@ def _units(groups: NDArray[np.int64] | None, count: int) -> tuple[Rows, Rows]:
 
 
 def _bins(values: NDArray[np.float32]) -> Rows:
-    """Quantile bins ``(N, D)``, -1 unknown; fewer bins for vectors."""
+    """Bins ``(N, D)``, -1 unknown; fewer bins for vectors.
+
+    Quantiles; of a number of few distinct values each is a bin, and where many images share a
+    value, so that quantiles coincide, what lies below it and above it is apart.
+    """
     count = BINS if values.shape[1] == 1 else max(2, round(BINS ** (1 / values.shape[1])))
     bins = np.full(values.shape, -1, np.int64)
     for column, numbers in enumerate(values.T):
         known = ~np.isnan(numbers)
         if known.any():
-            edges = np.unique(np.quantile(numbers[known], np.linspace(0, 1, count + 1)[1:-1]))
-            bins[known, column] = np.searchsorted(edges, numbers[known], side="right")
+            bins[known, column] = _bins_of(numbers[known], count)
     return bins
+
+
+def _bins_of(numbers: NDArray[np.float32], count: int) -> Rows:
+    distinct = np.unique(numbers)
+    if len(distinct) <= count:
+        return np.asarray(np.searchsorted(distinct, numbers), np.int64)
+    edges = np.unique(np.quantile(numbers, np.linspace(0, 1, count + 1)[1:-1]))
+    above: Rows = np.searchsorted(edges, numbers, side="right")
+    if len(edges) == count - 1:
+        return above
+    below: Rows = np.searchsorted(edges, numbers)
+    return np.asarray(np.unique(above + below, return_inverse=True)[1], np.int64)
 
 
 def label_columns(target: Target) -> NDArray[np.float64]:
@@ -131,8 +146,9 @@ def label_columns(target: Target) -> NDArray[np.float64]:
         return np.nan_to_num(target.values.astype(np.float64))
     if target.kind == "number":
         bins = _bins(target.values)
+        width = max(BINS, int(bins.max(initial=0)) + 1)
         return np.concatenate(
-            [(bins[:, [d]] == np.arange(BINS)).astype(np.float64) for d in range(bins.shape[1])], 1
+            [(bins[:, [d]] == np.arange(width)).astype(np.float64) for d in range(bins.shape[1])], 1
         )
     if target.kind == "identity" or len(target.names) > MAX_LABELS:
         return np.zeros((len(target.values), 0))

@@ -116,7 +116,8 @@ class ImageSet:
         pixels: ``(N, H, W, C)`` uint8, uint16 or float32, in memory or memory-mapped (a permuted
             batch of it is ``channels_last`` without a copy), or decoded at each reading
             (`selfsight.data.pixels.lazy.LazyPixels`).
-        row_ids: ``(N,)`` text: the path inside the source, or ``file#row``.
+        row_ids: ``(N,)`` text, unique: the path inside the source; ``file#row`` where a file in a
+            folder holds several images, ``#row`` where the source is a single file.
         splits: ``(N,)`` text, each one of `SPLITS`. ``unlabelled`` rows are for pretraining only.
         targets: by name.
         groups: ``(N,)`` int64, -1 for an image in no group (a group of its own), or None.

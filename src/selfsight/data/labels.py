@@ -23,7 +23,7 @@ Set = TypeVar("Set", ImageSet, Listing)
 def join_labels(images: Set, file: str | Path, asked: Asked | None = None) -> Set:
     """The images with the targets of a table (CSV, TSV, JSON lines, Parquet).
 
-    One column holds row ids: the path inside the source, or ``file#row``; see
+    One column holds row ids: the path inside the source, ``file#row`` or ``#row``; see
     `selfsight.data.sources.steps.matching` for how names may differ. Images that the table does
     not name, and empty cells, are unknown; a null list of labels is unknown, an empty one means
     none of them. Several rows for an image are joined. A group column is taken where the images

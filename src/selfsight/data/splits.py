@@ -162,7 +162,8 @@ def few_labels(
     The rows get one order, drawn from the seed, in which every beginning is balanced (Webster's
     divisor method over the classes); the subset is its beginning. So a smaller fraction is part
     of a larger one, and the count is ``round(fraction * known)``, but at least one row of each
-    class (each label) that is present, even where the fraction alone would give none. Several
+    class (each label, each number of a vector) that is present, even where the fraction alone
+    would give none. Several
     labels are balanced over their combinations, numbers over quantile bins.
 
     Args:
@@ -193,7 +194,7 @@ def few_labels(
         jitter = 0.5 + 1e-9 * random.random(len(sizes))
     key = (rank + jitter[strata]) / sizes[strata]
     order = np.argsort(key, kind="stable")
-    if part.kind in ("class", "labels"):
+    if part.kind != "identity":
         order = _cover_first(order, part)
         least = _covering(order, part)
     else:
@@ -263,7 +264,10 @@ def _said(split: str, chosen: Rows, share: float, by: str) -> str:
 
 
 def _first_of_each(order: Rows, target: Target) -> list[int]:
-    """Positions along the order that are needed for one row of each class or label."""
+    """Positions along the order that are needed for one row of each class, label or number."""
+    if target.kind == "number":
+        known = ~np.isnan(target.values[order])
+        return [int(column.argmax()) for column in known.T if column.any()]
     if target.kind == "class":
         return [int(i) for i in np.unique(target.values[order], return_index=True)[1]]
     positions: list[int] = []
@@ -277,7 +281,7 @@ def _first_of_each(order: Rows, target: Target) -> list[int]:
 
 
 def _cover_first(order: Rows, target: Target) -> Rows:
-    """The order with one row of each class or label moved to its beginning."""
+    """The order with one row of each class, label or number moved to its beginning."""
     first = np.zeros(len(order), bool)
     first[_first_of_each(order, target)] = True
     return np.concatenate([order[first], order[~first]])

@@ -31,8 +31,9 @@ from selfsight.training.start import kept_start
 from selfsight.vocabulary import run_names
 
 _PAIRS = 1_000  # images whose views are compared
-_CHEAP = 4_000_000  # pixels that go through the network for one initialisation
-
+CHEAP = 4_000_000
+"""Pixels through a network up to which an initialisation is cheap."""
+_OF_SEED = ("seed", "out", "trackers", "device")
 
 Representation = Literal["auto", "output", "mean", "stages"]
 Pair = tuple[torch.Tensor, torch.Tensor]
@@ -48,18 +49,24 @@ class Subject:
         name: one of `selfsight.vocabulary.SUBJECTS`, or how a run is called; unique in the results.
         of_draw: one for all label draws, or several initialisations: draws take one after another
             of them, and where all labels are used each is measured.
+        seeds: the same training with other seeds, one for each; draws cross them.
         views: gives the ``(M, F)`` representations of two views of the same images, made when
             they are asked for; None where there are none, as for pixels.
         identity: of a run; None otherwise.
+        represent: gives the ``(M, F)`` representations of other images of the same form, which are
+            cached under the name that is given; None where there is no network.
     """
 
     name: str
     of_draw: tuple[Representations, ...]
     views: Callable[[], Pair | None] = lambda: None
     identity: Identity | None = None
+    represent: Callable[[ImageSet, str], torch.Tensor] | None = None
+    seeds: tuple[Representations, ...] = ()
 
-    def at(self, draw: int) -> Representations:
-        return self.of_draw[draw % len(self.of_draw)]
+    def at(self, draw: int, seed: int = 0) -> Representations:
+        """For a label draw and a training seed, both counted from 0."""
+        return self.seeds[seed - 1] if seed else self.of_draw[draw % len(self.of_draw)]
 
 
 @dataclass(frozen=True)
@@ -108,12 +115,49 @@ def controls_of(names: Sequence[str]) -> list[str | Run]:
     return list(controls.values())
 
 
+def with_seeds(material: Material, subject: Subject, runs: Sequence[Run]) -> Subject:
+    """The trained subject together with the same training of other seeds.
+
+    Raises:
+        ValueError: a run differs in more than the seed.
+    """
+    data, seeds = material.images.fingerprint(material.rows), []
+    like = material.run.backbone(allow_code=material.allow_code).pooling
+    own = "output" if like is None else like.kind
+    for run in runs:
+        unlike = unlike_in(material.run, run)
+        if unlike:
+            raise ValueError(
+                f"replicates: {run} and {material.run} differ in more than the seed of the "
+                f"training ({unlike[0]}); give it as one of the --controls."
+            )
+        backbone = run.backbone(allow_code=material.allow_code)
+        kind = own if material.representation == "auto" else material.representation
+        _shape(backbone, kind, material, run)
+        name, key = f"trained-{run.name}", weights_key(backbone)
+        made = partial(_itself, backbone)
+        seeds.append(_represented(material, data, name, run, made, backbone.spec, key))
+    return replace(subject, seeds=tuple(seeds))
+
+
+def _itself(backbone: Backbone) -> Backbone:
+    return backbone
+
+
+def unlike_in(first: Run, second: Run) -> list[str]:
+    """Settings other than the seed and the folder in which two runs differ."""
+    ways = [{n: v for n, v in run.plain.items() if n not in _OF_SEED} for run in (first, second)]
+    names = dict.fromkeys([*ways[0], *ways[1]])
+    return [name for name in names if ways[0].get(name) != ways[1].get(name)]
+
+
 def subjects(
     material: Material,
     controls: Sequence[str | Run],
     known: Mapping[str, Identity] | None = None,
-) -> tuple[list[Subject], str, list[str]]:
-    """The trained backbone first, then each control; the hash of the trained weights; notes.
+) -> tuple[list[Subject], str, str, list[str]]:
+    """The trained backbone first, then each control; the hash of the trained weights; their
+    representation; notes.
 
     Args:
         material: what they are made of.
@@ -154,7 +198,7 @@ def subjects(
             f"{damaged} images have representations that are not finite (their pixels are not, "
             "or the network overflows); they are taken as zero."
         )
-    return found, hashed, notes
+    return found, hashed, like, notes
 
 
 def _shape(backbone: Backbone, kind: Representation, material: Material, run: Run) -> None:
@@ -196,7 +240,7 @@ def _named(found: Sequence[Subject], known: Mapping[str, Identity]) -> list[Subj
 
 
 def _is_cheap(material: Material) -> bool:
-    return len(material.rows) * material.images.height * material.images.width <= _CHEAP
+    return len(material.rows) * material.images.height * material.images.width <= CHEAP
 
 
 def _of_network(
@@ -205,7 +249,9 @@ def _of_network(
     """A network's representations of the whole frames, and of two views of some of them."""
     made = _represented(material, data, name, run, lambda: backbone, backbone.spec, hashed)
     views = partial(_two_views, material, data, name, lambda: backbone, hashed)
-    return Subject(name, (made,), views, {"run": str(run.path), "weights": hashed})
+    again = partial(_represented_again, material, name, run, lambda: backbone, hashed)
+    identity = {"run": str(run.path), "weights": hashed}
+    return Subject(name, (made,), views, identity, again)
 
 
 def _represented(
@@ -227,6 +273,25 @@ def _represented(
         )
 
     return _kept(material, name, key, make)
+
+
+def _represented_again(
+    material: Material,
+    name: str,
+    run: Run,
+    backbone: Callable[[], Backbone],
+    hashed: str,
+    images: ImageSet,
+    what: str,
+) -> torch.Tensor:
+    """Of other images of the same form, by the same network."""
+    rows = np.arange(len(images))
+    key = cache_key(hashed, images.fingerprint(), run.statistics, backbone().spec.plain())
+
+    def make() -> torch.Tensor:
+        return represent(backbone(), images, rows, run.statistics, device=material.device)
+
+    return cached_tensor(material.cache, f"{what}-{name}", key, make)
 
 
 def _two_views(
@@ -275,7 +340,8 @@ def _untrained(material: Material, data: str, count: int, like: Representation) 
         made.append(_represented(material, data, name, run, backbone, run.spec, hashed))
         if seed == 0:
             views = partial(_two_views, material, data, name, backbone, hashed)
-    return Subject("untrained", tuple(made), views)
+            again = partial(_represented_again, material, name, run, backbone, hashed)
+    return Subject("untrained", tuple(made), views, represent=again)
 
 
 def _pixels(material: Material, data: str) -> Representations:

@@ -350,16 +350,21 @@ def difference(
 
     Args:
         ours, other: see `interval`; the same draws in the same order. One seed of `other` is
-            compared with each of ours.
+            compared with each of ours. Several seeds on both sides, which takes a single draw, are
+            crossed: each of ours with each of the other's, two factors that are apart.
         resampling: of the test split.
         of_images: both are shares of the test images.
         bounds: of the score.
     """
-    apart = _wide(ours) - _wide(other)
+    ours, other = _wide(ours), _wide(other)
+    if len(ours) > 1 and len(other) > 1:
+        assert ours.shape[1] == other.shape[1] == 1, "seeds on both sides take a single draw"
+        other = other.swapaxes(0, 1)
+    apart = ours - other
     values, replicates = _split(apart)
     errors = None
     if of_images:
-        errors = np.asarray((_wide(ours)[..., 0].mean() + _wide(other)[..., 0].mean()) / 2)
+        errors = np.asarray((ours[..., 0].mean() + other[..., 0].mean()) / 2)
     width = bounds[1] - bounds[0]
     ends = ends_of_differences(
         values, replicates, resampling, errors=errors, bounds=(-width, width)

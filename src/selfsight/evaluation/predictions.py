@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from selfsight.data.imageset import ImageSet
 from selfsight.files import digest_of, replacing
 
+_PLACE = ("evaluation", "data", "target", "probe", "subject", "split")
+_FIT = ("evaluation", "target", "probe", "subject", "split", "label_fraction", "label_seed")
 _ALL = 20_000_000  # numbers of a target above which only the first label draw is kept
 
 
@@ -34,7 +36,7 @@ class Predictions:
         """One probe's predictions.
 
         Args:
-            about: target, probe, weights, label_fraction, label_seed, split.
+            about: evaluation, data, target, probe, subject, split, label_fraction, label_seed.
             rows: ``(M,)`` rows of the image set.
             output: ``(M, K)`` probabilities or numbers.
             keep: keep these even when there are very many.
@@ -48,7 +50,7 @@ class Predictions:
         truth = target[:, None].astype(np.float32) if target.ndim == 1 else target
         count = len(rows)
         columns: dict[str, Any] = {"row_id": _repeated(self.images.row_ids[rows].tolist())}
-        for name in ("data", "target", "probe", "subject", "split"):
+        for name in _PLACE:
             index = pa.array(np.zeros(count, np.int32))
             columns[name] = pa.DictionaryArray.from_arrays(index, [about[name]])
         columns["label_fraction"] = pa.array(np.full(count, about["label_fraction"]))
@@ -58,7 +60,7 @@ class Predictions:
         self.tables.append(pa.table(columns))
 
     def write(self, path: Path, digests: Mapping[str, str]) -> list[str]:
-        """Replaces the rows of the same data and target, keeps the others.
+        """Adds these to the file; predictions of the same fit take the place of the old ones.
 
         Args:
             path: the file.
@@ -68,34 +70,38 @@ class Predictions:
             A note where the file that is there is damaged: its rows are not kept.
         """
         import pyarrow as pa
-        import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
         if not self.tables:
             return []
-        notes = []
-        whole = path.is_file() and digests.get(path.name) == digest_of(path)
-        if path.exists() and not whole:
-            notes.append(
-                f"{path.name} was damaged and has been replaced: predictions on other data and "
-                "targets are gone until these are evaluated again."
-            )
         table = pa.concat_tables(self.tables).unify_dictionaries()
-        if whole:
+        notes, old = [], None
+        if path.is_file() and digests.get(path.name) == digest_of(path):
             old = pq.read_table(path)
-            if old.schema.equals(table.schema):
-                mine = pc.and_(
-                    pc.equal(pc.cast(old["data"], pa.string()), self.images.name),
-                    pc.is_in(
-                        pc.cast(old["target"], pa.string()),
-                        pc.unique(pc.cast(table["target"], pa.string())),
-                    ),
-                )
-                table = pa.concat_tables([old.filter(pc.invert(mine)), table])
-                table = table.unify_dictionaries()
+        if path.exists() and (old is None or not old.schema.equals(table.schema)):
+            notes.append(
+                f"{path.name} was damaged and has been replaced: predictions of earlier "
+                "evaluations are gone until these are made again."
+            )
+        elif old is not None:
+            table = pa.concat_tables([old.filter(_others(old, table)), table]).unify_dictionaries()
         with replacing(path) as temporary:
             pq.write_table(table, temporary, compression="zstd")
         return notes
+
+
+def _others(old: Any, new: Any) -> Any:
+    """Mask of the rows of one table whose fit is not in the other one."""
+    import pyarrow as pa
+
+    made = set(_fits(new))
+    return pa.array([fit not in made for fit in _fits(old)], pa.bool_())
+
+
+def _fits(table: Any) -> list[tuple[Any, ...]]:
+    """What each row is a prediction of."""
+    columns = [table[name].to_pylist() for name in _FIT]
+    return list(zip(*columns, strict=True))
 
 
 def _repeated(text: list[str]) -> Any:

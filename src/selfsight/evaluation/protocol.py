@@ -15,20 +15,28 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import torch
+import tyro
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
+from torch import nn
 
 from selfsight.console import progress, say
+from selfsight.data import request
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.request import Images
 from selfsight.data.splits import LabelFraction
-from selfsight.evaluation.controls import Material, Subject, controls_of, subjects
+from selfsight.data.statistics import channel_statistics
+from selfsight.evaluation.controls import Material, Subject, controls_of, subjects, with_seeds
+from selfsight.evaluation.corruptions import corrupted
 from selfsight.evaluation.embedding_map import write_map
+from selfsight.evaluation.features import feature_subjects, open_features
 from selfsight.evaluation.intervals import Resampling
+from selfsight.evaluation.measured import Measured, learnable, needed, scored_split, source_of
+from selfsight.evaluation.modules import module_subjects
 from selfsight.evaluation.pooling import Pooling, by_image
 from selfsight.evaluation.predictions import Predictions
 from selfsight.evaluation.results import Results, Row
@@ -41,6 +49,7 @@ from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Subset
 from selfsight.fitting.metrics import score
 from selfsight.fitting.probes import PROBES, probes_of
+from selfsight.reporting.report import write_report
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.lock import locked
 from selfsight.runs.request import RunData, images_of
@@ -51,7 +60,15 @@ from selfsight.training.trackers import publish
 
 
 class Evaluate(RunData):
-    """Measure what a run's representations are worth, beside controls."""
+    """Measure what representations are worth, beside controls: a run's, or --features."""
+
+    run: tyro.conf.Positional[str] = ""
+    """The folder of a finished run, or of a model."""
+    features: str | None = None
+    """Representations made elsewhere, instead of a run: a table or .npz with row ids, a target, a
+    split and a group, and a column of lists or numbered columns."""
+    control: tuple[str, ...] = ()
+    """Other representations of the same rows, matched by row id, that --features stand beside."""
 
     fractions: tuple[LabelFraction, ...] = (0.01, 0.1, 1.0)
     """Shares of the labels of the train split."""
@@ -64,11 +81,17 @@ class Evaluate(RunData):
     controls: tuple[str, ...] = ("start", "untrained", "pixels")
     """What results stand beside: start (the weights the training began with, where they were not
     random), untrained, pixels, and folders of other runs."""
+    replicates: tuple[str, ...] = ()
+    """Folders of runs that differ from RUN in the seed of the training alone: one row, and
+    intervals that cover seeds, label draws and test images."""
     representation: Literal["auto", "output", "mean", "stages"] = "auto"
     """Of every subject alike: the network's output, the same standardised, or three stages; auto:
     the run's."""
     clusters: bool = True
     """Also compare clusters, found without labels, with the classes."""
+    corruptions: bool = False
+    """Also score the linear probe on test images with blur, noise, JPEG and less light, each at
+    three strengths."""
     finetune: bool = False
     """Also fine-tune the backbone, and train the same network from scratch; this takes long."""
     finetuning: FineTuning = FineTuning()
@@ -77,6 +100,17 @@ class Evaluate(RunData):
     """Where results are read; auto: test, or validation where there is no test split."""
     out: str | None = None
     """Folder of the results and caches, for a run that can only be read; by default the run's."""
+
+    @model_validator(mode="after")
+    def _settings_are_used(self) -> Evaluate:
+        if self.features is None and self.control:
+            raise ValueError("control: it stands beside --features; other runs go to --controls")
+        images = self.finetune or self.corruptions or self.data is not None
+        if self.features is not None and images:
+            raise ValueError(
+                "features: they are only probed; leave out DATA, --finetune and --corruptions"
+            )
+        return self
 
     @field_validator("fractions")
     @classmethod
@@ -94,12 +128,16 @@ class Evaluate(RunData):
         return tuple(dict.fromkeys(probes))
 
 
-def evaluate(settings: Evaluate, images: Images | None = None) -> Results:
+def evaluate(
+    settings: Evaluate, images: Images | None = None, network: nn.Module | None = None
+) -> Results:
     """Fits the probes, compares them with the controls and writes the results into the run.
 
     Args:
         settings: see `Evaluate`.
         images: what to open instead of ``settings.data`` or the run's own: an image set, arrays.
+        network: instead of a run: any module ``(B, C, H, W)`` to ``(B, F)``; it gets pixels in unit
+            scale, not normalised.
 
     Returns:
         The results; also in ``results.json`` and ``predictions.parquet`` of the run.
@@ -107,24 +145,110 @@ def evaluate(settings: Evaluate, images: Images | None = None) -> Results:
     Raises:
         ValueError: no such run, data, target or probe; the sentence says what to change.
     """
+    if bool(settings.run) == (settings.features is not None):
+        raise ValueError("run: name the folder of a run, or --features FILE; one of the two.")
+    if network is not None:
+        measured = _of_network(settings, images, network)
+    else:
+        measured = _of_run(settings, images) if settings.run else _of_features(settings)
+    targets = _targets(settings, measured)
+    results = Results(measured.folder.results, measured.weights)
+    found = measured.found
+    results.subjects = {s.name: s.identity for s in found if s.identity is not None}
+    results.notes += measured.notes
+    results.allowed_leaks += measured.leaks
+    targets = learnable(targets, measured, results.notes)
+    of_targets = {target.name: target for target in targets}
+    predictions = Predictions(by_image(measured.images.changed(targets=of_targets)))
+    for target in targets:
+        _evaluate_target(settings, results, measured, target, predictions)
+    about = _place(settings, results, measured, None)
+    without_labels(results, about, found, measured.train, seed=settings.seed)
+    name = measured.images.name
+    if not targets:
+        results.notes.append(
+            f"{name} has no labels to learn from: no probe was fitted, only measures "
+            "without labels."
+        )
+    elif measured.split == "validation":
+        results.notes.append("There is no test split: results are on the validation split.")
+    results.notes.append(_of_seeds([settings.run, *settings.replicates]))
+    _keep(results, measured, predictions, targets[0] if targets else None)
+    if measured.material is None:
+        say(f"The report: {write_report([measured.folder.path])}")
+    else:
+        publish(measured.folder)
+    return results
+
+
+def _of_network(settings: Evaluate, images: Images | None, network: nn.Module) -> Measured:
+    """A network from Python, beside itself with fresh weights and the pixels."""
+    device = choose_device(settings.device)
+    if images is None and settings.data is None:
+        raise ValueError("data: name the images that the network is measured on.")
+    if settings.finetune:
+        raise ValueError("finetune: a network from Python is only probed; leave it out.")
+    source = source_of(settings.data if images is None else images)
+    images = request.open(settings, images)
+    split = scored_split(images, settings.split)
+    rows, train = needed(images, bool(_known(settings, images, None)), split)
+    found, weights, notes = module_subjects(network, images, rows, train, settings.controls, device)
+    out = settings.out or f"{type(network).__name__}-evaluation"
+    leaks = tuple(f"{images.name}: {leak}" for leak in images.leaks)
+    return Measured(
+        RunFolder(out), images, source, split, train, found, weights,
+        notes=(*images.cautions, *notes), leaks=leaks,
+    )  # fmt: skip
+
+
+def _of_features(settings: Evaluate) -> Measured:
+    """Representations from a file, beside others of the same rows."""
+    assert settings.features is not None
+    path, device = Path(settings.features), choose_device(settings.device)
+    images = open_features(path, settings)
+    out = path.with_name(f"{path.stem}-evaluation") if settings.out is None else settings.out
+    split = scored_split(images, settings.split)
+    rows, train = needed(images, bool(_known(settings, images, None)), split)
+    found = feature_subjects(images, settings.control, rows, train, device)
+    leaks = tuple(f"{images.name}: {leak}" for leak in images.leaks)
+    weights = images.fingerprint()
+    folder = RunFolder(out)
+    return Measured(
+        folder, images, source_of(path), split, train, found, weights, leaks=leaks,
+        notes=images.cautions,
+    )  # fmt: skip
+
+
+def _of_seeds(runs: Sequence[str]) -> str:
+    """What the intervals are about, by the number of training seeds."""
+    if len(runs) > 1:
+        return (
+            f"{len(runs)} pretraining seeds ({', '.join(runs)}): the intervals of probes cover "
+            "seeds, label draws and test images; fine-tuning, clusters, corruptions and measures "
+            "without labels are of the first seed."
+        )
+    return (
+        "One pretraining seed: the intervals say nothing of another seed, so they support no "
+        "claim about methods, only about these weights."
+    )
+
+
+def _of_run(settings: Evaluate, images: Images | None) -> Measured:
+    """A run, its images and the controls as representations."""
     device = choose_device(settings.device)
     run = load_run(settings.run)
     folder = run.folder if settings.out is None else RunFolder(settings.out)
-    with locked(folder.path):
-        return _evaluated(settings, run, folder, images, device)
-
-
-def _evaluated(
-    settings: Evaluate, run: Run, folder: RunFolder, images: Images | None, device: torch.device
-) -> Results:
     before = Results.read(folder.results) if folder.results.exists() else None
     controls = controls_of(settings.controls)
     others = [control for control in controls if isinstance(control, Run)]
-    images = images_of(run, settings, images, others)
-    targets = _targets(run, settings, images)
-    split = _scored_split(images, settings.split)
-    results = Results(folder.results)
-    rows, train = _needed(images, bool(targets), split)
+    replicates = [load_run(name) for name in settings.replicates]
+    given = run.settings.data if images is None and settings.data is None else settings.data
+    source = source_of(given if images is None else images)
+    images = images_of(run, settings, images, [*others, *replicates])
+    if images.tile_of is not None and settings.finetune:
+        raise ValueError("finetune: images cut into tiles are only probed; leave it out.")
+    split = scored_split(images, settings.split)
+    rows, train = needed(images, bool(_known(settings, images, run)), split)
     material = Material(
         run,
         images,
@@ -135,59 +259,73 @@ def _evaluated(
         representation=settings.representation,
         folder=folder.representations,
     )
-    earlier = before.subjects if before else {}
-    found, results.backbone, notes = subjects(material, controls, earlier)
-    results.subjects = {s.name: s.identity for s in found if s.identity is not None}
-    results.notes += [*images.cautions, *notes]
-    results.allowed_leaks = [
-        f"{images.name}: {leak}"
-        for leak in images.leaks
-        if settings.data is not None or leak not in run.environment.get("allowed_leaks", [])
-    ]
+    found, weights, representation, said = subjects(
+        material, controls, before.subjects if before else {}
+    )
+    found[0] = with_seeds(material, found[0], replicates)
+    notes = [*images.cautions, *said]
     if run.labels_read is not None:
-        results.notes.append(
+        notes.append(
             f"{run.labels_read} The probes' num_labels counts only those that they read themselves."
         )
-    predictions = Predictions(by_image(images))
     if images.tile_of is not None:
-        results.notes.append(
+        notes.append(
             "Images were cut into tiles: each result is of whole images, the mean over their "
             "tiles of probabilities of a class, numbers and representations, the maximum of "
             "probabilities of several labels."
         )
-        if settings.finetune:
-            raise ValueError("finetune: images cut into tiles are only probed; leave it out.")
-    scored = images.rows(split) if split else rows[:0]
-    for target in targets:
-        _evaluate_target(settings, results, material, target, found, split, predictions)
-    without_labels(results, images.name, found, train, seed=settings.seed)
-    if not targets:
-        results.notes.append(
-            f"{images.name} has no labels to learn from: no probe was fitted, only measures "
-            "without labels."
-        )
-    elif split == "validation":
-        results.notes.append("There is no test split: results are on the validation split.")
-    results.notes.append(
-        "One pretraining seed: the intervals say nothing of another seed, so they support no "
-        "claim about methods, only about these weights."
+    of_training = run.environment.get("allowed_leaks", []) if settings.data is None else []
+    leaks = [f"{images.name}: {leak}" for leak in images.leaks if leak not in of_training]
+    return Measured(
+        folder,
+        images,
+        source,
+        split,
+        train,
+        found,
+        weights,
+        representation,
+        material,
+        tuple(notes),
+        tuple(leaks),
     )
-    results.notes += predictions.write(folder.predictions, before.files if before else {})
-    shown = scored if len(scored) else train
-    first = targets[0] if targets else None
-    write_map(folder.representations, images, first, found[0].at(0), shown, results.backbone)
-    results.write()  # last: it holds the checksums of the files above
-    publish(folder)
-    return results
 
 
-def _targets(run: Run, settings: Evaluate, images: ImageSet) -> list[Target]:
+def _keep(
+    results: Results, measured: Measured, predictions: Predictions, target: Target | None
+) -> None:
+    """Writes predictions, map and results, which holds their checksums, into the folder."""
+    folder, shown = measured.folder, measured.scored
+    shown = shown if len(shown) else measured.train
+    with locked(folder.path, wait=True):
+        digests = Results.read(folder.results).files if folder.results.exists() else {}
+        results.notes += predictions.write(folder.predictions, digests)
+        first = measured.found[0].at(0)
+        write_map(folder.representations, measured.images, target, first, shown, measured.weights)
+        for evaluation in results.evaluations.values():
+            evaluation["notes"] = list(dict.fromkeys(results.notes))
+            evaluation["allowed_leaks"] = list(results.allowed_leaks)
+        results.write()
+
+
+def _place(settings: Evaluate, results: Results, measured: Measured, target: Target | None) -> Row:
+    key = measured.enter(results, target, balanced=settings.balanced, seed=settings.seed)
+    return {"evaluation": key, "data": measured.images.name, "split": measured.split}
+
+
+def _targets(settings: Evaluate, measured: Measured) -> list[Target]:
+    run = None if measured.material is None else measured.material.run
+    return _known(settings, measured.images, run)
+
+
+def _known(settings: Evaluate, images: ImageSet, run: Run | None) -> list[Target]:
     """The chosen target, the run's, or all, as far as a train row has a known value."""
+    own = None if run is None or settings.data is not None else run.settings.target
     if settings.target is not None:
         if settings.target not in images.targets:
             raise unknown(f"target in {images.name} named", settings.target, images.targets)
         chosen = [images.targets[settings.target]]
-    elif settings.data is None and (own := run.settings.target) and own in images.targets:
+    elif own is not None and own in images.targets:
         chosen = [images.targets[own]]
     else:
         chosen = list(images.targets.values())
@@ -195,41 +333,15 @@ def _targets(run: Run, settings: Evaluate, images: ImageSet) -> list[Target]:
     return [target for target in chosen if target.known[train].any()]
 
 
-def _scored_split(images: ImageSet, wanted: str) -> str | None:
-    """Test where there is one, else validation, else None."""
-    for split in ("test", "validation") if wanted == "auto" else (wanted,):
-        if len(images.rows(split)):
-            return split
-    if wanted != "auto":
-        raise ValueError(f"split: {images.name} has no {wanted} images.")
-    return None
-
-
-def _needed(
-    images: ImageSet, labelled: bool, split: str | None
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """All rows that are needed, ascending, and those that statistics are fitted on."""
-    if labelled:
-        return images.rows("train", "validation", "test"), images.rows("train")
-    pool = images.pool
-    if len(pool) > 20_000:
-        pool = np.sort(np.random.default_rng(0).choice(pool, 20_000, replace=False))
-    scored = images.rows(split) if split else pool[:0]
-    return np.union1d(pool, scored), pool
-
-
 def _evaluate_target(
     settings: Evaluate,
     results: Results,
-    material: Material,
+    measured: Measured,
     target: Target,
-    found: Sequence[Subject],
-    split: str | None,
     predictions: Predictions,
 ) -> None:
-    images = material.images
-    results.shown.append((images.name, target.name))
-    rows = images.rows(split) if split else np.zeros(0, np.int64)
+    images, found, split = measured.images, measured.found, measured.split
+    rows = measured.scored
     tiles = rows[target.known[rows]]
     pooling = Pooling.of(images)
     rows = pooling.heads(tiles)
@@ -237,7 +349,10 @@ def _evaluate_target(
         results.notes.append(f"{target.name}: no test or validation image has a known value.")
         return
     groups = groups_of(images.groups, rows)
-    place = {"data": images.name, "task": target.kind, "target": target.name, "split": split}
+    place = _place(settings, results, measured, target)
+    place |= {"task": target.kind, "target": target.name}
+    train = images.rows("train")
+    place["known_labels"] = int(target.known[pooling.heads(train)].sum())
     whole = [Subject(s.name, tuple(map(pooling.represented, s.of_draw))) for s in found]
     if target.kind == "identity":
         retrieved(results, place, target, whole, rows, seed=settings.seed)
@@ -245,10 +360,10 @@ def _evaluate_target(
     resampling = Resampling.of(groups, seed=settings.seed)
     scores: list[Scores] = []
     probes = [name for name in settings.probes if name in probes_of(target.kind)]
-    train = images.rows("train")
     subjects = {subject.name: subject for subject in found}
     say(f"{images.name}, {target.name}: {', '.join(probes)} beside {len(found) - 1} controls")
-    if settings.finetune:
+    material = measured.material
+    if settings.finetune and material is not None:
         probes.append("finetune")
         largest = Subset.drawn(images, target, train, max(settings.fractions), settings.seed)
         times = [1 if fraction == 1.0 else settings.draws for fraction in settings.fractions]
@@ -259,15 +374,16 @@ def _evaluate_target(
         say(f"fine-tuning and training from scratch: {longest}.")
 
     def predicted(
-        probe: str, name: str, subset: Subset, draw: int
+        probe: str, name: str, subset: Subset, draw: int, seed: int
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
         if name == "chance":
             constant = base_rates(subset)
             output = np.tile(constant, (len(rows), 1))
             return output, {"chosen": True, "constant": constant.tolist()}
         if probe == "finetune":
+            assert material is not None
             return fine_tuned(material, name, subset, tiles, settings.finetuning)
-        representations = subjects[name].at(draw)
+        representations = subjects[name].at(draw, seed)
         fitted = PROBES[probe](subset, representations)
         choice = dict(fitted.choice)
         if fitted.thresholds is not None:
@@ -280,7 +396,8 @@ def _evaluate_target(
         probe, name = here.probe, here.subject
         several = probe != "finetune" and name in subjects and here.label_fraction == 1.0
         count = len(subjects[name].of_draw) if several else 1
-        here.num_labels, here.of_seeds = num_labels, count > 1
+        seeds = 1 + len(subjects[name].seeds) if probe != "finetune" and name in subjects else 1
+        here.num_labels, here.of_seeds, here.seeds = num_labels, count > 1, seeds
         about = {
             **place,
             "probe": probe,
@@ -289,14 +406,15 @@ def _evaluate_target(
             "num_labels": num_labels,
             "label_seed": settings.seed + draw,
         }
-        for number in range(draw, draw + count):
-            output, choice = predicted(probe, name, subset, number)
+        for number, seed in itertools.product(range(draw, draw + count), range(seeds)):
+            output, choice = predicted(probe, name, subset, number, seed)
             thresholds = np.array(choice["thresholds"]) if "thresholds" in choice else None
             values = score(target, output, rows, resampling.weights, thresholds)
             which = {"initialisation": number - draw} if count > 1 else {}
+            which |= {"initialisation": seed} if seed else {}
             record(results, {**about, **which}, values)
             here.of_draw.append(values)
-            if number == draw:
+            if number == draw and seed == 0:
                 results.choices.append({**about, "choice": choice})
                 predictions.add(about, rows, output, keep=draw == 0)
                 if target.kind == "class" and here.label_fraction == max(settings.fractions):
@@ -318,6 +436,13 @@ def _evaluate_target(
                     step.update()
             scores += here
     summarise(results, place, scores, resampling)
+    if settings.corruptions and images.tile_of is None:
+        subset = Subset.drawn(images, target, train, max(settings.fractions), settings.seed)
+        subset = replace(subset, balanced=settings.balanced)
+        statistics = channel_statistics(images, train)
+        corrupted(
+            results, place, target, found, images, subset, rows, statistics, resampling
+        )  # fmt: skip
     _say_defaults(results, place)
     if target.kind == "class" and settings.clusters:
         clustered(
@@ -355,7 +480,7 @@ def _say_defaults(results: Results, place: Row) -> None:
         {
             (row["probe"], row["label_fraction"])
             for row in results.choices
-            if row["target"] == place["target"] and not row["choice"]["chosen"]
+            if row["evaluation"] == place["evaluation"] and not row["choice"]["chosen"]
         }
     )
     for probe, fraction in fixed:

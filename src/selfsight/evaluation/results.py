@@ -2,53 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from selfsight.evaluation.verdicts import give_verdicts
 from selfsight.files import read_json, write_json
-from selfsight.records import ResultsFile, checked
+from selfsight.records import Evaluation, ResultsFile, checked, current, variants
 from selfsight.runs.folder import RunFolder
-from selfsight.vocabulary import headline, in_percent, metrics_of
+from selfsight.runs.lock import locked
+from selfsight.vocabulary import in_percent, metrics_of
 
 Row = dict[str, Any]
 
 
 @dataclass
 class Results:
-    """What an evaluation found.
+    """What an evaluation measured, or all that a file of results shows.
 
     Attributes:
-        path: the file it is kept in.
-        backbone: hash of the trained weights; results of other weights are not kept beside these.
-        records: one a number: data, task, target, probe, subject, label_fraction, num_labels,
-            label_seed, split, metric, label, value.
+        path: the file.
+        backbone: hash of the weights that were evaluated last.
+        evaluations: what was measured on what, by the key that rows call ``evaluation``: see
+            `selfsight.records.Evaluation`.
+        records: one a number: evaluation, data, task, target, probe, subject, label_fraction,
+            num_labels, label_seed, split, metric, label, value.
         values: means over label draws with 95 % intervals.
         differences: trained - control, paired by draw, with intervals and verdict.
         choices: what each probe chose, and whether it could choose.
         confusion: confusion matrices (rows: truth) of the first draw at the largest fraction.
+        corruptions: scores on images with a corruption.
         test_readings: each time that predictions were compared with the test split.
         notes: what was decided for the user, one sentence each.
         files: checksums of the predictions and the map, as `read` found them.
         allowed_leaks: leaks that the user allowed, one sentence each, after the name of the data.
         subjects: subjects that are runs: name -> path (``run``) and hash of the weights.
-        shown: ``(data, target)`` that this evaluation was about.
     """
 
     path: Path
     backbone: str = ""
+    evaluations: dict[str, Row] = field(default_factory=dict)
     records: list[Row] = field(default_factory=list)
     values: list[Row] = field(default_factory=list)
     differences: list[Row] = field(default_factory=list)
     choices: list[Row] = field(default_factory=list)
     confusion: list[Row] = field(default_factory=list)
+    corruptions: list[Row] = field(default_factory=list)
     test_readings: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
     allowed_leaks: list[str] = field(default_factory=list)
     subjects: dict[str, dict[str, str]] = field(default_factory=dict)
-    shown: list[tuple[str, str | None]] = field(default_factory=list)
 
     @property
     def summary(self) -> dict[str, list[Row]]:
@@ -56,96 +61,198 @@ class Results:
 
     @classmethod
     def read(cls, path: str | Path) -> Results:
-        """Results back from their file.
+        """Results back from their file, as `selfsight.records.ResultsFile.shown` has them.
 
         Raises:
             ValueError: the file is missing or damaged.
         """
-        kept = read_json(path)
-        checked(ResultsFile, kept, path)
-        summary = kept.get("summary", {})
-        return cls(
-            Path(path),
-            backbone=kept.get("backbone", ""),
-            records=kept.get("records", []),
-            values=summary.get("values", []),
-            differences=summary.get("differences", []),
-            choices=kept.get("choices", []),
-            confusion=kept.get("confusion", []),
-            test_readings=kept.get("test_readings", []),
-            notes=kept.get("notes", []),
-            files=kept.get("files", {}),
-            allowed_leaks=kept.get("allowed_leaks", []),
-            subjects=kept.get("subjects", {}),
-            shown=list(dict.fromkeys((r["data"], r["target"]) for r in kept.get("records", []))),
-        )
+        results = cls._whole(path)
+        hidden = results.evaluations.keys() - set(results._current())
+        for name in ROWS:
+            rows = getattr(results, name)
+            setattr(results, name, [row for row in rows if row.get("evaluation") not in hidden])
+        results.evaluations = {n: e for n, e in results.evaluations.items() if n not in hidden}
+        return results
+
+    @classmethod
+    def _whole(cls, path: str | Path) -> Results:
+        content = read_json(path)
+        checked(ResultsFile, content, path)
+        summary = content.pop("summary", {})
+        return cls(Path(path), **{**summary, **content})
+
+    def _current(self) -> list[str]:
+        return current({n: Evaluation(**e) for n, e in self.evaluations.items()}, self.backbone)
 
     def write(self) -> None:
-        """Puts these beside what the file holds of other data and targets of the same weights.
+        """Adds these to the file: a row takes the place of the same row of the same evaluation.
 
-        Readings of the test split are never dropped.
+        A mean over fewer seeds or label draws takes the place of none. Verdicts are adjusted over
+        all that the file then holds, here as there. Readings of the test split are only added.
+
+        Raises:
+            ValueError: the file that is there is damaged.
+            OSError: the disk refuses it; the file that was there is whole.
         """
-        merged = self
-        if self.path.exists():
-            old = Results.read(self.path)
-            merged = _merged(old, self)
-        content = {
-            "backbone": merged.backbone,
-            "records": merged.records,
-            "summary": merged.summary,
-            "choices": merged.choices,
-            "confusion": merged.confusion,
-            "test_readings": merged.test_readings,
-            "notes": merged.notes,
-            "files": RunFolder(self.path.parent).digests_of_results(),
-            "allowed_leaks": merged.allowed_leaks,
-            "subjects": merged.subjects,
-        }
-        checked(ResultsFile, content, self.path)
-        write_json(self.path, content)
+        with locked(self.path.parent, wait=True):
+            merged = self._merged(Results._whole(self.path)) if self.path.exists() else self
+            content = {
+                "backbone": merged.backbone,
+                "evaluations": merged.evaluations,
+                "records": merged.records,
+                "summary": merged.summary,
+                "choices": merged.choices,
+                "confusion": merged.confusion,
+                "corruptions": merged.corruptions,
+                "test_readings": merged.test_readings,
+                "notes": merged.notes,
+                "files": RunFolder(self.path.parent).digests_of_results(),
+                "allowed_leaks": merged.allowed_leaks,
+                "subjects": merged.subjects,
+            }
+            checked(ResultsFile, content, self.path)
+            write_json(self.path, content)
+
+    def _merged(self, old: Results) -> Results:
+        evaluations = {**old.evaluations}
+        for name, mine in self.evaluations.items():
+            before = old.evaluations.get(name, {})
+            both = {
+                part: list(dict.fromkeys([*before.get(part, []), *mine[part]]))
+                for part in ("notes", "allowed_leaks")
+            }
+            evaluations[name] = {**mine, **both}
+        readings = [*old.test_readings, *self.test_readings]
+        merged = Results(self.path, self.backbone, evaluations, test_readings=readings)
+        merged.subjects = {**old.subjects, **self.subjects}
+        for name in ROWS:
+            setattr(merged, name, _both(getattr(old, name), getattr(self, name)))
+        merged._name_apart()
+        shown = [evaluations[name] for name in merged._current()]
+        known = [self] if shown else [old, self]
+        for part in ("notes", "allowed_leaks"):
+            texts = [text for evaluation in shown for text in evaluation[part]]
+            texts += [text for results in known for text in getattr(results, part)]
+            setattr(merged, part, list(dict.fromkeys(texts)))
+        families = {n: Evaluation(**e).family for n, e in evaluations.items()}
+        give_verdicts(merged.values, merged.differences, families)
+        return merged
+
+    def _name_apart(self) -> None:
+        """Gives the data that are shown names of their own, in the evaluations and the rows."""
+        given = {}
+        for name in self._current():
+            evaluation = self.evaluations[name]
+            given[name] = tuple(evaluation[part] for part in ("data", "source", "fingerprint"))
+        names = unique_names(given)
+        for name, data in names.items():
+            self.evaluations[name]["data"] = data
+        for part in ROWS:
+            for row in getattr(self, part):
+                row["data"] = names.get(row.get("evaluation", ""), row["data"])
 
     def __str__(self) -> str:
         return self.table()
 
     def table(self) -> str:
         """One table a task: probes and weights by label fraction, then differences to controls."""
-        parts = [self._task_table(data, target) for data, target in self.shown]
-        parts += [f"Warning, allowed: {leak}" for leak in self.allowed_leaks]
-        parts += [f"note: {note}" for note in self.notes]
-        return "\n\n".join(part for part in parts[: len(self.shown)] if part) + "".join(
-            "\n" + note for note in parts[len(self.shown) :]
-        )
+        ways = variants({n: Evaluation(**e) for n, e in self.evaluations.items()})
+        places = dict.fromkeys(map(_place, self.values))
+        parts = [self._task_table(place, ways.get(place[0], "")) for place in places]
+        lines = [f"Warning, allowed: {leak}" for leak in self.allowed_leaks]
+        lines += [f"note: {note}" for note in self.notes]
+        return "\n\n".join(filter(None, parts)) + "".join("\n" + line for line in lines)
 
-    def _task_table(self, data: str, target: str | None) -> str:
-        values = [v for v in self.values if (v["data"], v["target"]) == (data, target)]
-        if not values:
-            return ""
+    def _task_table(self, place: tuple[str, str, str | None], way: str) -> str:
+        values = [v for v in self.values if _place(v) == place]
         free = [v for v in values if v["task"] in ("none", "clusters")]
         lines = []
         main = [v for v in values if metrics_of(v["task"]) and v["label"] is None]
         if main:
-            lines += _main_lines(main, self.differences, data, target)
+            gaps = [d for d in self.differences if _place(d) == place]
+            lines += _main_lines(main, gaps, way)
+        corrupted = [c for c in self.corruptions if _place(c) == place]
+        if corrupted:
+            lines += ["", *_corruption_lines(corrupted)]
         if free:
             lines += ["", *_free_lines(free)]
         return "\n".join(lines).strip("\n")
 
 
-def _main_lines(
-    values: list[Row], differences: list[Row], data: str, target: str | None
-) -> list[str]:
-    task = values[0]["task"]
-    metric = headline(task)
+ROWS = ("records", "values", "differences", "choices", "confusion", "corruptions")
+"""Lists whose rows take the place of the same row."""
+_KEY = (
+    "evaluation",
+    "task",
+    "target",
+    "split",
+    "probe",
+    "label_fraction",
+    "subject",
+    "control",
+    "label_seed",
+    "initialisation",
+    "corruption",
+    "strength",
+    "metric",
+    "label",
+)
+
+
+def unique_names(given: Mapping[str, tuple[str, str, str]]) -> dict[str, str]:
+    """A name of the data for each key, the same for the same content and unique otherwise.
+
+    Args:
+        given: name, source and fingerprint of each; of two that share a name and not the content
+            the later one is called by its folder too, or else by its fingerprint.
+    """
+    owner: dict[str, str] = {}
+    names = {}
+    for key, (name, source, fingerprint) in given.items():
+        parent = Path(source).parent.name if source else ""
+        wishes = [name, f"{parent}/{name}"] if parent else [name]
+        for wish in [*wishes, f"{name} ({fingerprint[:6]})"]:
+            if owner.setdefault(wish, fingerprint) == fingerprint:
+                names[key] = wish
+                break
+    return names
+
+
+def _place(row: Row) -> tuple[str, str, str | None]:
+    return row.get("evaluation", ""), row["data"], row["target"]
+
+
+def _many(row: Row) -> tuple[int, int]:
+    """Training seeds and label draws of a mean."""
+    return row.get("seeds", 1), row.get("draws") or 0
+
+
+def _both(old: list[Row], new: list[Row]) -> list[Row]:
+    """The rows of both; a new one takes the place of the old one of its key."""
+
+    def key(row: Row) -> tuple[object, ...]:
+        unnamed = "" if row.get("evaluation") else row["data"]
+        return unnamed, *(row.get(name) for name in _KEY)
+
+    rows = {key(row): row for row in old}
+    for row in new:
+        before = rows.get(key(row))
+        if before is None or _many(before) <= _many(row):
+            rows[key(row)] = row
+    return list(rows.values())
+
+
+def _main_lines(values: list[Row], differences: list[Row], way: str) -> list[str]:
+    task, data, target = (values[0][name] for name in ("task", "data", "target"))
+    there = {v["metric"] for v in values}
+    metric = next(name for name in metrics_of(task) if name in there)  # R² needs numbers that vary
     values = [v for v in values if v["metric"] == metric]
     differences = [
-        d
-        for d in differences
-        if (d["data"], d["target"], d["metric"], d["label"]) == (data, target, metric, None)
-        and d["task"] == task
+        d for d in differences if (d["metric"], d["label"]) == (metric, None) and d["task"] == task
     ]
     columns = list(dict.fromkeys(v["label_fraction"] for v in values))
     scale, unit = (100.0, " %") if in_percent(metric) else (1.0, "")
-    counts = {f: next(v["num_labels"] for v in values if v["label_fraction"] == f) for f in columns}
-    head = [f"{100 * f:g} % ({counts[f]} labels)" if f else "no labels" for f in columns]
+    head = [_labels(next(v for v in values if v["label_fraction"] == f)) for f in columns]
     rows: list[list[str]] = []
     for probe in dict.fromkeys(v["probe"] for v in values):
         for weights in dict.fromkeys(v["subject"] for v in values if v["probe"] == probe):
@@ -163,7 +270,8 @@ def _main_lines(
             }
             rows.append(["", f"trained - {control}", *(found.get(f, "") for f in columns)])
     title = (
-        f"{data}, {target} ({task}), {metric}{unit} on {values[0]['split']}: "
+        f"{data}, {target} ({task}){f', {way}' if way else ''}, {metric}{unit} "
+        f"on {values[0]['split']}: "
         "mean ± half of the 95 % interval"
     )
     return [title, *aligned([["probe", "subject", *head], *rows])]
@@ -185,10 +293,38 @@ def _free_lines(values: list[Row]) -> list[str]:
     return [title, *aligned([["from", "measure", *kinds], *rows])]
 
 
+def _corruption_lines(rows: list[Row]) -> list[str]:
+    """A line a corruption and strength, a column a subject."""
+    metric = rows[0]["metric"]
+    scale, unit = (100.0, " %") if in_percent(metric) else (1.0, "")
+    kinds = list(dict.fromkeys(row["subject"] for row in rows))
+    lines = []
+    for at in dict.fromkeys((row["corruption"], row["strength"], row["amount"]) for row in rows):
+        found = {
+            row["subject"]: _number(row, scale)
+            for row in rows
+            if (row["corruption"], row["strength"], row["amount"]) == at
+        }
+        name = f"{at[0]} {at[1]}" if at[1] else "clean"
+        lines.append([name, at[2] if at[1] else "", *(found.get(kind, "") for kind in kinds)])
+    title = f"corrupted {rows[0]['split']} images, linear probe, {metric}{unit}"
+    return [title, *aligned([["corruption", "strength", *kinds], *lines])]
+
+
 def aligned(rows: list[list[str]]) -> list[str]:
     """Text columns of equal width."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+
+
+def _labels(row: Row) -> str:
+    """``140 of 1,034 labels (13.5 %)``: what was read, which at least covers each class."""
+    if not row["label_fraction"]:
+        return "no labels"
+    count, known = row["num_labels"], row.get("known_labels")
+    if not known:
+        return f"{100 * row['label_fraction']:g} % ({count:,} labels)"
+    return f"{count:,} of {known:,} labels ({100 * count / known:.3g} %)"
 
 
 def _number(row: Row, scale: float, *, sign: bool = False) -> str:
@@ -202,30 +338,3 @@ def _number(row: Row, scale: float, *, sign: bool = False) -> str:
 
 def _short(verdict: str) -> str:
     return "no better" if verdict == "no better than the control" else verdict
-
-
-def _merged(old: Results, new: Results) -> Results:
-    about = set(new.shown)
-    names = {data for data, _ in new.shown}
-    same = old.backbone == new.backbone
-
-    def both(before: Iterable[Row], after: list[Row]) -> list[Row]:
-        kept = [r for r in before if same and (r["data"], r["target"]) not in about]
-        return [*kept, *after]
-
-    return Results(
-        new.path,
-        backbone=new.backbone,
-        records=both(old.records, new.records),
-        values=both(old.values, new.values),
-        differences=both(old.differences, new.differences),
-        choices=both(old.choices, new.choices),
-        confusion=both(old.confusion, new.confusion),
-        test_readings=[*old.test_readings, *new.test_readings],
-        notes=list(dict.fromkeys([*(old.notes if same else []), *new.notes])),
-        allowed_leaks=[
-            *(leak for leak in old.allowed_leaks if same and leak.partition(": ")[0] not in names),
-            *new.allowed_leaks,
-        ],
-        subjects={**(old.subjects if same else {}), **new.subjects},
-    )

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from selfsight import vocabulary
-from selfsight.evaluation.intervals import Interval, Resampling, difference, holm, interval
+from selfsight.evaluation.intervals import Interval, Resampling, difference, interval
 from selfsight.evaluation.results import Results, Row
+from selfsight.evaluation.verdicts import give_verdicts
 from selfsight.fitting.metrics import Floats, Values
-from selfsight.vocabulary import headline, higher_is_better, metrics_of
 
 
 @dataclass
@@ -25,6 +25,7 @@ class Scores:
         label_fraction: of the labels of train; 0 where none is read.
         num_labels: how many that were.
         of_draw: ``(1 + B,)`` values by metric and label, for each draw.
+        seeds: training seeds: `of_draw` then holds all of them for the first draw, and so on.
         of_seeds: these are of several initialisations with one label draw instead.
     """
 
@@ -33,12 +34,17 @@ class Scores:
     label_fraction: float = 0.0
     num_labels: int = 0
     of_draw: list[Values] = field(default_factory=list)
+    seeds: int = 1
     of_seeds: bool = False
 
+    @property
+    def draws(self) -> int:
+        return 1 if self.of_seeds else len(self.of_draw) // self.seeds
+
     def stacked(self, key: tuple[str, str | None]) -> Floats:
-        """``(S, D, 1 + B)`` of S initialisations and D label draws; one of the two is 1."""
+        """``(S, D, 1 + B)`` of S seeds or initialisations and D label draws."""
         stacked = np.stack([values[key] for values in self.of_draw])
-        return stacked[:, None] if self.of_seeds else stacked[None]
+        return stacked.reshape(self.draws, -1, stacked.shape[-1]).swapaxes(0, 1)
 
 
 def record(results: Results, about: Row, values: Values) -> None:
@@ -63,8 +69,7 @@ def summarise(
 ) -> None:
     """Means with intervals; differences trained - control, paired by draw and test image.
 
-    One difference is the primary one, fixed beforehand (see `_primary`): its verdict is that of
-    its own interval. The verdicts of all others are Holm's, within the target and the control.
+    See `selfsight.evaluation.verdicts` for the verdicts.
 
     Args:
         results: are added to.
@@ -73,15 +78,15 @@ def summarise(
         resampling: of the test split.
     """
     trained = {(s.probe, s.label_fraction): s for s in scores if s.subject == "trained"}
-    primary = _primary(place["task"], scores)
-    differences: dict[str, list[tuple[Row, Interval]]] = {}
+    values: list[Row] = []
+    differences: list[Row] = []
     for found in scores:
         about = {
             **place,
             "probe": found.probe,
             "label_fraction": found.label_fraction,
             "num_labels": found.num_labels,
-            "draws": 1 if found.of_seeds else len(found.of_draw),
+            "draws": found.draws,
         }
         ours = trained[found.probe, found.label_fraction]
         for key in found.of_draw[0]:
@@ -90,37 +95,17 @@ def summarise(
                 continue
             here = {**about, "metric": key[0], "label": key[1]}
             value = score_interval(key[0], stacked, resampling)
-            results.values.append({**here, "subject": found.subject, **ends(value)})
+            seeds = {"seeds": found.seeds} if found.seeds > 1 else {}
+            values.append({**here, "subject": found.subject, **seeds, **ends(value)})
             if found is ours or not np.isfinite(ours.stacked(key)[..., 0]).all():
                 continue
-            row = {**here, "control": found.subject}
-            row["primary"] = primary == (found.probe, found.subject, found.label_fraction, *key)
             gap = difference_interval(key[0], ours.stacked(key), stacked, resampling)
-            differences.setdefault(found.subject, []).append((row, gap))
-    for rows in differences.values():
-        family = [gap.p for row, gap in rows if gap.p is not None and not row["primary"]]
-        adjusted = iter(holm(family))
-        for row, gap in rows:
-            p = gap.p if gap.p is None or row["primary"] else next(adjusted)
-            higher = higher_is_better(row["metric"])
-            verdict = gap.verdict(higher_is_better=higher, p=p)
-            results.differences.append({**row, **ends(gap), "p": p, "verdict": verdict})
-
-
-def _primary(kind: str, scores: Sequence[Scores]) -> tuple[str, str, float, str, str | None] | None:
-    """Probe, control, fraction, metric and label of the verdict that was fixed beforehand.
-
-    Trained - start where there is a start, else trained - untrained; the linear probe where it was
-    used, else the first one; the largest fraction; the headline metric of the target.
-    """
-    names = {s.subject for s in scores}
-    control = next((name for name in ("start", "untrained") if name in names), None)
-    if control is None or not metrics_of(kind):
-        return None
-    theirs = [s for s in scores if s.subject == control]
-    probe = next((s.probe for s in theirs if s.probe == "linear"), theirs[0].probe)
-    fraction = max(s.label_fraction for s in theirs if s.probe == probe)
-    return probe, control, fraction, headline(kind), None
+            seeds = {"seeds": ours.seeds} if ours.seeds > 1 else {}
+            row = {**here, "control": found.subject, **seeds, **ends(gap), "raw_p": gap.p}
+            differences.append(row)
+    give_verdicts(values, differences, {})
+    results.values += values
+    results.differences += differences
 
 
 def score_interval(metric: str, scores: Floats, resampling: Resampling) -> Interval:

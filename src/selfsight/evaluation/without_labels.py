@@ -23,11 +23,10 @@ _CLASSES = 200  # above which clusters are not compared with classes
 
 
 def without_labels(
-    results: Results, data: str, found: Sequence[Subject], rows: NDArray[np.int64], *, seed: int
+    results: Results, place: Row, found: Sequence[Subject], rows: NDArray[np.int64], *, seed: int
 ) -> None:
     """RankMe, alpha-ReQ, uniformity and alignment of the rows that pretraining saw."""
-    results.shown.append((data, None))
-    about = {"data": data, "task": "none", "target": None, "probe": "none", "split": "train"}
+    about = {**place, "task": "none", "target": None, "probe": "none", "split": "train"}
     about |= {**_NO_LABELS, "label": None}
     for subject in found:
         for metric, value in label_free(subject.at(0), rows, seed, subject.views()).items():

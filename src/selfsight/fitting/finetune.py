@@ -188,8 +188,10 @@ def _best(
     features: Tensor,
     held: NDArray[np.bool_],
 ) -> tuple[Recipe, FineTuned]:
-    """By the accuracy of the rows held out, or the loss where the target is no class."""
-    metric = "accuracy" if subset.kind == "class" else "loss"
+    """By the (balanced) accuracy of the rows held out; the loss where the target is no class."""
+    metric = "loss"
+    if subset.kind == "class":
+        metric = "balanced_accuracy" if subset.balanced else "accuracy"
     best: tuple[tuple[float, float], Recipe, FineTuned] | None = None
     for recipe in recipes:
         try:
@@ -198,7 +200,7 @@ def _best(
             reason = error
             continue
         value, loss = tried.looks.value, tried.looks.loss
-        place = (value if metric == "accuracy" else -value, -loss)
+        place = (-value if metric == "loss" else value, -loss)
         if best is None or place > best[0]:
             best = (place, recipe, tried)
     if best is None:
@@ -249,6 +251,7 @@ def train(
     every, views, truth = max(1, total // LOOKS), _views(subset), subset.truth(device)
     if kind == "number":
         truth = (truth - head.centre) / head.spread
+    weights = _weights(subset, device)
     result = FineTuned(backbone, head, start.statistics, stop_at or total, looks)
     with _seeded(subset.seed, device):
         for step in range(1, result.steps + 1):
@@ -265,7 +268,7 @@ def train(
                 represented = backbone(view)
             raw = head.layers(F.dropout(represented, recipe.dropout))
             here = truth[torch.from_numpy(places).to(device)]
-            loss = fit_loss(raw[None], here[None], kind, smoothing=recipe.label_smoothing)
+            loss = fit_loss(raw[None], here[None], kind, weights, recipe.label_smoothing)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             if not len(outside) or step % every:
@@ -295,10 +298,18 @@ def _look(
         output = np.asarray(result.head(features).float().cpu().numpy())
         here = truth[torch.from_numpy(outside).to(device)]
         raw = result.head.layers(features)
-        lost = float(fit_loss(raw[None], here[None], subset.kind, smoothing=smoothing))
+        weights = _weights(subset, device)
+        lost = float(fit_loss(raw[None], here[None], subset.kind, weights, smoothing))
     if not np.isfinite(output).all():
         raise DivergedError("its predictions are not finite")
     return output, lost
+
+
+def _weights(subset: Subset, device: torch.device) -> Tensor | None:
+    """``(1, K)`` of the classes or of the positives of labels; None: all count the same."""
+    if not subset.balanced or subset.kind not in ("class", "labels"):
+        return None
+    return torch.from_numpy(subset.class_weights()).to(device)[None]
 
 
 def first_head(subset: Subset, features: Tensor) -> Head:

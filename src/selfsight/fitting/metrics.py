@@ -157,10 +157,11 @@ def micro_f1(scored: Scored) -> Floats:
 
 @metric("macro F1", kinds=("class", "labels"), by_label=("f1", "F1"))
 def macro_f1(scored: Scored) -> Floats:
+    """Of a class the mean over the classes that are there, as balanced accuracy is."""
     true, predicted, hits = scored.counts
     f1 = ratio(2 * hits, true + predicted)
-    if scored.kind == "class":
-        return mean_of_known(f1)
+    if scored.kind == "class":  # a class that no row is known to be of counts nowhere
+        return mean_of_known(np.where(true > 0, f1, np.nan))
     known = (~np.isnan(scored.truth)).any(0)  # a label that is nowhere known counts nowhere
     return np.where(np.isnan(f1) & known, 0.0, f1)  # none true, none predicted: as scikit-learn
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -45,6 +46,9 @@ class Finetune(RunData):
     ridge for numbers) or mlp."""
     label_fraction: LabelFraction = 1.0
     """Share of the labels that may be read, drawn as `evaluate` draws them; here those of train."""
+    balanced: bool = False
+    """Rare classes and labels count more, by inverse frequency; classes are then chosen by
+    balanced accuracy."""
     finetuning: FineTuning = FineTuning()
     """How the weights are trained and what is tried."""
     probe: Classifier = Classifier()
@@ -87,6 +91,7 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
     target = target_of(images, settings.target, run.settings.target)
     candidates = _candidates(images, target)
     subset = Subset.drawn(images, target, candidates, settings.label_fraction, settings.seed)
+    subset = replace(subset, balanced=settings.balanced)
     subset.check()
     say(f"{images.name}, {target.name} ({target.kind}): {len(subset):,} labelled images")
     start = Start(run.backbone(allow_code=settings.allow_code), run.statistics, device)
@@ -95,7 +100,7 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
         # The rows that `evaluate` represents, so that each reads what the other has kept.
         needed = np.union1d(images.rows("train", "validation", "test"), candidates)
         material = Material(run, images, needed, candidates, device, settings.allow_code)
-        (trained,), _, notes = subjects(material, ())
+        (trained,), _, _, notes = subjects(material, ())
         for note in notes:
             say(note)
         return trained.at(0)

@@ -160,7 +160,7 @@ def file_names(source: str | Path, row_ids: NDArray[np.str_]) -> list[str | None
 
     Args:
         source: a Parquet file, or a folder of them.
-        row_ids: of images of this source, ``FILE#ROW``.
+        row_ids: of images of this source, ``FILE#ROW`` in a folder, ``#ROW`` in a file.
     """
     import pyarrow.parquet as pq
 
@@ -168,6 +168,7 @@ def file_names(source: str | Path, row_ids: NDArray[np.str_]) -> list[str | None
     places: dict[str, list[tuple[int, int]]] = {}
     for place, row_id in enumerate(row_ids.tolist()):
         file, _, row = row_id.rpartition("#")
+        file = file or Path(source).name
         if file.endswith(".parquet") and row.isdigit():
             places.setdefault(file, []).append((place, int(row)))
     for file, members in places.items():

@@ -48,12 +48,14 @@ def share_text(fraction: float | None) -> str:
     return "all labels" if fraction >= 1 else f"{fraction_text(fraction)} of the labels"
 
 
-def labels_text(fraction: float | None, count: float | None) -> str:
-    """``1 % of the labels (15 labels)``, ``all 1,437 labels``, ``no labels``."""
-    if fraction and fraction >= 1 and count is not None:
+def labels_text(share: float | None, count: float | None, known: float | None = None) -> str:
+    """``13.5 % of the labels (140 of 1,034)``, ``all 1,437 labels``, ``no labels``."""
+    if share and share >= 1 and count is not None:
         return f"all {number(count)} labels"
-    text = share_text(fraction)
-    return text if not fraction or count is None or fraction >= 1 else f"{text} ({number(count)})"
+    text = share_text(share)
+    if not share or count is None or share >= 1:
+        return text
+    return f"{text} ({number(count)}{f' of {number(known)}' if known else ''})"
 
 
 def duration(seconds: float | None) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from selfsight.console import first_process
+from selfsight.console import first_process, say
 from selfsight.files import remove_leftovers
 
 LOCK, HOLDER = ".lock", ".lock.json"
@@ -21,11 +21,15 @@ _held: set[Path] = set()
 
 
 @contextmanager
-def locked(folder: str | Path) -> Iterator[None]:
+def locked(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
     """Holds a folder against all other processes, on this machine and on a shared disk.
 
     The system gives the lock back when a process dies. Within one process, and in all processes of
-    a training but the first, it does nothing. Whoever holds it removes what killed ones left.
+    a training but the first, it does nothing. The holder removes what killed processes left.
+
+    Args:
+        folder: is made where it is missing.
+        wait: until the other process lets go, instead of an error.
 
     Raises:
         ValueError: another process holds it; names host and process.
@@ -40,9 +44,13 @@ def locked(folder: str | Path) -> Iterator[None]:
     try:
         lock.acquire(blocking=False)
     except Timeout:
+        if wait:
+            say(f"{folder} is in use by {_name(holder)}: waiting for it.")
+            lock.acquire()
+    if not lock.is_locked:
         raise ValueError(
             f"{folder} is in use by {_name(holder)}. Wait for it, or choose another --out."
-        ) from None
+        )
     _held.add(folder)
     try:
         me = {"host": platform.node(), "pid": os.getpid()}

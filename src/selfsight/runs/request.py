@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,11 @@ def images_of(
         ValueError: see `selfsight.data.request.open`; or an option is given for the run's own
             images that their training has settled.
     """
-    if source is None and settings.data is None:
+    moved, caution = moved_images(run, settings) if source is None else (None, None)
+    if moved is not None:
+        lineage = lineage_of([run, *controls], without=[run])
+        images = own_images(moved, settings.updated({"data": None}), lineage.seen)
+    elif source is None and settings.data is None:
         lineage = lineage_of([run, *controls], without=[run])
         images = own_images(run, settings, lineage.seen)
     else:
@@ -60,8 +65,42 @@ def images_of(
         scale = Frame.of_run(run).scale(run.name)
         guesses = run.environment["data"].get("guesses", {})
         images = request.open(settings, source, scale=scale, seen=lineage.seen, guesses=guesses)
-    cautions = (*images.cautions, *lineage.cautions)
+    cautions = (*images.cautions, *lineage.cautions, *([caution] if caution else []))
     return images.changed(cautions=tuple(dict.fromkeys(cautions)))
+
+
+def moved_images(run: Run, settings: RunData) -> tuple[Run | None, str | None]:
+    """The run with its own images at the place that ``data`` names, where they were moved there.
+
+    They are the same where pixels and row ids are, and every one of them is there.
+
+    Args:
+        run: whose images are not where its training found them.
+        settings: of the verb; an option of `FIXED` asks for other images.
+
+    Returns:
+        The run, or None where these are other images; and a sentence that says so.
+    """
+    if settings.data is None or is_there(run.settings.data) or not is_there(settings.data):
+        return None, None
+    if any(getattr(settings, n) != DataOptions.model_fields[n].default for n in FIXED):
+        return None, None
+    moved = replace(run, settings=run.settings.updated({"data": settings.data, "root": None}))
+    sides = sides_of(run)
+    try:
+        request.open(
+            moved.settings.updated({"allow_leaks": True, "drop_leaks": False}),
+            sides=sides,
+            scale=Frame.of_run(run).scale(run.name),
+        )
+    except ValueError:
+        return None, (
+            f"{settings.data} does not hold the images that {run.folder.path} was trained on "
+            f"({run.settings.data}, which is not there any more): pixels or row ids differ. It "
+            "is taken as other images, and its splits are not those of the training."
+        )
+    say(f"{settings.data} holds the images that {run.folder.path} was trained on: its splits hold.")
+    return moved, None
 
 
 def own_images(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from pydantic import ValidationError
 
 from selfsight.console import say
@@ -70,6 +71,7 @@ def record_of(plan: Plan, inputs: Mapping[str, str]) -> str:
             "inputs": dict(inputs),
             "spec": plan.spec.plain(),
             "statistics": {"mean": plan.statistics.mean, "std": plan.statistics.std},
+            "threads": torch.get_num_threads(),
         }
     )
 
@@ -105,6 +107,13 @@ def checkpoint_of(plan: Plan, inputs: Mapping[str, str]) -> Path | None:
     record = read_record(path)
     _same_settings(plan, record["settings"], str(path), False)
     _same_inputs(plan, record["inputs"], inputs, str(path))
+    before, now = record.get("threads"), torch.get_num_threads()
+    if before is not None and before != now:
+        say(
+            f"{path} was written with {before} threads, and there are {now} now: the training goes "
+            "on, but sums are rounded in another order, so its weights differ in their last bits. "
+            f"OMP_NUM_THREADS={before} gives the same bytes."
+        )
     return path
 
 

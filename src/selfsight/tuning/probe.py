@@ -158,7 +158,7 @@ def prepare(settings: TuneProbe, images: Images | None = None) -> ProbeProblem:
     default = SPACE if labels.subset.kind == "number" else {**SPACE, **OF_LABELS}
     rows = images.rows("train", "validation", "test")
     material = Material(run, images, rows, images.rows("train"), device, settings.allow_code)
-    found, weights, notes = subjects(material, ("untrained", "pixels"))
+    found, weights, _, notes = subjects(material, ("untrained", "pixels"))
     about = {"verb": "probe", "weights": weights, "watch": settings.watch}
     return ProbeProblem(
         **labels.problem(settings, run, "probe", default, **about),

@@ -26,7 +26,7 @@ def test_npy_grey_and_memory_mapped(tmp_path: Path) -> None:
     assert images.pixels.shape == (30, 9, 7, 1)
     assert isinstance(images.pixels, np.memmap)
     assert (images.pixels[..., 0] == pixels).all()
-    assert images.row_ids[4] == "a.npy#4"
+    assert images.row_ids[4] == "#4"
 
 
 def test_channels_first_is_guessed_and_said(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_one_file_with_bytes_names_in_the_schema_and_a_split_column(tmp_path: Pa
     images = open_images(tmp_path / "all.parquet")
     assert images.targets["kind"].names == ("x", "y", "z")
     assert [len(images.rows(s)) for s in ("train", "validation", "test")] == [6, 2, 2]
-    assert images.row_ids[0] == "all.parquet#0"
+    assert images.row_ids[0] == "#0"
 
 
 def test_columns_become_targets_of_the_right_kind(tmp_path: Path) -> None:

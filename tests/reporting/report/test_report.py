@@ -201,6 +201,14 @@ def test_strangers_text_stays_text(make_run, tmp_path: Path) -> None:
     assert "<img" not in chart
 
 
+def test_runs_of_other_seeds_get_the_way_to_one_row(make_run, tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / name, seed=seed) for name, seed in (("a", 0), ("b", 1))]
+    page = Page(write_report(runs))
+    assert f"evaluate {runs[0]} --replicates {runs[1]}" in page.source
+    other = make_run(tmp_path / "c", seed=1, method="vicreg")
+    assert "--replicates" not in Page(write_report([runs[0], other])).source
+
+
 def test_several_runs_stand_side_by_side(make_run, tmp_path: Path) -> None:
     first = make_run(tmp_path / "first")
     second = make_run(tmp_path / "second", method="vicreg", seed=1, gain=-0.1)

@@ -84,7 +84,7 @@ def list(path: str | Path, asked: Asked) -> Listing:
     count = sum(counts)
     listing = Listing(
         name=path.stem,
-        row_ids=np.array([f"{path.name}#{row}" for row in range(count)]),
+        row_ids=np.array([f"#{row}" for row in range(count)]),
         splits=np.full(count, "train", "<U10"),
         load=array_loader(pixels, str(path), asked, lambda: file_identity(path)),
     )

@@ -74,7 +74,8 @@ def list(path: str | Path, asked: Asked) -> Listing:
     if lonely:
         text = f"Labels without images are left out: {some(lonely)}."
         notes.append(left_out(text, about=lonely[0], count=len(lonely), doubtful=True))
-    row_ids = [f"{name}#{row}" for name, count in zip(images, counts, strict=True)
+    row_ids = [f"{name if path.is_dir() else ''}#{row}"
+               for name, count in zip(images, counts, strict=True)
                for row in range(count)]  # fmt: skip
     listing = Listing(
         name=folder.resolve().name,

@@ -87,7 +87,7 @@ def _list_array(array: NDArray[Any], name: str, asked: Asked) -> Listing:
         return Loaded(found, rows, (), evident(pixels.scale, found, asked))
 
     count = pixels.shape[0]
-    return Listing(name, _row_ids(name, count), _train(count), load, notes=tuple(notes))
+    return Listing(name, _row_ids(count), _train(count), load, notes=tuple(notes))
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def _list_items(source: Sequence[Any], name: str, asked: Asked) -> Listing:
                       evident(pixels.scale, found, asked))  # fmt: skip
 
     targets, notes = _targets(labels, getattr(source, "classes", None), name)
-    return Listing(name, _row_ids(name, count), _train(count), load, targets, notes=tuple(notes))
+    return Listing(name, _row_ids(count), _train(count), load, targets, notes=tuple(notes))
 
 
 def _image_and_label(item: Any, name: str) -> tuple[NDArray[Any], Any]:
@@ -211,8 +211,8 @@ def _is_tensor(value: Any) -> bool:
     return hasattr(value, "detach") and hasattr(value, "numpy")
 
 
-def _row_ids(name: str, count: int) -> NDArray[np.str_]:
-    return np.char.add(f"{name}#", np.arange(count).astype(str))
+def _row_ids(count: int) -> NDArray[np.str_]:
+    return np.char.add("#", np.arange(count).astype(str))
 
 
 def _train(count: int) -> NDArray[np.str_]:

@@ -96,9 +96,7 @@ def list(path: str | Path, asked: Asked) -> Listing:
     names = table["__name"].to_pylist()
     shorts = [file.relative_to(folder).as_posix() for file in files]
     distinct = len(set(names)) == len(names)
-    row_ids = np.array(
-        names if distinct else [f"{shorts[s]}#{n}" for s, n in zip(shard, names, strict=True)]
-    )
+    row_ids = np.array(names if distinct else _distinct(shard, names, shorts))
     by_name = file_splits([name.removesuffix(SUFFIX) for name in shorts], asked.split)
     splits = None
     notes = [f"{len(names):,} images in {len(files):,} tar shards.", *notes]
@@ -114,6 +112,17 @@ def list(path: str | Path, asked: Asked) -> Listing:
         columns, more = _folders(names)
         notes += more
     return with_columns(encoded.listing(), columns, {}, splits, asked, notes)
+
+
+def _distinct(shard: Any, names: Any, shorts: Any) -> Any:
+    """Names of members that several shards, or one of them, hold more than once."""
+    full = [f"{shorts[s]}#{n}" if len(shorts) > 1 else n for s, n in zip(shard, names, strict=True)]
+    times: dict[str, int] = {}
+    ids = []
+    for text in full:
+        times[text] = times.get(text, 0) + 1
+        ids.append(text if times[text] == 1 else f"{text}#{times[text]}")
+    return ids
 
 
 def _folders(names: Any) -> tuple[dict[str, Any], Any]:

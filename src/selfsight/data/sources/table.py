@@ -104,7 +104,8 @@ def _embedded(path: Path, files: Sequence[Path], asked: Asked) -> Listing:
         raise ValueError(f"{path}: there are no rows in it.")
     columns, class_names, said = united(path, {p.name: tables[p.path] for p in parts},
                                         {p.name: names[p.path] for p in parts})  # fmt: skip
-    row_ids = np.array([f"{part.name}#{row}" for part, count in zip(parts, counts, strict=True)
+    row_ids = np.array([f"{part.name if path.is_dir() else ''}#{row}"
+                        for part, count in zip(parts, counts, strict=True)
                         for row in range(count)])  # fmt: skip
     splits = None
     if path.is_dir():
@@ -154,7 +155,7 @@ def _manifest(path: Path, asked: Asked) -> Listing:
     if len(set(paths)) == len(paths) and None not in paths:
         row_ids = np.array([_plain(text) for text in paths])
     else:
-        row_ids = np.array([f"{path.name}#{row}" for row in range(len(paths))])
+        row_ids = np.array([f"#{row}" for row in range(len(paths))])
     notes += _not_named(paths, root, path.name)
     encoded = Files(
         path.stem,

@@ -93,7 +93,7 @@ def _header(contents: ReportContents) -> Page:
         kind="report",
         title=_title(runs),
         source=listed([str(run.path) for run in runs]),
-        answers=[headline(question) for question in contents.answered] or [_unanswered(several)],
+        answers=[headline(question) for question in contents.answered] or [_unanswered(runs)],
         further=[SINGLE_SEED] if several else lines,
         alarm=(alarm, leaks) if leaks else None,
         warnings=warnings,
@@ -101,8 +101,17 @@ def _header(contents: ReportContents) -> Page:
     )
 
 
-def _unanswered(several: bool) -> str:
-    if several:
+def _unanswered(runs: Sequence[RunContents]) -> str:
+    """Why there is no headline: nothing was evaluated, or nothing that reads a label."""
+    measured = [run for run in runs if run.results is not None and run.results.records]
+    if measured:
+        splits = {r.split for run in measured if run.results for r in run.results.records}
+        where = "the test images" if "test" in splits else "images"
+        return (
+            f"No probe was scored on {where}: what was measured needs no label, and does not say "
+            "what the representation is worth for a task."
+        )
+    if len(runs) > 1:
         return "None of these runs has been evaluated yet, so nobody knows what they are worth."
     return "This run has not been evaluated yet, so nobody knows what its representation is worth."
 

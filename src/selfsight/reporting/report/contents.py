@@ -60,7 +60,7 @@ def read_run(path: str | Path) -> RunContents:
     if not folder.path.is_dir():
         raise ValueError(f"run {path}: there is no such folder.")
     folder.check(folder.digests_of_training())
-    results = _optional(folder.results, lambda path: read_record(ResultsFile, path))
+    results = _optional(folder.results, lambda path: read_record(ResultsFile, path).shown)
     if results is not None:
         folder.check(results.files, remedy="Evaluate the run again.")
     return RunContents(

@@ -8,7 +8,7 @@ from selfsight.reporting.distributions import distribution_figure, together_figu
 from selfsight.reporting.page import Page, Values
 from selfsight.reporting.report.contents import RunContents
 from selfsight.reporting.report.questions import ReportContents
-from selfsight.reporting.words import number
+from selfsight.reporting.words import listed, number
 
 ORDER = 60
 TITLE = "Data"
@@ -28,6 +28,16 @@ def values(contents: ReportContents, page: Page) -> Values:
     runs = distinct_data(contents.runs)
     sets = [{"name": run.name, **_of_run(run, str(at), page)} for at, run in enumerate(runs)]
     return {"several": contents.several, "sets": sets}
+
+
+def _without_target(run: RunContents) -> str:
+    """Why no distribution is shown, with the targets that came with the evaluation."""
+    values = run.results.summary.values if run.results else []
+    later = list(dict.fromkeys(f"“{v.target}”" for v in values if v.target))
+    text = "No image had a known target in the training, so there is no distribution to show"
+    if not later:
+        return f"{text}."
+    return f"{text}; {listed(later)} came with the evaluation."
 
 
 def distinct_data(runs: Sequence[RunContents]) -> list[RunContents]:
@@ -67,7 +77,7 @@ def _of_run(run: RunContents, key: str, page: Page) -> Values:
     charts, missing = [], []
     drawn = distribution_figure(splits)
     if drawn is None:
-        missing = ["No image has a known target, so there is no distribution to show."]
+        missing = [_without_target(run)]
     else:
         name = f"“{splits.target}”" if splits.target else "The target"
         title = f"{name}, as a share of each split"

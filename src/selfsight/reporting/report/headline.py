@@ -35,7 +35,7 @@ def headline(question: Question) -> Markup:
     probe, fraction = place
     runs = [series for series in question.series if series.trained]
     start = Markup("With {}, {} ").format(
-        labels_text(fraction, question.labels(probe, fraction)), vocabulary.probe(probe).phrase
+        _labels(question, probe, fraction), vocabulary.probe(probe).phrase
     )
     if len(runs) == 1:
         value = question.value(runs[0], probe, fraction)
@@ -76,6 +76,11 @@ def _advice(question: Question, series: Series, probe: str | None, fraction: flo
     )
 
 
+def _labels(question: Question, probe: str | None, fraction: float | None) -> str:
+    count, known = question.labels(probe, fraction), question.known(probe, fraction)
+    return labels_text(question.share(probe, fraction), count, known)
+
+
 def further(question: Question) -> list[Markup]:
     """The same probe with all labels, and the other probes, one sentence each."""
     place = question.place()
@@ -98,7 +103,7 @@ def further(question: Question) -> list[Markup]:
             sentences.append(
                 Markup("{} with {}: ").format(
                     capital(vocabulary.probe(probe).phrase),
-                    labels_text(fraction, question.labels(probe, fraction)),
+                    _labels(question, probe, fraction),
                 )
                 + _number(question, value)
                 + _against(question, runs[0], probe, fraction)
@@ -135,7 +140,9 @@ def _reached(question: Question, value: Value | None) -> Markup:
 
 def _where(question: Question) -> str:
     split = "" if question.split in (None, "test") else f" on {question.split}"
-    return split or (f" on the test images of {question.data}" if question.data else " on test")
+    way = f" ({question.way})" if question.way else ""
+    where = f" on the test images of {question.data}" if question.data else " on test"
+    return (split or where) + way
 
 
 def _against(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight import vocabulary
-from selfsight.records import Confusion
+from selfsight.records import Confusion, variants
 from selfsight.reporting.figures import axis, escaped, figure, heatmap_figure, rounded
 from selfsight.reporting.page import Figure, Page, Values
 from selfsight.reporting.report.contents import RunContents
@@ -36,10 +36,12 @@ def confusion_parts(contents: ReportContents, page: Page) -> list[Values]:
     """One confusion matrix for each run, data set and target: of the headline's probe."""
     parts: list[Values] = []
     for index, run in enumerate(contents.runs):
-        best: dict[tuple[str | None, str | None], Confusion] = {}
+        best: dict[tuple[str | None, ...], Confusion] = {}
+        ways = variants(run.results.evaluations) if run.results else {}
         confusions = run.results.confusion if run.results else []
         for confusion in sorted(confusions, key=lambda c: (_order(c.probe), -(c.fraction or 0.0))):
-            best.setdefault((confusion.data, confusion.target), confusion)
+            place = (confusion.evaluation, confusion.data, confusion.target)
+            best.setdefault(place, confusion)
         for at, confusion in enumerate(best.values()):
             counts = np.array(confusion.matrix)
             if counts.ndim != 2 or counts.shape != (len(confusion.names),) * 2:
@@ -49,12 +51,17 @@ def confusion_parts(contents: ReportContents, page: Page) -> list[Values]:
                 )
             title = (
                 f"{contents.start(run)}Confusion matrix of “{confusion.target}”: "
-                f"{vocabulary.probe(confusion.probe).title}, {share_text(confusion.fraction)}"
+                f"{vocabulary.probe(confusion.probe).title}, {share_text(confusion.share)}"
+                f"{_after(ways.get(confusion.evaluation))}"
             )
             drawn = confusion_figure(counts, confusion.names)
             plot = page.plot(f"confusion-{index}-{at}", drawn, title)
             parts.append({"title": title, "plot": plot, "most": _most_confused(confusion)})
     return parts
+
+
+def _after(way: str | None) -> str:
+    return f", {way}" if way else ""
 
 
 def confusion_figure(counts: NDArray[Any], names: list[str]) -> Figure:
@@ -90,13 +97,14 @@ def number_parts(contents: ReportContents, page: Page) -> list[Values]:
         path = RunFolder(run.path).predictions
         if not path.is_file():
             continue
-        for at, (data, target, probe, share) in enumerate(_fits_of_numbers(run)):
-            pair = _predicted(path, data, target, probe, share)
+        ways = variants(run.results.evaluations) if run.results else {}
+        for at, (evaluation, data, target, probe, share) in enumerate(_fits_of_numbers(run)):
+            pair = _predicted(path, evaluation, data, target, probe, share)
             if pair is None:
                 continue
             truth, guess = pair
             title = f"{contents.start(run)}Predicted “{target}”: {vocabulary.probe(probe).title}, "
-            title += share_text(share)
+            title += share_text(share) + _after(ways.get(evaluation))
             drawn = _scatter(truth, guess, "predicted", True, index)
             plot = page.plot(f"predicted-{index}-{at}", drawn, title)
             parts.append({"title": title, "plot": plot})
@@ -107,13 +115,15 @@ def number_parts(contents: ReportContents, page: Page) -> list[Values]:
     return parts
 
 
-def _fits_of_numbers(run: RunContents) -> list[tuple[str | None, str | None, str | None, float]]:
-    """Data and target of each number, with the first probe and the largest share of labels."""
-    best: dict[tuple[str | None, str | None], tuple[float, int, str | None]] = {}
+def _fits_of_numbers(
+    run: RunContents,
+) -> list[tuple[str, str | None, str | None, str | None, float]]:
+    """Evaluation, data and target of each number; the first probe and the largest share."""
+    best: dict[tuple[str, str | None, str | None], tuple[float, int, str | None]] = {}
     for value in run.results.summary.values if run.results else []:
         if value.task == "number" and value.subject == "trained" and value.fraction:
             place = (-value.fraction, _order(value.probe), value.probe)
-            here = (value.data, value.target)
+            here = (value.evaluation, value.data, value.target)
             best[here] = min(best.get(here, place), place, key=lambda entry: entry[:2])
     return [(*here, probe, -share) for here, (share, _, probe) in best.items()]
 
@@ -123,12 +133,18 @@ def _order(probe: str | None) -> int:
 
 
 def _predicted(
-    path: Path, data: str | None, target: str | None, probe: str | None, share: float
+    path: Path,
+    evaluation: str,
+    data: str | None,
+    target: str | None,
+    probe: str | None,
+    share: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """Truth and output of the first number and the first label draw, at most `MOST_POINTS`."""
     import pyarrow.parquet as pq
 
-    wanted = {"data": data, "target": target, "probe": probe, "subject": "trained"}
+    wanted = {"target": target, "probe": probe, "subject": "trained"}
+    wanted |= {"evaluation": evaluation} if evaluation else {"data": data}
     try:
         table = pq.read_table(
             path,

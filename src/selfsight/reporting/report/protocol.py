@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from selfsight import vocabulary
-from selfsight.records import ProbeChoice, Reading
+from selfsight.records import ProbeChoice, Reading, variants
 from selfsight.reporting.page import Page, Values
 from selfsight.reporting.report.contents import RunContents
 from selfsight.reporting.report.headline import SINGLE_SEED
@@ -36,8 +36,7 @@ def protocol_sentences(contents: ReportContents) -> list[str]:
     sentences = [
         "Pretraining saw train and unlabelled images only. The last epoch counts; none was picked.",
         "Everything that a probe chooses (regularisation, neighbours, thresholds) was chosen by "
-        "cross-validation inside its labelled subset, nothing on test. The number of labels "
-        "counts every label that was read.",
+        "cross-validation inside its labelled subset, nothing on test. " + _label_count(contents),
     ]
     notes: list[str] = []
     for run in contents.runs:
@@ -66,9 +65,29 @@ def protocol_sentences(contents: ReportContents) -> list[str]:
             )
         notes += [start + note for note in run.results.notes]
     sentences += notes
-    if not any("One pretraining seed" in sentence for sentence in sentences):
+    if not any("pretraining seed" in sentence for sentence in sentences):
         sentences.append(SINGLE_SEED)
     return sentences
+
+
+def _label_count(contents: ReportContents) -> str:
+    """What the numbers of labels count, by whether a training has read some."""
+    read = [
+        run
+        for run in contents.runs
+        if any(str(n).startswith("The training reads") for n in _training_notes(run))
+    ]
+    if read:
+        return (
+            "The number of labels counts those that the probe read; the training has read labels "
+            "too, as its notes say."
+        )
+    return "The number of labels counts every label that was read."
+
+
+def _training_notes(run: RunContents) -> list[object]:
+    notes = (run.environment or {}).get("notes")
+    return notes if isinstance(notes, list) else []
 
 
 def readings(run: RunContents) -> list[dict[str, str]]:
@@ -96,11 +115,13 @@ def _moment(when: str) -> str:
 def choices(run: RunContents) -> list[dict[str, str]]:
     """What each probe chose: over the label draws, by probe, subject and share."""
     together: dict[tuple[Any, ...], list[ProbeChoice]] = {}
+    ways = variants(run.results.evaluations) if run.results else {}
     for entry in run.results.choices if run.results else []:
-        key = (entry.data, entry.target, entry.probe, entry.subject, entry.fraction)
+        way = ways.get(entry.evaluation)
+        key = (entry.data, way, entry.target, entry.probe, entry.subject, entry.fraction)
         together.setdefault(key, []).append(entry)
     rows = []
-    for (data, target, probe, subject, share), entries in together.items():
+    for (data, way, target, probe, subject, share), entries in together.items():
         of_draws = [entry.choice for entry in entries]
         names = [n for n in of_draws[0] if n not in ("chosen", "temperature", "thresholds")]
         texts = [f"{name} {_alike([_short(one.get(name)) for one in of_draws])}" for name in names]
@@ -108,7 +129,7 @@ def choices(run: RunContents) -> list[dict[str, str]]:
             texts.append("(fixed default)")
         rows.append(
             {
-                "of": " · ".join(str(part) for part in (target, data) if part),
+                "of": " · ".join(str(part) for part in (target, data, way) if part),
                 "probe": vocabulary.probe(probe).title,
                 "subject": vocabulary.subject(subject).title,
                 "fraction": fraction_text(share),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from selfsight import vocabulary
-from selfsight.records import Difference, Value
+from selfsight.records import Difference, Value, variants
 from selfsight.reporting.report.contents import RunContents
 
 Item = TypeVar("Item")
@@ -42,13 +42,18 @@ class Series:
 
 @dataclass
 class Question:
-    """How well the subjects do at one metric of one target, by probe and share of labels."""
+    """How well the subjects do at one metric of one target, by probe and share of labels.
+
+    Attributes:
+        way: how these were measured, where a run was evaluated in several ways; in words.
+    """
 
     data: str | None
     task: str | None
     target: str | None
     metric: str
     split: str | None
+    way: str = ""
     series: list[Series] = field(default_factory=list)
     probes: list[str | None] = field(default_factory=list)
     fractions: list[float | None] = field(default_factory=list)
@@ -67,12 +72,21 @@ class Question:
 
     def labels(self, probe: str | None, fraction: float | None) -> float | None:
         """Number of labels at a fraction, where all subjects agree on it."""
-        counts = {
-            value.num_labels
-            for (_, _, of_probe, of_fraction), value in self.values.items()
-            if of_probe == probe and of_fraction == fraction
-        }
+        counts = {v.num_labels for v in self._at(probe, fraction)}
         return counts.pop() if len(counts) == 1 else None
+
+    def known(self, probe: str | None, fraction: float | None) -> float | None:
+        """Number of labels of which those are a share, where all subjects agree on it."""
+        counts = {v.known_labels for v in self._at(probe, fraction)}
+        return counts.pop() if len(counts) == 1 else None
+
+    def share(self, probe: str | None, fraction: float | None) -> float | None:
+        """The share of the labels that was read, where all subjects agree on it."""
+        shares = {v.share for v in self._at(probe, fraction)}
+        return shares.pop() if len(shares) == 1 else fraction
+
+    def _at(self, probe: str | None, fraction: float | None) -> list[Value]:
+        return [v for (*_, p, f), v in self.values.items() if (p, f) == (probe, fraction)]
 
     @property
     def controls(self) -> list[str]:
@@ -141,14 +155,15 @@ def questions_of(runs: Sequence[RunContents], names: Sequence[str]) -> list[Ques
     by_place: dict[Hashable, Question] = {}
     for index, run in enumerate(runs):
         summary = run.results.summary if run.results else None
+        ways = variants(run.results.evaluations) if run.results else {}
         for value in summary.values if summary else []:
             if value.label is None and value.task not in WITHOUT_LABELS:
                 key = (index, value.subject, value.probe, value.fraction)
-                _question(by_place, value).values[key] = value
+                _question(by_place, value, ways).values[key] = value
         for difference in summary.differences if summary else []:
             if difference.label is None and difference.task not in WITHOUT_LABELS:
                 at = (index, difference.control, difference.probe, difference.fraction)
-                _question(by_place, difference).differences[at] = difference
+                _question(by_place, difference, ways).differences[at] = difference
     questions = [question for question in by_place.values() if question.values]
     for question in questions:
         question.series = _series(question, names)
@@ -165,15 +180,18 @@ def main_questions(questions: Sequence[Question]) -> list[Question]:
     """One for each data set, target and split: with the kind's first metric where it is there."""
     best: dict[tuple[object, ...], Question] = {}
     for question in questions:
-        key = (question.data, question.target, question.task, question.split)
+        key = (question.data, question.target, question.task, question.split, question.way)
         if key not in best or (question.metric in FIRST and best[key].metric not in FIRST):
             best[key] = question
     on_test = [question for question in best.values() if question.split in ("test", None)]
     return [question for question in on_test or best.values() if question.place()]
 
 
-def _question(by_place: dict[Hashable, Question], entry: Value | Difference) -> Question:
-    key = (entry.data, entry.task, entry.target, entry.metric, entry.split)
+def _question(
+    by_place: dict[Hashable, Question], entry: Value | Difference, ways: Mapping[str, str]
+) -> Question:
+    way = ways.get(entry.evaluation, "")
+    key = (entry.data, entry.task, entry.target, entry.metric, entry.split, way)
     return by_place.setdefault(key, Question(*key))
 
 

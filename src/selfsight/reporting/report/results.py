@@ -10,6 +10,7 @@ from selfsight.reporting.figures import axis, escaped, figure, rounded
 from selfsight.reporting.page import Figure, Page, Values
 from selfsight.reporting.report.questions import Question, ReportContents, Series
 from selfsight.reporting.report.tables import label_tables, results_table
+from selfsight.reporting.report.what import differing_settings
 from selfsight.reporting.words import fraction_text, number, share_text
 from selfsight.vocabulary import in_percent, interval_text, value_text
 
@@ -32,6 +33,13 @@ def values(contents: ReportContents, page: Page) -> Values:
             )
         elif not run.results.summary.values:
             missing.append(f"{start}results.json holds no summary, so there is nothing to chart.")
+    if contents.several and {name for name, _ in differing_settings(contents.runs)} == {"seed"}:
+        first, *others = [str(run.path) for run in contents.runs]
+        missing.append(
+            "These runs differ in the seed of the training alone. "
+            f"`selfsight evaluate {first} --replicates {' '.join(others)}` makes them one row, "
+            "with intervals that cover seeds."
+        )
     return {
         "several": contents.several,
         "questions": [
@@ -155,7 +163,9 @@ def _range(question: Question, scale: float, percent: bool) -> tuple[float, floa
 
 def _tick(question: Question, probe: str | None, fraction: float) -> str:
     count = question.labels(probe, fraction)
-    return fraction_text(fraction) + (f"<br>{number(count)}" if count is not None else "")
+    return fraction_text(question.share(probe, fraction)) + (
+        f"<br>{number(count)}" if count is not None else ""
+    )
 
 
 def _hover(series: Series, value: Value) -> str:
@@ -163,5 +173,5 @@ def _hover(series: Series, value: Value) -> str:
     return (
         f"<b>{escaped(series.name)}</b><br>{value_text(value.metric, value.mean)}"
         + (f" ({between})" if between else "")
-        + f"<br>{share_text(value.fraction)}"
+        + f"<br>{share_text(value.share)}"
     )

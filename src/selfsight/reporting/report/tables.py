@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from selfsight import vocabulary
-from selfsight.records import Difference, Value
+from selfsight.records import Difference, Value, variants
 from selfsight.reporting.report.contents import RunContents
 from selfsight.reporting.report.questions import Question
 from selfsight.reporting.words import (
@@ -71,7 +71,9 @@ def results_table(question: Question) -> Table:
                 ]
             labels = number(question.labels(probe, fraction))
             shown = number(max(draws)) if max(draws) else "–"
-            rows.append(Row(fraction_text(fraction), labels, shown, cells))
+            seeds = max(v.seeds for v in question.values.values())
+            shown += f" × {seeds} seeds" if seeds > 1 else ""
+            rows.append(Row(fraction_text(question.share(probe, fraction)), labels, shown, cells))
         if rows:
             blocks.append((vocabulary.probe(probe).title, rows))
     return Table(question_title(question), columns, blocks)
@@ -84,6 +86,8 @@ def question_title(question: Question) -> str:
         title += f" of “{question.target}”"
     if question.data:
         title += f" on {question.data}"
+    if question.way:
+        title += f" ({question.way})"
     return f"{title}, {question.split}" if question.split else title
 
 
@@ -150,12 +154,14 @@ class LabelTable:
 def label_tables(run: RunContents, named: bool) -> list[LabelTable]:
     """One table for each metric and probe that is given by label, at its largest share."""
     values = [v for v in run.results.summary.values if v.label is not None] if run.results else []
+    ways = variants(run.results.evaluations) if run.results else {}
     together: dict[tuple[str | None, ...], list[Value]] = {}
     for value in values:
-        key = (value.data, value.target, value.probe, value.metric, value.split)
+        way = ways.get(value.evaluation, "")
+        key = (value.data, value.target, value.probe, value.metric, value.split, way)
         together.setdefault(key, []).append(value)
     tables = []
-    for (data, target, probe, metric, split), group in together.items():
+    for (data, target, probe, metric, split, measured), group in together.items():
         most = max(value.label_fraction or 0.0 for value in group)
         group = [value for value in group if (value.label_fraction or 0.0) == most]
         subjects = list(dict.fromkeys(value.subject for value in group))
@@ -164,7 +170,8 @@ def label_tables(run: RunContents, named: bool) -> list[LabelTable]:
             (str(label), [_label_cell(cells.get((label, subject))) for subject in subjects])
             for label in dict.fromkeys(value.label for value in group)
         ]
-        parts = [target, data, split, vocabulary.probe(probe).title, share_text(most)]
+        parts = [target, data, measured, split, vocabulary.probe(probe).title]
+        parts.append(share_text(group[0].share))
         title = capital(vocabulary.metric(str(metric)).title)
         title = f"{title}: {', '.join(part for part in parts if part)}"
         title = f"{run.name}: {title}" if named else title

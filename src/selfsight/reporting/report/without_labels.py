@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from selfsight import vocabulary
-from selfsight.records import Value
+from selfsight.records import Value, variants
 from selfsight.reporting.page import Page, Values
 from selfsight.reporting.report.contents import RunContents
 from selfsight.reporting.report.questions import WITHOUT_LABELS, Question, ReportContents
@@ -55,8 +55,10 @@ def measure_tables(contents: ReportContents) -> list[MeasureTable]:
     tables = []
     for run in contents.runs:
         of_run = _values(run)
-        for task, data in dict.fromkeys((value.task, value.data) for value in of_run):
-            here = [value for value in of_run if (value.task, value.data) == (task, data)]
+        ways = variants(run.results.evaluations) if run.results else {}
+        for place in dict.fromkeys((v.task, v.data, ways.get(v.evaluation)) for v in of_run):
+            task, data, way = place
+            here = [v for v in of_run if (v.task, v.data, ways.get(v.evaluation)) == place]
             subjects = list(dict.fromkeys(value.subject for value in here))
             of = {(v.probe, v.target, v.metric, v.subject): v for v in here}
             rows = []
@@ -70,7 +72,7 @@ def measure_tables(contents: ReportContents) -> list[MeasureTable]:
             title = (
                 "Clusters compared with the classes" if task == "clusters" else "Representations"
             )
-            where = ", ".join(filter(None, [here[0].target, data, here[0].split]))
+            where = ", ".join(filter(None, [here[0].target, data, way, here[0].split]))
             columns = [vocabulary.subject(name).title for name in subjects]
             tables.append(MeasureTable(f"{contents.start(run)}{title}: {where}", columns, rows))
     return tables

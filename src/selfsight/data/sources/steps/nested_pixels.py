@@ -45,7 +45,8 @@ def nested_listing(path: Path, files: Sequence[Path], asked: Asked) -> Listing:
     columns, class_names, said = united(path, tables, names)
     pixels, more = as_pixels(arrays, str(path), asked)
     counts = [len(array) for array in arrays.values()]
-    row_ids = np.array([f"{name}#{row}" for name, count in zip(arrays, counts, strict=True)
+    row_ids = np.array([f"{name if path.is_dir() else ''}#{row}"
+                        for name, count in zip(arrays, counts, strict=True)
                         for row in range(count)])  # fmt: skip
     splits = None
     stems = [name.removesuffix(".parquet") for name in arrays]
