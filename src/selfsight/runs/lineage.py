@@ -1,8 +1,10 @@
-"""A run's ancestors, and the images that it and they were trained on, as plain values.
+"""A run's ancestors, the images that it and they were trained on, and the sides they recorded.
 
 The weights of a run are a function of every image that it was trained on, and of every image that
-the runs were trained on from whose weights it started. A test image among them is a leak where its
-label was read, and worth a word where it was not; `selfsight.data.request.open` checks that.
+the runs were trained on from whose weights it started. A run that chose which images to label is an
+ancestor too. A test image among what they saw is a leak where its label was read, and worth a word
+where it was not; `selfsight.data.request.open` checks that. A later round takes the sides that they
+recorded, so that their train images do not become its test images.
 """
 
 from __future__ import annotations
@@ -16,12 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.data.leaks import Seen
+from selfsight.data.sides import Sides
+from selfsight.records import SuggestionsFile, read_record
 from selfsight.runs.checkpoint import in_run
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.frame import Frame
 from selfsight.runs.run import Run, load_run, run_of_checkpoint
+from selfsight.runs.sides import sides_of
 
 TRAINED_ON = ("train", "unlabelled")
+SUGGESTIONS = "suggestions.json"
+"""What `suggest` writes beside its table of labels."""
 NO_RUN = ("auto", "none", "published")
 """Weights that are no run's."""
 
@@ -32,28 +39,34 @@ class Lineage:
 
     Attributes:
         seen: one for each run.
+        records: the sides that each run recorded, the nearest first.
         cautions: a sentence for each start of which nothing is known.
     """
 
     seen: tuple[Seen, ...] = ()
+    records: tuple[Sides, ...] = ()
     cautions: tuple[str, ...] = ()
 
 
-def lineage_of(runs: Sequence[Run], without: Sequence[Run] = ()) -> Lineage:
+def lineage_of(
+    runs: Sequence[Run], labels: str | None = None, *, without: Sequence[Run] = ()
+) -> Lineage:
     """What runs and their ancestors were trained on, each once.
 
     Args:
         runs: the nearest first.
+        labels: a table of labels; the run whose `suggest` chose its images is an ancestor too.
         without: runs that are left out; their ancestors are not.
 
     Raises:
         ValueError: the files of a run are damaged.
     """
     seen: list[Seen] = []
+    records: list[Sides] = []
     cautions: list[str] = []
     done: set[Path] = set()
     left_out = {run.path for run in without}
-    waiting = list(runs)
+    waiting = [*runs, *chosen_by(labels)]
     while waiting:
         run = waiting.pop(0)
         if run.path in done:
@@ -61,6 +74,8 @@ def lineage_of(runs: Sequence[Run], without: Sequence[Run] = ()) -> Lineage:
         done.add(run.path)
         if run.path not in left_out:
             seen.append(seen_by(run))
+            records.append(sides_of(run))
+        waiting += chosen_by(run.settings.labels)
         start = start_of(run)
         if isinstance(start, Run):
             waiting.append(start)
@@ -69,26 +84,37 @@ def lineage_of(runs: Sequence[Run], without: Sequence[Run] = ()) -> Lineage:
                 f"{run.folder.path} started from the weights of {start}; what those were trained "
                 "on is not known here."
             )
-    return Lineage(tuple(seen), tuple(cautions))
+    return Lineage(tuple(seen), tuple(records), tuple(cautions))
 
 
-def lineage_of_weights(weights: str) -> Lineage:
+def chosen_by(labels: str | None) -> list[Run]:
+    """The run whose `suggest` chose the images of a table of labels, where it lies beside it."""
+    if labels is None or not Path(labels).with_name(SUGGESTIONS).is_file():
+        return []
+    record = read_record(SuggestionsFile, Path(labels).with_name(SUGGESTIONS))
+    if record.table != Path(labels).name or not RunFolder(record.run).backbone.is_file():
+        return []
+    return [load_run(record.run)]
+
+
+def lineage_of_weights(weights: str, labels: str | None = None) -> Lineage:
     """What the weights that a training starts from were trained on.
 
     Args:
         weights: the folder of a run, or a checkpoint in one; of anything else nothing is known
             here.
+        labels: see `lineage_of`.
 
     Raises:
         ValueError: the folder holds no finished run.
     """
-    if weights in NO_RUN:
-        return Lineage()
-    if in_run(weights):
-        return lineage_of([run_of_checkpoint(weights)])
-    if not Path(weights).is_dir():
-        return Lineage()
-    return lineage_of([load_run(weights)])
+    runs: list[Run] = []
+    if weights not in NO_RUN:
+        if in_run(weights):
+            runs = [run_of_checkpoint(weights)]
+        elif Path(weights).is_dir():
+            runs = [load_run(weights)]
+    return lineage_of(runs, labels)
 
 
 def start_of(run: Run) -> Run | str | None:
