@@ -144,8 +144,7 @@ def _main_lines(
     ]
     columns = list(dict.fromkeys(v["label_fraction"] for v in values))
     scale, unit = (100.0, " %") if in_percent(metric) else (1.0, "")
-    counts = {f: next(v["num_labels"] for v in values if v["label_fraction"] == f) for f in columns}
-    head = [f"{100 * f:g} % ({counts[f]} labels)" if f else "no labels" for f in columns]
+    head = [_column(f, [v for v in values if v["label_fraction"] == f]) for f in columns]
     rows: list[list[str]] = []
     for probe in dict.fromkeys(v["probe"] for v in values):
         for weights in dict.fromkeys(v["subject"] for v in values if v["probe"] == probe):
@@ -167,6 +166,16 @@ def _main_lines(
         "mean ± half of the 95 % interval"
     )
     return [title, *aligned([["probe", "subject", *head], *rows])]
+
+
+def _column(fraction: float, values: list[Row]) -> str:
+    """``10 % (129 labels)``, with the labels that the trained subject read in all, where more."""
+    if not fraction:
+        return "no labels"
+    counts = [v["num_labels"] for v in values]
+    trained = max((v["num_labels"] for v in values if v["subject"] == "trained"), default=0)
+    more = f"; trained read {trained}" if trained > min(counts) else ""
+    return f"{100 * fraction:g} % ({min(counts)} labels{more})"
 
 
 def _free_lines(values: list[Row]) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.data.leaks import Seen
+from selfsight.data.leaks import ReadLabels, Seen
 from selfsight.data.sides import Sides
 from selfsight.records import SuggestionsFile, read_record
 from selfsight.runs.checkpoint import in_run
@@ -138,7 +138,7 @@ def seen_by(run: Run) -> Seen:
     Raises:
         ValueError: its tables are damaged.
     """
-    table = _table(run.folder.splits, ["split", "digest", "label_read"])
+    table = _table(run.folder.splits, ["row_id", "split", "digest", "label_read"])
     own = np.isin(np.array(table["split"].to_pylist(), str), TRAINED_ON)
     read = np.array(table["label_read"].to_pylist(), bool)
     digests = [_numbers(table["digest"], own)]
@@ -150,7 +150,21 @@ def seen_by(run: Run) -> Seen:
         Frame.of_run(run).scale(run.name),
         np.unique(np.concatenate(digests)),
         np.unique(_numbers(table["digest"], own & read)),
+        _labels(run, table, own & read),
     )
+
+
+def _labels(run: Run, table: Any, read: NDArray[np.bool_]) -> tuple[ReadLabels, ...]:
+    """The labels that the training read, and those that chose it among others."""
+    metadata = table.schema.metadata or {}
+    target = metadata.get(b"target", b"").decode()
+    ids = np.array(table["row_id"].to_pylist(), str)
+    digests = np.asarray(table["digest"].fill_null(0).to_numpy(), np.uint64)
+    labels = [ReadLabels(target, ids[read], digests[read])]
+    if run.folder.selection.is_file():
+        chosen = np.isin(ids, _table(run.folder.selection, ["row_id"])["row_id"].to_pylist())
+        labels.append(ReadLabels(target, ids[chosen], digests[chosen]))
+    return tuple(part for part in labels if len(part.row_ids))
 
 
 def _numbers(column: Any, rows: NDArray[np.bool_]) -> NDArray[np.uint64]:

@@ -71,6 +71,15 @@ def write_splits(
         pq.write_table(table, temporary)
 
 
+def write_selection(path: Path, row_ids: NDArray[np.str_]) -> None:
+    """``selection.parquet``: the images whose labels chose this training among others."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with replacing(path) as temporary:
+        pq.write_table(pa.table({"row_id": pa.array(row_ids.tolist(), pa.string())}), temporary)
+
+
 def write_pools(path: Path, pools: Sequence[Pool]) -> None:
     """``pools.parquet``: source and digest of each image of further pools; no file without any."""
     import pyarrow as pa

@@ -11,6 +11,7 @@ from selfsight.reporting.words import (
     capital,
     labels_text,
     listed,
+    number,
     unit_of_difference,
     with_article,
 )
@@ -35,7 +36,7 @@ def headline(question: Question) -> Markup:
     probe, fraction = place
     runs = [series for series in question.series if series.trained]
     start = Markup("With {}, {} ").format(
-        labels_text(fraction, question.labels(probe, fraction)), vocabulary.probe(probe).phrase
+        _labels(question, probe, fraction), vocabulary.probe(probe).phrase
     )
     if len(runs) == 1:
         value = question.value(runs[0], probe, fraction)
@@ -98,7 +99,7 @@ def further(question: Question) -> list[Markup]:
             sentences.append(
                 Markup("{} with {}: ").format(
                     capital(vocabulary.probe(probe).phrase),
-                    labels_text(fraction, question.labels(probe, fraction)),
+                    _labels(question, probe, fraction),
                 )
                 + _number(question, value)
                 + _against(question, runs[0], probe, fraction)
@@ -112,6 +113,15 @@ def verdict_text(difference: Difference) -> str:
     size = amount(difference.metric, abs(difference.mean or 0.0))
     side = "above" if (difference.mean or 0.0) >= 0 else "below"
     return f"{size}{unit_of_difference(difference.metric)} {side}"
+
+
+def _labels(question: Question, probe: str | None, fraction: float | None) -> str:
+    """``1 % of the labels (15)``, and how many were read in all where that is more."""
+    count, in_all = question.labels(probe, fraction), question.labels_in_all(probe, fraction)
+    text = labels_text(fraction, count)
+    if count is None or in_all is None or in_all <= count:
+        return text
+    return f"{text} for the probe and {number(in_all)} labels read in all"
 
 
 def _number(question: Question, value: Value) -> Markup:

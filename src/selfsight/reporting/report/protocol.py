@@ -36,8 +36,8 @@ def protocol_sentences(contents: ReportContents) -> list[str]:
     sentences = [
         "Pretraining saw train and unlabelled images only. The last epoch counts; none was picked.",
         "Everything that a probe chooses (regularisation, neighbours, thresholds) was chosen by "
-        "cross-validation inside its labelled subset, nothing on test. The number of labels "
-        "counts every label that was read.",
+        "cross-validation inside its labelled subset, nothing on test.",
+        *label_sentences(contents),
     ]
     notes: list[str] = []
     for run in contents.runs:
@@ -68,6 +68,37 @@ def protocol_sentences(contents: ReportContents) -> list[str]:
     sentences += notes
     if not any("One pretraining seed" in sentence for sentence in sentences):
         sentences.append(SINGLE_SEED)
+    return sentences
+
+
+def label_sentences(contents: ReportContents) -> list[str]:
+    """Which labels the numbers count, as far as the results say so."""
+    sentences = []
+    for run in contents.runs:
+        values = run.results.summary.values if run.results else []
+        counts: dict[tuple[str | None, str | None, float], dict[str, float]] = {}
+        for value in values:
+            if value.fraction is not None and value.num_labels is not None:
+                place = counts.setdefault((value.target, value.probe, value.fraction), {})
+                place[value.subject] = value.num_labels
+        more = [
+            (fraction, found["trained"], min(found.values()))
+            for (_, _, fraction), found in counts.items()
+            if found.get("trained", 0) > min(found.values())
+        ]
+        start = contents.start(run)
+        if more:
+            fraction, in_all, of_probe = min(more)
+            sentences.append(
+                f"{start}The training, what it began with or the choice between trainings read "
+                f"labels too: at {fraction_text(fraction)} the probe read {number(of_probe)}, and "
+                f"{number(in_all)} were read in all, each counted once."
+            )
+        elif counts:
+            sentences.append(
+                f"{start}Labels were read by the probes alone; each number of labels counts all "
+                "that were read."
+            )
     return sentences
 
 

@@ -66,13 +66,23 @@ class Question:
         return self.differences.get((run, control, probe, fraction))
 
     def labels(self, probe: str | None, fraction: float | None) -> float | None:
-        """Number of labels at a fraction, where all subjects agree on it."""
-        counts = {
-            value.num_labels
-            for (_, _, of_probe, of_fraction), value in self.values.items()
-            if of_probe == probe and of_fraction == fraction
-        }
+        """Number of labels that the probe read at a fraction, where it is the same in all runs."""
+        by_run: dict[int, list[float | None]] = {}
+        for (run, _, of_probe, of_fraction), value in self.values.items():
+            if of_probe == probe and of_fraction == fraction:
+                by_run.setdefault(run, []).append(value.num_labels)
+        counts = {min((c for c in of_run if c is not None), default=None)
+                  for of_run in by_run.values()}  # fmt: skip
         return counts.pop() if len(counts) == 1 else None
+
+    def labels_in_all(self, probe: str | None, fraction: float | None) -> float | None:
+        """The most labels that a trained representation and its probe read at a fraction."""
+        counts = [
+            value.num_labels
+            for (_, subject, of_probe, of_fraction), value in self.values.items()
+            if (subject, of_probe, of_fraction) == ("trained", probe, fraction)
+        ]
+        return max((count for count in counts if count is not None), default=None)
 
     @property
     def controls(self) -> list[str]:
