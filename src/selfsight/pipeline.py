@@ -31,8 +31,8 @@ class Pipeline(Pretrain):
 
     fractions: tuple[LabelFraction, ...] = (0.01, 0.1, 1.0)
     """Shares of the training labels that the probes get."""
-    draws: Annotated[int, Field(ge=2)] = 5
-    """Draws of the labels at each share below 1."""
+    draws: Annotated[int, Field(ge=1)] | None = None
+    """Draws of the labels at each share below 1; see `evaluate`."""
     allow_code: bool = False
     """Run the file.py:build of the backbone again for the evaluation."""
 
@@ -80,7 +80,7 @@ def run(settings: Pipeline, images: Images | None = None) -> RunOutcome:
     shares = ", ".join(f"{100 * share:g} %" for share in settings.fractions)
     say(
         f"First a training by {method_name(settings.method)}, then probes on "
-        f"{shares} of the labels ({settings.draws} draws of each share) beside controls, then "
+        f"{shares} of the labels ({settings.draws or 5} draws of each share) beside controls, then "
         "the report."
     )
     opened = None if images is None else request.open(training, images)

@@ -463,10 +463,11 @@ class Audit(FileContent):
 
 @dataclass(frozen=True)
 class SuggestedImage:
-    """An image to label: its row id and why it was chosen."""
+    """An image to label: its row id, why it was chosen, and its split."""
 
     row_id: str
     reason: str
+    split: str = "train"
 
 
 @dataclass(frozen=True)

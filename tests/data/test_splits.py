@@ -61,12 +61,15 @@ def test_given_splits_are_kept() -> None:
     assert notes == []
 
 
-def test_unknown_rows_stay_in_train_unless_their_group_moves() -> None:
+def test_test_is_cut_over_all_rows_and_validation_over_labelled_ones() -> None:
     values = np.array([0, 1] * 50 + [-1] * 100)
     target = Target("kind", "class", values, ("a", "b"))
     images = complete_splits(image_set(target), "kind")
-    assert (images.splits[100:] == "train").all()
-    assert len(images.rows("test")) == 20
+    assert len(images.rows("test")) == 40
+    assert (images.splits[100:] == "test").sum() == 20
+    for kind in (0, 1):
+        assert ((images.splits == "test") & (values == kind)).sum() == 10
+    assert not (images.splits[100:] == "validation").any()
     groups = np.concatenate([np.arange(100), np.arange(100)])
     images = complete_splits(image_set(target, groups), "kind")
     for split in ("train", "validation", "test"):
@@ -74,15 +77,23 @@ def test_unknown_rows_stay_in_train_unless_their_group_moves() -> None:
         assert not np.intersect1d(groups[images.rows(split)], groups[others]).size
 
 
-def test_without_labels_all_is_unlabelled_but_a_bounded_validation() -> None:
+def test_without_labels_all_is_unlabelled_but_bounded_test_and_validation_splits() -> None:
     images = complete_splits(image_set(None, count=1000), None, validation=0.1)
-    assert len(images.rows("unlabelled")) == 900
-    assert len(images.rows("validation")) == 100
-    assert not len(images.rows("test"))
+    assert len(images.rows("test")) == 200
+    assert len(images.rows("validation")) == 80
+    assert len(images.rows("unlabelled")) == 720
+    none = complete_splits(image_set(None, count=1000), None, test=0.0)
+    assert not len(none.rows("test"))
     assert any("No labels" in note for note in images.notes)
-    large = np.full(50_000, "train")
+    large = np.full(90_000, "train")
     new, _ = assign_splits(large, {}, None, None, validation=0.1, test=0.2, seed=0)
+    assert (new == "test").sum() == 10_000
     assert (new == "validation").sum() == 2000
+    groups = np.arange(90_000) // 30
+    new, _ = assign_splits(large, {}, groups, None, validation=0.1, test=0.2, seed=0)
+    for name in ("test", "validation"):
+        inside = np.unique(groups[new == name])
+        assert (new[np.isin(groups, inside)] == name).all()
 
 
 def test_identity_is_cut_by_identity() -> None:

@@ -59,10 +59,12 @@ def test_from_nothing_to_a_training_with_labels(
     assert table[0] == ["row_id", "label"]
     assert [row[0] for row in table[1:]] == found.row_ids
     assert all(row[1] == "" for row in table[1:])
-    assert len(set(found.row_ids)) == 12 and all(found.reasons)
-    assert not set(own_images(run).rows("validation")) & set(found.rows.tolist())
+    assert len(set(found.row_ids)) == 15 and all(found.reasons)
+    splits = own_images(run).splits[found.rows]
+    assert splits.tolist() == ["unlabelled"] * 12 + ["test"] * 3
+    assert ["drawn at random" in reason for reason in found.reasons] == [False] * 12 + [True] * 3
     page = (out / "index.html").read_text()
-    assert page.count("<img") == 12 and found.row_ids[0] in page and "http" not in page
+    assert page.count("<img") == 15 and found.row_ids[0] in page and "http" not in page
     with Image.open(out / "sheet.png") as sheet:
         assert sheet.size == (8 * 128, 2 * 144)
     assert suggest(settings).row_ids == found.row_ids  # not filled in yet: may be written again
@@ -109,6 +111,7 @@ def test_groups_are_spread(run: Run, tmp_path: Path) -> None:
         run=str(run.folder.path), count=20, out=str(tmp_path), near=1.0, allow_leaks=True
     )  # the splits of the run cut these groups
     assert grouped.groups is not None
+    settings = settings.updated({"test_images": 0})
     found = suggest(settings.updated({"per_group": 2}), grouped)
     assert np.bincount(grouped.groups[found.rows], minlength=10).max() == 2
     found = suggest(settings, grouped)  # twice an even share

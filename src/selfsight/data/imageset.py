@@ -122,6 +122,7 @@ class ImageSet:
         targets: by name.
         groups: ``(N,)`` int64, -1 for an image in no group (a group of its own), or None.
         group_name: the column the groups come from.
+        group_names: of the groups, by number; empty: their numbers are their names.
         mirrored: whether a mirrored image is as natural as the original (not so for digits).
         notes: what was guessed, left out or converted, one sentence each; a
             `selfsight.data.notes.Note` says the same in parts.
@@ -140,6 +141,7 @@ class ImageSet:
     targets: Mapping[str, Target] = field(default_factory=dict)
     groups: NDArray[np.int64] | None = None
     group_name: str | None = None
+    group_names: tuple[str, ...] = ()
     mirrored: bool = True
     notes: tuple[str, ...] = ()
     tile_of: NDArray[np.str_] | None = None

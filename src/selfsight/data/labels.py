@@ -51,11 +51,11 @@ def _joined(result: Any, path: Path, asked: Asked) -> Any:
     result = replace(result, notes=(*result.notes, *notes, *rows.notes))
     column = find_column(columns, asked.group, GROUP, "group")
     if column is not None and column != asked.target:
-        groups = groups_of(columns.pop(column))
+        groups, group_names = groups_of(columns.pop(column))
         if result.groups is None or asked.group is not None:
             new = np.full(len(result.row_ids), -1, np.int64)
             new[found] = groups[place[found]]
-            result = replace(result, groups=new, group_name=column)
+            result = replace(result, groups=new, group_name=column, group_names=group_names)
     column = find_column(columns, asked.split, SPLIT, "split")
     if column is not None and column != asked.target:
         splits = result.splits.astype("<U10")

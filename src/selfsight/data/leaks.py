@@ -21,6 +21,21 @@ FLAGS = "Give --drop-leaks to leave {} out, or --allow-leaks to go on and mark e
 
 
 @dataclass(frozen=True)
+class ReadLabels:
+    """Labels that a training, or the choice between trainings, has read.
+
+    Attributes:
+        target: what they are labels of.
+        row_ids: ``(M,)`` of their images.
+        digests: ``(M,)`` uint64 of the pixels, 0 where the image is blank.
+    """
+
+    target: str
+    row_ids: NDArray[np.str_]
+    digests: NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
 class Seen:
     """Images that some weights were trained on, as digests of their pixels.
 
@@ -29,12 +44,14 @@ class Seen:
         scale: the form that the digests are of.
         digests: ``(N,)`` uint64, of every image of the training, blanks left out.
         labelled: ``(M,)`` uint64, those among them whose label the training read.
+        labels: these labels, and those that the choice of the training read.
     """
 
     owner: str
     scale: Scale
     digests: NDArray[np.uint64]
     labelled: NDArray[np.uint64]
+    labels: tuple[ReadLabels, ...] = ()
 
 
 def checked(images: ImageSet, drop: bool, allow: bool, *, decoded: bool = True) -> ImageSet:

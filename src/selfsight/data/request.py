@@ -26,11 +26,13 @@ from selfsight.data.labels import join_labels
 from selfsight.data.leaks import Seen, apart, checked, scored_rows, unseen
 from selfsight.data.pixels.lazy import waiting
 from selfsight.data.reading import FOLDER, NONE, Asked, ReadOptions, held_to
+from selfsight.data.rounds import Placed, carried, placed
+from selfsight.data.sides import Sides, group_of, read_sides, recorded
 from selfsight.data.sources import list_source
 from selfsight.data.sources.memory import MapDataset, name_of_memory
 from selfsight.data.sources.steps.array_pixels import list_set, made_like
 from selfsight.data.sources.steps.listing import MAX_SCANNED, Listing, Loaded
-from selfsight.data.splits import Sides, assign_splits, draw_pool, recorded
+from selfsight.data.splits import assign_splits, draw_pool
 from selfsight.data.tiles import tiled
 from selfsight.settings import sentence, unknown
 
@@ -66,7 +68,10 @@ class DataOptions(ReadOptions):
     validation: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     """Share of train that is cut as validation where the images have none."""
     test: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
-    """Share of the labelled images that is cut as test where the images have none."""
+    """Share that is cut as test where the images have none, labelled or not; 0: no test split."""
+    splits: str | None = None
+    """A table of row ids and splits, such as splits.parquet of a run, that says on which side each
+    image is; images that it does not name are placed by group, or by a hash of their name."""
     root: str | None = None
     """Folder that the paths of a table must stay in; by default the one it lies in."""
     seed: Annotated[int, Field(ge=0)] = 0
@@ -85,6 +90,7 @@ def open(
     source: Images | None = None,
     *,
     sides: Sides | None = None,
+    records: Sequence[Sides] = (),
     scale: Scale | None = None,
     seen: Sequence[Seen] = (),
     decode: bool | None = True,
@@ -101,7 +107,11 @@ def open(
         settings: how to open them.
         source: what to open; None: ``settings.data``. An image set that has splits or tiles keeps
             them; one that this very request opened comes back as it is.
-        sides: recorded splits, which are taken by row id; None: those of the source, completed.
+        sides: recorded splits of these very images, taken by row id; None: those of the source,
+            completed.
+        records: sides that earlier rounds recorded, the nearest first. Where the source declares no
+            test split and a record knows some of its images, these keep their sides and new ones
+            are placed by `selfsight.data.sides.placed`.
         scale: the form that all images are brought to; None: that of the source.
         seen: images that weights have been trained on. Test images among them (validation, where
             there is no test split) are a leak where their label was read, a caution else.
@@ -118,7 +128,7 @@ def open(
     """
     if source is None:
         source = getattr(settings, "data", None)
-    request = _request(settings, sides, scale, seen)
+    request = _request(settings, sides, records, scale, seen)
     if isinstance(source, ImageSet) and source.opened_by == request:
         return source
     if scale is not None and settings.image_size not in (None, max(scale.height, scale.width)):
@@ -133,7 +143,15 @@ def open(
         form = settings.updated(held_to(given, guesses))
     listing = _listing(form, source, scale, whole)
     _check_kinds(settings, listing)
-    rows, splits, notes = _split(listing, settings, sides, keep=isinstance(source, ImageSet))
+    if sides is None and settings.splits is not None:
+        records = (read_sides(settings.splits),)
+    elif (listing.splits == "test").any():
+        records = ()
+    keep = isinstance(source, ImageSet) and settings.splits is None
+    rows, splits, cut = _split(listing, settings, sides, records, keep=keep)
+    notes = list(cut)
+    if len(rows) < len(splits) and sides is None:
+        notes.append(f"{len(splits):,} images were limited to {settings.limit:,} of the pool.")
     lazily = decode is False or (decode is None and len(rows) > MAX_SCANNED)
     files = listing.files if lazily and scale is None and sides is None else None
     size = settings.image_size if scale is None else (scale.height, scale.width)
@@ -147,6 +165,7 @@ def open(
         targets=kept.targets,
         groups=kept.groups,
         group_name=kept.group_name,
+        group_names=kept.group_names,
         mirrored=kept.mirrored,
         notes=(*kept.notes, *loaded.notes, *notes),
         tile_of=kept.tile_of,
@@ -160,16 +179,38 @@ def open(
         images = source.changed(**{f.name: getattr(images, f.name) for f in _FIELDS})
     if scale is not None:
         images = made_like(images, _empty(scale), settings)
-    if sides is None:
-        images = copies_together(images, listing.splits[loaded.rows])
-    else:
+    declared = listing.splits[loaded.rows]
+    others = partial(_listing, form, source, whole=whole)
+    if sides is not None:
         images = recorded(images, sides, str(getattr(settings, "data", images.name)))
+    elif records:
+        every = np.arange(len(images))
+        of_records = [
+            None if r.scale is None else _digests(images, every, r.scale, others) for r in records
+        ]
+        places = _placed(images, records, of_records, settings)
+        if places.known.any():
+            owners = ", ".join(dict.fromkeys(record.owner for record in records))
+            images = images.changed(notes=tuple(n for n in images.notes if n not in cut))
+            images = carried(images, declared, places, owners)
+        elif settings.splits is not None:
+            raise ValueError(
+                f"splits {settings.splits}: it names no image of {images.name}; row ids look like "
+                f"{images.row_ids[0]!r}."
+            )
+        else:
+            if not cut:  # row ids made the images look known
+                splits, notes = _cut(images, declared, settings)
+                images = images.changed(splits=splits).with_notes(*notes)
+            images = copies_together(images, declared)
+    else:
+        images = copies_together(images, declared)
     images = checked(images, drop, allow)
     doubts = (*gaps(images, settings.nodata), *unlike_splits(images))
     images = images.with_notes(*(note for note in doubts if note not in images.notes))
     for weights in seen:
-        other = partial(_listing, form, source, weights.scale, whole)
-        images = unseen(images, weights, _digests(images, weights.scale, other), drop, allow)
+        digests = _digests(images, scored_rows(images), weights.scale, others)
+        images = unseen(images, weights, digests, drop, allow)
     return images.marked(request)
 
 
@@ -235,7 +276,9 @@ def open_pool(settings: DataOptions, source: Images, images: ImageSet) -> Pool:
         max_pixels=settings.max_pixels,
         axes=settings.axes,
         masks=settings.masks,
-        allow_leaks=True,  # inside the pool nothing is evaluated
+        validation=0.0,  # inside the pool nothing is evaluated
+        test=0.0,
+        allow_leaks=True,
     )
     pool = open(wish, source, scale=images.scale)
     return Pool(pool, *apart(pool, images, settings.drop_leaks, settings.allow_leaks))
@@ -270,19 +313,24 @@ _FIELDS = tuple(f for f in fields(ImageSet) if f.init and f.name != "pixels")
 
 
 def _request(
-    settings: DataOptions, sides: Sides | None, scale: Scale | None, seen: Sequence[Seen]
+    settings: DataOptions,
+    sides: Sides | None,
+    records: Sequence[Sides],
+    scale: Scale | None,
+    seen: Sequence[Seen],
 ) -> Hashable:
     """What tells one request from another, the source apart."""
     return (
         tuple(getattr(settings, name) for name in DataOptions.model_fields),
         sides and (sides.owner, sides.fingerprint),
+        tuple((record.owner, record.fingerprint) for record in records),
         scale and scale.form,
         tuple(weights.owner for weights in seen),
     )
 
 
 def _listing(
-    settings: DataOptions, source: Any, scale: Scale | None, whole: bool = False
+    settings: DataOptions, source: Any, scale: Scale | None = None, whole: bool = False
 ) -> Listing:
     """What the source holds, with its labels and tiles."""
     target, group, split = settings.target, settings.group, settings.split_column
@@ -331,9 +379,14 @@ def _check_kinds(settings: DataOptions, listing: Listing) -> None:
 
 
 def _split(
-    listing: Listing, settings: DataOptions, sides: Sides | None, *, keep: bool
+    listing: Listing,
+    settings: DataOptions,
+    sides: Sides | None,
+    records: Sequence[Sides],
+    *,
+    keep: bool,
 ) -> tuple[NDArray[np.int64], NDArray[np.str_], list[str]]:
-    """Rows to load, the splits of all rows, and what was done.
+    """Rows to load, the splits of all rows, and what was cut.
 
     Where nothing was limited every row is loaded, also those that the recorded splits leave out:
     the store that the training filled is then read again.
@@ -344,39 +397,63 @@ def _split(
         rows = np.arange(count) if settings.limit is None else np.flatnonzero(known)
         return rows.astype(np.int64), splits, []
     notes: list[str] = []
-    if not (keep and (splits != "train").any()):
-        splits, notes = assign_splits(
-            splits,
-            listing.targets,
-            listing.groups,
-            settings.target,
-            validation=settings.validation,
-            test=settings.test,
-            seed=settings.seed,
-        )
-    rows = draw_pool(splits, settings.limit or count, settings.seed)
-    if len(rows) < count:
-        notes.append(f"{count:,} images were limited to {settings.limit:,} of the pool.")
-    return rows, splits, notes
+    places = _placed(listing, records, [None] * len(records), settings) if records else None
+    if places is not None and places.known.any():
+        splits = np.where(splits == "train", places.splits, splits).astype("<U10")
+    elif not (keep and (splits != "train").any()):
+        splits, notes = _cut(listing, splits, settings)
+    return draw_pool(splits, settings.limit or count, settings.seed), splits, notes
 
 
-def _digests(images: ImageSet, scale: Scale, listed: Callable[[], Listing]) -> NDArray[np.uint64]:
-    """Digests of the scored rows' pixels in another form, read from the source in it."""
-    rows = scored_rows(images)
+def _cut(
+    images: ImageSet | Listing, splits: NDArray[np.str_], settings: DataOptions
+) -> tuple[NDArray[np.str_], list[str]]:
+    return assign_splits(
+        splits,
+        images.targets,
+        images.groups,
+        settings.target,
+        validation=settings.validation,
+        test=settings.test,
+        seed=settings.seed,
+    )
+
+
+def _placed(
+    images: ImageSet | Listing,
+    records: Sequence[Sides],
+    digests: Sequence[NDArray[np.uint64] | None],
+    settings: DataOptions,
+) -> Placed:
+    return placed(
+        images.row_ids,
+        group_of(images),
+        records,
+        digests,
+        validation=settings.validation,
+        test=settings.test,
+    )
+
+
+def _digests(
+    images: ImageSet, rows: NDArray[np.int64], scale: Scale, listed: Callable[..., Listing]
+) -> NDArray[np.uint64]:
+    """Digests of rows' pixels in another form, read from the source in it; 0 where blank."""
     if scale.form == images.scale.form:
-        return images.content.digests[rows]
+        return np.where(images.content.blank[rows], 0, images.content.digests[rows])
     digests = np.zeros(len(rows), np.uint64)
     if scale.channels != images.channels and {scale.channels, images.channels} != {1, 3}:
         return digests
     try:
-        listing = listed()
+        listing = listed(scale)
         loaded, wanted = _loaded(images, rows, scale, listing)
     except ValueError:  # values that cannot be brought to that form are not those that it saw
         return digests
     ids, splits = listing.row_ids[loaded.rows], listing.splits[loaded.rows]
     form = ImageSet(images.name, loaded.pixels, ids, splits, value_scale=loaded.scale)
     others = made_like(form, _empty(scale))
-    digests[np.isin(wanted, loaded.rows)] = others.content.digests
+    content = others.content
+    digests[np.isin(wanted, loaded.rows)] = np.where(content.blank, 0, content.digests)
     return digests
 
 

@@ -1,14 +1,15 @@
 """Splits that never cut a group and keep the label distribution; few-label subsets.
 
-What is given is kept. Test is cut by ratio where there are labels and no test split, validation is
-cut from train. Both are cut from *units* (groups, or single images) so that the counts of every
+What is given is kept. Where there is no test split, test is cut from all train rows, labelled or
+not, so that labels that come later find a test split that no training has touched; validation is
+cut from the rest. Both are cut from *units* (groups, or single images) so that the counts of every
 label on the two sides are as close to the asked share as the groups allow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
@@ -21,28 +22,9 @@ from selfsight.data.imageset import ImageSet, Target
 LabelFraction = Annotated[float, Field(gt=0.0, le=1.0)]
 """The share of the labels that a verb may read; `few_labels` draws them."""
 MAX_UNLABELLED_VALIDATION = 2000
+MAX_UNLABELLED_TEST = 10_000
+"""Images that are cut as test at most where nothing is labelled."""
 TEST_SEED = 0
-
-
-@dataclass(frozen=True)
-class Sides:
-    """Splits (and groups) that were recorded when images were first opened.
-
-    Attributes:
-        owner: how sentences call what recorded them.
-        row_ids: ``(N,)``; other images have no part in it and are left out.
-        splits: ``(N,)``.
-        groups: ``(N,)`` int64, -1 in none, or None.
-        group_name: their column.
-        fingerprint: of these images, which must be the same; None: not checked.
-    """
-
-    owner: str
-    row_ids: NDArray[np.str_]
-    splits: NDArray[np.str_]
-    groups: NDArray[np.int64] | None = None
-    group_name: str | None = None
-    fingerprint: str | None = None
 
 
 def complete_splits(
@@ -55,16 +37,16 @@ def complete_splits(
 ) -> ImageSet:
     """The image set with all its splits; says in ``notes`` what was cut.
 
-    Splits that are there are kept. Test is cut from the labelled train rows where there are labels
-    but no test (always with the same seed: it belongs to the data, not to a training); validation
-    is cut from train with ``seed``. Rows of train whose target is unknown stay in train. Without
-    any label, all rows become ``unlabelled`` but a validation share of at most 2,000 images.
+    Splits that are there are kept. Where there is no test split it is cut from all train rows,
+    always with the same seed: it belongs to the data, not to a training. Validation is cut from the
+    labelled rows of train with ``seed``. Without any label the rest of train becomes
+    ``unlabelled``; at most 10,000 images are then test and 2,000 validation.
 
     Args:
         images: rows not given to a split are in ``train``.
         target_name: the labels to keep balanced; None: the first target, numbers last.
         validation: share of train.
-        test: share of the labelled rows.
+        test: share of the rows; 0: no test split is cut.
         seed: of the validation split.
 
     Raises:
@@ -100,46 +82,18 @@ def assign_splits(
     target = _balanced_target(targets, target_name)
     notes: list[str] = []
     if target is None or not target.known.any():
-        return _unlabelled_splits(splits, groups, validation, seed)
+        return _unlabelled_splits(splits, groups, validation, test, seed)
     by = _described(target, groups)
     if test > 0 and not (splits == "test").any():
-        chosen = _cut(splits, target, groups, test, TEST_SEED)
+        chosen = _cut(splits, splits == "train", target, groups, test, TEST_SEED)
         splits[chosen] = "test"
         notes.append(_said("test", chosen, test, by))
     if validation > 0 and not (splits == "validation").any():
-        chosen = _cut(splits, target, groups, validation, seed)
+        labelled = (splits == "train") & target.known
+        chosen = _cut(splits, labelled, target, groups, validation, seed)
         splits[chosen] = "validation"
         notes.append(_said("validation", chosen, validation, by))
     return splits, notes
-
-
-def recorded(images: ImageSet, sides: Sides, source: str) -> ImageSet:
-    """The images that have a recorded split, with it.
-
-    Args:
-        images: opened without a cut.
-        sides: the splits, by row id.
-        source: how the sentence calls the images.
-
-    Raises:
-        ValueError: the images are not those that the splits were recorded of.
-    """
-    place = {row_id: i for i, row_id in enumerate(sides.row_ids.tolist())}
-    found = np.array([place.get(row_id, -1) for row_id in images.row_ids.tolist()], np.int64)
-    notes = []
-    if (found < 0).any():
-        images, strangers = images.take(np.flatnonzero(found >= 0)), int((found < 0).sum())
-        found = found[found >= 0]
-        notes = [f"{strangers:,} images have no split in {sides.owner} and are left out."]
-    if sides.fingerprint not in (None, images.fingerprint()):
-        raise ValueError(
-            f"{source}: its images are not those that {sides.owner} was trained on; restore them, "
-            "or name the data to evaluate on."
-        )
-    images = images.changed(splits=sides.splits[found]).with_notes(*notes)
-    if sides.groups is None:
-        return images
-    return images.changed(groups=sides.groups[found], group_name=sides.group_name)
 
 
 def draw_pool(splits: NDArray[np.str_], limit: int, seed: int) -> Rows:
@@ -205,43 +159,55 @@ def few_labels(
 
 def _cut(
     splits: NDArray[np.str_],
-    target: Target,
+    candidates: NDArray[np.bool_],
+    target: Target | None,
     groups: NDArray[np.int64] | None,
     share: float,
     seed: int,
 ) -> Rows:
-    """Rows of train to move: a share of those with a known target, and all of their groups."""
-    train = splits == "train"
-    rows = np.flatnonzero(train & target.known)
+    """Rows of train to move: a share of the candidates, and all of their groups, balanced."""
+    rows = np.flatnonzero(candidates)
     if len(rows) < 2:
         return rows[:0]
-    if target.kind == "identity" and groups is None:
-        groups = target.values
-    part = target.take(rows)
+    columns, strata = np.zeros((len(rows), 0)), np.zeros(len(rows), np.int64)
+    if target is not None:
+        if target.kind == "identity" and groups is None:
+            groups = target.values
+        part = target.take(rows)
+        columns, strata = label_columns(part), strata_of(part)
     inside = None if groups is None else groups[rows]
-    chosen = rows[balanced_cut(label_columns(part), strata_of(part), inside, share, seed)]
+    chosen = rows[balanced_cut(columns, strata, inside, share, seed)]
     if groups is None:
         return chosen
     moved = np.unique(groups[chosen])
-    whole = train & np.isin(groups, moved[moved >= 0])
+    whole = (splits == "train") & np.isin(groups, moved[moved >= 0])
     whole[chosen] = True
     return np.flatnonzero(whole)
 
 
 def _unlabelled_splits(
-    splits: NDArray[np.str_], groups: NDArray[np.int64] | None, validation: float, seed: int
+    splits: NDArray[np.str_],
+    groups: NDArray[np.int64] | None,
+    validation: float,
+    test: float,
+    seed: int,
 ) -> tuple[NDArray[np.str_], list[str]]:
-    train = np.flatnonzero(splits == "train")
-    share = min(validation, MAX_UNLABELLED_VALIDATION / max(len(train), 1))
+    notes: list[str] = []
+    where = "" if groups is None else ", no group in two splits"
+    for name, share, most, at in (
+        ("test", test, MAX_UNLABELLED_TEST, TEST_SEED),
+        ("validation", validation, MAX_UNLABELLED_VALIDATION, seed),
+    ):
+        count = int((splits == "train").sum())
+        share = min(share, most / max(count, 1))
+        if share > 0 and count > 1 and not (splits == name).any():
+            chosen = _cut(splits, splits == "train", None, groups, share, at)
+            splits[chosen] = name
+            notes.append(f"{len(chosen):,} images ({share:.0%}) were cut as {name}{where}.")
+    train = splits == "train"
     splits[train] = "unlabelled"
-    notes = [f"No labels: {len(train):,} images are unlabelled, for pretraining only."]
-    if share > 0 and len(train) > 1 and not (splits == "validation").any():
-        inside = None if groups is None else groups[train]
-        nothing = np.zeros((len(train), 0))
-        chosen = train[balanced_cut(nothing, np.zeros(len(train), np.int64), inside, share, seed)]
-        splits[chosen] = "validation"
-        notes.append(f"{len(chosen):,} of them are kept out as validation.")
-    return splits, notes
+    first = f"No labels: {int(train.sum()):,} images are unlabelled, for pretraining only."
+    return splits, [first, *notes]
 
 
 def _balanced_target(targets: Mapping[str, Target], name: str | None) -> Target | None:

@@ -111,13 +111,14 @@ def tiled(
         load = partial(_load_encoded, listing.files, cuts, form)
     else:
         load = partial(_load_array, listing, whole, cuts)
-    groups = _groups(listing.groups, count)
+    groups, group_names = _groups(listing)
     return replace(
         listing.take(image),
         row_ids=row_ids,
         load=load,
         groups=groups[image],
         group_name=listing.group_name or "image",
+        group_names=group_names,
         notes=(*listing.notes, *notes),
         files=None,
         tile_of=ids,
@@ -133,12 +134,15 @@ def _corners(height: int, width: int, tile: int) -> NDArray[np.int64]:
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
-def _groups(given: NDArray[np.int64] | None, count: int) -> NDArray[np.int64]:
-    """The groups of the images; an image in no group is one of its own."""
-    own = np.arange(count, dtype=np.int64)
+def _groups(listing: Listing) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """The groups of the images and their names; an image in no group is one of its own."""
+    ids, given = tuple(listing.row_ids.tolist()), listing.groups
+    own = np.arange(len(ids), dtype=np.int64)
     if given is None:
-        return own
-    return np.where(given < 0, given.max(initial=-1) + 1 + own, given)
+        return own, ids
+    count = int(given.max(initial=-1)) + 1
+    names = listing.group_names or tuple(map(str, range(count)))
+    return np.where(given < 0, count + own, given), (*names, *ids)
 
 
 def _load_array(

@@ -3,8 +3,8 @@
 The rules it keeps:
 
 * Probes are fitted on a labelled subset of the train rows; whatever they choose is chosen inside
-  that subset. Validation labels are read by nothing here, so ``num_labels``, the size of the
-  subset, counts every label that was read.
+  that subset. ``num_labels`` of a subject counts each label once that its probe, its training, its
+  ancestors or the choice between trainings has read (`selfsight.runs.labels_read`).
 * Test is read once for each fitted probe, after all of its choices, and each reading is noted.
 * Every probe is fitted to the trained backbone and to each control on the same label draws, and
   scored on the same images: differences are paired (see `selfsight.evaluation.intervals`).
@@ -51,6 +51,8 @@ from selfsight.fitting.metrics import score
 from selfsight.fitting.probes import PROBES, probes_of
 from selfsight.reporting.report import write_report
 from selfsight.runs.folder import RunFolder
+from selfsight.runs.labels_read import LabelsRead, label_draw
+from selfsight.runs.lineage import start_of as start_of_training
 from selfsight.runs.lock import locked
 from selfsight.runs.request import RunData, images_of
 from selfsight.runs.run import Run, load_run
@@ -72,8 +74,9 @@ class Evaluate(RunData):
 
     fractions: tuple[LabelFraction, ...] = (0.01, 0.1, 1.0)
     """Shares of the labels of the train split."""
-    draws: Annotated[int, Field(ge=1)] = 5
-    """Draws of labels at each share below 1."""
+    draws: Annotated[int, Field(ge=1)] | None = None
+    """Draws of labels at each share below 1; None: 5, or, where the run was trained on a part of
+    the labels, that part alone."""
     probes: tuple[str, ...] = ("knn", "linear")
     """Among knn, linear and mlp; each is used for the targets it can predict."""
     balanced: bool = False
@@ -147,6 +150,7 @@ def evaluate(
     """
     if bool(settings.run) == (settings.features is not None):
         raise ValueError("run: name the folder of a run, or --features FILE; one of the two.")
+    settings, drawn = _drawn_as_trained(settings)
     if network is not None:
         measured = _of_network(settings, images, network)
     else:
@@ -155,7 +159,7 @@ def evaluate(
     results = Results(measured.folder.results, measured.weights)
     found = measured.found
     results.subjects = {s.name: s.identity for s in found if s.identity is not None}
-    results.notes += measured.notes
+    results.notes += [*measured.notes, *drawn]
     results.allowed_leaks += measured.leaks
     targets = learnable(targets, measured, results.notes)
     of_targets = {target.name: target for target in targets}
@@ -265,9 +269,7 @@ def _of_run(settings: Evaluate, images: Images | None) -> Measured:
     found[0] = with_seeds(material, found[0], replicates)
     notes = [*images.cautions, *said]
     if run.labels_read is not None:
-        notes.append(
-            f"{run.labels_read} The probes' num_labels counts only those that they read themselves."
-        )
+        notes.append(f"{run.labels_read} num_labels of trained counts them, each once.")
     if images.tile_of is not None:
         notes.append(
             "Images were cut into tiles: each result is of whole images, the mean over their "
@@ -318,6 +320,33 @@ def _targets(settings: Evaluate, measured: Measured) -> list[Target]:
     return _known(settings, measured.images, run)
 
 
+def _drawn_as_trained(settings: Evaluate) -> tuple[Evaluate, list[str]]:
+    """The settings with their draws of labels, and a sentence where the training chose them."""
+    if settings.draws is not None:
+        return settings, []
+    seed = label_draw(load_run(settings.run)) if settings.run else None
+    if seed is None or settings.seed not in (0, seed):
+        return settings.updated({"draws": 5}), []
+    sentence = (
+        f"The training read one draw of labels (seed {seed}), so the probes get this draw alone; "
+        "--draws 5 reads further labels."
+    )
+    return settings.updated({"draws": 1, "seed": seed}), [sentence]
+
+
+def _read_before(
+    material: Material, found: Sequence[Subject], target: Target
+) -> dict[str, LabelsRead]:
+    """By subject, the labels that were read before its probe; runs and starts have some."""
+    images, run = material.images, material.run
+    start = start_of_training(run)
+    runs = {"trained": [run], "start": [start] if isinstance(start, Run) else []}
+    for subject in found:
+        if subject.identity is not None and subject.name != "trained":
+            runs[subject.name] = [load_run(subject.identity["run"])]
+    return {s.name: LabelsRead.by(runs.get(s.name, []), images, target.name) for s in found}
+
+
 def _known(settings: Evaluate, images: ImageSet, run: Run | None) -> list[Target]:
     """The chosen target, the run's, or all, as far as a train row has a known value."""
     own = None if run is None or settings.data is not None else run.settings.target
@@ -361,8 +390,10 @@ def _evaluate_target(
     scores: list[Scores] = []
     probes = [name for name in settings.probes if name in probes_of(target.kind)]
     subjects = {subject.name: subject for subject in found}
-    say(f"{images.name}, {target.name}: {', '.join(probes)} beside {len(found) - 1} controls")
     material = measured.material
+    labels_before = {} if material is None else _read_before(material, found, target)
+    assert settings.draws is not None
+    say(f"{images.name}, {target.name}: {', '.join(probes)} beside {len(found) - 1} controls")
     if settings.finetune and material is not None:
         probes.append("finetune")
         largest = Subset.drawn(images, target, train, max(settings.fractions), settings.seed)
@@ -391,13 +422,16 @@ def _evaluate_target(
         output = fitted.predict(representations.at(tiles)).float().cpu().numpy()
         return pooling.pooled(tiles, output, target.kind), choice
 
-    def measure(here: Scores, subset: Subset, num_labels: int, draw: int) -> None:
+    def measure(here: Scores, subset: Subset, draw: int) -> None:
         """One subject on one label draw; where all labels are used, each initialisation of it."""
         probe, name = here.probe, here.subject
         several = probe != "finetune" and name in subjects and here.label_fraction == 1.0
         count = len(subjects[name].of_draw) if several else 1
         seeds = 1 + len(subjects[name].seeds) if probe != "finetune" and name in subjects else 1
-        here.num_labels, here.of_seeds, here.seeds = num_labels, count > 1, seeds
+        read = labels_before.get(name, LabelsRead(np.zeros(len(images), bool)))
+        num_labels = read.with_rows(subset.rows, images.tile_of)
+        here.num_labels = max(here.num_labels, num_labels)
+        here.of_seeds, here.seeds = count > 1, seeds
         about = {
             **place,
             "probe": probe,
@@ -432,7 +466,7 @@ def _evaluate_target(
                 balanced = settings.balanced and probe != "finetune"
                 subset = replace(drawn, rows=pooling.all_of(drawn.rows, train), balanced=balanced)
                 for each in here:
-                    measure(each, subset, len(drawn), draw)
+                    measure(each, subset, draw)
                     step.update()
             scores += here
     summarise(results, place, scores, resampling)

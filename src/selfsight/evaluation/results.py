@@ -252,7 +252,7 @@ def _main_lines(values: list[Row], differences: list[Row], way: str) -> list[str
     ]
     columns = list(dict.fromkeys(v["label_fraction"] for v in values))
     scale, unit = (100.0, " %") if in_percent(metric) else (1.0, "")
-    head = [_labels(next(v for v in values if v["label_fraction"] == f)) for f in columns]
+    head = [_column(f, [v for v in values if v["label_fraction"] == f]) for f in columns]
     rows: list[list[str]] = []
     for probe in dict.fromkeys(v["probe"] for v in values):
         for weights in dict.fromkeys(v["subject"] for v in values if v["probe"] == probe):
@@ -275,6 +275,21 @@ def _main_lines(values: list[Row], differences: list[Row], way: str) -> list[str
         "mean ± half of the 95 % interval"
     )
     return [title, *aligned([["probe", "subject", *head], *rows])]
+
+
+def _column(fraction: float, values: list[Row]) -> str:
+    """``140 of 1,034 labels (13.5 %)``: what the probe read, which at least covers each class, and
+    the labels that the trained subject read in all, where more.
+    """
+    if not fraction:
+        return "no labels"
+    count = min(v["num_labels"] for v in values)
+    trained = max((v["num_labels"] for v in values if v["subject"] == "trained"), default=0)
+    more = f"; trained read {trained:,}" if trained > count else ""
+    known = next((v["known_labels"] for v in values if v.get("known_labels")), None)
+    if known is None:
+        return f"{100 * fraction:g} % ({count:,} labels{more})"
+    return f"{count:,} of {known:,} labels ({100 * count / known:.3g} %{more})"
 
 
 def _free_lines(values: list[Row]) -> list[str]:
@@ -315,16 +330,6 @@ def aligned(rows: list[list[str]]) -> list[str]:
     """Text columns of equal width."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
-
-
-def _labels(row: Row) -> str:
-    """``140 of 1,034 labels (13.5 %)``: what was read, which at least covers each class."""
-    if not row["label_fraction"]:
-        return "no labels"
-    count, known = row["num_labels"], row.get("known_labels")
-    if not known:
-        return f"{100 * row['label_fraction']:g} % ({count:,} labels)"
-    return f"{count:,} of {known:,} labels ({100 * count / known:.3g} %)"
 
 
 def _number(row: Row, scale: float, *, sign: bool = False) -> str:

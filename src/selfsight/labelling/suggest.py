@@ -33,6 +33,8 @@ from selfsight.runs.run import Run, load_run
 from selfsight.settings import unknown
 from selfsight.training.device import choose_device
 
+TRAIN_PER_TEST = 4
+RANDOM_TEST = "test: drawn at random; no training sees it"
 FEW = 10
 """Labels a class below which images that stand for others help more than uncertain ones
 (arXiv:2202.02794)."""
@@ -50,6 +52,10 @@ class Suggest(RunData):
     representative, and uncertainty from ten labels a class on."""
     per_group: Annotated[int, Field(ge=1)] | None = None
     """Images of one group at most; None: twice an even share."""
+    test_images: Annotated[int, Field(ge=0)] | None = None
+    """Images of the test split to label too, drawn at random, so that results on test are of a
+    random sample; None: one for every four that are suggested, as long as test has unlabelled
+    images."""
     near: Annotated[float, Field(gt=0.0, le=1.0)] = 0.95
     """Cosine of two representations above which their images are near-duplicates."""
 
@@ -59,7 +65,7 @@ class Suggestions:
     """What was suggested.
 
     Attributes:
-        rows: ``(n,)`` rows of the image set, the most helpful first.
+        rows: ``(n,)`` rows of the image set, the most helpful first; random test images last.
         row_ids: of these.
         reasons: one for each.
         folder: of labels.csv, sheet.png, suggestions.json and index.html.
@@ -76,6 +82,9 @@ class Suggestions:
 
 def suggest(settings: Suggest, images: Images | None = None) -> Suggestions:
     """Chooses images of train and unlabelled rows that have no label, and writes them down.
+
+    A few random images of the test split stand beside them: labels of images that a model chose
+    would make a test split that the model chose.
 
     Args:
         settings: see `Suggest`.
@@ -128,7 +137,28 @@ def suggest(settings: Suggest, images: Images | None = None) -> Suggestions:
         doubt = _uncertainty(settings, images, target, values, rows, labelled)
         reasons = strategies.uncertain(picker, settings.count, doubt)
     chosen = rows[np.array(picker.chosen, np.int64)]
+    if len(chosen) < settings.count:
+        say(
+            f"Only {len(chosen)} images can be suggested: the others are near-duplicates of these "
+            "or of labelled images, or of full groups (--near, --per-group)."
+        )
+    test = _random_test_images(settings, images, target)
+    chosen, reasons = np.concatenate([chosen, test]), [*reasons, *[RANDOM_TEST] * len(test)]
     return _written(settings, images, target, chosen, reasons, by, int(labelled.sum()))
+
+
+def _random_test_images(
+    settings: Suggest, images: ImageSet, target: Target | None
+) -> NDArray[np.int64]:
+    """Test images without a label, drawn at random by the seed."""
+    rows = images.rows("test")
+    if target is not None:
+        rows = rows[~target.known[rows]]
+    count = settings.test_images
+    if count is None:
+        count = -(-settings.count // TRAIN_PER_TEST)
+    random = np.random.default_rng([settings.seed, 5])
+    return np.sort(random.permutation(rows)[:count])
 
 
 def _keep_what_was_filled_in(settings: Suggest) -> None:
@@ -226,16 +256,11 @@ def _written(
         names=() if target is None else target.names,
         table="labels.csv",
         labelled=labelled,
-        images=tuple(map(SuggestedImage, ids, reasons)),
+        images=tuple(map(SuggestedImage, ids, reasons, images.splits[chosen].tolist())),
     )
     write_json(folder / "suggestions.json", record.plain())
     write_pictures(folder / "pictures.npz", images.pixels[chosen], range(len(chosen)))
     write_labelling_page(folder)
-    if len(ids) < settings.count:
-        say(
-            f"Only {len(ids)} images can be suggested: the others are near-duplicates of these or "
-            "of labelled images, or of full groups (--near, --per-group)."
-        )
     return Suggestions(chosen, ids, reasons, folder)
 
 

@@ -27,6 +27,7 @@ from selfsight.fitting.representations import Representations
 from selfsight.models.base_rate import base_rate, no_better
 from selfsight.models.predictor import Card, Predictor, check_free, hashed
 from selfsight.runs.frame import Frame
+from selfsight.runs.labels_read import LabelsRead
 from selfsight.runs.request import RunData, images_of
 from selfsight.runs.run import load_run
 from selfsight.training.device import choose_device
@@ -116,7 +117,10 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
             start, subset, how, represented, {"run": run.name, "data": images.name}
         )
     validation = scores(predictor, images, target, images.rows("validation"), device)
-    card = predictor.card.updated({"validation": validation, "allowed_leaks": images.leaks})
+    read = LabelsRead.by([run], images, target.name).with_rows(subset.rows)
+    card = predictor.card.updated(
+        {"validation": validation, "allowed_leaks": images.leaks, "num_labels": read}
+    )
     predictor = Predictor(predictor.backbone, predictor.head, predictor.statistics, card)
     predictor = predictor.save(settings.out, settings.to_yaml())
     metric = headline(card.kind)

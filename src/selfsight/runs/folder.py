@@ -22,6 +22,7 @@ class RunFolder:
     ``environment.json``      versions, device, commit, fingerprint of the data
     ``splits.parquet``        row id, split, group, target, digest of the pixels, label read or not
     ``pools.parquet``         source and digest of the images of further pools
+    ``selection.parquet``     row ids whose labels chose this training among others
     ``metrics.csv``           one row every few steps, one at the end of each epoch
     ``trackers.json``         ids of the runs of W&B, MLflow, TensorBoard, where there are any
     ``checkpoints/``          ``last.ckpt``, for resuming, ``previous.ckpt``, kept backbones
@@ -41,6 +42,7 @@ class RunFolder:
         self.environment = self.path / "environment.json"
         self.splits = self.path / "splits.parquet"
         self.pools = self.path / "pools.parquet"
+        self.selection = self.path / "selection.parquet"
         self.metrics = self.path / "metrics.csv"
         self.trackers = self.path / "trackers.json"
         self.checkpoints = self.path / "checkpoints"

@@ -1,8 +1,10 @@
-"""A run's ancestors, and the images that it and they were trained on, as plain values.
+"""A run's ancestors, the images that it and they were trained on, and the sides they recorded.
 
 The weights of a run are a function of every image that it was trained on, and of every image that
-the runs were trained on from whose weights it started. A test image among them is a leak where its
-label was read, and worth a word where it was not; `selfsight.data.request.open` checks that.
+the runs were trained on from whose weights it started. A run that chose which images to label is an
+ancestor too. A test image among what they saw is a leak where its label was read, and worth a word
+where it was not; `selfsight.data.request.open` checks that. A later round takes the sides that they
+recorded, so that their train images do not become its test images.
 """
 
 from __future__ import annotations
@@ -15,13 +17,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.data.leaks import Seen
+from selfsight.data.leaks import ReadLabels, Seen
+from selfsight.data.sides import Sides
+from selfsight.records import SuggestionsFile, read_record
 from selfsight.runs.checkpoint import in_run
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.frame import Frame
 from selfsight.runs.run import Run, load_run, run_of_checkpoint
+from selfsight.runs.sides import sides_of
 
 TRAINED_ON = ("train", "unlabelled")
+SUGGESTIONS = "suggestions.json"
+"""What `suggest` writes beside its table of labels."""
 NO_RUN = ("auto", "none", "published")
 """Weights that are no run's."""
 
@@ -32,28 +39,34 @@ class Lineage:
 
     Attributes:
         seen: one for each run.
+        records: the sides that each run recorded, the nearest first.
         cautions: a sentence for each start of which nothing is known.
     """
 
     seen: tuple[Seen, ...] = ()
+    records: tuple[Sides, ...] = ()
     cautions: tuple[str, ...] = ()
 
 
-def lineage_of(runs: Sequence[Run], without: Sequence[Run] = ()) -> Lineage:
+def lineage_of(
+    runs: Sequence[Run], labels: str | None = None, *, without: Sequence[Run] = ()
+) -> Lineage:
     """What runs and their ancestors were trained on, each once.
 
     Args:
         runs: the nearest first.
+        labels: a table of labels; the run whose `suggest` chose its images is an ancestor too.
         without: runs that are left out; their ancestors are not.
 
     Raises:
         ValueError: the files of a run are damaged.
     """
     seen: list[Seen] = []
+    records: list[Sides] = []
     cautions: list[str] = []
     done: set[Path] = set()
     left_out = {run.path for run in without}
-    waiting = list(runs)
+    waiting = [*runs, *chosen_by(labels)]
     while waiting:
         run = waiting.pop(0)
         if run.path in done:
@@ -61,6 +74,8 @@ def lineage_of(runs: Sequence[Run], without: Sequence[Run] = ()) -> Lineage:
         done.add(run.path)
         if run.path not in left_out:
             seen.append(seen_by(run))
+            records.append(sides_of(run))
+        waiting += chosen_by(run.settings.labels)
         start = start_of(run)
         if isinstance(start, Run):
             waiting.append(start)
@@ -69,26 +84,37 @@ def lineage_of(runs: Sequence[Run], without: Sequence[Run] = ()) -> Lineage:
                 f"{run.folder.path} started from the weights of {start}; what those were trained "
                 "on is not known here."
             )
-    return Lineage(tuple(seen), tuple(cautions))
+    return Lineage(tuple(seen), tuple(records), tuple(cautions))
 
 
-def lineage_of_weights(weights: str) -> Lineage:
+def chosen_by(labels: str | None) -> list[Run]:
+    """The run whose `suggest` chose the images of a table of labels, where it lies beside it."""
+    if labels is None or not Path(labels).with_name(SUGGESTIONS).is_file():
+        return []
+    record = read_record(SuggestionsFile, Path(labels).with_name(SUGGESTIONS))
+    if record.table != Path(labels).name or not RunFolder(record.run).backbone.is_file():
+        return []
+    return [load_run(record.run)]
+
+
+def lineage_of_weights(weights: str, labels: str | None = None) -> Lineage:
     """What the weights that a training starts from were trained on.
 
     Args:
         weights: the folder of a run, or a checkpoint in one; of anything else nothing is known
             here.
+        labels: see `lineage_of`.
 
     Raises:
         ValueError: the folder holds no finished run.
     """
-    if weights in NO_RUN:
-        return Lineage()
-    if in_run(weights):
-        return lineage_of([run_of_checkpoint(weights)])
-    if not Path(weights).is_dir():
-        return Lineage()
-    return lineage_of([load_run(weights)])
+    runs: list[Run] = []
+    if weights not in NO_RUN:
+        if in_run(weights):
+            runs = [run_of_checkpoint(weights)]
+        elif Path(weights).is_dir():
+            runs = [load_run(weights)]
+    return lineage_of(runs, labels)
 
 
 def start_of(run: Run) -> Run | str | None:
@@ -112,7 +138,7 @@ def seen_by(run: Run) -> Seen:
     Raises:
         ValueError: its tables are damaged.
     """
-    table = _table(run.folder.splits, ["split", "digest", "label_read"])
+    table = _table(run.folder.splits, ["row_id", "split", "digest", "label_read"])
     own = np.isin(np.array(table["split"].to_pylist(), str), TRAINED_ON)
     read = np.array(table["label_read"].to_pylist(), bool)
     digests = [_numbers(table["digest"], own)]
@@ -124,7 +150,21 @@ def seen_by(run: Run) -> Seen:
         Frame.of_run(run).scale(run.name),
         np.unique(np.concatenate(digests)),
         np.unique(_numbers(table["digest"], own & read)),
+        _labels(run, table, own & read),
     )
+
+
+def _labels(run: Run, table: Any, read: NDArray[np.bool_]) -> tuple[ReadLabels, ...]:
+    """The labels that the training read, and those that chose it among others."""
+    metadata = table.schema.metadata or {}
+    target = metadata.get(b"target", b"").decode()
+    ids = np.array(table["row_id"].to_pylist(), str)
+    digests = np.asarray(table["digest"].fill_null(0).to_numpy(), np.uint64)
+    labels = [ReadLabels(target, ids[read], digests[read])]
+    if run.folder.selection.is_file():
+        chosen = np.isin(ids, _table(run.folder.selection, ["row_id"])["row_id"].to_pylist())
+        labels.append(ReadLabels(target, ids[chosen], digests[chosen]))
+    return tuple(part for part in labels if len(part.row_ids))
 
 
 def _numbers(column: Any, rows: NDArray[np.bool_]) -> NDArray[np.uint64]:

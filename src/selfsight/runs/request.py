@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tyro
 
 from selfsight.console import say
@@ -16,12 +14,13 @@ from selfsight.data.imageset import ImageSet
 from selfsight.data.leaks import Seen
 from selfsight.data.request import DataOptions, Images
 from selfsight.data.sources import is_there
-from selfsight.data.splits import Sides
 from selfsight.runs.frame import Frame
 from selfsight.runs.lineage import lineage_of
 from selfsight.runs.run import Run
+from selfsight.runs.sides import sides_of
 
-FIXED = ("group", "split_column", "tile", "image_size", "limit", "validation", "test", "root")
+FIXED = ("group", "split_column", "tile", "image_size", "limit", "validation", "test",
+         "splits", "root")  # fmt: skip
 """Options that the training of a run has settled for its own images."""
 
 
@@ -55,16 +54,23 @@ def images_of(
     """
     moved, caution = moved_images(run, settings) if source is None else (None, None)
     if moved is not None:
-        lineage = lineage_of([run, *controls], without=[run])
+        lineage = lineage_of([run, *controls], settings.labels, without=[run])
         images = own_images(moved, settings.updated({"data": None}), lineage.seen)
     elif source is None and settings.data is None:
-        lineage = lineage_of([run, *controls], without=[run])
+        lineage = lineage_of([run, *controls], settings.labels, without=[run])
         images = own_images(run, settings, lineage.seen)
     else:
-        lineage = lineage_of([run, *controls])
+        lineage = lineage_of([run, *controls], settings.labels)
         scale = Frame.of_run(run).scale(run.name)
         guesses = run.environment["data"].get("guesses", {})
-        images = request.open(settings, source, scale=scale, seen=lineage.seen, guesses=guesses)
+        images = request.open(
+            settings,
+            source,
+            records=lineage_of([run], settings.labels).records,
+            scale=scale,
+            seen=lineage.seen,
+            guesses=guesses,
+        )
     cautions = (*images.cautions, *lineage.cautions, *([caution] if caution else []))
     return images.changed(cautions=tuple(dict.fromkeys(cautions)))
 
@@ -164,36 +170,3 @@ def images_in(frame: Frame, owner: str, settings: DataOptions, source: Images) -
     for note in images.notes:
         say(note)
     return images
-
-
-def sides_of(run: Run) -> Sides:
-    """The splits and groups that a run recorded.
-
-    Raises:
-        ValueError: its table is damaged.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    path = run.folder.splits
-    try:
-        table: Any = pq.read_table(path, columns=["row_id", "split", "group"])
-        known: str = run.environment["data"]["fingerprint"]
-    except (OSError, pa.ArrowException) as error:
-        raise ValueError(f"{path} is damaged and cannot be read: {error}") from None
-    except (KeyError, TypeError):
-        raise ValueError(
-            f"{run.folder.environment}: it does not say what images the run was trained on."
-        ) from None
-    groups = None
-    if table["group"].null_count < len(table):
-        groups = table["group"].to_numpy().astype(np.int64)
-    name = (table.schema.metadata or {}).get(b"group", b"").decode() or None
-    return Sides(
-        str(Path(run.folder.path)),
-        np.array(table["row_id"].to_pylist()),
-        np.array(table["split"].to_pylist()),
-        groups,
-        name,
-        known,
-    )

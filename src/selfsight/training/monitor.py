@@ -29,6 +29,22 @@ AT_CHANCE, EPOCHS_AT_CHANCE = 0.01, 3
 epochs in a row, until that is no passing through."""
 
 
+def monitored(
+    images: ImageSet, target: Target | None, *, count: int, seed: int
+) -> tuple[Target | None, NDArray[np.int64], NDArray[np.int64]]:
+    """The target that the monitor reads, or None; the rows of its bank and of its queries."""
+    if target is not None and target.kind != "class":
+        target = None
+    draw = np.random.default_rng(seed)
+    bank, queries = images.pool, images.rows("validation")
+    if target is not None:
+        bank, queries = bank[target.known[bank]], queries[target.known[queries]]
+        if not len(bank) or not len(queries):
+            target, bank, queries = None, images.pool, queries[:0]
+    bank = draw.permutation(bank)[: max(count * 2 // 3, 2)]
+    return target, bank, draw.permutation(queries)[: max(count // 3, 1)]
+
+
 class Monitor(pl.Callback):
     """Measures the backbone after each epoch on a fixed draw of train and validation images.
 
@@ -56,16 +72,7 @@ class Monitor(pl.Callback):
         seed: int,
     ) -> None:
         self.images, self.statistics, self.metrics, self.count = images, statistics, metrics, count
-        self.target = target if target is not None and target.kind in ("class",) else None
-        draw = np.random.default_rng(seed)
-        bank, queries = images.pool, images.rows("validation")
-        if self.target is not None:
-            bank = bank[self.target.known[bank]]
-            queries = queries[self.target.known[queries]]
-            if not len(bank) or not len(queries):
-                self.target, bank, queries = None, images.pool, queries[:0]
-        self.bank = draw.permutation(bank)[: max(count * 2 // 3, 2)]
-        self.queries = draw.permutation(queries)[: max(count // 3, 1)]
+        self.target, self.bank, self.queries = monitored(images, target, count=count, seed=seed)
         self.warned = False
         self.epochs_at_chance = 0
         self.measured: dict[str, float] = {}

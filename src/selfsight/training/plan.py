@@ -82,11 +82,11 @@ def prepare(settings: Pretrain, images: Images | None = None) -> Plan:
         raise ValueError(
             f"device {settings.device!r} is one GPU, and devices is {settings.devices}: give cuda."
         )
-    start = lineage_of_weights(settings.weights)
-    opened = request.open(settings, images, seen=start.seen)
+    start = lineage_of_weights(settings.weights, settings.labels)
+    opened = request.open(settings, images, records=start.records, seen=start.seen)
     settings, resized = _sized(settings, opened, reopen=images is None)
     if resized:
-        opened = request.open(settings, seen=start.seen)
+        opened = request.open(settings, records=start.records, seen=start.seen)
     target = _target(opened, settings.target)
     notes = [*describe(opened), *start.cautions, *resized]
     settings, labels, said = _labels(settings, opened, target)

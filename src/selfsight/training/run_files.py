@@ -17,6 +17,7 @@ from torch import Tensor
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.notes import guesses
 from selfsight.data.request import Pool
+from selfsight.data.sides import group_of
 from selfsight.data.statistics import Statistics
 from selfsight.draws import keys_of
 from selfsight.files import replacing, write_json
@@ -53,6 +54,7 @@ def write_splits(
         "group": pa.array(
             [None] * len(images) if images.groups is None else images.groups.tolist(), pa.int64()
         ),
+        "group_name": pa.array(group_of(images), pa.string()),
         "digest": pa.array(images.content.digests, mask=images.content.blank),
         "label_read": pa.array(read),
     }
@@ -67,6 +69,15 @@ def write_splits(
     )
     with replacing(path) as temporary:
         pq.write_table(table, temporary)
+
+
+def write_selection(path: Path, row_ids: NDArray[np.str_]) -> None:
+    """``selection.parquet``: the images whose labels chose this training among others."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with replacing(path) as temporary:
+        pq.write_table(pa.table({"row_id": pa.array(row_ids.tolist(), pa.string())}), temporary)
 
 
 def write_pools(path: Path, pools: Sequence[Pool]) -> None:

@@ -17,6 +17,7 @@ from selfsight.data.request import DataOptions
 from selfsight.data.splits import LabelFraction
 from selfsight.fitting.labelled import Rows, Subset, target_of
 from selfsight.fitting.stopping import Mode, Stopping
+from selfsight.runs.labels_read import LabelsRead
 from selfsight.runs.request import RunData
 from selfsight.runs.run import Run
 from selfsight.settings import Settings, unknown
@@ -142,7 +143,9 @@ class Labels:
             "run": str(run.folder.path),
             "data": self.subset.images.name,
             "task": self.subset.kind,
-            "num_labels": len(self.subset),
+            "num_labels": LabelsRead.by(
+                [run], self.subset.images, self.subset.target.name
+            ).with_rows(self.subset.rows),
             "best": {**more, "settings": settings.plain()},
         }
 

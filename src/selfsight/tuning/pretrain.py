@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from selfsight import vocabulary
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.request import DataOptions, Images
@@ -22,6 +25,8 @@ from selfsight.runs.run import load_run
 from selfsight.training import plan as planning
 from selfsight.training import pretrain as training
 from selfsight.training.checkpoints import NotFiniteError
+from selfsight.training.monitor import monitored
+from selfsight.training.run_files import write_selection
 from selfsight.training.settings import Pretrain, method_name
 from selfsight.tuning.judge import WORTH, Judge, Objective, choose_objective, metric_of
 from selfsight.tuning.pretraining_space import default_space, value_of, with_changes
@@ -101,7 +106,18 @@ class PretrainProblem(Problem):
         """A pretraining as a whole run; one that is there already is read."""
         judge = self.judge(planning.prepare(settings, self.images))
         training.pretrain(settings, self.images, [judge])
+        if self.objective in ("knn", "linear"):
+            ids = self.images.row_ids[self.labels_of_selection(judge)]
+            write_selection(RunFolder(str(settings.out)).selection, ids)
         return self._outcome(judge.values or read_json(judge.path), settings)
+
+    def labels_of_selection(self, judge: Judge) -> NDArray[np.int64]:
+        """Rows whose labels compared the trials: those of every look of the judge."""
+        if self.objective == "linear":
+            return np.union1d(judge.train, judge.held)
+        count, seed = self.base.monitor_images, self.base.seed
+        _, bank, queries = monitored(self.images, self.target, count=count, seed=seed)
+        return np.union1d(bank, queries)
 
     def _outcome(self, values: list[float], trained: Pretrain | None = None) -> Outcome:
         return Outcome(values[-1], values, len(values), len(values) < self.looks, trained)

@@ -78,8 +78,9 @@ def test_flat_folder_is_unlabelled(tmp_path: Path) -> None:
         save(tmp_path / f"{i:02}.png", noise(8, 8, seed=i))
     images = open_images(tmp_path)
     assert images.targets == {}
-    assert len(images.rows("unlabelled")) == 18
+    assert len(images.rows("test")) == 4
     assert len(images.rows("validation")) == 2
+    assert len(images.rows("unlabelled")) == 14
     assert "No labels" in notes(images)
 
 

@@ -211,14 +211,17 @@ def _with_classes(
         notes.append(f"All images lie in one folder, {names.pop()}: no target.")
     targets, said = identities(targets, listing.splits, asked.options)
     groups, group_name = None, None
+    group_names: tuple[str, ...] = ()
     if asked.group == FOLDER:
         column = pa.array([word or None for word in classes], pa.string())
-        groups, group_name = groups_of(column), FOLDER
+        groups, group_names = groups_of(column)
+        group_name = FOLDER
     return replace(
         listing,
         targets=targets,
         groups=groups,
         group_name=group_name,
+        group_names=group_names,
         notes=(*listing.notes, *notes, *said),
     )
 

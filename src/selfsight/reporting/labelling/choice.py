@@ -25,5 +25,6 @@ def values(contents: LabellingContents, page: Page) -> Values:
             ("Run", suggestions.run),
             ("Strategy", f"{suggestions.by} ({STRATEGIES.get(suggestions.by, suggestions.by)})"),
             ("Labelled so far", number(suggestions.labelled)),
+            ("Of test, at random", number(sum(i.split == "test" for i in suggestions.images))),
         ]
     }

@@ -8,7 +8,7 @@ from selfsight.reporting.pictures import picture
 
 ORDER = 10
 TITLE = "Images"
-HEADING = "The most helpful first"
+HEADING = "The most helpful first, random test images last"
 
 
 def values(contents: LabellingContents, page: Page) -> Values:

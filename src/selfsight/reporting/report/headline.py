@@ -11,6 +11,7 @@ from selfsight.reporting.words import (
     capital,
     labels_text,
     listed,
+    number,
     unit_of_difference,
     with_article,
 )
@@ -76,11 +77,6 @@ def _advice(question: Question, series: Series, probe: str | None, fraction: flo
     )
 
 
-def _labels(question: Question, probe: str | None, fraction: float | None) -> str:
-    count, known = question.labels(probe, fraction), question.known(probe, fraction)
-    return labels_text(question.share(probe, fraction), count, known)
-
-
 def further(question: Question) -> list[Markup]:
     """The same probe with all labels, and the other probes, one sentence each."""
     place = question.place()
@@ -117,6 +113,16 @@ def verdict_text(difference: Difference) -> str:
     size = amount(difference.metric, abs(difference.mean or 0.0))
     side = "above" if (difference.mean or 0.0) >= 0 else "below"
     return f"{size}{unit_of_difference(difference.metric)} {side}"
+
+
+def _labels(question: Question, probe: str | None, fraction: float | None) -> str:
+    """``1 % of the labels (15)``, and how many were read in all where that is more."""
+    count, in_all = question.labels(probe, fraction), question.labels_in_all(probe, fraction)
+    share, known = question.share(probe, fraction), question.known(probe, fraction)
+    text = labels_text(share, count, known)
+    if count is None or in_all is None or in_all <= count:
+        return text
+    return f"{text} for the probe and {number(in_all)} labels read in all"
 
 
 def _number(question: Question, value: Value) -> Markup:

@@ -36,7 +36,8 @@ def protocol_sentences(contents: ReportContents) -> list[str]:
     sentences = [
         "Pretraining saw train and unlabelled images only. The last epoch counts; none was picked.",
         "Everything that a probe chooses (regularisation, neighbours, thresholds) was chosen by "
-        "cross-validation inside its labelled subset, nothing on test. " + _label_count(contents),
+        "cross-validation inside its labelled subset, nothing on test.",
+        *label_sentences(contents),
     ]
     notes: list[str] = []
     for run in contents.runs:
@@ -70,24 +71,35 @@ def protocol_sentences(contents: ReportContents) -> list[str]:
     return sentences
 
 
-def _label_count(contents: ReportContents) -> str:
-    """What the numbers of labels count, by whether a training has read some."""
-    read = [
-        run
-        for run in contents.runs
-        if any(str(n).startswith("The training reads") for n in _training_notes(run))
-    ]
-    if read:
-        return (
-            "The number of labels counts those that the probe read; the training has read labels "
-            "too, as its notes say."
-        )
-    return "The number of labels counts every label that was read."
-
-
-def _training_notes(run: RunContents) -> list[object]:
-    notes = (run.environment or {}).get("notes")
-    return notes if isinstance(notes, list) else []
+def label_sentences(contents: ReportContents) -> list[str]:
+    """Which labels the numbers count, as far as the results say so."""
+    sentences = []
+    for run in contents.runs:
+        values = run.results.summary.values if run.results else []
+        counts: dict[tuple[str | None, str | None, float], dict[str, float]] = {}
+        for value in values:
+            if value.fraction is not None and value.num_labels is not None:
+                place = counts.setdefault((value.target, value.probe, value.fraction), {})
+                place[value.subject] = value.num_labels
+        more = [
+            (fraction, found["trained"], min(found.values()))
+            for (_, _, fraction), found in counts.items()
+            if found.get("trained", 0) > min(found.values())
+        ]
+        start = contents.start(run)
+        if more:
+            fraction, in_all, of_probe = min(more)
+            sentences.append(
+                f"{start}The training, what it began with or the choice between trainings read "
+                f"labels too: at {fraction_text(fraction)} the probe read {number(of_probe)}, and "
+                f"{number(in_all)} were read in all, each counted once."
+            )
+        elif counts:
+            sentences.append(
+                f"{start}Labels were read by the probes alone; each number of labels counts all "
+                "that were read."
+            )
+    return sentences
 
 
 def readings(run: RunContents) -> list[dict[str, str]]:

@@ -71,9 +71,23 @@ class Question:
         return self.differences.get((run, control, probe, fraction))
 
     def labels(self, probe: str | None, fraction: float | None) -> float | None:
-        """Number of labels at a fraction, where all subjects agree on it."""
-        counts = {v.num_labels for v in self._at(probe, fraction)}
+        """Number of labels that the probe read at a fraction, where it is the same in all runs."""
+        by_run: dict[int, list[float | None]] = {}
+        for (run, _, of_probe, of_fraction), value in self.values.items():
+            if of_probe == probe and of_fraction == fraction:
+                by_run.setdefault(run, []).append(value.num_labels)
+        counts = {min((c for c in of_run if c is not None), default=None)
+                  for of_run in by_run.values()}  # fmt: skip
         return counts.pop() if len(counts) == 1 else None
+
+    def labels_in_all(self, probe: str | None, fraction: float | None) -> float | None:
+        """The most labels that a trained representation and its probe read at a fraction."""
+        counts = [
+            value.num_labels
+            for (_, subject, of_probe, of_fraction), value in self.values.items()
+            if (subject, of_probe, of_fraction) == ("trained", probe, fraction)
+        ]
+        return max((count for count in counts if count is not None), default=None)
 
     def known(self, probe: str | None, fraction: float | None) -> float | None:
         """Number of labels of which those are a share, where all subjects agree on it."""
@@ -81,9 +95,9 @@ class Question:
         return counts.pop() if len(counts) == 1 else None
 
     def share(self, probe: str | None, fraction: float | None) -> float | None:
-        """The share of the labels that was read, where all subjects agree on it."""
-        shares = {v.share for v in self._at(probe, fraction)}
-        return shares.pop() if len(shares) == 1 else fraction
+        """The share of the labels that the probe read, where it is the same in all runs."""
+        labels, known = self.labels(probe, fraction), self.known(probe, fraction)
+        return labels / known if labels and known else fraction
 
     def _at(self, probe: str | None, fraction: float | None) -> list[Value]:
         return [v for (*_, p, f), v in self.values.items() if (p, f) == (probe, fraction)]

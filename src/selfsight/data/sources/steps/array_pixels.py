@@ -309,6 +309,7 @@ def list_set(images: ImageSet) -> Listing:
         targets=images.targets,
         groups=images.groups,
         group_name=images.group_name,
+        group_names=images.group_names,
         mirrored=images.mirrored,
         notes=images.notes,
         tile_of=images.tile_of,

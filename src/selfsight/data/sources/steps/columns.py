@@ -73,12 +73,17 @@ def is_text(kind: Any) -> bool:
     )
 
 
-def groups_of(column: Any) -> NDArray[np.int64]:
-    """Numbers of the groups ``(N,)``; null, NaN, negative and empty text are in no group, -1."""
+def groups_of(column: Any) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Numbers of the groups ``(N,)``, and their names.
+
+    Null, NaN, negative and empty text are in no group, -1.
+    """
     encoded = flat(column).combine_chunks().dictionary_encode()
-    known = class_target("group", encoded.dictionary.to_pylist()).values
+    known = class_target("group", encoded.dictionary.to_pylist())
     codes = encoded.indices.fill_null(-1).to_numpy().astype(np.int64)
-    return np.where(codes < 0, -1, known[codes]) if len(known) else codes
+    if not len(known.values):
+        return codes, ()
+    return np.where(codes < 0, -1, known.values[codes]), known.names
 
 
 def splits_of(column: Any, name: str) -> NDArray[np.str_]:

@@ -52,6 +52,7 @@ class Listing:
     targets: Mapping[str, Target] = field(default_factory=dict)
     groups: NDArray[np.int64] | None = None
     group_name: str | None = None
+    group_names: tuple[str, ...] = ()
     mirrored: bool = True
     notes: tuple[str, ...] = ()
     files: Files | None = None

@@ -70,12 +70,13 @@ def with_columns(
     if asked.target is None and len(targets) == 1 and not listing.targets:
         more.append(f"Column {next(iter(targets))} is the only target and is taken.")
     targets, said = identities(targets, given, asked.options)
+    if group is not None:
+        codes, group_names = groups_of(columns[group])
+        listing = replace(listing, groups=codes, group_name=group, group_names=group_names)
     listing = replace(
         listing,
         splits=given,
         targets={**listing.targets, **targets},
-        groups=listing.groups if group is None else groups_of(columns[group]),
-        group_name=listing.group_name if group is None else group,
         notes=(*listing.notes, *notes, *more, *said),
     )
     return without_unknown_splits(listing, asked)

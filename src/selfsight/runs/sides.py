@@ -1,0 +1,60 @@
+"""The sides that a run recorded, as plain values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from selfsight.data.sides import Sides
+from selfsight.runs.frame import Frame
+from selfsight.runs.run import Run
+
+
+def sides_of(run: Run) -> Sides:
+    """The splits and groups that a run recorded, with the digests of its images.
+
+    Raises:
+        ValueError: its table is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = run.folder.splits
+    try:
+        table: Any = pq.read_table(path)
+        columns = {name: table[name] for name in ("row_id", "split", "group", "digest")}
+        known: str = run.environment["data"]["fingerprint"]
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(f"{path} is damaged and cannot be read: {error}") from None
+    except (KeyError, TypeError):
+        raise ValueError(
+            f"{run.folder.environment}: it does not say what images the run was trained on."
+        ) from None
+    groups, names = None, tuple[str, ...]()
+    if columns["group"].null_count < len(table):
+        groups = columns["group"].to_numpy().astype(np.int64)
+        names = _names(table, groups)
+    return Sides(
+        str(Path(run.folder.path)),
+        np.array(columns["row_id"].to_pylist()),
+        np.array(columns["split"].to_pylist()),
+        groups,
+        (table.schema.metadata or {}).get(b"group", b"").decode() or None,
+        names,
+        known,
+        np.asarray(columns["digest"].fill_null(0).to_numpy(), np.uint64),
+        Frame.of_run(run).scale(run.name),
+    )
+
+
+def _names(table: Any, groups: Any) -> tuple[str, ...]:
+    """The names of the groups, by number; a run that recorded none has numbers for names."""
+    if "group_name" not in table.column_names:
+        return ()
+    names = [str(code) for code in range(int(groups.max(initial=-1)) + 1)]
+    for code, name in zip(groups.tolist(), table["group_name"].to_pylist(), strict=True):
+        if code >= 0:
+            names[code] = name
+    return tuple(names)
