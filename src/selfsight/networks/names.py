@@ -92,6 +92,26 @@ def transformers_vit_before(name: str) -> tuple[str, ...]:
     )
 
 
+def transformers_dinov2(name: str) -> tuple[str, ...]:
+    """``Dinov2Model`` of transformers, with registers or without, as its files have it."""
+    name = _transformers_embeddings(name)
+    name = name.replace("register_tokens", "embeddings.register_tokens")
+    name = re.sub(r"^blocks\.", "encoder.layer.", name)
+    name = re.sub(r"\.ls(\d)\.gamma$", r".layer_scale\1.lambda1", name)
+    name = name.replace(".attn.proj.", ".attention.output.dense.")
+    if ".attn.qkv." not in name:
+        return (name,)
+    return tuple(
+        name.replace(".attn.qkv.", f".attention.attention.{part}.")
+        for part in ("query", "key", "value")
+    )
+
+
+def timm_registers(name: str) -> tuple[str, ...]:
+    """``VisionTransformer`` of timm with registers, which has another name for them."""
+    return (name.replace("register_tokens", "reg_token"),)
+
+
 def _transformers_embeddings(name: str) -> str:
     name = name.replace("cls_token", "embeddings.cls_token")
     name = re.sub(r"^pos_embed$", "embeddings.position_embeddings", name)
@@ -151,5 +171,7 @@ def namings(name: str, network: Network) -> Mapping[str, Naming]:
         "torchvision (published)": torchvision_vit_before,
         "transformers 5": transformers_vit,
         "transformers 4": transformers_vit_before,
+        "transformers DINOv2": transformers_dinov2,
+        "timm with registers": timm_registers,
         "mmpretrain": mmpretrain_vit,
     }

@@ -111,6 +111,28 @@ blocks.{0,1}.norm1.{weight,bias} blocks.{0,1}.attn.proj.{weight,bias}
 blocks.{0,1}.norm2.{weight,bias} blocks.{0,1}.mlp.fc1.{weight,bias}
 blocks.{0,1}.mlp.fc2.{weight,bias} norm.{weight,bias}
 """
+# transformers, modeling_dinov2_with_registers.py.
+TRANSFORMERS_DINOV2 = """
+embeddings.cls_token embeddings.position_embeddings embeddings.register_tokens
+embeddings.patch_embeddings.projection.{weight,bias}
+encoder.layer.{0,1}.norm1.{weight,bias} encoder.layer.{0,1}.attention.output.dense.{weight,bias}
+encoder.layer.{0,1}.layer_scale1.lambda1 encoder.layer.{0,1}.norm2.{weight,bias}
+encoder.layer.{0,1}.mlp.fc1.{weight,bias} encoder.layer.{0,1}.mlp.fc2.{weight,bias}
+encoder.layer.{0,1}.layer_scale2.lambda1 layernorm.{weight,bias}
+"""
+DINOV2_WITHOUT_QKV = """
+cls_token pos_embed register_tokens patch_embed.proj.{weight,bias}
+blocks.{0,1}.norm1.{weight,bias} blocks.{0,1}.attn.proj.{weight,bias} blocks.{0,1}.ls1.gamma
+blocks.{0,1}.norm2.{weight,bias} blocks.{0,1}.mlp.fc1.{weight,bias}
+blocks.{0,1}.mlp.fc2.{weight,bias} blocks.{0,1}.ls2.gamma norm.{weight,bias}
+"""
+# timm, vision_transformer.py: reg_tokens=4, no_embed_class=True.
+TIMM_REGISTERS = """
+cls_token reg_token pos_embed patch_embed.proj.{weight,bias}
+blocks.{0,1}.{norm1,attn.qkv,attn.proj}.{weight,bias} blocks.{0,1}.ls1.gamma
+blocks.{0,1}.{norm2,mlp.fc1,mlp.fc2}.{weight,bias} blocks.{0,1}.ls2.gamma norm.{weight,bias}
+"""
+TIMM_REGISTERS_OURS = TIMM_REGISTERS.replace("reg_token", "register_tokens")
 # transformers, modeling_resnet.py: ResNetModel with basic layers.
 TRANSFORMERS_RESNET = f"""
 embedder.embedder.convolution.weight embedder.embedder.normalization.{NORM}
@@ -235,6 +257,25 @@ def transformers_vit() -> tuple[Backbone, Any]:
         for part, value in zip(("query", "key", "value"), whole.chunk(3), strict=True):
             state[f"encoder.layer.{i}.attention.attention.{part}.{kind}"] = value.clone()
     return backbone, {**under("vit.", state), "vit.pooler.dense.weight": torch.ones(64, 64)}
+
+
+def transformers_dinov2() -> tuple[Backbone, Any]:
+    backbone = vit(registers=4, layer_scale=True)
+    state = named(TRANSFORMERS_DINOV2, backbone, DINOV2_WITHOUT_QKV)
+    for i, kind in itertools.product((0, 1), ("weight", "bias")):
+        whole = backbone.network.state_dict()[f"blocks.{i}.attn.qkv.{kind}"]
+        for part, value in zip(("query", "key", "value"), whole.chunk(3), strict=True):
+            state[f"encoder.layer.{i}.attention.attention.{part}.{kind}"] = value.clone()
+    return backbone, {**state, "embeddings.mask_token": torch.ones(1, 64)}
+
+
+def timm_registers() -> tuple[Backbone, Any]:
+    """Positions of the patches alone: the class token's is 0."""
+    backbone = vit(registers=4, layer_scale=True)
+    with torch.no_grad():
+        backbone.network.state_dict()["pos_embed"][:, 0] = 0.0
+    state = named(TIMM_REGISTERS, backbone, TIMM_REGISTERS_OURS)
+    return backbone, {**state, "pos_embed": state["pos_embed"][:, 1:].clone()}
 
 
 def vicreg() -> tuple[Backbone, Any]:
@@ -433,6 +474,8 @@ CASES = (
     Case("torchvision ViT", torchvision_vit, "", "torchvision", file="vit_b_16-{sha}.pth"),
     Case("transformers ResNet", transformers_resnet, "resnet.", "a file of unknown origin"),
     Case("transformers ViT", transformers_vit, "vit.", "a file of unknown origin"),
+    Case("transformers DINOv2", transformers_dinov2, "", "DINOv2", file="dinov2-small.bin"),
+    Case("timm registers", timm_registers, "", "a file of unknown origin"),
     Case("VICReg", tv50, "", "a file of unknown origin", file="resnet50.pth"),
     Case("VICReg full", vicreg, "model: module.backbone.", "VICReg or Barlow Twins"),
     Case("Barlow Twins", barlow_twins, "model: module.backbone.", "Barlow Twins"),

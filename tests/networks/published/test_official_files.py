@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from selfsight.networks.published.find import find_start
-from selfsight.networks.published.layouts import HALF, IMAGENET
+from selfsight.networks.published.layouts import HALF, IMAGENET, LITE
 from selfsight.networks.published.origin import PublishedWeights
 from selfsight.networks.specs import Network
 
@@ -273,6 +273,30 @@ def test_safetensors_and_our_own_files(tmp_path: Path) -> None:
     )
 
 
+def test_the_card_beside_a_file_tells_of_another_function(tmp_path: Path) -> None:
+    """A copy of a hub repository of timm: its file has no name of its own."""
+    _, state = tv50()
+    path = written(tmp_path, "pytorch_model.bin", state)
+    card = tmp_path / "config.json"
+    for plain in ('{"architecture": "resnet50"}', "[]", "no JSON", '{"architecture": 3}'):
+        card.write_text(plain)
+        assert start_of(path).spec.name == "resnet50"
+    for other in ("resnetaa50", "resnetblur50"):
+        card.write_text(f'{{"architecture": "{other}"}}')
+        with pytest.raises(ValueError, match=r"smooth a map.*timm:NAME\. Nothing was loaded"):
+            start_of(path)
+    with pytest.raises(ValueError, match=r"resnetblur"):
+        start_of(written(tmp_path / "..", "resnetblur50-{sha}.pth", state))
+
+
+def test_a_timm_vit_is_not_taken_for_one_of_openmmlab(tmp_path: Path) -> None:
+    backbone = vit()
+    state = {**backbone.network.state_dict(), "head.weight": torch.ones(3, 64)}
+    origin = start_of(written(tmp_path, "w.pth", state)).origin
+    assert (origin.layout, origin.left_over) == ("a file of unknown origin", ("head (1)",))
+    assert "unknown" in origin.licence
+
+
 def test_plain_efficientnet_lite_of_timm_is_refused(tmp_path: Path) -> None:
     from selfsight.networks.backbones import build_backbone, choose_backbone
 
@@ -281,6 +305,10 @@ def test_plain_efficientnet_lite_of_timm_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, "w.pth", dict(lite.network.state_dict()))
     found = start_of(path, "efficientnet_lite0", size=32, network=network)
     assert found.origin.statistics is not None and found.origin.statistics.mean == HALF[0]
+    assert "--backbone timm:NAME where they are those" in found.origin.layout
+    tf = written(tmp_path, "tf_efficientnet_lite0.pth", dict(lite.network.state_dict()))
+    assert start_of(tf, size=32, network=network).origin.layout == LITE.name
     plain = written(tmp_path, "efficientnet_lite0_ra.pth", dict(lite.network.state_dict()))
-    with pytest.raises(ValueError, match=r"pads its convolutions.*timm:NAME"):
-        start_of(plain, "efficientnet_lite0", size=32, network=network)
+    for backbone in ("auto", "efficientnet_lite0"):
+        with pytest.raises(ValueError, match=r"pads its convolutions.*timm:NAME"):
+            start_of(plain, backbone, size=32, network=network)

@@ -144,6 +144,19 @@ def header_of(path: str | Path) -> dict[str, Any]:
     return header if isinstance(header, dict) else {}
 
 
+def architecture_beside(path: Path) -> str:
+    """What timm's card in the same folder calls the network, as in a copy of a hub repository.
+
+    Empty where there is no such card.
+    """
+    try:
+        card = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    name = card.get("architecture") if isinstance(card, dict) else None
+    return name if isinstance(name, str) else ""
+
+
 def _is_date(digits: str) -> bool:
     try:
         return 1990 < datetime.strptime(digits, "%Y%m%d").year < 2100

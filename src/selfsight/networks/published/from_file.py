@@ -12,7 +12,13 @@ from torch import Tensor
 from selfsight.networks import efficientnet_lite
 from selfsight.networks.backbones import build_backbone, empty_network
 from selfsight.networks.names import namings, same
-from selfsight.networks.published.files import CLOSED, header_of, read_file, sha256_of
+from selfsight.networks.published.files import (
+    CLOSED,
+    architecture_beside,
+    header_of,
+    read_file,
+    sha256_of,
+)
 from selfsight.networks.published.layouts import (
     IMAGENET,
     NAMED,
@@ -37,7 +43,14 @@ from selfsight.networks.published.search import (
     part_of,
     prefixes,
 )
-from selfsight.networks.specs import NAMES, BackboneSpec, Network, choose_backbone, resolved
+from selfsight.networks.specs import (
+    NAMES,
+    BackboneSpec,
+    Network,
+    choose_backbone,
+    library_of,
+    resolved,
+)
 from selfsight.networks.vit import PLANS as VITS
 
 Attempt = tuple[BackboneSpec, FilePart]
@@ -60,7 +73,8 @@ def from_file(
     """
     content = read_file(path)
     digest = sha256_of(path)
-    if why := other_function(backbone, path.name):
+    architecture = architecture_beside(path)
+    if library_of(backbone) is None and (why := other_function(path.name, architecture)):
         raise ValueError(f"weights {path}: {why}. {CLOSED}")
     every = list(dictionaries(content))
     attempts = [
@@ -79,7 +93,7 @@ def from_file(
     check_values(str(path), part)
     header = header_of(path)
     keys = ["/".join((*d.path, key)) for d in every for key in d.tensors]
-    layout = layout_of(spec.name, part.place, path.name, keys)
+    layout = layout_of(spec.name, part.place, path.name, keys, architecture)
     origin = Origin(
         source=str(path),
         sha256=digest,

@@ -42,6 +42,7 @@ class Layout:
     licence: str = _UNKNOWN
 
     def fits(self, place: str, file: str, others: list[str]) -> bool:
+        """See `layout_of`."""
         return (
             (self.place is None or re.search(self.place, place) is not None)
             and (self.file is None or re.search(self.file, file, re.IGNORECASE) is not None)
@@ -75,7 +76,12 @@ LAYOUTS = (
     Layout("Barlow Twins", others=r"^model/module\.bn\.running_mean$", licence="MIT"),
     Layout("VICReg or Barlow Twins", place=r"^model: module\.backbone\.$", licence="MIT"),
     Layout("VISSL", place=r"classy_state_dict/.*_feature_blocks\.", licence="MIT"),
-    Layout("OpenMMLab", others=r"(^|/)(head|neck|data_preprocessor)\.", licence="Apache-2.0"),
+    Layout(
+        "OpenMMLab",
+        place=r"backbone\.$",
+        others=r"(^|/)(head|neck|data_preprocessor)\.",
+        licence="Apache-2.0",
+    ),
     Layout("OpenMMLab", place=r"encoder_k\.module\.|target_net\.", licence="Apache-2.0"),
     Layout("sthalles/SimCLR", others=r"^state_dict/backbone\.fc\.2\.weight$", normalisation=UNIT),
     Layout("spijkervet/SimCLR", place=r"^encoder\.$", others=r"^projector\.", normalisation=UNIT),
@@ -90,10 +96,18 @@ LAYOUTS = (
 LITE = Layout("EfficientNet-Lite of TensorFlow", normalisation=HALF, licence="Apache-2.0")
 """Whoever converted them: there is one set of published weights."""
 
+LITE_ASSUMED = Layout(
+    "taken as EfficientNet-Lite of TensorFlow; timm's plain efficientnet_lite has the same tensors "
+    "and another function: --backbone timm:NAME where they are those",
+    normalisation=HALF,
+)
+
 ELSEWHERE = Layout("a file of unknown origin", normalisation=None)
 
 
-def layout_of(backbone: str, place: str, file: str, others: list[str]) -> Layout:
+def layout_of(
+    backbone: str, place: str, file: str, others: list[str], architecture: str = ""
+) -> Layout:
     """Who wrote a file.
 
     Args:
@@ -101,20 +115,39 @@ def layout_of(backbone: str, place: str, file: str, others: list[str]) -> Layout
         place: of the part that was taken, ``dictionaries: prefix``.
         file: its name without folders.
         others: all keys of the file, ``dictionaries/key``.
+        architecture: what timm's card beside the file calls its network; empty: there is none.
     """
     if backbone.startswith("efficientnet_lite"):
-        return LITE
+        named = any(name.startswith("tf_efficientnet_lite") for name in (file, architecture))
+        return LITE if named or any("_blocks." in key for key in others) else LITE_ASSUMED
     return next((each for each in LAYOUTS if each.fits(place, file, others)), ELSEWHERE)
 
 
-_PLAIN_LITE = re.compile(r"^efficientnet_lite\d_")
+_OTHER_FUNCTIONS = (
+    (
+        re.compile(r"^efficientnet_lite\d(_|$)"),
+        "timm's plain efficientnet_lite pads its convolutions and its batch normalisation in "
+        "another way than the published tf_efficientnet_lite",
+    ),
+    (
+        re.compile(r"^resnet(aa|blur)\d"),
+        "timm's resnetaa and resnetblur smooth a map before they halve it, which no tensor shows",
+    ),
+    (
+        re.compile(r"^vit_.*quickgelu"),
+        "its perceptrons have another activation (quick GELU), which no tensor shows",
+    ),
+)
+"""Names of networks whose tensors are called and shaped as those of ours."""
 
 
-def other_function(backbone: str, file: str) -> str | None:
-    """Why a file whose names and shapes fit has another function; None where nothing is known."""
-    if backbone.startswith("efficientnet_lite") and _PLAIN_LITE.match(file):
-        return (
-            "timm's plain efficientnet_lite pads its convolutions and its batch normalisation in "
-            "another way than the published tf_efficientnet_lite; give --backbone timm:NAME"
-        )
+def other_function(*names: str) -> str | None:
+    """Why a file whose names and shapes fit has another function; None where nothing is known.
+
+    Args:
+        names: of the file without folders, and of the network on timm's card beside it.
+    """
+    for pattern, why in _OTHER_FUNCTIONS:
+        if any(pattern.match(name) for name in names):
+            return f"{why}; give --backbone timm:NAME"
     return None

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import isqrt
 from typing import Any
 
 import torch
@@ -164,10 +165,11 @@ def part_of(
                 notes.append(_channels_note(given.shape[1], value.shape[1]))
                 given = with_channels(given.float(), value.shape[1])
             elif key == "pos_embed" and (sides := _grids(given, value, class_token)):
-                notes.append(
-                    f"positions {sides[0]} x {sides[0]} resampled to {sides[1]} x {sides[1]}"
-                )
-                given = _positions(given.float(), sides[1], class_token)
+                if sides[0] != sides[1]:
+                    notes.append(
+                        f"positions {sides[0]} x {sides[0]} resampled to {sides[1]} x {sides[1]}"
+                    )
+                given = _positions(given.float(), value, sides)
             else:
                 reason = (
                     f"is {tuple(given.shape)} in the file and {tuple(value.shape)} in the network"
@@ -185,11 +187,16 @@ def part_of(
         filled,
         tuple(missing),
         tuple(wrong),
-        tuple(k for k, first in rest if not _HEADS.fullmatch(first)),
-        tuple(k for k, first in rest if _HEADS.fullmatch(first)),
+        tuple(k for k, first in rest if not _is_head(k, first)),
+        tuple(k for k, first in rest if _is_head(k, first)),
         sum(not key.endswith("num_batches_tracked") for key in state),
         tuple(notes),
     )
+
+
+def _is_head(key: str, first: str) -> bool:
+    """Whether a left-over tensor belongs to what a backbone does without."""
+    return _HEADS.fullmatch(first) is not None or key.endswith("embeddings.mask_token")
 
 
 def _unreadable(given: Tensor, value: Tensor) -> str:
@@ -225,19 +232,31 @@ def with_channels(weight: Tensor, channels: int) -> Tensor:
 
 
 def _grids(given: Tensor, value: Tensor, class_token: bool) -> tuple[int, int] | None:
-    """Sides of the two square grids; None where the tables are none."""
+    """Sides of the two square grids; None where the tables are none.
+
+    A file may have no position for the class token of a network that has one (timm's
+    ``no_embed_class``), and not the other way round.
+    """
     if given.ndim != 3 or value.ndim != 3 or given.shape[::2] != value.shape[::2]:
         return None
-    counts = [t.shape[1] - class_token for t in (given, value)]
-    sides = [round(max(count, 0) ** 0.5) for count in counts]
-    if any(side**2 != count or side < 1 for side, count in zip(sides, counts, strict=True)):
-        return None
-    return sides[0], sides[1]
+    sides, first = [], []
+    for count in (given.shape[1], value.shape[1]):
+        extra = int(class_token and isqrt(count) ** 2 != count)
+        sides.append(isqrt(max(count - extra, 0)))
+        first.append(extra)
+        if sides[-1] < 1 or sides[-1] ** 2 != count - extra:
+            return None
+    return (sides[0], sides[1]) if first[0] <= first[1] else None
 
 
-def _positions(table: Tensor, side: int, class_token: bool) -> Tensor:
-    first = int(class_token)
-    return torch.cat([table[:, :first], resized_positions(table[:, first:], side, side)], 1)
+def _positions(table: Tensor, value: Tensor, sides: tuple[int, int]) -> Tensor:
+    """The positions of a file for the grid of a network; a class token without one gets 0."""
+    has, wants = (t.shape[1] - side**2 for t, side in zip((table, value), sides, strict=True))
+    first = table[:, :has] if has == wants else table.new_zeros(1, wants, table.shape[2])
+    patches = table[:, has:]
+    if sides[0] != sides[1]:
+        patches = resized_positions(patches, sides[1], sides[1])
+    return torch.cat([first, patches], 1)
 
 
 def chosen(parts: list[FilePart], words: str | None) -> tuple[FilePart, list[FilePart]]:
