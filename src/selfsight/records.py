@@ -70,7 +70,11 @@ class Place(BaseModel):
 
 
 class Record(Place):
-    """One number: a metric of one fitted probe, of the whole target or of one label."""
+    """One number: a metric of one fitted probe, of the whole target or of one label.
+
+    Attributes:
+        representation: ``mean`` or ``stages``, where the probe chose inside its labels.
+    """
 
     subject: str
     label_seed: int | None = None
@@ -78,6 +82,7 @@ class Record(Place):
     label: str | None = None
     value: float
     initialisation: int | None = None
+    representation: str | None = None
 
 
 class ProbeChoice(Place):

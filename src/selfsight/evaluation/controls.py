@@ -34,7 +34,7 @@ _PAIRS = 1_000  # images whose views are compared
 _CHEAP = 4_000_000  # pixels that go through the network for one initialisation
 
 
-Representation = Literal["auto", "output", "mean", "stages"]
+Representation = Literal["auto", "run", "output", "mean", "stages"]
 Pair = tuple[torch.Tensor, torch.Tensor]
 Identity = dict[str, str]
 """Of a subject that is a run: ``run``, its path, and ``weights``, their hash."""
@@ -51,15 +51,24 @@ class Subject:
         views: gives the ``(M, F)`` representations of two views of the same images, made when
             they are asked for; None where there are none, as for pixels.
         identity: of a run; None otherwise.
+        stages: weighted stages beside the standardised mean that is in ``of_draw``, where a probe
+            chooses between the two; empty otherwise.
     """
 
     name: str
     of_draw: tuple[Representations, ...]
     views: Callable[[], Pair | None] = lambda: None
     identity: Identity | None = None
+    stages: tuple[Representations, ...] = ()
 
     def at(self, draw: int) -> Representations:
+        """What is measured without labels."""
         return self.of_draw[draw % len(self.of_draw)]
+
+    def candidates(self, draw: int) -> dict[str, Representations]:
+        """What a probe chooses from, the usual choice first."""
+        mean = {"mean": self.at(draw)}
+        return {"stages": self.stages[draw % len(self.stages)], **mean} if self.stages else mean
 
 
 @dataclass(frozen=True)
@@ -73,8 +82,9 @@ class Material:
         train: rows that statistics and principal components may be fitted on.
         device: where backbones run.
         allow_code: whether a backbone may be a file of one's own.
-        representation: ``output``, ``mean`` or ``stages``, of every subject; ``auto``: the run's,
-            and of another run its own.
+        representation: ``output``, ``mean`` or ``stages``, of every subject; ``run``: the run's,
+            and of another run its own; ``auto``: ``mean`` or ``stages``, as each probe chooses
+            inside its labels, and ``mean`` where there are none.
         folder: of the cache; None: the run's.
     """
 
@@ -84,12 +94,17 @@ class Material:
     train: NDArray[np.int64]
     device: torch.device
     allow_code: bool = False
-    representation: Representation = "auto"
+    representation: Representation = "run"
     folder: Path | None = None
 
     @property
     def cache(self) -> Path:
         return self.folder or self.run.folder.representations
+
+    @property
+    def kind(self) -> Representation:
+        """What backbones give: `_with_choice` takes the mean out of the stages."""
+        return "stages" if self.representation == "auto" else self.representation
 
 
 def controls_of(names: Sequence[str]) -> list[str | Run]:
@@ -128,8 +143,8 @@ def subjects(
     trained = material.run.backbone(allow_code=material.allow_code)
     hashed = weights_key(trained)  # of the network alone: the representation may be another one
     own = "output" if trained.pooling is None else trained.pooling.kind
-    like = own if material.representation == "auto" else material.representation
-    _shape(trained, like, material, material.run)
+    like = own if material.representation == "run" else material.kind
+    shape(trained, like, material, material.run)
     key = weights_key(trained)
     found = [_of_network(material, data, "trained", material.run, trained, key)]
     notes = []
@@ -139,12 +154,12 @@ def subjects(
         elif control == "start":
             start = kept_start(material.run.folder, allow_code=material.allow_code)
             if start is not None:
-                _shape(start, like, material, material.run)
+                shape(start, like, material, material.run)
                 made = _of_network(material, data, control, material.run, start, weights_key(start))
                 found.append(replace(made, identity=None))
         elif control == "untrained":
             count = 5 if _is_cheap(material) else 3
-            found.append(_untrained(material, data, count, like))
+            found.append(_untrained(material, data, count, like, trained.outputs))
         else:
             found.append(Subject("pixels", (_pixels(material, data),)))
     found = _named(found, known or {})
@@ -157,11 +172,18 @@ def subjects(
     return found, hashed, notes
 
 
-def _shape(backbone: Backbone, kind: Representation, material: Material, run: Run) -> None:
-    """Gives a backbone this representation, unless it has it; fitted on train rows, no label."""
+def shape(backbone: Backbone, kind: Representation, material: Material, run: Run) -> None:
+    """Gives a backbone this representation, unless it has it; fitted on train rows, no label.
+
+    Args:
+        backbone: is changed.
+        kind: ``run`` leaves it as it is.
+        material: its images and train rows.
+        run: whose statistics normalise the images.
+    """
     if kind == "output":
         backbone.pooling = None
-    elif kind != "auto" and (backbone.pooling is None or backbone.pooling.kind != kind):
+    elif kind in ("mean", "stages") and (backbone.pooling is None or backbone.pooling.kind != kind):
         fit_pooling(
             backbone,
             kind,
@@ -180,8 +202,39 @@ def _of_run(material: Material, data: str, run: Run) -> Subject:
             f"control {run.folder.path}: its backbone takes {backbone.spec.channels} channels and "
             f"{material.images.name} has {material.images.channels}."
         )
-    _shape(backbone, material.representation, material, run)
+    shape(backbone, material.kind, material, run)
     return _of_network(material, data, run.name, run, backbone, weights_key(backbone))
+
+
+def _with_choice(subject: Subject, outputs: int, train: NDArray[np.int64]) -> Subject:
+    """A subject of weighted stages, with the standardised mean taken out of them.
+
+    The first pooling of the stages is the network's output; there it is divided by the root of its
+    width (`selfsight.networks.pooling.StagePooling`).
+
+    Args:
+        subject: of the kind ``stages``.
+        outputs: width of the network's output.
+        train: rows that statistics may be fitted on.
+    """
+    if subject.of_draw[0].values.shape[1] == outputs:  # a network that shows no stages
+        return subject
+
+    def mean_of(values: torch.Tensor) -> torch.Tensor:
+        first: torch.Tensor = values[:, :outputs] * outputs**0.5
+        return first
+
+    def views() -> Pair | None:
+        pair = subject.views()
+        return None if pair is None else (mean_of(pair[0]), mean_of(pair[1]))
+
+    means = tuple(
+        replace(
+            Representations.of(mean_of(stages.values), stages.rows, train), damaged=stages.damaged
+        )
+        for stages in subject.of_draw
+    )
+    return replace(subject, of_draw=means, views=views, stages=subject.of_draw)
 
 
 def _named(found: Sequence[Subject], known: Mapping[str, Identity]) -> list[Subject]:
@@ -205,7 +258,15 @@ def _of_network(
     """A network's representations of the whole frames, and of two views of some of them."""
     made = _represented(material, data, name, run, lambda: backbone, backbone.spec, hashed)
     views = partial(_two_views, material, data, name, lambda: backbone, hashed)
-    return Subject(name, (made,), views, {"run": str(run.path), "weights": hashed})
+    subject = Subject(name, (made,), views, {"run": str(run.path), "weights": hashed})
+    return _offered(material, subject, backbone.outputs)
+
+
+def _offered(material: Material, subject: Subject, outputs: int) -> Subject:
+    """The subject with both representations, where each probe chooses between them."""
+    if material.representation != "auto":
+        return subject
+    return _with_choice(subject, outputs, material.train)
 
 
 def _represented(
@@ -253,7 +314,9 @@ def _two_views(
     return first, second
 
 
-def _untrained(material: Material, data: str, count: int, like: Representation) -> Subject:
+def _untrained(
+    material: Material, data: str, count: int, like: Representation, outputs: int
+) -> Subject:
     """One for each of so many initialisations; the views are those of the first.
 
     Their batch normalisation is calibrated on train images (see `calibrate`), where their
@@ -264,7 +327,7 @@ def _untrained(material: Material, data: str, count: int, like: Representation) 
     def prepared(seed: int) -> Backbone:
         backbone = run.untrained(seed)
         calibrate(backbone, material.images, material.train, run.statistics, device=material.device)
-        _shape(backbone, like, material, run)
+        shape(backbone, like, material, run)
         return backbone
 
     made = []
@@ -275,7 +338,7 @@ def _untrained(material: Material, data: str, count: int, like: Representation) 
         made.append(_represented(material, data, name, run, backbone, run.spec, hashed))
         if seed == 0:
             views = partial(_two_views, material, data, name, backbone, hashed)
-    return Subject("untrained", tuple(made), views)
+    return _offered(material, Subject("untrained", tuple(made), views), outputs)
 
 
 def _pixels(material: Material, data: str) -> Representations:

@@ -13,6 +13,7 @@ The rules it keeps:
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
@@ -26,7 +27,7 @@ from selfsight.console import progress, say
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.request import Images
 from selfsight.data.splits import LabelFraction
-from selfsight.evaluation.controls import Material, Subject, controls_of, subjects
+from selfsight.evaluation.controls import Material, Representation, Subject, controls_of, subjects
 from selfsight.evaluation.embedding_map import write_map
 from selfsight.evaluation.intervals import Resampling
 from selfsight.evaluation.pooling import Pooling, by_image
@@ -41,6 +42,7 @@ from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Subset
 from selfsight.fitting.metrics import score
 from selfsight.fitting.probes import PROBES, probes_of
+from selfsight.fitting.representation_choice import best_representation
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.lock import locked
 from selfsight.runs.request import RunData, images_of
@@ -64,9 +66,9 @@ class Evaluate(RunData):
     controls: tuple[str, ...] = ("start", "untrained", "pixels")
     """What results stand beside: start (the weights the training began with, where they were not
     random), untrained, pixels, and folders of other runs."""
-    representation: Literal["auto", "output", "mean", "stages"] = "auto"
-    """Of every subject alike: the network's output, the same standardised, or three stages; auto:
-    the run's."""
+    representation: Representation = "run"
+    """Of every subject alike: the network's output, the same standardised (mean), or three stages;
+    run: the run's; auto: mean or stages, as each probe chooses inside its labels."""
     clusters: bool = True
     """Also compare clusters, found without labels, with the classes."""
     finetune: bool = False
@@ -267,9 +269,9 @@ def _evaluate_target(
             return output, {"chosen": True, "constant": constant.tolist()}
         if probe == "finetune":
             return fine_tuned(material, name, subset, tiles, settings.finetuning)
-        representations = subjects[name].at(draw)
-        fitted = PROBES[probe](subset, representations)
-        choice = dict(fitted.choice)
+        candidates = subjects[name].candidates(draw)
+        kind, fitted = best_representation(PROBES[probe], subset, candidates)
+        representations, choice = candidates[kind], dict(fitted.choice)
         if fitted.thresholds is not None:
             choice["thresholds"] = fitted.thresholds.tolist()
         output = fitted.predict(representations.at(tiles)).float().cpu().numpy()
@@ -294,6 +296,8 @@ def _evaluate_target(
             thresholds = np.array(choice["thresholds"]) if "thresholds" in choice else None
             values = score(target, output, rows, resampling.weights, thresholds)
             which = {"initialisation": number - draw} if count > 1 else {}
+            if "representation" in choice:
+                which["representation"] = choice["representation"]
             record(results, {**about, **which}, values)
             here.of_draw.append(values)
             if number == draw:
@@ -319,6 +323,7 @@ def _evaluate_target(
             scores += here
     summarise(results, place, scores, resampling)
     _say_defaults(results, place)
+    _say_representations(results, place)
     if target.kind == "class" and settings.clusters:
         clustered(
             results,
@@ -347,6 +352,25 @@ def _confusion(
     matrix = np.zeros((count, count), np.int64)
     np.add.at(matrix, (target.values[rows], output.argmax(1)), 1)
     results.confusion.append({**about, "names": list(target.names), "matrix": matrix.tolist()})
+
+
+def _say_representations(results: Results, place: Row) -> None:
+    """A note on which representation each probe chose for each subject."""
+    together: dict[tuple[str, str], Counter[str]] = {}
+    for row in results.choices:
+        if row["target"] == place["target"] and "representation" in row["choice"]:
+            counts = together.setdefault((row["probe"], row["subject"]), Counter())
+            counts[row["choice"]["representation"]] += 1
+    for probe in dict.fromkeys(probe for probe, _ in together):
+        of_subject = ", ".join(
+            f"{subject} stages in {counts['stages']} of {counts.total()}"
+            for (of, subject), counts in together.items()
+            if of == probe
+        )
+        results.notes.append(
+            f"{place['target']}, {probe}: stages or mean, chosen inside the labels of each fit: "
+            f"{of_subject}. Measures without labels are of the mean."
+        )
 
 
 def _say_defaults(results: Results, place: Row) -> None:
