@@ -206,6 +206,12 @@ def _of_run(material: Material, data: str, run: Run) -> Subject:
     return _of_network(material, data, run.name, run, backbone, weights_key(backbone))
 
 
+def mean_of_stages(stages: torch.Tensor, outputs: int) -> torch.Tensor:
+    """The standardised output ``(M, outputs)`` out of weighted stages ``(M, S)``."""
+    first: torch.Tensor = stages[:, :outputs] * outputs**0.5
+    return first
+
+
 def _with_choice(subject: Subject, outputs: int, train: NDArray[np.int64]) -> Subject:
     """A subject of weighted stages, with the standardised mean taken out of them.
 
@@ -220,17 +226,15 @@ def _with_choice(subject: Subject, outputs: int, train: NDArray[np.int64]) -> Su
     if subject.of_draw[0].values.shape[1] == outputs:  # a network that shows no stages
         return subject
 
-    def mean_of(values: torch.Tensor) -> torch.Tensor:
-        first: torch.Tensor = values[:, :outputs] * outputs**0.5
-        return first
-
     def views() -> Pair | None:
-        pair = subject.views()
-        return None if pair is None else (mean_of(pair[0]), mean_of(pair[1]))
+        if (pair := subject.views()) is None:
+            return None
+        return mean_of_stages(pair[0], outputs), mean_of_stages(pair[1], outputs)
 
     means = tuple(
         replace(
-            Representations.of(mean_of(stages.values), stages.rows, train), damaged=stages.damaged
+            Representations.of(mean_of_stages(stages.values, outputs), stages.rows, train),
+            damaged=stages.damaged,
         )
         for stages in subject.of_draw
     )

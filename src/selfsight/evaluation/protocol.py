@@ -33,7 +33,7 @@ from selfsight.evaluation.intervals import Resampling
 from selfsight.evaluation.pooling import Pooling, by_image
 from selfsight.evaluation.predictions import Predictions
 from selfsight.evaluation.results import Results, Row
-from selfsight.evaluation.scratch_comparison import SUBJECTS, fine_tuned, start_of
+from selfsight.evaluation.scratch_comparison import fine_tuned, fine_tuned_subjects, start_of
 from selfsight.evaluation.summary import Scores, record, summarise
 from selfsight.evaluation.without_labels import clustered, retrieved, without_labels
 from selfsight.fitting.chance import base_rates
@@ -72,7 +72,8 @@ class Evaluate(RunData):
     clusters: bool = True
     """Also compare clusters, found without labels, with the classes."""
     finetune: bool = False
-    """Also fine-tune the backbone, and train the same network from scratch; this takes long."""
+    """Also fine-tune the backbone and its start, and train the same network from scratch; this
+    takes long."""
     finetuning: FineTuning = FineTuning()
     """How that training is done and what it tries."""
     split: Literal["auto", "test", "validation"] = "auto"
@@ -157,8 +158,6 @@ def _evaluated(
             "tiles of probabilities of a class, numbers and representations, the maximum of "
             "probabilities of several labels."
         )
-        if settings.finetune:
-            raise ValueError("finetune: images cut into tiles are only probed; leave it out.")
     scored = images.rows(split) if split else rows[:0]
     for target in targets:
         _evaluate_target(settings, results, material, target, found, split, predictions)
@@ -249,6 +248,7 @@ def _evaluate_target(
     probes = [name for name in settings.probes if name in probes_of(target.kind)]
     train = images.rows("train")
     subjects = {subject.name: subject for subject in found}
+    tuned = fine_tuned_subjects(subjects)
     say(f"{images.name}, {target.name}: {', '.join(probes)} beside {len(found) - 1} controls")
     if settings.finetune:
         probes.append("finetune")
@@ -256,8 +256,8 @@ def _evaluate_target(
         times = [1 if fraction == 1.0 else settings.draws for fraction in settings.fractions]
         known = int(target.known[train].sum())
         sizes = np.repeat([max(2, round(f * known)) for f in settings.fractions], times).tolist()
-        start = start_of(material, "trained", settings.seed)
-        longest = estimate(start, largest, settings.finetuning, 2 * sizes)
+        start = start_of(material, "trained", settings.seed, "run")
+        longest = estimate(start, largest, settings.finetuning, len(tuned) * sizes)
         say(f"fine-tuning and training from scratch: {longest}.")
 
     def predicted(
@@ -268,7 +268,13 @@ def _evaluate_target(
             output = np.tile(constant, (len(rows), 1))
             return output, {"chosen": True, "constant": constant.tolist()}
         if probe == "finetune":
-            return fine_tuned(material, name, subset, tiles, settings.finetuning)
+            kind, chosen = material.representation, {}
+            if kind == "auto" and name in subjects:
+                candidates = subjects[name].candidates(draw)
+                kind, _ = best_representation(PROBES["linear"], subset, candidates)
+                chosen = {"representation": kind} if len(candidates) > 1 else {}
+            output, choice = fine_tuned(material, name, subset, tiles, settings.finetuning, kind)
+            return pooling.pooled(tiles, output, target.kind), {**choice, **chosen}
         candidates = subjects[name].candidates(draw)
         kind, fitted = best_representation(PROBES[probe], subset, candidates)
         representations, choice = candidates[kind], dict(fitted.choice)
@@ -307,10 +313,10 @@ def _evaluate_target(
                     _confusion(results, about, target, output, rows, draw)
 
     draws = sum(1 if fraction == 1.0 else settings.draws for fraction in settings.fractions)
-    fits = draws * sum(1 + len(SUBJECTS if p == "finetune" else subjects) for p in probes)
+    fits = draws * sum(1 + len(tuned if p == "finetune" else subjects) for p in probes)
     with progress(f"fits for {target.name}", fits) as step:
         for fraction, probe in itertools.product(settings.fractions, probes):
-            names = (*(SUBJECTS if probe == "finetune" else subjects), "chance")
+            names = (*(tuned if probe == "finetune" else subjects), "chance")
             here = [Scores(probe, name, fraction) for name in names]
             for draw in range(1 if fraction == 1.0 else settings.draws):
                 seed = settings.seed + draw

@@ -212,20 +212,16 @@ def _layers(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def _has_row(module: nn.Module) -> bool:
-    """Whether there are blocks inside: two or more modules of one kind, with weights, in a row."""
+    """Whether there are blocks inside: two or more of one kind in a row, each of several layers.
+
+    Layers in a row (those of a perceptron, or a convolution with its normalisation) are no blocks.
+    """
     for part in module.modules():
         if isinstance(part, nn.Sequential | nn.ModuleList):
-            kinds = [type(each) for each in part if any(True for _ in each.parameters())]
-            if any(not _is_layer(kind) and kinds.count(kind) > 1 for kind in kinds):
+            kinds = [type(each) for each in part if any(True for _ in each.children())]
+            if any(kinds.count(k) > 1 for k in kinds if not issubclass(k, nn.Sequential)):
                 return True
     return False
-
-
-def _is_layer(kind: type[nn.Module]) -> bool:
-    """Whether it is one of torch's own layers, two of which are no blocks (a perceptron's)."""
-    return kind.__module__.startswith("torch.nn.") and not issubclass(
-        kind, nn.Sequential | nn.ModuleList
-    )
 
 
 def scales_and_shifts(network: nn.Module) -> list[nn.Parameter]:
