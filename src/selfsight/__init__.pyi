@@ -30,6 +30,8 @@ from selfsight.models.embed import Embed, Embeddings
 from selfsight.models.finetune import Finetune
 from selfsight.models.predict import Predict, PredictionTable
 from selfsight.models.predictor import Predictor
+from selfsight.models.start_table import StartTable
+from selfsight.models.starts import CompareStarts
 from selfsight.neighbours.build import IndexImages
 from selfsight.neighbours.clusters import ClusterImages, Clusters
 from selfsight.neighbours.index import Index
@@ -58,6 +60,7 @@ __all__ = [
     "audit",
     "cache",
     "cluster",
+    "compare_starts",
     "completion",
     "embed",
     "evaluate",
@@ -169,6 +172,108 @@ def audit(settings: AuditData, /) -> Audited:
     """Look for what crosses the splits, duplicates, and broken or blank images."""
 
 @overload
+def compare_starts(
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset,
+    starts: tuple[str, ...] = ...,
+    *,
+    settings: CompareStarts | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
+    target: str | None = ...,
+    labels: str | None = ...,
+    group: str | None = ...,
+    split_column: str | None = ...,
+    tile: int | None = ...,
+    image_size: int | None = ...,
+    limit: int | None = ...,
+    drop_leaks: bool = ...,
+    allow_leaks: bool = ...,
+    max_unreadable: float = ...,
+    validation: float = ...,
+    test: float = ...,
+    root: str | None = ...,
+    seed: int = ...,
+    cached: bool = ...,
+    normalise: tuple[Literal["weights", "data"], ...] = ...,
+    max_images: int = ...,
+    out: str | Path | None = ...,
+    device: str = ...,
+    allow_code: bool = ...,
+) -> StartTable:
+    """Rank the weights that a training could start from, on the train labels.
+
+    Args:
+        data: Images: a folder, Parquet, CSV, .npy, .npz, HDF5, .tar shards, hf:owner/name or
+            `digits`. Or an image set, arrays, a list of arrays, or a torch dataset.
+        starts: More starts: a file of weights, the folder of a run, timm:NAME,
+            torchvision:NAME, transformers:OWNER/NAME, or the name of a backbone with a package
+            of weights.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
+        target: The column that says what is on an image; by default the run's, or the only one.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
+            target, group and split column are then columns of it.
+        group: The column that no split may cut: a coil, a patient, a board.
+        split_column: The column that says train, validation or test; by default guessed, or the
+            files' names.
+        tile: Side in pixels of tiles that large images are cut into; results are pooled by
+            image.
+        image_size: Side that images of several sizes are brought to, pixels.
+        limit: A seeded draw of this many images of the pool; validation and test stay whole.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is, and test images that a run has been trained on.
+        allow_leaks: Go on with such leaks; every result carries them in red.
+        max_unreadable: Share of unreadable images above which it stops; the others are left out
+            and named.
+        validation: Share of train that is cut as validation where the images have none.
+        test: Share of the labelled images that is cut as test where the images have none.
+        root: Folder that the paths of a table must stay in; by default the one it lies in.
+        seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
+        cached: Also compare weights that other libraries have downloaded to this machine.
+        normalise: Normalisation of published weights: their own, that of the images, or both
+            side by side.
+        max_images: Labelled train images that are compared on at most, drawn as `evaluate`
+            draws labels.
+        out: Also write the table to this file: .csv, .parquet or .json.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
+        allow_code: Run the file.py:build that a run's backbone may name.
+
+    Returns:
+        The table; its text is what the command prints.
+
+    Raises:
+        ValueError: data or target cannot be used, or a start that was named cannot be loaded.
+    """
+
+@overload
+def compare_starts(settings: CompareStarts, /) -> StartTable:
+    """Rank the weights that a training could start from, on the train labels."""
+
+@overload
 def run(
     data: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
@@ -209,7 +314,8 @@ def run(
     device: str = ...,
     pool: tuple[str, ...] = ...,
     preset: str = ...,
-    freeze: Literal["auto", "none", "early"] = ...,
+    freeze: Literal["auto", "none", "early", "all_but_norms"] = ...,
+    anchor: float = ...,
     batch_norm: Literal["auto", "trained", "held"] = ...,
     normalise: Literal["auto", "weights", "data", "imagenet", "half", "unit"] = ...,
     representation: Literal["auto", "output", "mean", "stages"] = ...,
@@ -294,8 +400,11 @@ def run(
         preset: Recipe for every setting that is not given; auto: chosen by the weights and the
             images. `paper` holds the authors' values and adapts nothing, `continue` adds to
             published weights; the defaults shown are those of the method's first preset.
-        freeze: Weights of the backbone that stay as they are: none, or those down to 1/8 of the
-            side (of a ViT the first half); auto: early under the preset `continue`.
+        freeze: Weights of the backbone that stay as they are: none, those down to 1/8 of the
+            side (early; of a ViT the first third), or all but scale and shift of the
+            normalisations; auto: early under the preset `continue`.
+        anchor: Strength of a pull of the backbone's weights towards those it started from: the
+            penalty anchor / 2 |w - w0|^2 (L2-SP, arXiv:1802.01483).
         batch_norm: Statistics of batch normalisation: of the batches, or held at those of the
             start; auto: held under the preset `continue`.
         normalise: Mean and deviation of the channels: those the weights were trained with,
@@ -383,7 +492,8 @@ def pretrain(
     device: str = ...,
     pool: tuple[str, ...] = ...,
     preset: str = ...,
-    freeze: Literal["auto", "none", "early"] = ...,
+    freeze: Literal["auto", "none", "early", "all_but_norms"] = ...,
+    anchor: float = ...,
     batch_norm: Literal["auto", "trained", "held"] = ...,
     normalise: Literal["auto", "weights", "data", "imagenet", "half", "unit"] = ...,
     representation: Literal["auto", "output", "mean", "stages"] = ...,
@@ -465,8 +575,11 @@ def pretrain(
         preset: Recipe for every setting that is not given; auto: chosen by the weights and the
             images. `paper` holds the authors' values and adapts nothing, `continue` adds to
             published weights; the defaults shown are those of the method's first preset.
-        freeze: Weights of the backbone that stay as they are: none, or those down to 1/8 of the
-            side (of a ViT the first half); auto: early under the preset `continue`.
+        freeze: Weights of the backbone that stay as they are: none, those down to 1/8 of the
+            side (early; of a ViT the first third), or all but scale and shift of the
+            normalisations; auto: early under the preset `continue`.
+        anchor: Strength of a pull of the backbone's weights towards those it started from: the
+            penalty anchor / 2 |w - w0|^2 (L2-SP, arXiv:1802.01483).
         batch_norm: Statistics of batch normalisation: of the batches, or held at those of the
             start; auto: held under the preset `continue`.
         normalise: Mean and deviation of the channels: those the weights were trained with,
@@ -549,7 +662,7 @@ def evaluate(
     probes: tuple[str, ...] = ...,
     balanced: bool = ...,
     controls: tuple[str, ...] = ...,
-    representation: Literal["auto", "output", "mean", "stages"] = ...,
+    representation: Literal["auto", "run", "output", "mean", "stages"] = ...,
     clusters: bool = ...,
     finetune: bool = ...,
     finetuning: FineTuning = ...,
@@ -607,11 +720,12 @@ def evaluate(
             frequency.
         controls: What results stand beside: start (the weights the training began with, where
             they were not random), untrained, pixels, and folders of other runs.
-        representation: Of every subject alike: the network's output, the same standardised, or
-            three stages; auto: the run's.
+        representation: Of every subject alike: the network's output, the same standardised
+            (mean), or three stages; run: the run's; auto: mean or stages, as each probe chooses
+            inside its labels.
         clusters: Also compare clusters, found without labels, with the classes.
-        finetune: Also fine-tune the backbone, and train the same network from scratch; this
-            takes long.
+        finetune: Also fine-tune the backbone and its start, and train the same network from
+            scratch; this takes long.
         finetuning: How that training is done and what it tries.
         split: Where results are read; auto: test, or validation where there is no test split.
         out: Folder of the results and caches, for a run that can only be read; by default the
@@ -913,7 +1027,8 @@ def tune_pretrain(
     device: str = ...,
     pool: tuple[str, ...] = ...,
     preset: str = ...,
-    freeze: Literal["auto", "none", "early"] = ...,
+    freeze: Literal["auto", "none", "early", "all_but_norms"] = ...,
+    anchor: float = ...,
     batch_norm: Literal["auto", "trained", "held"] = ...,
     normalise: Literal["auto", "weights", "data", "imagenet", "half", "unit"] = ...,
     representation: Literal["auto", "output", "mean", "stages"] = ...,
@@ -1015,8 +1130,11 @@ def tune_pretrain(
         preset: Recipe for every setting that is not given; auto: chosen by the weights and the
             images. `paper` holds the authors' values and adapts nothing, `continue` adds to
             published weights; the defaults shown are those of the method's first preset.
-        freeze: Weights of the backbone that stay as they are: none, or those down to 1/8 of the
-            side (of a ViT the first half); auto: early under the preset `continue`.
+        freeze: Weights of the backbone that stay as they are: none, those down to 1/8 of the
+            side (early; of a ViT the first third), or all but scale and shift of the
+            normalisations; auto: early under the preset `continue`.
+        anchor: Strength of a pull of the backbone's weights towards those it started from: the
+            penalty anchor / 2 |w - w0|^2 (L2-SP, arXiv:1802.01483).
         batch_norm: Statistics of batch normalisation: of the batches, or held at those of the
             start; auto: held under the preset `continue`.
         normalise: Mean and deviation of the channels: those the weights were trained with,
