@@ -65,10 +65,12 @@ class Subject:
         """What is measured without labels."""
         return self.of_draw[draw % len(self.of_draw)]
 
-    def candidates(self, draw: int) -> dict[str, Representations]:
-        """What a probe chooses from, the usual choice first."""
-        mean = {"mean": self.at(draw)}
-        return {"stages": self.stages[draw % len(self.stages)], **mean} if self.stages else mean
+    def candidates(self, draw: int) -> dict[Representation, Representations]:
+        """What a probe chooses from, the usual choice first; one alone where there is no choice."""
+        found: dict[Representation, Representations] = {"mean": self.at(draw)}
+        if self.stages:
+            found = {"stages": self.stages[draw % len(self.stages)], **found}
+        return found
 
 
 @dataclass(frozen=True)

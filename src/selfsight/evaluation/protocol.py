@@ -269,11 +269,12 @@ def _evaluate_target(
             return output, {"chosen": True, "constant": constant.tolist()}
         if probe == "finetune":
             kind, chosen = material.representation, {}
-            if kind == "auto" and name in subjects:
+            if kind == "auto" and name in subjects:  # by the linear probe that the head starts from
                 candidates = subjects[name].candidates(draw)
                 kind, _ = best_representation(PROBES["linear"], subset, candidates)
                 chosen = {"representation": kind} if len(candidates) > 1 else {}
-            output, choice = fine_tuned(material, name, subset, tiles, settings.finetuning, kind)
+            how = settings.finetuning
+            output, choice = fine_tuned(material, name, subset, tiles, how, kind)
             return pooling.pooled(tiles, output, target.kind), {**choice, **chosen}
         candidates = subjects[name].candidates(draw)
         kind, fitted = best_representation(PROBES[probe], subset, candidates)

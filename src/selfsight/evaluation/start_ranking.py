@@ -235,4 +235,4 @@ def brought_to(images: ImageSet, side: int) -> Size | None:
 def megabytes(backbone: Backbone) -> float:
     """Of the weights and buffers."""
     state = backbone.network.state_dict().values()
-    return sum(value.numel() * value.element_size() for value in state) / 1e6
+    return sum(int(value.numel()) * int(value.element_size()) for value in state) / 1e6

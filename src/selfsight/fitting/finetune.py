@@ -112,8 +112,12 @@ class Recipe(Settings):
             published: whether the weights to begin with go back to published ones.
         """
         usual = PUBLISHED if published else RANDOM
-        own = {"frozen": self.frozen, "layer_decay": self.layer_decay}
-        own["batch_norm"] = None if self.batch_norm == "auto" else self.batch_norm
+        batch_norm = None if self.batch_norm == "auto" else self.batch_norm
+        own = {
+            "frozen": self.frozen,
+            "layer_decay": self.layer_decay,
+            "batch_norm": batch_norm,
+        }
         return self.updated({n: usual[n] if v is None else v for n, v in own.items()})
 
 

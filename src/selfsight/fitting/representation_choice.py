@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from selfsight.fitting.head import Fitted
 from selfsight.fitting.labelled import Subset
 from selfsight.fitting.representations import Representations
 
 Fit = Callable[[Subset, Representations], Fitted]
+Name = TypeVar("Name", bound=str)
 
 
 def best_representation(
-    fit: Fit, subset: Subset, candidates: Mapping[str, Representations]
-) -> tuple[str, Fitted]:
+    fit: Fit, subset: Subset, candidates: Mapping[Name, Representations]
+) -> tuple[Name, Fitted]:
     """Fits a probe on each candidate, and keeps the one that predicts the held-out labels best.
 
     The labels are held out inside the subset, by the folds with which the probe chooses
