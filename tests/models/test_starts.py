@@ -192,7 +192,7 @@ def test_the_table_as_a_file(suffix: str, tmp_path: Path, files: tuple[str, str]
     if suffix == ".json":
         assert [line["start"] for line in json.loads(path.read_text())["lines"]] == names
     elif suffix == ".csv":
-        rows = list(csv.DictReader(path.open()))
+        rows = list(csv.DictReader(path.read_text().splitlines()))
         assert [row["start"] for row in rows] == names
         assert float(rows[0]["score"]) == pytest.approx(table.lines[0].score)
     else:
