@@ -31,6 +31,8 @@ from selfsight.models.embed import Embed, Embeddings
 from selfsight.models.finetune import Finetune
 from selfsight.models.predict import Predict, PredictionTable
 from selfsight.models.predictor import Predictor
+from selfsight.models.start_table import StartTable
+from selfsight.models.starts import CompareStarts
 from selfsight.neighbours.build import IndexImages
 from selfsight.neighbours.clusters import ClusterImages, Clusters
 from selfsight.neighbours.index import Index
@@ -59,6 +61,7 @@ __all__ = [
     "audit",
     "cache",
     "cluster",
+    "compare_starts",
     "completion",
     "embed",
     "evaluate",
@@ -109,6 +112,7 @@ def audit(
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
+    splits: str | None = ...,
     root: str | None = ...,
     seed: int = ...,
     out: str | Path | None = ...,
@@ -152,7 +156,11 @@ def audit(
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
-        test: Share of the labelled images that is cut as test where the images have none.
+        test: Share that is cut as test where the images have none, labelled or not; 0: no test
+            split.
+        splits: A table of row ids and splits, such as splits.parquet of a run, that says on
+            which side each image is; images that it does not name are placed by group, or by a
+            hash of their name.
         root: Folder that the paths of a table must stay in; by default the one it lies in.
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: Folder of audit.html, audit.json and pictures.npz; by default runs/DATA-audit.
@@ -168,6 +176,113 @@ def audit(
 @overload
 def audit(settings: AuditData, /) -> Audited:
     """Look for what crosses the splits, duplicates, and broken or blank images."""
+
+@overload
+def compare_starts(
+    data: str | Path | ImageSet | NDArray[Any] | MapDataset,
+    starts: tuple[str, ...] = ...,
+    *,
+    settings: CompareStarts | Mapping[str, Any] | None = ...,
+    kinds: tuple[str, ...] = ...,
+    separator: str | None = ...,
+    empty: Literal["unknown", "none"] = ...,
+    uncertain: Literal["unknown", "yes", "no", "class"] = ...,
+    image_column: str | None = ...,
+    axes: str | None = ...,
+    masks: bool = ...,
+    bits: int | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    nodata: str | None = ...,
+    max_pixels: int = ...,
+    target: str | None = ...,
+    labels: str | None = ...,
+    group: str | None = ...,
+    split_column: str | None = ...,
+    tile: int | None = ...,
+    image_size: int | None = ...,
+    limit: int | None = ...,
+    drop_leaks: bool = ...,
+    allow_leaks: bool = ...,
+    max_unreadable: float = ...,
+    validation: float = ...,
+    test: float = ...,
+    splits: str | None = ...,
+    root: str | None = ...,
+    seed: int = ...,
+    cached: bool = ...,
+    normalise: tuple[Literal["weights", "data"], ...] = ...,
+    max_images: int = ...,
+    out: str | Path | None = ...,
+    device: str = ...,
+    allow_code: bool = ...,
+) -> StartTable:
+    """Rank the weights that a training could start from, on the train labels.
+
+    Args:
+        data: Images: a folder, Parquet, CSV, .npy, .npz, HDF5, .tar shards, hf:owner/name or
+            `digits`. Or an image set, arrays, a list of arrays, or a torch dataset.
+        starts: More starts: a file of weights, the folder of a run, timm:NAME,
+            torchvision:NAME, transformers:OWNER/NAME, or the name of a backbone with a package
+            of weights.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        kinds: What columns are: age:number grade:class defects:labels person:identity.
+        separator: What separates several labels in a text cell: |, ; or a comma; none for a
+            single class.
+        empty: What an empty cell of several labels means: not known, or none of them.
+        uncertain: What -1 means beside 0 and 1: not known, yes, no, or a class of its own.
+        image_column: The column or key of the images, where there are several.
+        axes: The axes of an array, as in NHWC or NCHW.
+        masks: Take files that look like masks of other images as images too.
+        bits: Bits that the values of integer images use, as in 12 of 16.
+        value_range: The values that mean black and white, where the type of the images does not
+            say it.
+        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
+            the image.
+        max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
+            out.
+        target: The column that says what is on an image; by default the run's, or the only one.
+        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
+            target, group and split column are then columns of it.
+        group: The column that no split may cut: a coil, a patient, a board.
+        split_column: The column that says train, validation or test; by default guessed, or the
+            files' names.
+        tile: Side in pixels of tiles that large images are cut into; results are pooled by
+            image.
+        image_size: Side that images of several sizes are brought to, pixels.
+        limit: A seeded draw of this many images of the pool; validation and test stay whole.
+        drop_leaks: Leave out train images that are in validation or test too, or whose group
+            is, and test images that a run has been trained on.
+        allow_leaks: Go on with such leaks; every result carries them in red.
+        max_unreadable: Share of unreadable images above which it stops; the others are left out
+            and named.
+        validation: Share of train that is cut as validation where the images have none.
+        test: Share that is cut as test where the images have none, labelled or not; 0: no test
+            split.
+        splits: A table of row ids and splits, such as splits.parquet of a run, that says on
+            which side each image is; images that it does not name are placed by group, or by a
+            hash of their name.
+        root: Folder that the paths of a table must stay in; by default the one it lies in.
+        seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
+        cached: Also compare weights that other libraries have downloaded to this machine.
+        normalise: Normalisation of published weights: their own, that of the images, or both
+            side by side.
+        max_images: Labelled train images that are compared on at most, drawn as `evaluate`
+            draws labels.
+        out: Also write the table to this file: .csv, .parquet or .json.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
+        allow_code: Run the file.py:build that a run's backbone may name.
+
+    Returns:
+        The table; its text is what the command prints.
+
+    Raises:
+        ValueError: data or target cannot be used, or a start that was named cannot be loaded.
+    """
+
+@overload
+def compare_starts(settings: CompareStarts, /) -> StartTable:
+    """Rank the weights that a training could start from, on the train labels."""
 
 @overload
 def run(
@@ -197,6 +312,7 @@ def run(
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
+    splits: str | None = ...,
     root: str | None = ...,
     seed: int = ...,
     method: str | Path = ...,
@@ -210,7 +326,8 @@ def run(
     device: str = ...,
     pool: tuple[str, ...] = ...,
     preset: str = ...,
-    freeze: Literal["auto", "none", "early"] = ...,
+    freeze: Literal["auto", "none", "early", "all_but_norms"] = ...,
+    anchor: float = ...,
     batch_norm: Literal["auto", "trained", "held"] = ...,
     normalise: Literal["auto", "weights", "data", "imagenet", "half", "unit"] = ...,
     representation: Literal["auto", "output", "mean", "stages"] = ...,
@@ -231,7 +348,7 @@ def run(
     track: tuple[Literal["wandb", "mlflow", "tensorboard"], ...] = ...,
     views: tuple[View, ...] | None = ...,
     fractions: tuple[float, ...] = ...,
-    draws: int = ...,
+    draws: int | None = ...,
     allow_code: bool = ...,
 ) -> RunOutcome:
     """Pretrain, evaluate and report, in one go.
@@ -272,7 +389,11 @@ def run(
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
-        test: Share of the labelled images that is cut as test where the images have none.
+        test: Share that is cut as test where the images have none, labelled or not; 0: no test
+            split.
+        splits: A table of row ids and splits, such as splits.parquet of a run, that says on
+            which side each image is; images that it does not name are placed by group, or by a
+            hash of their name.
         root: Folder that the paths of a table must stay in; by default the one it lies in.
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         method: A name in `METHODS`, or the path of a file of your own (``./mine.py``).
@@ -295,8 +416,11 @@ def run(
         preset: Recipe for every setting that is not given; auto: chosen by the weights and the
             images. `paper` holds the authors' values and adapts nothing, `continue` adds to
             published weights; the defaults shown are those of the method's first preset.
-        freeze: Weights of the backbone that stay as they are: none, or those down to 1/8 of the
-            side (of a ViT the first half); auto: early under the preset `continue`.
+        freeze: Weights of the backbone that stay as they are: none, those down to 1/8 of the
+            side (early; of a ViT the first third), or all but scale and shift of the
+            normalisations; auto: early under the preset `continue`.
+        anchor: Strength of a pull of the backbone's weights towards those it started from: the
+            penalty anchor / 2 |w - w0|^2 (L2-SP, arXiv:1802.01483).
         batch_norm: Statistics of batch normalisation: of the batches, or held at those of the
             start; auto: held under the preset `continue`.
         normalise: Mean and deviation of the channels: those the weights were trained with,
@@ -329,7 +453,7 @@ def run(
             several.
         views: The views; None: the method's, adapted to the images.
         fractions: Shares of the training labels that the probes get.
-        draws: Draws of the labels at each share below 1.
+        draws: Draws of the labels at each share below 1; see `evaluate`.
         allow_code: Run the file.py:build of the backbone again for the evaluation.
 
     Returns:
@@ -372,6 +496,7 @@ def pretrain(
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
+    splits: str | None = ...,
     root: str | None = ...,
     seed: int = ...,
     out: str | Path | None = ...,
@@ -384,7 +509,8 @@ def pretrain(
     device: str = ...,
     pool: tuple[str, ...] = ...,
     preset: str = ...,
-    freeze: Literal["auto", "none", "early"] = ...,
+    freeze: Literal["auto", "none", "early", "all_but_norms"] = ...,
+    anchor: float = ...,
     batch_norm: Literal["auto", "trained", "held"] = ...,
     normalise: Literal["auto", "weights", "data", "imagenet", "half", "unit"] = ...,
     representation: Literal["auto", "output", "mean", "stages"] = ...,
@@ -444,7 +570,11 @@ def pretrain(
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
-        test: Share of the labelled images that is cut as test where the images have none.
+        test: Share that is cut as test where the images have none, labelled or not; 0: no test
+            split.
+        splits: A table of row ids and splits, such as splits.parquet of a run, that says on
+            which side each image is; images that it does not name are placed by group, or by a
+            hash of their name.
         root: Folder that the paths of a table must stay in; by default the one it lies in.
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: The run's folder; by default runs/DATA-METHOD. The same command again resumes it.
@@ -466,8 +596,11 @@ def pretrain(
         preset: Recipe for every setting that is not given; auto: chosen by the weights and the
             images. `paper` holds the authors' values and adapts nothing, `continue` adds to
             published weights; the defaults shown are those of the method's first preset.
-        freeze: Weights of the backbone that stay as they are: none, or those down to 1/8 of the
-            side (of a ViT the first half); auto: early under the preset `continue`.
+        freeze: Weights of the backbone that stay as they are: none, those down to 1/8 of the
+            side (early; of a ViT the first third), or all but scale and shift of the
+            normalisations; auto: early under the preset `continue`.
+        anchor: Strength of a pull of the backbone's weights towards those it started from: the
+            penalty anchor / 2 |w - w0|^2 (L2-SP, arXiv:1802.01483).
         batch_norm: Statistics of batch normalisation: of the batches, or held at those of the
             start; auto: held under the preset `continue`.
         normalise: Mean and deviation of the channels: those the weights were trained with,
@@ -541,6 +674,7 @@ def evaluate(
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
+    splits: str | None = ...,
     root: str | None = ...,
     seed: int = ...,
     device: str = ...,
@@ -548,12 +682,12 @@ def evaluate(
     features: str | None = ...,
     control: tuple[str, ...] = ...,
     fractions: tuple[float, ...] = ...,
-    draws: int = ...,
+    draws: int | None = ...,
     probes: tuple[str, ...] = ...,
     balanced: bool = ...,
     controls: tuple[str, ...] = ...,
     replicates: tuple[str, ...] = ...,
-    representation: Literal["auto", "output", "mean", "stages"] = ...,
+    representation: Literal["auto", "run", "output", "mean", "stages"] = ...,
     clusters: bool = ...,
     corruptions: bool = ...,
     finetune: bool = ...,
@@ -600,7 +734,11 @@ def evaluate(
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
-        test: Share of the labelled images that is cut as test where the images have none.
+        test: Share that is cut as test where the images have none, labelled or not; 0: no test
+            split.
+        splits: A table of row ids and splits, such as splits.parquet of a run, that says on
+            which side each image is; images that it does not name are placed by group, or by a
+            hash of their name.
         root: Folder that the paths of a table must stay in; by default the one it lies in.
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
@@ -610,7 +748,8 @@ def evaluate(
         control: Other representations of the same rows, matched by row id, that --features
             stand beside.
         fractions: Shares of the labels of the train split.
-        draws: Draws of labels at each share below 1.
+        draws: Draws of labels at each share below 1; None: 5, or, where the run was trained on
+            a part of the labels, that part alone.
         probes: Among knn, linear and mlp; each is used for the targets it can predict.
         balanced: Rare classes and labels count more in the linear and MLP probes, by inverse
             frequency.
@@ -618,13 +757,14 @@ def evaluate(
             they were not random), untrained, pixels, and folders of other runs.
         replicates: Folders of runs that differ from RUN in the seed of the training alone: one
             row, and intervals that cover seeds, label draws and test images.
-        representation: Of every subject alike: the network's output, the same standardised, or
-            three stages; auto: the run's.
+        representation: Of every subject alike: the network's output, the same standardised
+            (mean), or three stages; run: the run's; auto: mean or stages, as each probe chooses
+            inside its labels.
         clusters: Also compare clusters, found without labels, with the classes.
         corruptions: Also score the linear probe on test images with blur, noise, JPEG and less
             light, each at three strengths.
-        finetune: Also fine-tune the backbone, and train the same network from scratch; this
-            takes long.
+        finetune: Also fine-tune the backbone and its start, and train the same network from
+            scratch; this takes long.
         finetuning: How that training is done and what it tries.
         split: Where results are read; auto: test, or validation where there is no test split.
         out: Folder of the results and caches, for a run that can only be read; by default the
@@ -670,6 +810,7 @@ def suggest(
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
+    splits: str | None = ...,
     root: str | None = ...,
     seed: int = ...,
     device: str = ...,
@@ -678,6 +819,7 @@ def suggest(
     out: str | Path = ...,
     by: Literal["auto", "representative", "typical", "coverage", "uncertainty", "random"] = ...,
     per_group: int | None = ...,
+    test_images: int | None = ...,
     near: float = ...,
 ) -> Suggestions:
     """Pick the images whose labels will help most, and write a table to fill in.
@@ -719,7 +861,11 @@ def suggest(
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
-        test: Share of the labelled images that is cut as test where the images have none.
+        test: Share that is cut as test where the images have none, labelled or not; 0: no test
+            split.
+        splits: A table of row ids and splits, such as splits.parquet of a run, that says on
+            which side each image is; images that it does not name are placed by group, or by a
+            hash of their name.
         root: Folder that the paths of a table must stay in; by default the one it lies in.
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
@@ -729,6 +875,9 @@ def suggest(
         by: representative: facility location; typical: TypiClust; coverage: k-centre; auto:
             representative, and uncertainty from ten labels a class on.
         per_group: Images of one group at most; None: twice an even share.
+        test_images: Images of the test split to label too, drawn at random, so that results on
+            test are of a random sample; None: one for every four that are suggested, as long as
+            test has unlabelled images.
         near: Cosine of two representations above which their images are near-duplicates.
 
     Returns:
@@ -781,6 +930,7 @@ def tune_probe(
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
+    splits: str | None = ...,
     root: str | None = ...,
     seed: int = ...,
     device: str = ...,
@@ -847,7 +997,11 @@ def tune_probe(
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
-        test: Share of the labelled images that is cut as test where the images have none.
+        test: Share that is cut as test where the images have none, labelled or not; 0: no test
+            split.
+        splits: A table of row ids and splits, such as splits.parquet of a run, that says on
+            which side each image is; images that it does not name are placed by group, or by a
+            hash of their name.
         root: Folder that the paths of a table must stay in; by default the one it lies in.
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
@@ -914,6 +1068,7 @@ def tune_pretrain(
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
+    splits: str | None = ...,
     root: str | None = ...,
     seed: int = ...,
     out: str | Path | None = ...,
@@ -926,7 +1081,8 @@ def tune_pretrain(
     device: str = ...,
     pool: tuple[str, ...] = ...,
     preset: str = ...,
-    freeze: Literal["auto", "none", "early"] = ...,
+    freeze: Literal["auto", "none", "early", "all_but_norms"] = ...,
+    anchor: float = ...,
     batch_norm: Literal["auto", "trained", "held"] = ...,
     normalise: Literal["auto", "weights", "data", "imagenet", "half", "unit"] = ...,
     representation: Literal["auto", "output", "mean", "stages"] = ...,
@@ -1005,7 +1161,11 @@ def tune_pretrain(
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
-        test: Share of the labelled images that is cut as test where the images have none.
+        test: Share that is cut as test where the images have none, labelled or not; 0: no test
+            split.
+        splits: A table of row ids and splits, such as splits.parquet of a run, that says on
+            which side each image is; images that it does not name are placed by group, or by a
+            hash of their name.
         root: Folder that the paths of a table must stay in; by default the one it lies in.
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: The study's folder; by default runs/tune-DATA-METHOD. The same command continues
@@ -1028,8 +1188,11 @@ def tune_pretrain(
         preset: Recipe for every setting that is not given; auto: chosen by the weights and the
             images. `paper` holds the authors' values and adapts nothing, `continue` adds to
             published weights; the defaults shown are those of the method's first preset.
-        freeze: Weights of the backbone that stay as they are: none, or those down to 1/8 of the
-            side (of a ViT the first half); auto: early under the preset `continue`.
+        freeze: Weights of the backbone that stay as they are: none, those down to 1/8 of the
+            side (early; of a ViT the first third), or all but scale and shift of the
+            normalisations; auto: early under the preset `continue`.
+        anchor: Strength of a pull of the backbone's weights towards those it started from: the
+            penalty anchor / 2 |w - w0|^2 (L2-SP, arXiv:1802.01483).
         batch_norm: Statistics of batch normalisation: of the batches, or held at those of the
             start; auto: held under the preset `continue`.
         normalise: Mean and deviation of the channels: those the weights were trained with,
@@ -1118,6 +1281,7 @@ def tune_finetune(
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
+    splits: str | None = ...,
     root: str | None = ...,
     seed: int = ...,
     device: str = ...,
@@ -1182,7 +1346,11 @@ def tune_finetune(
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
-        test: Share of the labelled images that is cut as test where the images have none.
+        test: Share that is cut as test where the images have none, labelled or not; 0: no test
+            split.
+        splits: A table of row ids and splits, such as splits.parquet of a run, that says on
+            which side each image is; images that it does not name are placed by group, or by a
+            hash of their name.
         root: Folder that the paths of a table must stay in; by default the one it lies in.
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
@@ -1236,6 +1404,7 @@ def finetune(
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
+    splits: str | None = ...,
     root: str | None = ...,
     seed: int = ...,
     device: str = ...,
@@ -1286,7 +1455,11 @@ def finetune(
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
-        test: Share of the labelled images that is cut as test where the images have none.
+        test: Share that is cut as test where the images have none, labelled or not; 0: no test
+            split.
+        splits: A table of row ids and splits, such as splits.parquet of a run, that says on
+            which side each image is; images that it does not name are placed by group, or by a
+            hash of their name.
         root: Folder that the paths of a table must stay in; by default the one it lies in.
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
@@ -1341,6 +1514,7 @@ def predict(
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
+    splits: str | None = ...,
     root: str | None = ...,
     seed: int = ...,
     out: str | Path | None = ...,
@@ -1387,7 +1561,11 @@ def predict(
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
-        test: Share of the labelled images that is cut as test where the images have none.
+        test: Share that is cut as test where the images have none, labelled or not; 0: no test
+            split.
+        splits: A table of row ids and splits, such as splits.parquet of a run, that says on
+            which side each image is; images that it does not name are placed by group, or by a
+            hash of their name.
         root: Folder that the paths of a table must stay in; by default the one it lies in.
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: The table: .parquet or .csv; by default CSV is printed.
@@ -1435,6 +1613,7 @@ def embed(
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
+    splits: str | None = ...,
     root: str | None = ...,
     seed: int = ...,
     out: str | Path | None = ...,
@@ -1481,7 +1660,11 @@ def embed(
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
-        test: Share of the labelled images that is cut as test where the images have none.
+        test: Share that is cut as test where the images have none, labelled or not; 0: no test
+            split.
+        splits: A table of row ids and splits, such as splits.parquet of a run, that says on
+            which side each image is; images that it does not name are placed by group, or by a
+            hash of their name.
         root: Folder that the paths of a table must stay in; by default the one it lies in.
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: .parquet, .csv, .npz, or .npy (row ids in NAME.row_ids.npy); by default CSV is
@@ -1531,6 +1714,7 @@ def index(
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
+    splits: str | None = ...,
     root: str | None = ...,
     seed: int = ...,
     out: str | Path = ...,
@@ -1581,7 +1765,11 @@ def index(
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
-        test: Share of the labelled images that is cut as test where the images have none.
+        test: Share that is cut as test where the images have none, labelled or not; 0: no test
+            split.
+        splits: A table of row ids and splits, such as splits.parquet of a run, that says on
+            which side each image is; images that it does not name are placed by group, or by a
+            hash of their name.
         root: Folder that the paths of a table must stay in; by default the one it lies in.
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: The folder of the index.

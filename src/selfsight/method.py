@@ -37,6 +37,9 @@ class Optimizer(Settings):
     """The learning rate is scaled by batch size over this number; None: never scaled."""
     backbone_lr_factor: Annotated[float, Field(gt=0.0)] | None = None
     """Learning rate of the backbone as a share of `lr`; None: 1, or the preset's from a run."""
+    layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Learning rate of each layer of the backbone as a share of the next one's; the last layer has
+    the backbone's (arXiv:1801.06146, section 3.2)."""
     bias_lr_factor: Annotated[float, Field(gt=0.0)] = 1.0
     """Learning rate of biases and normalisations as a share of `lr`."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4

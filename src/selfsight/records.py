@@ -175,7 +175,11 @@ Row = TypeVar("Row", bound=Place)
 
 
 class Record(Place):
-    """One number: a metric of one fitted probe, of the whole target or of one label."""
+    """One number: a metric of one fitted probe, of the whole target or of one label.
+
+    Attributes:
+        representation: ``mean`` or ``stages``, where the probe chose inside its labels.
+    """
 
     subject: str
     label_seed: int | None = None
@@ -183,6 +187,7 @@ class Record(Place):
     label: str | None = None
     value: float
     initialisation: int | None = None
+    representation: str | None = None
 
 
 class ProbeChoice(Place):

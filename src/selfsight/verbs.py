@@ -57,6 +57,13 @@ _TABLE = (
         "Look for what crosses the splits, duplicates, and broken or blank images.",
     ),
     Verb(
+        "compare-starts",
+        "DATA [START...]",
+        "selfsight.models.starts:CompareStarts",
+        "selfsight.models.starts:compare_starts",
+        "Rank the weights that a training could start from, on the train labels.",
+    ),
+    Verb(
         "run",
         "DATA",
         "selfsight.pipeline:Pipeline",

@@ -103,7 +103,10 @@ def test_each_reading_of_test_is_noted(evaluated: Results) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_no_choice_depends_on_test(digits: ImageSet, make_run: MakeRun) -> None:
+@pytest.mark.parametrize("representation", ["run", "auto"])
+def test_no_choice_depends_on_test(
+    representation: str, digits: ImageSet, make_run: MakeRun
+) -> None:
     images = _with_targets(digits)
     images = replace(images, pixels=(images.pixels / 255).astype(np.float32))
     test = images.rows("test")
@@ -126,15 +129,53 @@ def test_no_choice_depends_on_test(digits: ImageSet, make_run: MakeRun) -> None:
             data="x",
             fractions=(0.01, 0.2),
             draws=1,
+            representation=representation,  # type: ignore[arg-type]
         )
         found.append(evaluate(settings, here))
     assert _plain(found[0].choices) == _plain(found[1].choices)
+    chosen = {c["choice"].get("representation") for c in found[0].choices}
+    assert chosen == ({None} if representation == "run" else {None, "mean", "stages"})
     assert any(c["choice"].get("thresholds") for c in found[0].choices)
     free = [[r for r in f.records if r["task"] == "none"] for f in found]
     assert _plain(free[0]) == _plain(free[1])
     accuracy = [[r["value"] for r in f.records if r["metric"] == "accuracy"] for f in found]
     assert accuracy[0] != accuracy[1]
     assert any("not finite" in note for note in found[1].notes)
+
+
+def test_each_subject_chooses_between_mean_and_stages(digits: ImageSet, make_run: MakeRun) -> None:
+    run = str(make_run(digits))
+    of = {
+        kind: evaluate(Evaluate(run=run, representation=kind, **SMALL), digits)  # type: ignore[arg-type]
+        for kind in ("auto", "mean", "stages")
+    }
+
+    def values(results: Results) -> dict[tuple[Any, ...], float]:
+        names = ("probe", "subject", "label_fraction", "label_seed", "metric", "label")
+        return {
+            tuple(r[name] for name in names): r["value"]
+            for r in results.records
+            if r["task"] == "class"
+        }
+
+    both = {kind: values(of[kind]) for kind in ("mean", "stages")}
+    networks, seen = {"trained", "untrained"}, set()
+    for record in of["auto"].records:
+        if record["task"] != "class":
+            continue
+        assert ("representation" in record) == (record["subject"] in networks)
+        if record["subject"] not in networks:
+            continue
+        seen.add(record["representation"])
+        names = ("probe", "subject", "label_fraction", "label_seed", "metric", "label")
+        alike = both[record["representation"]][tuple(record[name] for name in names)]
+        assert record["value"] == pytest.approx(alike, abs=1e-4)
+    assert "stages" in seen  # both are chosen in `test_no_choice_depends_on_test`
+    (note,) = (n for n in of["auto"].notes if "linear: stages or mean" in n)
+    assert "trained stages in" in note
+    assert "untrained stages in" in note
+    free = [[r for r in of[kind].records if r["task"] == "none"] for kind in ("auto", "mean")]
+    assert [r["value"] for r in free[0]] == pytest.approx([r["value"] for r in free[1]], rel=1e-3)
 
 
 def test_validation_labels_are_not_read(digits: ImageSet, make_run: MakeRun) -> None:

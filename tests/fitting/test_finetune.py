@@ -176,6 +176,49 @@ def test_the_backbone_is_frozen_for_its_share(
         assert all(torch.equal(after[name], before[name]) for name in before) is same
 
 
+def test_what_published_weights_take(digits: ImageSet, make_run: Callable[..., Path]) -> None:
+    """Frozen at first, statistics held, early layers slower; what is given counts."""
+    taken = Recipe().resolved(published=True)
+    assert (taken.frozen, taken.layer_decay, taken.batch_norm) == (0.1, 0.75, "held")
+    plain = FineTuning().resolved(published=False)
+    assert (plain.frozen, plain.layer_decay, plain.batch_norm) == (0.0, 1.0, "trained")
+    own = Recipe(frozen=0.0, layer_decay=1.0, batch_norm="trained")
+    assert own.resolved(published=True) == own
+    start = replace(_start(make_run(digits)), published=True)
+    subset = _subset(digits)
+    features, nothing = start.represent(subset), np.zeros(len(subset), np.bool_)
+    before = start.backbone.network.state_dict()
+
+    def moves(recipe: Recipe, stop_at: int = 20) -> dict[str, float]:
+        found = train(start, subset, recipe, features, nothing, metric="loss", stop_at=stop_at)
+        after = found.backbone.network.state_dict()
+        return {name: float((after[name] - before[name]).abs().max()) for name in before}
+
+    short = Recipe(min_steps=40, epochs=1)
+    found = moves(short)
+    assert all(move == 0 for name, move in found.items() if "running" in name or "num" in name)
+    assert max(moves(short, stop_at=4).values()) == 0.0  # a tenth of 40 steps
+    assert moves(short.updated({"batch_norm": "trained"}))["bn1.running_mean"] > 0
+    # Adam moves each weight by about its rate: the first layer lags, the last does not.
+    even, slow = (moves(short.updated({"layer_decay": decay})) for decay in (1.0, 0.2))
+    assert slow["conv1.weight"] < 0.3 * even["conv1.weight"]
+    last = "layer2.0.conv2.weight"
+    assert slow[last] > 0.7 * even[last]
+
+
+def test_an_anchor_keeps_the_weights_near(digits: ImageSet, make_run: Callable[..., Path]) -> None:
+    start, subset = _start(make_run(digits)), _subset(digits)
+    features, nothing = start.represent(subset), np.zeros(len(subset), np.bool_)
+    distances = []
+    for anchor in (0.0, 0.1, 10.0):
+        recipe = Recipe(anchor=anchor, min_steps=40, epochs=1)
+        found = train(start, subset, recipe, features, nothing, metric="loss", stop_at=40)
+        pairs = zip(found.backbone.parameters(), start.backbone.parameters(), strict=True)
+        distances.append(sum(float((a - b).detach().square().sum()) for a, b in pairs) ** 0.5)
+    assert distances == sorted(distances, reverse=True)
+    assert distances[-1] < 0.95 * distances[0]  # Adam takes steps of its rate against any pull
+
+
 def test_labels_that_say_nothing_are_refused(digits: ImageSet) -> None:
     target = digits.targets["digit"]
     rows = digits.rows("train")

@@ -154,7 +154,7 @@ def test_tokens_of_a_network_of_someone_else() -> None:
     torch.testing.assert_close(found[1], found[0])
     early = {id(p) for p in backbone.early()}
     late = [n for n, p in backbone.network.named_parameters() if id(p) not in early]
-    assert late[0].startswith("layers.3.")
+    assert late[0].startswith("layers.2.")
     assert id(backbone.network.place) in early
 
 

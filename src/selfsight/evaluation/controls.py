@@ -35,7 +35,7 @@ CHEAP = 4_000_000
 """Pixels through a network up to which an initialisation is cheap."""
 _OF_SEED = ("seed", "out", "trackers", "device")
 
-Representation = Literal["auto", "output", "mean", "stages"]
+Representation = Literal["auto", "run", "output", "mean", "stages"]
 Pair = tuple[torch.Tensor, torch.Tensor]
 Identity = dict[str, str]
 """Of a subject that is a run: ``run``, its path, and ``weights``, their hash."""
@@ -55,6 +55,8 @@ class Subject:
         identity: of a run; None otherwise.
         represent: gives the ``(M, F)`` representations of other images of the same form, which are
             cached under the name that is given; None where there is no network.
+        stages: weighted stages beside the standardised mean that is in ``of_draw``, where a probe
+            chooses between the two; empty otherwise.
     """
 
     name: str
@@ -63,10 +65,18 @@ class Subject:
     identity: Identity | None = None
     represent: Callable[[ImageSet, str], torch.Tensor] | None = None
     seeds: tuple[Representations, ...] = ()
+    stages: tuple[Representations, ...] = ()
 
     def at(self, draw: int, seed: int = 0) -> Representations:
-        """For a label draw and a training seed, both counted from 0."""
+        """What is measured without labels; a label draw and a training seed count from 0."""
         return self.seeds[seed - 1] if seed else self.of_draw[draw % len(self.of_draw)]
+
+    def candidates(self, draw: int, seed: int = 0) -> dict[Representation, Representations]:
+        """What a probe chooses from, the usual choice first; one alone where there is no choice."""
+        found: dict[Representation, Representations] = {"mean": self.at(draw, seed)}
+        if self.stages:
+            found = {"stages": self.stages[draw % len(self.stages)], **found}
+        return found
 
 
 @dataclass(frozen=True)
@@ -80,8 +90,9 @@ class Material:
         train: rows that statistics and principal components may be fitted on.
         device: where backbones run.
         allow_code: whether a backbone may be a file of one's own.
-        representation: ``output``, ``mean`` or ``stages``, of every subject; ``auto``: the run's,
-            and of another run its own.
+        representation: ``output``, ``mean`` or ``stages``, of every subject; ``run``: the run's,
+            and of another run its own; ``auto``: ``mean`` or ``stages``, as each probe chooses
+            inside its labels, and ``mean`` where there are none.
         folder: of the cache; None: the run's.
     """
 
@@ -91,12 +102,17 @@ class Material:
     train: NDArray[np.int64]
     device: torch.device
     allow_code: bool = False
-    representation: Representation = "auto"
+    representation: Representation = "run"
     folder: Path | None = None
 
     @property
     def cache(self) -> Path:
         return self.folder or self.run.folder.representations
+
+    @property
+    def kind(self) -> Representation:
+        """What backbones give: `_with_choice` takes the mean out of the stages."""
+        return "stages" if self.representation == "auto" else self.representation
 
 
 def controls_of(names: Sequence[str]) -> list[str | Run]:
@@ -132,8 +148,8 @@ def with_seeds(material: Material, subject: Subject, runs: Sequence[Run]) -> Sub
                 f"training ({unlike[0]}); give it as one of the --controls."
             )
         backbone = run.backbone(allow_code=material.allow_code)
-        kind = own if material.representation == "auto" else material.representation
-        _shape(backbone, kind, material, run)
+        kind = own if material.representation == "run" else material.kind
+        shape(backbone, kind, material, run)
         name, key = f"trained-{run.name}", weights_key(backbone)
         made = partial(_itself, backbone)
         seeds.append(_represented(material, data, name, run, made, backbone.spec, key))
@@ -172,8 +188,8 @@ def subjects(
     trained = material.run.backbone(allow_code=material.allow_code)
     hashed = weights_key(trained)  # of the network alone: the representation may be another one
     own = "output" if trained.pooling is None else trained.pooling.kind
-    like = own if material.representation == "auto" else material.representation
-    _shape(trained, like, material, material.run)
+    like = own if material.representation == "run" else material.kind
+    shape(trained, like, material, material.run)
     key = weights_key(trained)
     found = [_of_network(material, data, "trained", material.run, trained, key)]
     notes = []
@@ -183,12 +199,12 @@ def subjects(
         elif control == "start":
             start = kept_start(material.run.folder, allow_code=material.allow_code)
             if start is not None:
-                _shape(start, like, material, material.run)
+                shape(start, like, material, material.run)
                 made = _of_network(material, data, control, material.run, start, weights_key(start))
                 found.append(replace(made, identity=None))
         elif control == "untrained":
             count = 5 if _is_cheap(material) else 3
-            found.append(_untrained(material, data, count, like))
+            found.append(_untrained(material, data, count, like, trained.outputs))
         else:
             found.append(Subject("pixels", (_pixels(material, data),)))
     found = _named(found, known or {})
@@ -201,11 +217,18 @@ def subjects(
     return found, hashed, like, notes
 
 
-def _shape(backbone: Backbone, kind: Representation, material: Material, run: Run) -> None:
-    """Gives a backbone this representation, unless it has it; fitted on train rows, no label."""
+def shape(backbone: Backbone, kind: Representation, material: Material, run: Run) -> None:
+    """Gives a backbone this representation, unless it has it; fitted on train rows, no label.
+
+    Args:
+        backbone: is changed.
+        kind: ``run`` leaves it as it is.
+        material: its images and train rows.
+        run: whose statistics normalise the images.
+    """
     if kind == "output":
         backbone.pooling = None
-    elif kind != "auto" and (backbone.pooling is None or backbone.pooling.kind != kind):
+    elif kind in ("mean", "stages") and (backbone.pooling is None or backbone.pooling.kind != kind):
         fit_pooling(
             backbone,
             kind,
@@ -224,8 +247,43 @@ def _of_run(material: Material, data: str, run: Run) -> Subject:
             f"control {run.folder.path}: its backbone takes {backbone.spec.channels} channels and "
             f"{material.images.name} has {material.images.channels}."
         )
-    _shape(backbone, material.representation, material, run)
+    shape(backbone, material.kind, material, run)
     return _of_network(material, data, run.name, run, backbone, weights_key(backbone))
+
+
+def mean_of_stages(stages: torch.Tensor, outputs: int) -> torch.Tensor:
+    """The standardised output ``(M, outputs)`` out of weighted stages ``(M, S)``."""
+    first: torch.Tensor = stages[:, :outputs] * outputs**0.5
+    return first
+
+
+def _with_choice(subject: Subject, outputs: int, train: NDArray[np.int64]) -> Subject:
+    """A subject of weighted stages, with the standardised mean taken out of them.
+
+    The first pooling of the stages is the network's output; there it is divided by the root of its
+    width (`selfsight.networks.pooling.StagePooling`).
+
+    Args:
+        subject: of the kind ``stages``.
+        outputs: width of the network's output.
+        train: rows that statistics may be fitted on.
+    """
+    if subject.of_draw[0].values.shape[1] == outputs:  # a network that shows no stages
+        return subject
+
+    def views() -> Pair | None:
+        if (pair := subject.views()) is None:
+            return None
+        return mean_of_stages(pair[0], outputs), mean_of_stages(pair[1], outputs)
+
+    means = tuple(
+        replace(
+            Representations.of(mean_of_stages(stages.values, outputs), stages.rows, train),
+            damaged=stages.damaged,
+        )
+        for stages in subject.of_draw
+    )
+    return replace(subject, of_draw=means, views=views, stages=subject.of_draw)
 
 
 def _named(found: Sequence[Subject], known: Mapping[str, Identity]) -> list[Subject]:
@@ -251,7 +309,15 @@ def _of_network(
     views = partial(_two_views, material, data, name, lambda: backbone, hashed)
     again = partial(_represented_again, material, name, run, lambda: backbone, hashed)
     identity = {"run": str(run.path), "weights": hashed}
-    return Subject(name, (made,), views, identity, again)
+    subject = Subject(name, (made,), views, identity, again)
+    return _offered(material, subject, backbone.outputs)
+
+
+def _offered(material: Material, subject: Subject, outputs: int) -> Subject:
+    """The subject with both representations, where each probe chooses between them."""
+    if material.representation != "auto":
+        return subject
+    return _with_choice(subject, outputs, material.train)
 
 
 def _represented(
@@ -318,7 +384,9 @@ def _two_views(
     return first, second
 
 
-def _untrained(material: Material, data: str, count: int, like: Representation) -> Subject:
+def _untrained(
+    material: Material, data: str, count: int, like: Representation, outputs: int
+) -> Subject:
     """One for each of so many initialisations; the views are those of the first.
 
     Their batch normalisation is calibrated on train images (see `calibrate`), where their
@@ -329,7 +397,7 @@ def _untrained(material: Material, data: str, count: int, like: Representation) 
     def prepared(seed: int) -> Backbone:
         backbone = run.untrained(seed)
         calibrate(backbone, material.images, material.train, run.statistics, device=material.device)
-        _shape(backbone, like, material, run)
+        shape(backbone, like, material, run)
         return backbone
 
     made = []
@@ -341,7 +409,8 @@ def _untrained(material: Material, data: str, count: int, like: Representation) 
         if seed == 0:
             views = partial(_two_views, material, data, name, backbone, hashed)
             again = partial(_represented_again, material, name, run, backbone, hashed)
-    return Subject("untrained", tuple(made), views, represent=again)
+    subject = Subject("untrained", tuple(made), views, represent=again)
+    return _offered(material, subject, outputs)
 
 
 def _pixels(material: Material, data: str) -> Representations:

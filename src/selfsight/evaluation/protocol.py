@@ -13,6 +13,7 @@ The rules it keeps:
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,14 @@ from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.request import Images
 from selfsight.data.splits import LabelFraction
 from selfsight.data.statistics import channel_statistics
-from selfsight.evaluation.controls import Material, Subject, controls_of, subjects, with_seeds
+from selfsight.evaluation.controls import (
+    Material,
+    Representation,
+    Subject,
+    controls_of,
+    subjects,
+    with_seeds,
+)
 from selfsight.evaluation.corruptions import corrupted
 from selfsight.evaluation.embedding_map import write_map
 from selfsight.evaluation.features import feature_subjects, open_features
@@ -40,7 +48,7 @@ from selfsight.evaluation.modules import module_subjects
 from selfsight.evaluation.pooling import Pooling, by_image
 from selfsight.evaluation.predictions import Predictions
 from selfsight.evaluation.results import Results, Row
-from selfsight.evaluation.scratch_comparison import SUBJECTS, fine_tuned, start_of
+from selfsight.evaluation.scratch_comparison import fine_tuned, fine_tuned_subjects, start_of
 from selfsight.evaluation.summary import Scores, record, summarise
 from selfsight.evaluation.without_labels import clustered, retrieved, without_labels
 from selfsight.fitting.chance import base_rates
@@ -49,6 +57,7 @@ from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Subset
 from selfsight.fitting.metrics import score
 from selfsight.fitting.probes import PROBES, probes_of
+from selfsight.fitting.representation_choice import best_representation
 from selfsight.reporting.report import write_report
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.labels_read import LabelsRead, label_draw
@@ -87,16 +96,17 @@ class Evaluate(RunData):
     replicates: tuple[str, ...] = ()
     """Folders of runs that differ from RUN in the seed of the training alone: one row, and
     intervals that cover seeds, label draws and test images."""
-    representation: Literal["auto", "output", "mean", "stages"] = "auto"
-    """Of every subject alike: the network's output, the same standardised, or three stages; auto:
-    the run's."""
+    representation: Representation = "run"
+    """Of every subject alike: the network's output, the same standardised (mean), or three stages;
+    run: the run's; auto: mean or stages, as each probe chooses inside its labels."""
     clusters: bool = True
     """Also compare clusters, found without labels, with the classes."""
     corruptions: bool = False
     """Also score the linear probe on test images with blur, noise, JPEG and less light, each at
     three strengths."""
     finetune: bool = False
-    """Also fine-tune the backbone, and train the same network from scratch; this takes long."""
+    """Also fine-tune the backbone and its start, and train the same network from scratch; this
+    takes long."""
     finetuning: FineTuning = FineTuning()
     """How that training is done and what it tries."""
     split: Literal["auto", "test", "validation"] = "auto"
@@ -249,8 +259,8 @@ def _of_run(settings: Evaluate, images: Images | None) -> Measured:
     given = run.settings.data if images is None and settings.data is None else settings.data
     source = source_of(given if images is None else images)
     images = images_of(run, settings, images, [*others, *replicates])
-    if images.tile_of is not None and settings.finetune:
-        raise ValueError("finetune: images cut into tiles are only probed; leave it out.")
+    if settings.replicates and settings.representation == "auto":
+        raise ValueError("representation: name one where there are replicates (mean or stages).")
     split = scored_split(images, settings.split)
     rows, train = needed(images, bool(_known(settings, images, run)), split)
     material = Material(
@@ -286,7 +296,7 @@ def _of_run(settings: Evaluate, images: Images | None) -> Measured:
         train,
         found,
         weights,
-        representation,
+        "auto" if settings.representation == "auto" else representation,
         material,
         tuple(notes),
         tuple(leaks),
@@ -393,6 +403,7 @@ def _evaluate_target(
     material = measured.material
     labels_before = {} if material is None else _read_before(material, found, target)
     assert settings.draws is not None
+    tuned = fine_tuned_subjects(subjects)
     say(f"{images.name}, {target.name}: {', '.join(probes)} beside {len(found) - 1} controls")
     if settings.finetune and material is not None:
         probes.append("finetune")
@@ -400,8 +411,8 @@ def _evaluate_target(
         times = [1 if fraction == 1.0 else settings.draws for fraction in settings.fractions]
         known = int(target.known[train].sum())
         sizes = np.repeat([max(2, round(f * known)) for f in settings.fractions], times).tolist()
-        start = start_of(material, "trained", settings.seed)
-        longest = estimate(start, largest, settings.finetuning, 2 * sizes)
+        start = start_of(material, "trained", settings.seed, "run")
+        longest = estimate(start, largest, settings.finetuning, len(tuned) * sizes)
         say(f"fine-tuning and training from scratch: {longest}.")
 
     def predicted(
@@ -413,10 +424,17 @@ def _evaluate_target(
             return output, {"chosen": True, "constant": constant.tolist()}
         if probe == "finetune":
             assert material is not None
-            return fine_tuned(material, name, subset, tiles, settings.finetuning)
-        representations = subjects[name].at(draw, seed)
-        fitted = PROBES[probe](subset, representations)
-        choice = dict(fitted.choice)
+            kind, chosen = material.representation, {}
+            if kind == "auto" and name in subjects:  # by the linear probe that the head starts from
+                candidates = subjects[name].candidates(draw)
+                kind, _ = best_representation(PROBES["linear"], subset, candidates)
+                chosen = {"representation": kind} if len(candidates) > 1 else {}
+            how = settings.finetuning
+            output, choice = fine_tuned(material, name, subset, tiles, how, kind)
+            return pooling.pooled(tiles, output, target.kind), {**choice, **chosen}
+        candidates = subjects[name].candidates(draw, seed)
+        kind, fitted = best_representation(PROBES[probe], subset, candidates)
+        representations, choice = candidates[kind], dict(fitted.choice)
         if fitted.thresholds is not None:
             choice["thresholds"] = fitted.thresholds.tolist()
         output = fitted.predict(representations.at(tiles)).float().cpu().numpy()
@@ -446,6 +464,8 @@ def _evaluate_target(
             values = score(target, output, rows, resampling.weights, thresholds)
             which = {"initialisation": number - draw} if count > 1 else {}
             which |= {"initialisation": seed} if seed else {}
+            if "representation" in choice:
+                which["representation"] = choice["representation"]
             record(results, {**about, **which}, values)
             here.of_draw.append(values)
             if number == draw and seed == 0:
@@ -455,10 +475,10 @@ def _evaluate_target(
                     _confusion(results, about, target, output, rows, draw)
 
     draws = sum(1 if fraction == 1.0 else settings.draws for fraction in settings.fractions)
-    fits = draws * sum(1 + len(SUBJECTS if p == "finetune" else subjects) for p in probes)
+    fits = draws * sum(1 + len(tuned if p == "finetune" else subjects) for p in probes)
     with progress(f"fits for {target.name}", fits) as step:
         for fraction, probe in itertools.product(settings.fractions, probes):
-            names = (*(SUBJECTS if probe == "finetune" else subjects), "chance")
+            names = (*(tuned if probe == "finetune" else subjects), "chance")
             here = [Scores(probe, name, fraction) for name in names]
             for draw in range(1 if fraction == 1.0 else settings.draws):
                 seed = settings.seed + draw
@@ -478,6 +498,7 @@ def _evaluate_target(
             results, place, target, found, images, subset, rows, statistics, resampling
         )  # fmt: skip
     _say_defaults(results, place)
+    _say_representations(results, place)
     if target.kind == "class" and settings.clusters:
         clustered(
             results,
@@ -506,6 +527,25 @@ def _confusion(
     matrix = np.zeros((count, count), np.int64)
     np.add.at(matrix, (target.values[rows], output.argmax(1)), 1)
     results.confusion.append({**about, "names": list(target.names), "matrix": matrix.tolist()})
+
+
+def _say_representations(results: Results, place: Row) -> None:
+    """A note on which representation each probe chose for each subject."""
+    together: dict[tuple[str, str], Counter[str]] = {}
+    for row in results.choices:
+        if row["target"] == place["target"] and "representation" in row["choice"]:
+            counts = together.setdefault((row["probe"], row["subject"]), Counter())
+            counts[row["choice"]["representation"]] += 1
+    for probe in dict.fromkeys(probe for probe, _ in together):
+        of_subject = ", ".join(
+            f"{subject} stages in {counts['stages']} of {counts.total()}"
+            for (of, subject), counts in together.items()
+            if of == probe
+        )
+        results.notes.append(
+            f"{place['target']}, {probe}: stages or mean, chosen inside the labels of each fit: "
+            f"{of_subject}. Measures without labels are of the mean."
+        )
 
 
 def _say_defaults(results: Results, place: Row) -> None:

@@ -1,55 +1,81 @@
-"""Fine-tuning beside training from scratch, each kept in the run: a stopped evaluation goes on."""
+"""Fine-tuning beside that of the start and training from scratch, each kept in the run.
+
+An evaluation that was stopped goes on where it was.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.console import progress, say
-from selfsight.evaluation.controls import Material
+from selfsight.evaluation.controls import Material, Representation, shape
 from selfsight.files import cached_arrays
 from selfsight.fitting.finetune import FineTuning, Start, fine_tune
 from selfsight.fitting.labelled import Rows, Subset
 from selfsight.fitting.representations import cache_key, weights_key
+from selfsight.training.start import kept_start
 
-SUBJECTS = ("trained", "scratch")
+
+def fine_tuned_subjects(found: Collection[str]) -> tuple[str, ...]:
+    """What is fine-tuned: the run, the start where it is among the subjects, and fresh weights."""
+    return ("trained", *(name for name in ("start",) if name in found), "scratch")
 
 
-def start_of(material: Material, subject: str, seed: int) -> Start:
-    """The run's weights, or fresh ones of the seed for ``scratch``."""
-    run = material.run
-    backbone = (
-        run.untrained(seed)
-        if subject == "scratch"
-        else run.backbone(allow_code=material.allow_code)
-    )
-    return Start(backbone, run.statistics, material.device)
+def start_of(material: Material, subject: str, seed: int, kind: Representation) -> Start:
+    """The weights to begin with: the run's, those of its start, or fresh ones of the seed.
+
+    Args:
+        material: the run that is measured.
+        subject: one of `fine_tuned_subjects`.
+        seed: of fresh weights.
+        kind: what the head is put on; fresh weights always give the network's output.
+    """
+    run, device = material.run, material.device
+    if subject == "scratch":
+        return Start(run.untrained(seed), run.statistics, device)
+    if subject == "start":
+        backbone = kept_start(run.folder, allow_code=material.allow_code)
+        assert backbone is not None
+        start = Start(backbone, run.statistics, device, run.started_published)
+    else:
+        start = Start.of_run(run, device, allow_code=material.allow_code)
+    shape(start.backbone, kind, material, run)
+    return start
 
 
 def fine_tuned(
-    material: Material, subject: str, subset: Subset, rows: Rows, settings: FineTuning
+    material: Material,
+    subject: str,
+    subset: Subset,
+    rows: Rows,
+    settings: FineTuning,
+    kind: Representation,
 ) -> tuple[NDArray[np.float32], dict[str, Any]]:
     """Fine-tunes, unless the run's folder has it already.
 
     Args:
         material: the run that is measured.
-        subject: one of `SUBJECTS`.
+        subject: one of `fine_tuned_subjects`.
         subset: what may be read.
         rows: ``(M,)`` scored rows.
-        settings: of the training; both subjects search alike.
+        settings: of the training; all subjects search alike.
+        kind: see `start_of`.
 
     Returns:
         ``(M, K)`` predictions, and what was chosen.
     """
-    start = start_of(material, subject, subset.seed)
+    start = start_of(material, subject, subset.seed, kind)
     key = cache_key(
         weights_key(start.backbone),
         material.images.fingerprint(material.rows),
         start.statistics,
         settings.plain(),
+        start.published,
         subset.target.name,
         subset.values.tobytes(),
         material.images.row_ids[subset.rows].tolist(),

@@ -52,7 +52,8 @@ def record(results: Results, about: Row, values: Values) -> None:
 
     Args:
         results: are added to.
-        about: data, task, target, split, probe, subject, label_fraction, num_labels, label_seed.
+        about: data, task, target, split, probe, subject, label_fraction, num_labels, label_seed,
+            and the representation where one was chosen.
         values: by metric and label, the plain one first.
     """
     for (metric, label), value in values.items():
@@ -61,7 +62,8 @@ def record(results: Results, about: Row, values: Values) -> None:
             results.records.append(row)
     if about["split"] == "test":
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        results.test_readings.append({"when": now, **about})
+        where = {name: value for name, value in about.items() if name != "representation"}
+        results.test_readings.append({"when": now, **where})
 
 
 def summarise(

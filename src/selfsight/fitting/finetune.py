@@ -6,7 +6,9 @@ subset, held out by group, with early stopping there; then the training is repea
 subset. Training from scratch is the same search from fresh weights.
 
 The head starts from the linear probe of the starting weights, fitted to the same rows
-(arXiv:2202.10054: a random head's first gradients damage a trained backbone).
+(arXiv:2202.10054: a random head's first gradients damage a trained backbone). Where these weights
+go back to published ones, the backbone first stays frozen, its early layers then learn more slowly
+than its late ones, and the statistics of batch normalisation are held.
 """
 
 from __future__ import annotations
@@ -15,10 +17,10 @@ import copy
 import itertools
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
@@ -41,8 +43,9 @@ from selfsight.fitting.tasks import best_thresholds, fit_loss
 from selfsight.kernels.memory_pages import freed_pages_kept
 from selfsight.kernels.precision import fast_bf16
 from selfsight.networks.backbones import Backbone
+from selfsight.runs.run import Run
 from selfsight.settings import Settings
-from selfsight.training.optimizers import parameter_groups
+from selfsight.training.optimizers import add_pull, parameter_groups
 from selfsight.views.apply import make_views
 from selfsight.views.presets import resolve
 from selfsight.views.settings import View
@@ -59,6 +62,12 @@ Rates = Annotated[
 ]
 
 
+PUBLISHED: Mapping[str, Any] = {"frozen": 0.1, "layer_decay": 0.75, "batch_norm": "held"}
+"""What a training that begins with published weights takes where nothing is given."""
+RANDOM: Mapping[str, Any] = {"frozen": 0.0, "layer_decay": 1.0, "batch_norm": "trained"}
+"""The same, for any other weights."""
+
+
 class Recipe(Settings):
     """One training of backbone and head: a value for each setting."""
 
@@ -68,8 +77,18 @@ class Recipe(Settings):
     """Peak learning rate of the head, which starts from the linear probe."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.05
     """Weight decay; never on biases and normalisation."""
-    frozen: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    """Share of the training, at its beginning, in which the head alone is trained."""
+    frozen: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    """Share of the training, at its beginning, in which the head alone is trained; None: 0.1 for
+    published weights, else 0."""
+    layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """Learning rate of each layer of the backbone as a share of the next one's; None: 0.75 for
+    published weights (arXiv:2111.06377, table 9), else 1."""
+    batch_norm: Literal["auto", "trained", "held"] = "auto"
+    """Statistics of batch normalisation: of the batches, or held at those of the start; auto: held
+    for published weights."""
+    anchor: Annotated[float, Field(ge=0.0)] = 0.0
+    """Strength of a pull of the backbone's weights towards those it started from: the penalty
+    anchor / 2 |w - w0|^2 (L2-SP, arXiv:1802.01483)."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Share of the representation that is dropped before the head."""
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
@@ -85,6 +104,21 @@ class Recipe(Settings):
         """The longest training on so many images."""
         batch = min(self.batch_size, images)
         return max(self.epochs * math.ceil(images / batch), self.min_steps)
+
+    def resolved(self, *, published: bool) -> Self:
+        """With what was left open decided.
+
+        Args:
+            published: whether the weights to begin with go back to published ones.
+        """
+        usual = PUBLISHED if published else RANDOM
+        batch_norm = None if self.batch_norm == "auto" else self.batch_norm
+        own = {
+            "frozen": self.frozen,
+            "layer_decay": self.layer_decay,
+            "batch_norm": batch_norm,
+        }
+        return self.updated({n: usual[n] if v is None else v for n, v in own.items()})
 
 
 class FineTuning(Recipe):
@@ -111,11 +145,19 @@ class Start:
         backbone: the weights.
         statistics: of the channels, that the backbone was trained with.
         device: where the training runs.
+        published: whether the weights go back to published ones.
     """
 
     backbone: Backbone
     statistics: Statistics
     device: torch.device
+    published: bool = False
+
+    @classmethod
+    def of_run(cls, run: Run, device: torch.device, *, allow_code: bool = False) -> Start:
+        """The trained weights of a run."""
+        backbone = run.backbone(allow_code=allow_code)
+        return cls(backbone, run.statistics, device, run.started_published)
 
     def represent(self, subset: Subset) -> Tensor:
         """``(n, F)`` on the CPU: the representations of a subset's rows."""
@@ -176,7 +218,11 @@ def fine_tune(start: Start, subset: Subset, settings: FineTuning) -> FineTuned:
             thresholds = best_thresholds(best.looks.output, subset.values[held])
     nothing = np.zeros(len(subset), np.bool_)
     result = train(start, subset, recipe, features, nothing, metric="loss", stop_at=steps)
-    rates = {"backbone_lr": recipe.backbone_lr, "head_lr": recipe.head_lr}
+    rates: dict[str, Any] = {"backbone_lr": recipe.backbone_lr, "head_lr": recipe.head_lr}
+    taken = recipe.resolved(published=start.published)
+    for name in RANDOM:
+        if getattr(taken, name) != RANDOM[name]:
+            rates[name] = getattr(taken, name)
     result.thresholds, result.choice = thresholds, {"chosen": chosen, **rates, "steps": steps}
     return result
 
@@ -240,11 +286,15 @@ def train(
     Raises:
         DivergedError: the predictions are not finite.
     """
+    recipe = recipe.resolved(published=start.published)
+    assert recipe.frozen is not None
     lowest = metric == "loss" or not higher_is_better(metric)
     rule = (stopping or Stopping(patience=None)).rule("lowest" if lowest else "highest")
     looks, kind, device = Looks(rule, report=look), subset.kind, start.device
     inside, outside = np.flatnonzero(~held), np.flatnonzero(held)
-    backbone = _in_training(start)
+    backbone = _in_training(start, held=recipe.batch_norm == "held")
+    anchored = list(backbone.parameters()) if recipe.anchor else []
+    first = [weight.detach().clone() for weight in anchored]
     head = first_head(subset.take(inside), features[torch.from_numpy(inside)]).to(device)
     optimizer = _optimizer(backbone, head, recipe)
     total, order = recipe.steps(len(subset)), batches(inside, recipe.batch_size, subset.seed)
@@ -270,6 +320,7 @@ def train(
             here = truth[torch.from_numpy(places).to(device)]
             loss = fit_loss(raw[None], here[None], kind, weights, recipe.label_smoothing)
             loss.backward()  # type: ignore[no-untyped-call]
+            add_pull(anchored, first, recipe.anchor)
             optimizer.step()
             if not len(outside) or step % every:
                 continue
@@ -338,19 +389,22 @@ def share_of_peak(progress: float) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * (progress - _WARMUP) / (1.0 - _WARMUP)))
 
 
-def _in_training(start: Start) -> Backbone:
+def _in_training(start: Start, *, held: bool) -> Backbone:
     """A copy to be trained: channels_last, in bf16 where the device multiplies it."""
     backbone = copy.deepcopy(start.backbone)
+    backbone.held = held
     backbone.to(start.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     backbone.bf16 = fast_bf16(start.device)
     return backbone.train()
 
 
 def _optimizer(backbone: Backbone, head: Head, recipe: Recipe) -> torch.optim.Optimizer:
+    assert recipe.layer_decay is not None
     groups = []
     for module, rate in ((backbone, recipe.backbone_lr), (head, recipe.head_lr)):
-        for group in parameter_groups(module, recipe.weight_decay):
-            groups.append({**group, "lr": rate, "peak": rate})
+        for group in parameter_groups(module, recipe.weight_decay, layer_decay=recipe.layer_decay):
+            peak = rate * group["share"]
+            groups.append({**group, "lr": peak, "peak": peak})
     return torch.optim.AdamW(groups)
 
 
@@ -388,7 +442,8 @@ def estimate(start: Start, subset: Subset, settings: FineTuning, sizes: Sequence
         sizes: the number of labels of each search.
     """
     places = np.arange(min(settings.batch_size, len(subset)))
-    backbone, images = _in_training(start), _pixels(subset, places, start.device)
+    backbone = _in_training(start, held=False)
+    images = _pixels(subset, places, start.device)
     keys = keys_of(0, 0, torch.arange(len(places))).to(start.device)
     passed = math.inf
     for _ in range(2):

@@ -129,11 +129,14 @@ class Fitted:
             the probe is one.
         choice: each choice by name; ``"chosen": False`` where the fixed default was used.
         thresholds: ``(K,)`` of the probabilities, for several labels.
+        held_out_score: of the choice, on labelled rows that its fits held out: the headline metric
+            and, between equals, a second measure; higher is better. None: nothing was held out.
     """
 
     predict: Callable[[Tensor], Tensor]
     choice: dict[str, Any]
     thresholds: NDArray[float64] | None = None
+    held_out_score: tuple[float, float] | None = None
 
     @property
     def head(self) -> Head:

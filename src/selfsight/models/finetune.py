@@ -95,7 +95,7 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
     subset = replace(subset, balanced=settings.balanced)
     subset.check()
     say(f"{images.name}, {target.name} ({target.kind}): {len(subset):,} labelled images")
-    start = Start(run.backbone(allow_code=settings.allow_code), run.statistics, device)
+    start = Start.of_run(run, device, allow_code=settings.allow_code)
 
     def represented() -> Representations:
         # The rows that `evaluate` represents, so that each reads what the other has kept.

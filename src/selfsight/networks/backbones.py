@@ -133,7 +133,7 @@ class Backbone(nn.Module):
         return self._outline
 
     def early(self) -> list[nn.Parameter]:
-        """The parameters down to 1/8 of the side; of a ViT its first half."""
+        """The parameters down to 1/8 of the side; of a ViT its first third."""
         network: Any = self.network
         if hasattr(network, "early"):
             parts = network.early()

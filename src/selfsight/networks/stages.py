@@ -19,6 +19,8 @@ from torch import Tensor, nn
 REDUCTIONS = (8, 16, 32)
 LAST_BLOCKS = 4
 """Blocks of a transformer whose tokens are pooled."""
+EARLY = 3
+"""The first of so many parts of a transformer's blocks is early."""
 
 
 def mean_of(x: Tensor) -> Tensor:
@@ -49,7 +51,7 @@ class Outline:
     Attributes:
         maps: layers that give the last map at 1/8, 1/16 and 1/32 of the side, as far as there are.
         tokens: the last blocks of a transformer, where there are no maps.
-        early: layers with weights that run no later than the first map, or the first half of the
+        early: layers with weights that run no later than the first map, or the first third of the
             blocks.
     """
 
@@ -87,8 +89,9 @@ def outline(network: nn.Module, images: Tensor) -> Outline:
         maps = [place for r in REDUCTIONS if (place := _last_map(order, sides, r)) is not None]
         names = tuple(order[i][0] for i in maps)
         return Outline(names, (), _weighted(network, order[: maps[0]]) if maps else ())
-    middle = next(i for i, (name, _) in enumerate(order) if name == blocks[len(blocks) // 2 - 1])
-    return Outline((), tuple(blocks[-LAST_BLOCKS:]), _weighted(network, order[: middle + 1]))
+    last = blocks[max(len(blocks) // EARLY - 1, 0)]
+    until = next(i for i, (name, _) in enumerate(order) if name == last)
+    return Outline((), tuple(blocks[-LAST_BLOCKS:]), _weighted(network, order[: until + 1]))
 
 
 def _last_map(order: list[tuple[str, Any]], sides: torch.Size, reduction: int) -> int | None:
@@ -176,12 +179,62 @@ def _watched(
 
 
 def levels(network: nn.Module) -> list[list[nn.Parameter]]:
-    """Parameters from the first layer to the last: one level for each layer, block or stage.
+    """Parameters from the first layer to the last: one level for each layer or block.
 
-    Parameters of the module itself (tokens, positions) are of the first level.
+    A block is a module in a row of modules of its kind (``nn.Sequential`` or ``nn.ModuleList``).
+    Parameters of the network itself (tokens, positions) belong to the first layer, and a
+    normalisation belongs to the layer before it.
+
+    Args:
+        network: any module; the order is that in which its layers are registered.
     """
-    found = [list(network.parameters(recurse=False))]
-    for child in network.children():
-        parts = child.children() if isinstance(child, nn.ModuleList | nn.Sequential) else [child]
-        found += [list(part.parameters()) for part in parts]
-    return [level for level in found if level]
+    found: list[list[nn.Parameter]] = []
+    for layer in _layers(network):
+        own = list(layer.parameters())
+        if found and all(parameter.ndim <= 1 for parameter in own):
+            found[-1] += own
+        elif own:
+            found.append(own)
+    loose = list(network.parameters(recurse=False))
+    if not found:
+        return [loose] if loose else []
+    return [loose + found[0], *found[1:]]
+
+
+def _layers(module: nn.Module) -> Iterator[nn.Module]:
+    """Layers and blocks in the order of registration."""
+    for child in module.children():
+        inner = isinstance(child, nn.Sequential | nn.ModuleList) or _has_row(child)
+        if not inner or any(True for _ in child.parameters(recurse=False)):
+            yield child
+        else:
+            yield from _layers(child)
+
+
+def _has_row(module: nn.Module) -> bool:
+    """Whether there are blocks inside: two or more of one kind in a row, each of several layers.
+
+    Layers in a row (those of a perceptron, or a convolution with its normalisation) are no blocks.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Sequential | nn.ModuleList):
+            kinds = [type(each) for each in part if any(True for _ in each.children())]
+            if any(kinds.count(k) > 1 for k in kinds if not issubclass(k, nn.Sequential)):
+                return True
+    return False
+
+
+def scales_and_shifts(network: nn.Module) -> list[nn.Parameter]:
+    """The scale and the shift of each normalisation: torch's own, and those of other libraries.
+
+    Args:
+        network: any module; a normalisation is a module whose class is called ``...Norm...`` and
+            that owns parameters of one dimension.
+    """
+    return [
+        parameter
+        for part in network.modules()
+        if "norm" in type(part).__name__.lower()
+        for parameter in part.parameters(recurse=False)
+        if parameter.ndim == 1
+    ]

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from selfsight.networks.stages import LAST_BLOCKS
+from selfsight.networks.stages import EARLY, LAST_BLOCKS
 
 Positions = Literal["learned", "fixed"]
 
@@ -252,9 +252,9 @@ class ViT(nn.Module):
         return [last[-1][:, 0], *means, *(tokens[:, 0] for tokens in last[-2::-1])]
 
     def early(self) -> list[nn.Module | nn.Parameter]:
-        """The embeddings and the first half of the blocks."""
+        """The embeddings and the first third of the blocks."""
         loose = [parameter for _, parameter in self.named_parameters(recurse=False)]
-        return [*loose, self.patch_embed, *self.blocks[: len(self.blocks) // 2]]
+        return [*loose, self.patch_embed, *self.blocks[: max(len(self.blocks) // EARLY, 1)]]
 
     def _embedded(self, images: Tensor, keep: Tensor | None) -> Tensor:
         """What enters the first block: class token, registers, patches."""

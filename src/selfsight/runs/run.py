@@ -76,6 +76,15 @@ class Run:
         backbone, _ = load_backbone(self.folder.backbone, allow_code=allow_code)
         return backbone.eval()
 
+    @property
+    def started_published(self) -> bool:
+        """Whether its training, or one that it goes on from, began with published weights."""
+        if self.environment.get("start") is not None:
+            return True
+        weights = str(self.plain.get("weights", "none"))
+        before = Path(weights, "settings.yaml")
+        return before.is_file() and load_run(weights).started_published
+
     def untrained(self, seed: int) -> Backbone:
         """The same network with fresh weights, a function of the seed, in eval mode."""
         return build_backbone(self.spec, seed=seed).eval()

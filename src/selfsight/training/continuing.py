@@ -49,7 +49,9 @@ def suits(settings: Pretrain, kind: type[Method], source: str) -> bool:
     return "labels" not in kind.needs and (wanted or settings.preset == "continue")
 
 
-def continued(settings: Pretrain, kind: type[Method], count: int) -> tuple[Pretrain, list[str]]:
+def continued(
+    settings: Pretrain, kind: type[Method], count: int, *, batch_norm: bool = True
+) -> tuple[Pretrain, list[str]]:
     """Settings with the preset's values wherever none was given, and a sentence.
 
     Args:
@@ -57,6 +59,7 @@ def continued(settings: Pretrain, kind: type[Method], count: int) -> tuple[Pretr
         kind: of the method; its own `continue` counts for optimizer, views and its own settings,
             else those of its `small` preset for the latter.
         count: images to train on.
+        batch_norm: whether the network has any.
     """
     given = settings.model_fields_set
     small = kind.presets.get("small") or next(iter(kind.presets.values()))
@@ -80,10 +83,15 @@ def continued(settings: Pretrain, kind: type[Method], count: int) -> tuple[Pretr
         for name in type(recipe).model_fields:
             if name not in now.model_fields_set:
                 changes[f"{part}.{name}"] = getattr(recipe, name)
+    if settings.freeze == "all_but_norms" and "optimizer.backbone_lr_factor" in changes:
+        changes["optimizer.backbone_lr_factor"] = 1.0  # so few weights move little at less
     settings = updated_at_once(settings, changes)
     length = f"{settings.steps} steps" if settings.steps else f"{settings.epochs} epochs"
-    frozen = "early stages frozen, " if settings.freeze == "early" else ""
-    held = "batch-norm statistics held, " if settings.batch_norm == "held" else ""
+    frozen = {
+        "early": "early stages frozen, ",
+        "all_but_norms": "all but scale and shift of the normalisations frozen, ",
+    }.get(settings.freeze, "")
+    held = "batch-norm statistics held, " * (settings.batch_norm == "held" and batch_norm)
     return settings, [
         f"Preset continue: {length} of {settings.batch_size} images, {frozen}{held}backbone at "
         f"{settings.optimizer.lr * (settings.optimizer.backbone_lr_factor or 1.0):g} "

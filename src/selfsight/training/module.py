@@ -16,7 +16,13 @@ from selfsight.data.statistics import Statistics
 from selfsight.distributed import with_global_statistics
 from selfsight.method import Batch, Method, Optimizer
 from selfsight.runs.checkpoint import RECORD
-from selfsight.training.optimizers import build_optimizer, clip_each, set_schedule
+from selfsight.training.optimizers import (
+    add_pull,
+    build_optimizer,
+    clip_each,
+    distance,
+    set_schedule,
+)
 from selfsight.views.apply import make_views
 from selfsight.views.settings import View
 
@@ -32,6 +38,7 @@ class MethodModule(pl.LightningModule):
         optimizer: its settings.
         seed: of dropout.
         accumulate_batches: batches whose gradients are added up before a step.
+        anchor: strength of the pull to the weights that the backbone has now, see `add_pull`.
         record: what a checkpoint says it is of, see `resuming.record_of`.
     """
 
@@ -45,12 +52,17 @@ class MethodModule(pl.LightningModule):
         *,
         seed: int,
         accumulate_batches: int = 1,
+        anchor: float = 0.0,
         record: str = "{}",
     ) -> None:
         super().__init__()
         self.method, self.loader, self.views = method, loader, views
         self.statistics, self.settings, self.seed = statistics, optimizer, seed
         self.accumulate_batches, self.record = accumulate_batches, record
+        self.anchor = anchor
+        learning = [w for w in method.backbone.parameters() if w.requires_grad] if anchor else []
+        # In no checkpoint: a training that goes on builds the same start again.
+        self._pulled, self._start = learning, [w.detach().clone() for w in learning]
         self.epochs = loader.epochs
         self.losses: dict[str, Tensor] = {}
         self.embeddings: Tensor | None = None
@@ -86,6 +98,7 @@ class MethodModule(pl.LightningModule):
     def on_train_start(self) -> None:
         self.step = self.loader.step = self.trainer.fit_loop.total_batch_idx + 1
         self._first_bad = self._first_bad.to(self.device)
+        self._start = [weight.to(self.device) for weight in self._start]
         loop = self.trainer.fit_loop.epoch_loop
         # It reads a flag from the device at every step of several processes; `Checkpoints` asks
         # the processes where they read the device anyway.
@@ -103,7 +116,9 @@ class MethodModule(pl.LightningModule):
         views = make_views(batch.images, batch.keys, self.views, self.statistics)
         self._progress = batch.progress
         output = self.method(Batch(views, batch.targets, batch.keys, batch.progress))
-        self.losses = output.losses
+        self.losses = dict(output.losses)
+        if self._pulled:
+            self.losses["anchor"] = self.anchor / 2 * distance(self._pulled, self._start)
         self.embeddings = None if output.embeddings is None else output.embeddings.detach()
         self.step += 1
         self._times.append(time.monotonic())
@@ -139,6 +154,7 @@ class MethodModule(pl.LightningModule):
         return int(self._first_bad)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        add_pull(self._pulled, self._start, self.anchor)
         if self.settings.max_grad_norm is not None and self.settings.clip_by == "parameter":
             clip_each(self.method.parameters(), self.settings.max_grad_norm)
         for parameter in self.method.frozen((self.step - 1) / self.total_steps):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
 
 from selfsight.method import Optimizer
+from selfsight.networks.backbones import Backbone
+from selfsight.networks.stages import levels
 
 
 class LARS(torch.optim.Optimizer):
@@ -87,33 +89,42 @@ def parameter_groups(
     weight_decay: float,
     backbone_lr_factor: float = 1.0,
     bias_lr_factor: float = 1.0,
+    layer_decay: float = 1.0,
 ) -> list[dict[str, Any]]:
     """Weights, and what neither decays nor is adapted: biases, normalisation, 1-d parameters.
 
-    Both are cut in two where the backbone (``module.backbone``) has a learning rate of its own.
+    Where the backbone (``module.backbone``, or ``module`` itself) has learning rates of its own,
+    there are two groups for each of its rates, too.
 
     Args:
         module: all parameters that learn.
         weight_decay: of the weights.
-        backbone_lr_factor: learning rate of the backbone as a share.
-        bias_lr_factor: that of biases and normalisations; both factors multiply.
+        backbone_lr_factor: learning rate of the backbone's last layer as a share.
+        bias_lr_factor: that of biases and normalisations; the factors multiply.
+        layer_decay: learning rate of each layer of the backbone as a share of the next one's.
     """
-    backbone = getattr(module, "backbone", None)
-    own = set() if backbone is None or backbone_lr_factor == 1.0 else set(backbone.parameters())
-    kinds = ((False, True), (False, False), (True, True), (True, False))
-    groups: dict[tuple[bool, bool], list[Tensor]] = {kind: [] for kind in kinds}
+    backbone = module if isinstance(module, Backbone) else getattr(module, "backbone", None)
+    factors: dict[Tensor, float] = {}
+    if backbone is not None and (backbone_lr_factor, layer_decay) != (1.0, 1.0):
+        depths = levels(backbone.network) if layer_decay < 1.0 else [list(backbone.parameters())]
+        factors = {
+            parameter: backbone_lr_factor * layer_decay ** (len(depths) - 1 - depth)
+            for depth, level in enumerate(depths)
+            for parameter in level
+        }
+    groups: dict[tuple[bool, float, bool], list[Tensor]] = {}
     for parameter in module.parameters():
         if parameter.requires_grad:
-            groups[parameter in own, parameter.ndim > 1].append(parameter)
+            factor = factors.get(parameter, 1.0)
+            kind = (parameter in factors, factor, parameter.ndim <= 1)
+            groups.setdefault(kind, []).append(parameter)
     return [
         {
-            "params": parameters,
-            "weight_decay": weight_decay if decays else 0.0,
-            "share": (backbone_lr_factor if is_backbone else 1.0)
-            * (1.0 if decays else bias_lr_factor),
+            "params": groups[kind],
+            "weight_decay": 0.0 if kind[2] else weight_decay,
+            "share": kind[1] * (bias_lr_factor if kind[2] else 1.0),
         }
-        for (is_backbone, decays), parameters in groups.items()
-        if parameters
+        for kind in sorted(groups)
     ]
 
 
@@ -126,6 +137,7 @@ def build_optimizer(
         settings.weight_decay,
         settings.backbone_lr_factor or 1.0,
         settings.bias_lr_factor,
+        settings.layer_decay,
     )
     lr = peak_lr(settings, batch_size)
     for group in groups:
@@ -155,6 +167,29 @@ def clip_each(parameters: Iterable[Tensor], largest: float) -> None:
         norms = torch.stack(torch._foreach_norm(gradients))
         factors = (largest / (norms + 1e-6)).clamp_(max=1.0)
         torch._foreach_mul_(gradients, list(factors.unbind()))
+
+
+@torch.no_grad()
+def add_pull(weights: Sequence[Tensor], start: Sequence[Tensor], strength: float) -> None:
+    """Adds the gradient of ``strength / 2 * |w - w0|^2`` (L2-SP, arXiv:1802.01483, equation 3).
+
+    Args:
+        weights: w, with gradients; those without one stay as they are.
+        start: w0.
+        strength: alpha.
+    """
+    pairs = [(w, w0) for w, w0 in zip(weights, start, strict=True) if w.grad is not None]
+    if pairs:
+        now, before = map(list, zip(*pairs, strict=True))
+        gradients = [w.grad for w in now]
+        torch._foreach_add_(gradients, torch._foreach_sub(now, before), alpha=strength)
+
+
+@torch.no_grad()
+def distance(weights: Sequence[Tensor], start: Sequence[Tensor]) -> Tensor:
+    """``|w - w0|^2`` over all weights; 0-d, nothing is read from the device."""
+    moved = torch._foreach_norm(torch._foreach_sub(list(weights), list(start)))
+    return torch.stack(moved).square().sum()
 
 
 def peak_lr(settings: Optimizer, batch_size: int) -> float:

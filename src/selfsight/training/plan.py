@@ -17,6 +17,7 @@ from selfsight.data.request import Images, Pool
 from selfsight.data.statistics import Statistics, channel_statistics
 from selfsight.methods import METHODS, name_of
 from selfsight.networks.backbones import NAMES, BackboneSpec, build_backbone
+from selfsight.networks.stages import scales_and_shifts
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.lineage import lineage_of_weights
 from selfsight.runs.run import LABELS_READ
@@ -94,6 +95,11 @@ def prepare(settings: Pretrain, images: Images | None = None) -> Plan:
     beginning = begin(settings, opened)
     settings = beginning.settings
     notes += beginning.notes
+    if settings.anchor and beginning.source == "none":
+        raise ValueError(
+            "anchor: it holds the weights near those of a start, and the training starts from "
+            "random ones; give --weights published, a file or a run, or leave --anchor out."
+        )
     pools = tuple(request.open_pool(settings, source, opened) for source in settings.pool)
     parts = [(opened.pixels, opened.pool), *((pool.images.pixels, pool.rows) for pool in pools)]
     for pool in pools:
@@ -105,7 +111,9 @@ def prepare(settings: Pretrain, images: Images | None = None) -> Plan:
     count = sum(len(rows) for _, rows in parts)
     own_views = settings.views is not None
     if suits(settings, kind, beginning.source):
-        settings, preset_notes = continued(settings, kind, count)
+        settings, preset_notes = continued(
+            settings, kind, count, batch_norm=beginning.has_batch_norm
+        )
         settings, said = with_length(settings, count)
     else:
         settings, said = with_length(settings, count)
@@ -133,6 +141,8 @@ def prepare(settings: Pretrain, images: Images | None = None) -> Plan:
     spec = beginning.spec(opened, device.type, tokens="tokens" in kind.needs)
     if "tokens" in kind.needs and spec.name not in NAMES:
         _need_tokens(spec)
+    if settings.freeze == "all_but_norms":
+        _need_norms(spec)
     notes.append(spec.said)
     speed = choose_speed(
         device,
@@ -207,6 +217,7 @@ def _settled(settings: Pretrain) -> Pretrain:
         ValueError: frozen stages whose statistics would move.
     """
     frozen = settings.freeze == "early"
+    still = settings.freeze if settings.freeze != "auto" else "none"
     if frozen and settings.batch_norm == "trained":
         raise ValueError(
             "batch_norm 'trained': the statistics of frozen stages would still move; give "
@@ -214,7 +225,7 @@ def _settled(settings: Pretrain) -> Pretrain:
         )
     return settings.updated(
         {
-            "freeze": "early" if frozen else "none",
+            "freeze": still,
             "batch_norm": "held" if frozen or settings.batch_norm == "held" else "trained",
         }
     )
@@ -235,6 +246,15 @@ def _need_tokens(spec: BackboneSpec) -> None:
         raise ValueError(
             f"backbone {spec.name!r}: the method needs patch tokens; give the module a method "
             "tokens(images, keep), or leave --backbone out."
+        )
+
+
+def _need_norms(spec: BackboneSpec) -> None:
+    """Builds the network to see whether its normalisations have a scale and a shift."""
+    if not scales_and_shifts(build_backbone(spec, seed=0).network):
+        raise ValueError(
+            f"freeze 'all_but_norms': {spec.name} has no normalisation with a scale and a shift, "
+            "so nothing would learn; give --freeze early or none."
         )
 
 

@@ -23,6 +23,7 @@ from selfsight.losses.targets import known_rows
 from selfsight.method import Method
 from selfsight.methods import METHODS
 from selfsight.networks.backbones import Backbone, build_backbone, save_backbone
+from selfsight.networks.stages import scales_and_shifts
 from selfsight.runs.lock import locked
 from selfsight.runs.run import Run, load_run
 from selfsight.stops import StopRequest
@@ -199,6 +200,10 @@ def build(plan: Plan) -> Method:
     if plan.settings.freeze == "early":
         for parameter in backbone.early():
             parameter.requires_grad_(False)
+    elif plan.settings.freeze == "all_but_norms":
+        backbone.network.requires_grad_(False)
+        for parameter in scales_and_shifts(backbone.network):
+            parameter.requires_grad_(True)
     backbone.bf16 = plan.settings.precision == "bf16"
     last = plan.settings.memory_format == "channels_last"
     backbone.channels_last = last
@@ -263,6 +268,7 @@ def train(
         settings.optimizer,
         seed=settings.seed,
         accumulate_batches=settings.accumulate_batches,
+        anchor=settings.anchor,
         record=record_of(plan, inputs),
     )
     if settings.compile == "on":

@@ -59,9 +59,13 @@ class Pretrain(Data):
     """Recipe for every setting that is not given; auto: chosen by the weights and the images.
     `paper` holds the authors' values and adapts nothing, `continue` adds to published weights;
     the defaults shown are those of the method's first preset."""
-    freeze: Literal["auto", "none", "early"] = "auto"
-    """Weights of the backbone that stay as they are: none, or those down to 1/8 of the side (of a
-    ViT the first half); auto: early under the preset `continue`."""
+    freeze: Literal["auto", "none", "early", "all_but_norms"] = "auto"
+    """Weights of the backbone that stay as they are: none, those down to 1/8 of the side (early; of
+    a ViT the first third), or all but scale and shift of the normalisations; auto: early under the
+    preset `continue`."""
+    anchor: Annotated[float, Field(ge=0.0)] = 0.0
+    """Strength of a pull of the backbone's weights towards those it started from: the penalty
+    anchor / 2 |w - w0|^2 (L2-SP, arXiv:1802.01483)."""
     batch_norm: Literal["auto", "trained", "held"] = "auto"
     """Statistics of batch normalisation: of the batches, or held at those of the start; auto: held
     under the preset `continue`."""

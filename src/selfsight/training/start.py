@@ -55,6 +55,15 @@ class Beginning:
         """What is recorded of published weights."""
         return None if self.published is None else self.published.origin
 
+    @property
+    def has_batch_norm(self) -> bool:
+        """Whether the weights have statistics of batch normalisation; so it is taken of none."""
+        if self.published is not None:
+            return any("running_mean" in name for name in self.published.tensors)
+        if self.run is not None:
+            return any("running_mean" in name for name in read_weights(self.run.folder.backbone)[0])
+        return True
+
     def spec(self, images: ImageSet, device: str, *, tokens: bool) -> BackboneSpec:
         """The backbone of the training.
 

@@ -118,7 +118,7 @@ class FinetuneProblem(Problem):
             held = subset.values[self.labels.held]
             thresholds = best_thresholds(again.trained.looks.output, held)
         predictions = {}
-        fresh = replace(start, backbone=self.source.untrained(self.seed))
+        fresh = replace(start, backbone=self.source.untrained(self.seed), published=False)
         for name, begin in (("trained", start), ("scratch", fresh)):
             say(f"the tuned recipe on all {len(subset):,} labels: {name}")
             whole = self.whole(changes, begin, again.trained.steps)
@@ -189,13 +189,15 @@ def prepare(settings: TuneFinetuning, images: Images | None = None) -> FinetuneP
     images = images_of(run, settings, images)
     labels = labels_of(settings, run, images, 1)
     default = SPACE if labels.subset.kind == "number" else {**SPACE, **OF_LABELS}
-    backbone = run.backbone(allow_code=settings.allow_code)
-    about = {"verb": "finetune", "weights": weights_key(backbone)}
+    start = Start.of_run(run, device, allow_code=settings.allow_code)
+    usual = settings.finetuning.resolved(published=start.published)
+    settings = settings.updated({"finetuning": usual})
+    about = {"verb": "finetune", "weights": weights_key(start.backbone)}
     name = f"finetune-{labels.subset.target.name}"
     return FinetuneProblem(
         **labels.problem(settings, run, "finetuning", default, **about),
         folder=Path(settings.out or run.folder.path / "tuning" / name),
         looks=LOOKS,
         notes=(labels.note, *images.cautions, *(f"Allowed: {leak}" for leak in images.leaks)),
-        start=Start(backbone, run.statistics, device),
+        start=start,
     )

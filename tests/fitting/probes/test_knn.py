@@ -48,13 +48,15 @@ def test_the_number_of_neighbours_follows_the_data() -> None:
     labels = torch.from_numpy(np.repeat([0, 1], 200))
     noise = torch.from_numpy(random.normal(size=(400, 2)).astype(np.float32))
     overlapping = noise + torch.eye(2)[labels] * 1.2
-    assert choose_neighbours(overlapping, labels, torch.arange(400), 2) >= 10
+    count, (accuracy, share) = choose_neighbours(overlapping, labels, torch.arange(400), 2)
+    assert count >= 10
+    assert 0.5 < share < accuracy < 1.0
     # twins are each other's only good neighbour: one is best, but not where twins are one group
     angle = torch.from_numpy(random.uniform(0, 6.28, 100)).float()
     twins = torch.stack([angle.cos(), angle.sin()], 1).repeat_interleave(2, 0)
     twins = twins + 1e-4 * torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
     coin = torch.from_numpy(random.integers(0, 2, 100)).repeat_interleave(2)
-    assert choose_neighbours(twins, coin, torch.arange(200), 2) == 1
+    assert choose_neighbours(twins, coin, torch.arange(200), 2)[0] == 1
 
 
 def test_neighbours_that_do_not_count_give_no_vote() -> None:

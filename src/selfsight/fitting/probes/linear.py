@@ -62,22 +62,26 @@ def fit(subset: Subset, representations: Representations) -> Fitted:
     fold = subset.folds(5 if len(subset) <= _MANY else 3)
     thresholds = None
     if subset.kind == "number":
-        weight, bias, choice = _ridge(subset, features.double(), fold)
+        weight, bias, choice, score = _ridge(subset, features.double(), fold)
     else:
-        weight, bias, choice, likely = _logistic(subset, features, fold)
+        weight, bias, choice, likely, score = _logistic(subset, features, fold)
         if subset.kind == "labels":
             thresholds = np.full(subset.outputs, 0.5)
             if likely is not None:
                 thresholds = best_thresholds(likely, subset.values)
     mean, scale = representations.mean, representations.scale
     head = Head.of_linear(subset.kind, weight, bias, mean, scale)
-    return Fitted(head, {"chosen": bool(fold.max() >= 0), **choice}, thresholds)
+    chosen = bool(fold.max() >= 0)
+    return Fitted(head, {"chosen": chosen, **choice}, thresholds, score if chosen else None)
+
+
+Score = tuple[float, float]
 
 
 def _logistic(
     subset: Subset, features: Tensor, fold: Rows
-) -> tuple[Tensor, Tensor, dict[str, Any], NDArray[np.float32] | None]:
-    """Weight, bias, choice, and the probabilities of the rows held out."""
+) -> tuple[Tensor, Tensor, dict[str, Any], NDArray[np.float32] | None, Score]:
+    """Weight, bias, choice, the probabilities of the rows held out, metric and minus the loss."""
     targets, outputs = subset.truth(features.device), subset.outputs
     two = subset.kind == "class" and outputs == 2
     if two:
@@ -110,7 +114,7 @@ def _logistic(
     weight, bias = best.weight[-1], best.bias[-1]
     if two:  # one sigmoid is a softmax beside a constant
         weight, bias = (torch.cat([torch.zeros_like(each), each]) for each in (weight, bias))
-    return weight, bias, {"C": best.strength}, likely
+    return weight, bias, {"C": best.strength}, likely, (highest, -of_best)
 
 
 def _as_classes(logits: Tensor) -> NDArray[np.float32]:
@@ -143,28 +147,37 @@ def _mean_loss(logits: Tensor, targets: Tensor, weights: Tensor | None) -> float
     return float(each[known].mean())
 
 
-def _ridge(subset: Subset, features: Tensor, fold: Rows) -> tuple[Tensor, Tensor, dict[str, Any]]:
-    """Weight, bias and the penalty of each number, chosen by the squared error held out."""
+def _ridge(
+    subset: Subset, features: Tensor, fold: Rows
+) -> tuple[Tensor, Tensor, dict[str, Any], Score]:
+    """Weight, bias and the penalty of each number, chosen by the squared error held out.
+
+    The score is the mean over the numbers of 1 - error / variance, both of the rows held out.
+    """
     subset.check()
-    weights, biases, chosen = [], [], []
+    weights, biases, chosen, explained = [], [], [], []
     for values in subset.truth(features.device).double().T:
         known = torch.isfinite(values)
         alpha = DEFAULT_ALPHA
         if fold.max() >= 0:
             of_row = torch.from_numpy(fold).to(features.device)
             error = torch.zeros(len(ALPHAS), dtype=torch.float64, device=features.device)
+            spread = 0.0
             for number in range(int(fold.max()) + 1):
                 inside, outside = known & (of_row != number), known & (of_row == number)
                 if inside.any() and outside.any():
                     weight, bias = ridge_path(features[inside], values[inside], ALPHAS)
                     predicted = features[outside] @ weight.T + bias
                     error += (predicted - values[outside, None]).square().sum(0)
+                    spread += float((values[outside] - values[known].mean()).square().sum())
             alpha = ALPHAS[int(error.argmin())]
+            explained.append(1.0 - float(error.min()) / spread if spread > 0 else 0.0)
         weight, bias = ridge_path(features[known], values[known], [alpha])
         weights.append(weight[0])
         biases.append(bias[0])
         chosen.append(alpha)
-    return torch.stack(weights), torch.stack(biases), {"alpha": chosen}
+    score = (float(np.mean(explained)) if explained else 0.0, 0.0)
+    return torch.stack(weights), torch.stack(biases), {"alpha": chosen}, score
 
 
 def ridge_path(features: Tensor, values: Tensor, alphas: Sequence[float]) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from selfsight.fitting.head import ACTIVATIONS, Activation, Fitted, Head, Normalisation, Shape
 from selfsight.fitting.labelled import Rows, Subset, batches
-from selfsight.fitting.metrics import value_of
+from selfsight.fitting.metrics import headline_of, value_of
 from selfsight.fitting.representations import Representations
 from selfsight.fitting.stopping import DivergedError, Look, Looks, Stopping
 from selfsight.fitting.tasks import activated, best_thresholds, fit_loss
@@ -342,14 +342,17 @@ def fit(
     if subset.balanced:
         settings = settings.updated({"class_weights": "balanced"})
     folds = subset.folds()
-    chosen, steps = bool(folds.max() >= 0), settings.min_steps
+    chosen, steps, score = bool(folds.max() >= 0), settings.min_steps, None
     thresholds = np.full(subset.outputs, 0.5) if subset.kind == "labels" else None
     if chosen:
         held = train(subset, representations, settings, folds, metric="loss", stopping=Stopping())
         steps = held.steps
-        if thresholds is not None and held.looks.output is not None:
-            thresholds = best_thresholds(held.looks.output, subset.values[folds >= 0])
+        if (output := held.looks.output) is not None:
+            truth = subset.values[folds >= 0]
+            score = (headline_of(subset.kind, output, truth), -held.looks.loss)
+            if thresholds is not None:
+                thresholds = best_thresholds(output, truth)
     nothing = np.full(len(subset), -1, np.int64)
     whole = train(subset, representations, settings, nothing, metric="loss", stop_at=steps)
     head = whole.head(subset.kind, representations)
-    return Fitted(head, {"chosen": chosen, "steps": steps}, thresholds)
+    return Fitted(head, {"chosen": chosen, "steps": steps}, thresholds, score)

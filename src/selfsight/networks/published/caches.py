@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -71,6 +72,27 @@ def cached_by_torch(name: str, url: str) -> Path:
         except OSError as error:
             raise ValueError(f"backbone {name!r}: {url} cannot be had: {error}") from None
     return path
+
+
+def cached_weights() -> list[str]:
+    """Starts that other libraries have downloaded: names for ``--backbone``, files for `--weights`.
+
+    Models of the Hugging Face hub count where the library that reads them is installed; whether
+    they are networks for images is not looked at here.
+    """
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    files = Path(torch.hub.get_dir()) / "checkpoints"
+    found = [str(path) for path in sorted(files.glob("*.pt*")) if path.is_file()]
+    hub = os.environ.get("HF_HUB_CACHE")
+    folder = Path(hub or Path(os.environ.get("HF_HOME") or home / "huggingface") / "hub")
+    for path in sorted(folder.glob("models--*--*")):
+        _, owner, name = path.name.split("--", 2)
+        if not any(path.glob("snapshots/*/*")):
+            continue
+        library = "timm" if owner == "timm" else "transformers"
+        if find_spec(library) is not None:
+            found.append(f"timm:{name}" if owner == "timm" else f"transformers:{owner}/{name}")
+    return found
 
 
 def _reachable_or(name: str, wanted: str, address: str, *, offline: bool) -> None:
