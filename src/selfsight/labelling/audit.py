@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from selfsight.console import say
@@ -111,7 +112,7 @@ def suspicious_labels(images: ImageSet, target: Target, encoder: Encoder, *, see
     rows = np.flatnonzero(np.isin(images.splits, ("train", "unlabelled")) & target.known)
     vectors = encoder.vectors(images, rows, 256)
     finite = np.isfinite(vectors.numpy()).all(1)
-    rows, vectors = rows[finite], vectors[finite.nonzero()[0]]
+    rows, vectors = rows[finite], vectors[torch.from_numpy(finite)]
     groups = images.groups
     if groups is None:  # copies of one image must not confirm each other
         groups = np.unique(images.content.digests, return_inverse=True)[1].astype(np.int64)
@@ -119,7 +120,9 @@ def suspicious_labels(images: ImageSet, target: Target, encoder: Encoder, *, see
     for name, names, classes, used in _questions(target, rows):
         known = np.isin(rows, used)
         try:
-            checks = check_labels(vectors[known.nonzero()[0]], classes, groups[used], seed=seed)
+            checks = check_labels(
+                vectors[torch.from_numpy(known)], classes, groups[used], seed=seed
+            )
         except ValueError as error:
             if target.kind == "class":
                 raise
@@ -132,13 +135,14 @@ def suspicious_labels(images: ImageSet, target: Target, encoder: Encoder, *, see
     return table.take(np.argsort(-table["suspicion"].to_numpy(), kind="stable"))
 
 
-def _questions(
-    target: Target, rows: NDArray[np.int64]
-) -> list[tuple[str, tuple[str, ...], NDArray[np.int64], NDArray[np.int64]]]:
+Question = tuple[str, tuple[str, ...], NDArray[np.int64], NDArray[np.int64]]
+
+
+def _questions(target: Target, rows: NDArray[np.int64]) -> list[Question]:
     """Name, classes, values and rows: once for a class, once for each of several labels."""
     if target.kind == "class":
         return [(target.name, target.names, target.values[rows], rows)]
-    found = []
+    found: list[Question] = []
     for at, name in enumerate(target.names):
         values = target.values[rows, at]
         known = ~np.isnan(values)
