@@ -14,9 +14,10 @@ import pytest
 
 import selfsight
 from selfsight.api import as_function, function_name, signature_of, typed
-from selfsight.data.audit import AuditData, Audited
+from selfsight.data.audit import Audited
 from selfsight.data.imageset import ImageSet
 from selfsight.evaluation.protocol import Evaluate
+from selfsight.labelling.audit import AuditImages
 from selfsight.runs.run import Run, load_run
 from selfsight.verbs import VERBS, Verb, verb_named
 
@@ -66,8 +67,8 @@ import numpy as np
 import torch
 from torch.utils.data import TensorDataset
 import selfsight
-from selfsight.data.audit import AuditData
-page: str = str(selfsight.audit(AuditData(data="digits")).page)
+from selfsight.labelling.audit import AuditImages
+page: str = str(selfsight.audit(AuditImages(data="digits")).page)
 print(selfsight.evaluate("runs/x", draws=3).table())
 selfsight.pretrain("simclr", np.zeros((2, 8, 8)), epochs=3, settings={"optimizer.lr": 1e-3})
 selfsight.evaluate("runs/x", TensorDataset(torch.zeros(2, 3, 8, 8)))
@@ -127,7 +128,7 @@ def test_runs_and_images_as_objects(
     assert settings.controls == ("pixels", str(digits_run))
     selfsight.audit(np.zeros((5, 8, 8), np.uint8))
     (settings, images) = seen.pop()
-    assert isinstance(settings, AuditData) and settings.data == "images"
+    assert isinstance(settings, AuditImages) and settings.data == "images"
     assert images.shape == (5, 8, 8)
     selfsight.audit([np.zeros((8, 8, 3), np.uint8)] * 4)
     assert len(seen.pop()[1]) == 4

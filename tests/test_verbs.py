@@ -20,6 +20,7 @@ NO_IMAGES = (
     "search",
     "pairs",
     "cluster",
+    "explore",
     "list-methods",
     "cache",
     "completion",

@@ -10,7 +10,7 @@ from torch.nn import Module
 from selfsight import losses as losses
 from selfsight.catalogue import Catalogue, ListMethods
 from selfsight.completions import Completion
-from selfsight.data.audit import AuditData, Audited
+from selfsight.data.audit import Audited
 from selfsight.data.imageset import ImageSet
 from selfsight.data.pixels.inventory import Cache, Inventory
 from selfsight.data.request import Images
@@ -24,6 +24,7 @@ from selfsight.exporting.export import Export, Exported
 from selfsight.fitting.finetune import FineTuning, Recipe
 from selfsight.fitting.probes.mlp import Classifier
 from selfsight.fitting.stopping import Stopping
+from selfsight.labelling.audit import AuditImages
 from selfsight.labelling.suggest import Suggest, Suggestions
 from selfsight.method import Optimizer
 from selfsight.methods import METHODS as METHODS
@@ -35,6 +36,7 @@ from selfsight.models.start_table import StartTable
 from selfsight.models.starts import CompareStarts
 from selfsight.neighbours.build import IndexImages
 from selfsight.neighbours.clusters import ClusterImages, Clusters
+from selfsight.neighbours.explore import Explore, ImageMap
 from selfsight.neighbours.index import Index
 from selfsight.neighbours.pairs import ComparePairs, PairsResults
 from selfsight.neighbours.query import SearchIndex, SearchResults
@@ -65,6 +67,7 @@ __all__ = [
     "completion",
     "embed",
     "evaluate",
+    "explore",
     "export",
     "finetune",
     "index",
@@ -88,7 +91,7 @@ __all__ = [
 def audit(
     data: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
-    settings: AuditData | Mapping[str, Any] | None = ...,
+    settings: AuditImages | Mapping[str, Any] | None = ...,
     kinds: tuple[str, ...] = ...,
     separator: str | None = ...,
     empty: Literal["unknown", "none"] = ...,
@@ -117,8 +120,11 @@ def audit(
     seed: int = ...,
     out: str | Path | None = ...,
     near: bool = ...,
+    run: str | Path | Run | None = ...,
+    device: str = ...,
+    allow_code: bool = ...,
 ) -> Audited:
-    """Look for what crosses the splits, duplicates, and broken or blank images.
+    """Look for what crosses the splits, duplicates, broken images, and wrong labels.
 
     Args:
         data: Images: a folder, Parquet, CSV, .npy, .npz, HDF5, .tar shards, hf:owner/name or
@@ -165,17 +171,22 @@ def audit(
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: Folder of audit.html, audit.json and pictures.npz; by default runs/DATA-audit.
         near: Look for near-duplicates too.
+        run: A finished run or a model whose representations find labels that are probably
+            wrong.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1; only with --run.
+        allow_code: Run the file.py:build that the backbone may name.
 
     Returns:
-        What was found, and the path of the page.
+        What was found, and the paths of the pages.
 
     Raises:
-        ValueError: the images cannot be opened.
+        ValueError: the images or the run cannot be opened, or there is no target of classes or
+            labels.
     """
 
 @overload
-def audit(settings: AuditData, /) -> Audited:
-    """Look for what crosses the splits, duplicates, and broken or blank images."""
+def audit(settings: AuditImages, /) -> Audited:
+    """Look for what crosses the splits, duplicates, broken images, and wrong labels."""
 
 @overload
 def compare_starts(
@@ -1842,6 +1853,7 @@ def pairs(
     *,
     settings: ComparePairs | Mapping[str, Any] | None = ...,
     pairs: str | None = ...,
+    draw: int | None = ...,
     out: str | Path = ...,
     count: int = ...,
     copies: float = ...,
@@ -1856,6 +1868,8 @@ def pairs(
         pairs: CSV or Parquet: two columns of images (a and b, or NAME_a and NAME_b), same (1 or
             0), perhaps fold. Without it the most and the least similar pairs of the index are
             listed.
+        draw: Draw this many pairs from the labels of the index, such as people, in place of a
+            file: half of them same, in folds that share no label.
         out: .csv or .parquet; a page and its JSON are written beside it.
         count: Pairs that are listed at each end, where there is no file of pairs.
         copies: Cosine from which an image of a pair counts as a copy of an image that
@@ -1909,6 +1923,54 @@ def cluster(
 @overload
 def cluster(settings: ClusterImages, /) -> Clusters:
     """Group the images of an index by similarity, and name near-duplicates."""
+
+@overload
+def explore(
+    index: str | Path | Index,
+    *,
+    settings: Explore | Mapping[str, Any] | None = ...,
+    out: str | Path | None = ...,
+    serve: bool = ...,
+    points: int = ...,
+    k: int = ...,
+    columns: tuple[str, ...] = ...,
+    port: int = ...,
+    run: str | Path | Run | None = ...,
+    device: str = ...,
+    allow_code: bool = ...,
+    seed: int = ...,
+) -> ImageMap:
+    """Look at images on a map: neighbours, search by image, selections as CSV.
+
+    Args:
+        index: The folder of an index, or of a run, whose images are indexed first.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        out: .html, one page that opens offline, or .parquet, a table that embedding-atlas
+            reads; by default map.html, and nothing under --serve.
+        serve: Serve the page on this machine until Ctrl-C: it then searches by an image that
+            you choose, and shows images in full size.
+        points: Images on the map at most; of more a seeded draw.
+        k: Neighbours of each image.
+        columns: Tables (CSV, Parquet) with a row_id and columns to colour by, such as
+            clusters.csv.
+        port: Of the server; 0: a free one.
+        run: The run of the index, where it has moved; only a search by image needs it.
+        device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
+        allow_code: Run the file.py:build that the backbone may name.
+        seed: Seed of the draw and of the map.
+
+    Returns:
+        The map, and where it was written.
+
+    Raises:
+        ValueError: no such index or run, a table of columns that does not fit, or a port that is
+            taken.
+    """
+
+@overload
+def explore(settings: Explore, /) -> ImageMap:
+    """Look at images on a map: neighbours, search by image, selections as CSV."""
 
 @overload
 def export(

@@ -513,6 +513,50 @@ class ShownPicture:
 
 
 @dataclass(frozen=True)
+class SuspiciousLabel:
+    """A label that is probably wrong, on the page of an audit.
+
+    Attributes:
+        row_id: of the image.
+        given: the label.
+        predicted: the class that the prediction out of fold favours.
+        given_probability: of the given label, out of fold.
+        agreeing: share of the nearest images with the given label.
+        picture: of the image.
+    """
+
+    row_id: str
+    given: str
+    predicted: str
+    given_probability: float
+    agreeing: float
+    picture: ShownPicture | None
+
+
+@dataclass(frozen=True)
+class LabelsFile(FileContent):
+    """``labels.json`` of an audit with a run.
+
+    Attributes:
+        data: name of the images.
+        target: whose labels were checked.
+        run: whose representations were used.
+        images: that were checked.
+        suspicious: labels that are probably wrong.
+        table: file name of all of them.
+        shown: the most suspicious ones.
+    """
+
+    data: str
+    target: str
+    run: str
+    images: int
+    suspicious: int
+    table: str
+    shown: tuple[SuspiciousLabel, ...]
+
+
+@dataclass(frozen=True)
 class ShownImage:
     """An image on a page of neighbours: row id, label, split, a word, and its picture."""
 

@@ -52,9 +52,9 @@ _TABLE = (
     Verb(
         "audit",
         "DATA",
-        "selfsight.data.audit:AuditData",
-        "selfsight.data.audit:audit_data",
-        "Look for what crosses the splits, duplicates, and broken or blank images.",
+        "selfsight.labelling.audit:AuditImages",
+        "selfsight.labelling.audit:audit_images",
+        "Look for what crosses the splits, duplicates, broken images, and wrong labels.",
     ),
     Verb(
         "compare-starts",
@@ -163,6 +163,13 @@ _TABLE = (
         "selfsight.neighbours.clusters:ClusterImages",
         "selfsight.neighbours.clusters:cluster",
         "Group the images of an index by similarity, and name near-duplicates.",
+    ),
+    Verb(
+        "explore",
+        "RUN|INDEX",
+        "selfsight.neighbours.explore:Explore",
+        "selfsight.neighbours.explore:explore",
+        "Look at images on a map: neighbours, search by image, selections as CSV.",
     ),
     Verb(
         "export",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +12,16 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import selfsight
+from selfsight.data.request import open_images
 from selfsight.neighbours.index import Index
-from selfsight.neighbours.pair_table import read_pairs
+from selfsight.neighbours.pair_table import draw_pairs, read_pairs
 from selfsight.neighbours.verification import verify
+
+sys.path.insert(0, str(Path(__file__).parent))
+from vectors import clustered, names
 
 
 @pytest.fixture(scope="module")
@@ -136,3 +143,62 @@ def test_without_a_file_the_two_ends(digits_index: Index, tmp_path: Path) -> Non
     assert len({(row["a"], row["b"]) for row in rows}) == 40
     page = got.page.read_text()
     assert "The most similar: 20" in page and "data:image/png" in page
+
+
+def test_pairs_are_drawn_from_labels(digits_index: Index, tmp_path: Path) -> None:
+    drawn = draw_pairs(digits_index, 400, seed=3)
+    labels = np.array(digits_index.labels)[drawn.places]
+    assert ((labels[:, 0] == labels[:, 1]) == drawn.same).all()
+    assert (drawn.places[:, 0] != drawn.places[:, 1]).all()
+    assert len(np.unique(drawn.places, axis=0)) == len(drawn.places) == 400
+    assert drawn.same.sum() == 200 and drawn.drawn and not drawn.missing
+    for fold in np.unique(drawn.folds):  # no label stands in two folds
+        inside = drawn.folds == fold
+        assert not np.intersect1d(labels[inside], labels[~inside]).size
+    seen = digits_index.rows["seen"].to_numpy()
+    assert not seen[drawn.places].any()  # there are enough images that pretraining did not see
+    again = draw_pairs(digits_index, 400, seed=3)
+    assert (again.places == drawn.places).all() and (again.folds == drawn.folds).all()
+    got = selfsight.pairs(digits_index, draw=400, out=tmp_path / "drawn.csv")
+    assert got.verification is not None and got.verification.pairs == 400
+    with pytest.raises(ValueError, match="leave out --draw or --pairs"):
+        selfsight.pairs(digits_index, draw=400, pairs="pairs.csv", out=tmp_path / "x.csv")
+
+
+def test_labels_with_one_image_each_make_no_same_pairs() -> None:
+    index = Index.of(clustered(20), names(20))
+    with pytest.raises(ValueError, match="at least four labels with two images"):
+        draw_pairs(index, 100)
+
+
+def test_person_folders_are_verified_without_a_table(
+    tmp_path: Path, make_run: Callable[..., Path]
+) -> None:
+    """`--target FOLDER:identity`: disjoint people, retrieval, and pairs of people drawn."""
+    random = np.random.default_rng(0)
+    for person in range(20):
+        folder = tmp_path / "people" / f"person {person:02d}"
+        folder.mkdir(parents=True)
+        face = random.integers(0, 256, (16, 16, 3))
+        for at in range(1 if person % 5 == 0 else 4):
+            pixels = (face + random.normal(0, 25, face.shape)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{at}.png")
+    images = open_images(str(tmp_path / "people"), target="FOLDER:identity")
+    target = images.targets["FOLDER"]
+    assert target.kind == "identity"
+    people = [set(target.values[images.rows(side)]) for side in ("train", "validation", "test")]
+    assert all(people) and not (people[0] | people[1]) & people[2] and not people[0] & people[1]
+    run = make_run(images)
+    found = selfsight.evaluate(run, images, target="FOLDER", fractions=(1.0,), device="cpu")
+    metrics = {record["metric"] for record in found.records}
+    assert "recall_at_1" in metrics
+    index = selfsight.index(
+        run,
+        str(tmp_path / "people"),
+        target="FOLDER:identity",
+        out=tmp_path / "index",
+        device="cpu",
+    )
+    got = selfsight.pairs(index, draw=80, out=tmp_path / "pairs.csv")
+    assert got.verification is not None and got.verification.auc > 0.9
+    assert got.table.num_rows > 60

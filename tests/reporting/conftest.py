@@ -68,7 +68,7 @@ def opened_alone() -> Callable[[str, str, object], Path]:
 @pytest.fixture
 def without_plotly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves out the five megabytes of Plotly."""
-    monkeypatch.setattr("selfsight.reporting.page._plotly", lambda: "/* left out */")
+    monkeypatch.setattr("selfsight.reporting.page.plotly_source", lambda: "/* left out */")
 
 
 def synthetic_run(

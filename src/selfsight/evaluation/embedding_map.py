@@ -51,7 +51,7 @@ def write_map(
     def make() -> dict[str, Any]:
         texts = ["" if target is None else value_text(target, row) for row in rows.tolist()]
         return {
-            "x": _positions(representations.at(rows).cpu().numpy(), seed),
+            "x": tsne_positions(representations.at(rows).cpu().numpy(), seed),
             "thumbnails": _thumbnails(images, rows),
             "row_ids": images.row_ids[rows].astype(str),
             "splits": images.splits[rows].astype(str),
@@ -64,7 +64,8 @@ def write_map(
     return folder / "map.npz"
 
 
-def _positions(values: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+def tsne_positions(values: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    """``(M, 2)`` places of representations ``(M, F)`` by t-SNE, from their principal components."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from selfsight.neighbours.index import Index
-from selfsight.neighbours.verification import chunked, drawn_folds
+from selfsight.neighbours.verification import FOLDS, chunked, drawn_folds
 
 ENDINGS = (("_a", "_b"), ("_1", "_2"))
 YES = {"1", "true", "yes", "same"}
@@ -66,7 +66,7 @@ def read_pairs(path: str | Path, index: Index, *, seed: int = 0) -> PairTable:
         ValueError: no such file, columns that are missing, values of ``same`` that are neither, or
             no pair that is in the index.
     """
-    table = _read(Path(path))
+    table = read_table(path, "pairs")
     columns = _columns(table.column_names, path)
     words = [str(value).strip().lower() for value in table["same"].to_pylist()]
     if wrong := next((word for word in words if word.removesuffix(".0") not in YES | NO), None):
@@ -93,19 +93,85 @@ def read_pairs(path: str | Path, index: Index, *, seed: int = 0) -> PairTable:
     return PairTable(places[kept], same[kept], folds, drawn, int((~kept).sum()))
 
 
-def _read(path: Path) -> Any:
+def draw_pairs(index: Index, count: int, *, seed: int = 0) -> PairTable:
+    """Pairs of labelled images, half of them same, in folds that share no label.
+
+    Images that pretraining did not see are taken where there are such pairs among them. A label is
+    drawn first and its images second, so that nobody with many images rules the score.
+
+    Args:
+        index: with labels: people, classes.
+        count: of pairs at most, all folds together.
+        seed: of the folds and of the draw.
+
+    Raises:
+        ValueError: fewer than four labels have two images.
+    """
+    labels = np.array([label or "" for label in index.labels])
+    known = labels != ""
+    seen = index.rows["seen"].fill_null(True).to_numpy(zero_copy_only=False)
+    for rows in (np.flatnonzero(known & ~seen), np.flatnonzero(known)):
+        names, codes, sizes = np.unique(labels[rows], return_inverse=True, return_counts=True)
+        several = np.flatnonzero(sizes > 1)
+        if len(several) >= 4:
+            break
+    else:
+        raise ValueError(
+            f"draw: pairs need at least four labels with two images each, and {index.folder} has "
+            f"{len(several)}."
+        )
+    random = np.random.default_rng([seed, 17])
+    folds = min(FOLDS, len(several) // 2)
+    fold_of = np.zeros(len(names), np.int64)
+    fold_of[random.permutation(several)] = np.arange(len(several)) % folds
+    single = random.permutation(np.flatnonzero(sizes == 1))
+    fold_of[single] = np.arange(len(single)) % folds
+    members = np.split(rows[np.argsort(codes, kind="stable")], np.cumsum(sizes)[:-1])
+    drawn: dict[tuple[int, int], tuple[bool, int]] = {}
+    for fold in range(folds):
+        people = np.flatnonzero(fold_of == fold)
+        pairs = people[sizes[people] > 1]
+        for same in (True, False):
+            wanted, tries = count // (2 * folds), 0
+            while wanted and tries < 20 * count:
+                tries += 1
+                if same:
+                    a, b = random.choice(members[random.choice(pairs)], 2, replace=False)
+                else:
+                    first, second = random.choice(people, 2, replace=False)
+                    a, b = random.choice(members[first]), random.choice(members[second])
+                pair = (int(min(a, b)), int(max(a, b)))
+                if pair not in drawn:
+                    drawn[pair] = same, fold
+                    wanted -= 1
+    places = np.array(list(drawn), np.int64).reshape(-1, 2)
+    same_of, folds_of = map(np.array, zip(*drawn.values(), strict=True))
+    return PairTable(places, same_of.astype(np.bool_), folds_of.astype(np.int64), True, 0)
+
+
+def read_table(path: str | Path, what: str) -> Any:
+    """The pyarrow table of a CSV or Parquet file.
+
+    Args:
+        path: of the file.
+        what: how sentences call it: the setting that names it.
+
+    Raises:
+        ValueError: there is no such file, or it is damaged.
+    """
     import pyarrow as pa
     import pyarrow.csv as pc
     import pyarrow.parquet as pq
 
+    path = Path(path)
     if not path.is_file():
-        raise ValueError(f"pairs {path}: there is no such file.")
+        raise ValueError(f"{what} {path}: there is no such file.")
     if path.suffix.lower() not in (".csv", ".parquet"):
-        raise ValueError(f"pairs {path}: give a .csv or .parquet file.")
+        raise ValueError(f"{what} {path}: give a .csv or .parquet file.")
     try:
         return pq.read_table(path) if path.suffix.lower() == ".parquet" else pc.read_csv(path)
     except (OSError, pa.ArrowException) as error:
-        raise ValueError(f"pairs {path} is damaged and cannot be read: {error}") from None
+        raise ValueError(f"{what} {path} is damaged and cannot be read: {error}") from None
 
 
 def _columns(names: list[str], path: str | Path) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from selfsight.files import write_json
 from selfsight.models.tables import check_suffix, writing_table
 from selfsight.neighbours.exact import ExactVectors
 from selfsight.neighbours.index import Index
-from selfsight.neighbours.pair_table import PairTable, read_pairs
+from selfsight.neighbours.pair_table import PairTable, draw_pairs, read_pairs
 from selfsight.neighbours.shown import Gallery
 from selfsight.neighbours.verification import Verification, best_threshold, chunked, verify
 from selfsight.records import Curve, PairsFile, ShownPair, VerificationLine
@@ -41,6 +41,9 @@ class ComparePairs(Settings):
     pairs: str | None = None
     """CSV or Parquet: two columns of images (a and b, or NAME_a and NAME_b), same (1 or 0), perhaps
     fold. Without it the most and the least similar pairs of the index are listed."""
+    draw: Annotated[int, Field(ge=40)] | None = None
+    """Draw this many pairs from the labels of the index, such as people, in place of a file: half
+    of them same, in folds that share no label."""
     out: str = "pairs.csv"
     """.csv or .parquet; a page and its JSON are written beside it."""
     count: Annotated[int, Field(ge=1)] = 100
@@ -91,7 +94,11 @@ def pairs(settings: ComparePairs) -> PairsResults:
         ValueError: no such index or file of pairs, or no pair whose images are in the index.
     """
     check_suffix(settings.out, (".csv", ".parquet"))
+    if settings.pairs is not None and settings.draw is not None:
+        raise ValueError("draw: pairs are drawn or read from a file; leave out --draw or --pairs.")
     index = Index.load(settings.index)
+    if settings.draw is not None:
+        return _verified(settings, index, draw_pairs(index, settings.draw, seed=settings.seed))
     if settings.pairs is None:
         return _ends(settings, index)
     return _verified(settings, index, read_pairs(settings.pairs, index, seed=settings.seed))

@@ -54,10 +54,16 @@ class Gallery:
         if self._bytes > PICTURE_BYTES:
             self.left_out += 1
             return None
-        from PIL import Image
+        picture = shown_picture(content)
+        self._bytes += len(picture.uri)
+        return picture
 
-        with Image.open(io.BytesIO(content)) as image:
-            width, height, form = image.width, image.height, (image.format or "PNG").lower()
-        uri = f"data:image/{form};base64,{base64.b64encode(content).decode()}"
-        self._bytes += len(uri)
-        return ShownPicture(uri, width, height, max(width, height) <= CRISP)
+
+def shown_picture(content: bytes) -> ShownPicture:
+    """An encoded picture as a page shows it."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content)) as image:
+        width, height, form = image.width, image.height, (image.format or "PNG").lower()
+    uri = f"data:image/{form};base64,{base64.b64encode(content).decode()}"
+    return ShownPicture(uri, width, height, max(width, height) <= CRISP)

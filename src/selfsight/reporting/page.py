@@ -116,9 +116,9 @@ def write_page(path: Path, folder: ModuleType, contents: Any, page: Page) -> Pat
         made=datetime.now().strftime("%Y-%m-%d %H:%M"),
         page=page,
         sections=parts,
-        style=Markup(_source("style.css")),
-        script=Markup(_source("page.js")),
-        plotly=Markup(_plotly()) if page.figures else "",
+        style=Markup(page_source("style.css")),
+        script=Markup(page_source("page.js")),
+        plotly=Markup(plotly_source()) if page.figures else "",
         figures=in_script(page.figures),
         blocks={name: in_script(block) for name, block in page.blocks.items()},
     )
@@ -153,11 +153,13 @@ def in_script(value: Mapping[str, Any]) -> Markup:
     return Markup(text)
 
 
-def _source(name: str) -> str:
+def page_source(name: str) -> str:
+    """The text of a file of this package."""
     return (files("selfsight.reporting") / name).read_text(encoding="utf-8")
 
 
-def _plotly() -> str:
+def plotly_source() -> str:
+    """The script of Plotly, which cannot end the element that it stands in."""
     from plotly.offline import get_plotlyjs
 
     return str(get_plotlyjs()).replace("</script", "<\\/script")

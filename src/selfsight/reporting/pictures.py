@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,9 +53,17 @@ def picture(pixels: NDArray[Any], largest: int = 128) -> Picture:
     return Picture(_uri(image, lossless=crisp), image.width, image.height, crisp)
 
 
-def sprites(thumbnails: NDArray[Any], most_bytes: int = 450_000) -> Sprites:
-    """Thumbnails ``(M, H, W, C)`` uint8 as one sheet, made smaller until it fits the bytes."""
-    for side, quality in ((48, 85), (32, 85), (32, 65), (24, 60), (16, 50)):
+def sprites(
+    thumbnails: NDArray[Any], most_bytes: int = 450_000, sides: Sequence[int] = (48, 32)
+) -> Sprites:
+    """Thumbnails ``(M, H, W, C)`` uint8 as one sheet, made smaller until it fits the bytes.
+
+    Args:
+        thumbnails: of one size.
+        most_bytes: of the sheet as text.
+        sides: longest sides in pixels that are tried first, the largest first.
+    """
+    for side, quality in (*((side, 85) for side in sides), (32, 65), (24, 60), (16, 50)):
         sheet = _sheet(thumbnails, side, quality)
         if len(sheet.uri) <= most_bytes:
             break

@@ -37,7 +37,7 @@ def plotly(request, monkeypatch) -> None:
     """Plotly's five megabytes only where they matter; the rest reads small pages."""
     if "with_plotly" not in request.fixturenames:
         stub = "/**\n* plotly.js v0, left out */"
-        monkeypatch.setattr("selfsight.reporting.page._plotly", lambda: stub)
+        monkeypatch.setattr("selfsight.reporting.page.plotly_source", lambda: stub)
 
 
 class Page(HTMLParser):

@@ -1,0 +1,42 @@
+"""The page of labels that are probably wrong."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from selfsight.records import LabelsFile, read_record
+from selfsight.reporting.page import Page, write_page
+from selfsight.reporting.words import number, plural
+
+
+def write_labels_page(path: str | Path) -> Path:
+    """Writes ``labels.html`` beside ``labels.json``, one file that opens offline.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ValueError: the file is missing or damaged.
+    """
+    path = Path(path)
+    labels = read_record(LabelsFile, path)
+    page = Page(
+        kind="audit",
+        title=f"Labels of {labels.data} to look at again",
+        source=f"{labels.data} and {labels.run}",
+        answers=[
+            f"{plural(labels.suspicious, 'label')} of {labels.target} on "
+            f"{plural(labels.images, 'image')} of train may be wrong."
+        ],
+        further=[
+            "A probe that never saw the label is confident of another class, or most of the ten "
+            "nearest images have another label. Some of these labels are right and only unusual: "
+            "look before you change one.",
+            f"{labels.table} has all of them.",
+        ],
+    )
+    if labels.suspicious > len(labels.shown):
+        more = labels.suspicious - len(labels.shown)
+        page.further = [*page.further, f"{number(more)} more are not pictured."]
+    return write_page(path.with_suffix(".html"), sys.modules[__name__], labels, page)
