@@ -8,7 +8,7 @@ leak stops the verb unless the user drops it or allows it. This module knows pla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from selfsight.data.imageset import ImageSet, Scale
 from selfsight.data.labels import join_labels
 from selfsight.data.leaks import Seen, apart, checked, scored_rows, unseen
 from selfsight.data.pixels.lazy import waiting
-from selfsight.data.reading import FOLDER, NONE, Asked, ReadOptions, held_to
+from selfsight.data.reading import FOLDER, NONE, Asked, Reading, ReadOptions, held_to
 from selfsight.data.sources import list_source
 from selfsight.data.sources.memory import MapDataset, name_of_memory
 from selfsight.data.sources.steps.array_pixels import list_set, made_like
@@ -89,7 +89,7 @@ def open(
     seen: Sequence[Seen] = (),
     decode: bool | None = True,
     whole: bool = False,
-    guesses: Mapping[str, Sequence[str]] | None = None,
+    reading: Reading | None = None,
 ) -> ImageSet:
     """Opens images: reads, joins labels, splits, brings to a form, and checks for leaks.
 
@@ -109,7 +109,7 @@ def open(
             and no memory for pixels, but only some headers are looked at, and identical images
             are not looked for. None: so above 20,000 images.
         whole: take images of unknown splits too, for verbs that only look at every image.
-        guesses: what a run guessed of its own images (see `selfsight.data.notes.guesses`), which
+        reading: how a run read its own images (see `selfsight.data.reading.recorded`), which
             these are held to.
 
     Raises:
@@ -128,10 +128,11 @@ def open(
         )
     drop, allow = settings.drop_leaks, settings.allow_leaks
     form = settings
-    if guesses:
+    if reading:
         given = {name: getattr(settings, name) for name in ReadOptions.model_fields}
-        form = settings.updated(held_to(given, guesses))
-    listing = _listing(form, source, scale, whole)
+        form = settings.updated(held_to(given, reading, targets=not whole))
+    held = form.image_column != settings.image_column
+    listing = _listing(form, source, scale, whole, held)
     _check_kinds(settings, listing)
     rows, splits, notes = _split(listing, settings, sides, keep=isinstance(source, ImageSet))
     lazily = decode is False or (decode is None and len(rows) > MAX_SCANNED)
@@ -168,7 +169,7 @@ def open(
     doubts = (*gaps(images, settings.nodata), *unlike_splits(images))
     images = images.with_notes(*(note for note in doubts if note not in images.notes))
     for weights in seen:
-        other = partial(_listing, form, source, weights.scale, whole)
+        other = partial(_listing, form, source, weights.scale, whole, held)
         images = unseen(images, weights, _digests(images, weights.scale, other), drop, allow)
     return images.marked(request)
 
@@ -282,7 +283,11 @@ def _request(
 
 
 def _listing(
-    settings: DataOptions, source: Any, scale: Scale | None, whole: bool = False
+    settings: DataOptions,
+    source: Any,
+    scale: Scale | None,
+    whole: bool = False,
+    held: bool = False,
 ) -> Listing:
     """What the source holds, with its labels and tiles."""
     target, group, split = settings.target, settings.group, settings.split_column
@@ -294,6 +299,7 @@ def _listing(
         scale=None if scale is None else scale.values,
         owner="" if scale is None else scale.owner,
         whole=whole,
+        held=held,
     )
     asked = replace(form, target=target, group=group, split=split)
     if isinstance(source, ImageSet):

@@ -14,6 +14,8 @@ from pydantic import model_validator
 import selfsight
 from selfsight.console import progress, say
 from selfsight.data.imageset import ImageSet, Target
+from selfsight.data.notes import guesses
+from selfsight.data.reading import recorded
 from selfsight.data.request import Images
 from selfsight.data.splits import LabelFraction
 from selfsight.evaluation.controls import Material, subjects
@@ -26,7 +28,7 @@ from selfsight.fitting.representations import Representations
 from selfsight.models.base_rate import base_rate, no_better
 from selfsight.models.predictor import Card, Predictor, check_free, hashed
 from selfsight.runs.frame import Frame
-from selfsight.runs.request import RunData, images_of
+from selfsight.runs.request import RunData, images_of, reading_of
 from selfsight.runs.run import load_run
 from selfsight.training.device import choose_device
 from selfsight.vocabulary import headline, value_text
@@ -111,7 +113,10 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
             start, subset, how, represented, {"run": run.name, "data": images.name}
         )
     validation = scores(predictor, images, target, images.rows("validation"), device)
-    card = predictor.card.updated({"validation": validation, "allowed_leaks": images.leaks})
+    reading = reading_of(run) | recorded(settings, guesses(images.notes))
+    card = predictor.card.updated(
+        {"validation": validation, "allowed_leaks": images.leaks, "reading": reading}
+    )
     predictor = Predictor(predictor.backbone, predictor.head, predictor.statistics, card)
     predictor = predictor.save(settings.out, settings.to_yaml())
     metric = headline(card.kind)
