@@ -120,7 +120,7 @@ def audit(
     seed: int = ...,
     out: str | Path | None = ...,
     near: bool = ...,
-    run: str | Path | Run | None = ...,
+    run: str | Path | Run | Module | None = ...,
     device: str = ...,
     allow_code: bool = ...,
 ) -> Audited:
@@ -1935,7 +1935,7 @@ def explore(
     k: int = ...,
     columns: tuple[str, ...] = ...,
     port: int = ...,
-    run: str | Path | Run | None = ...,
+    run: str | Path | Run | Module | None = ...,
     device: str = ...,
     allow_code: bool = ...,
     seed: int = ...,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from selfsight.data.duplicates import look
 from selfsight.data.imageset import SPLITS, ImageSet, Target
 from selfsight.data.notes import Note, doubt
 from selfsight.data.pixels.lazy import waiting
@@ -40,7 +41,7 @@ def describe(images: ImageSet) -> tuple[str, ...]:
 def span_words(images: ImageSet) -> str:
     """``from 0 to 255``; says where only some of the images were looked at."""
     if waiting(images.pixels) is None:
-        low, high = images.content.low.min(), images.content.high.max()
+        low, high = look(images).values
         return f"from {low:g} to {high:g}"
     rows = np.unique(np.linspace(0, len(images) - 1, LOOKED_AT).astype(np.int64))
     some = images.pixels[rows]

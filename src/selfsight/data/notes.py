@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any, Literal
 
 NoteKind = Literal["fact", "guess", "left out", "doubt"]
 NAMED = 3
 """Names that a sentence holds; it counts the others."""
+LISTED = 1000
+"""Names that a record and the page of an audit hold."""
 
 
 class Note(str):
@@ -23,6 +26,7 @@ class Note(str):
         others: what else it could be, in the same form.
         setting: the name of the setting that overrules it, or empty.
         number: of images, cells or files that it concerns, or None.
+        names: of these, at most `LISTED`.
         doubtful: whether a person should look at it before a training.
     """
 
@@ -32,6 +36,7 @@ class Note(str):
     others: tuple[str, ...]
     setting: str
     number: int | None
+    names: tuple[str, ...]
     doubtful: bool
 
     def __new__(
@@ -44,11 +49,12 @@ class Note(str):
         others: Iterable[str] = (),
         setting: str = "",
         count: int | None = None,
+        names: Iterable[str] = (),
         doubtful: bool | None = None,
     ) -> Note:
         note = super().__new__(cls, text)
         note.kind, note.about, note.taken, note.others = kind, about, taken, tuple(others)
-        note.setting, note.number = setting, count
+        note.setting, note.number, note.names = setting, count, tuple(islice(names, LISTED))
         note.doubtful = kind == "doubt" if doubtful is None else doubtful
         return note
 
@@ -63,6 +69,7 @@ class Note(str):
             "others": list(self.others),
             "setting": self.setting,
             "count": self.number,
+            "names": list(self.names),
             "doubtful": self.doubtful,
         }
 
@@ -98,10 +105,28 @@ def guess(
 
 
 def left_out(
-    text: str, *, about: str, count: int, setting: str = "", doubtful: bool = False
+    text: str,
+    *,
+    about: str,
+    count: int,
+    names: Iterable[str] = (),
+    setting: str = "",
+    doubtful: bool = False,
 ) -> Note:
-    """Something that is not used; ``setting`` is what brings it in."""
-    return Note(text, "left out", about=about, count=count, setting=setting, doubtful=doubtful)
+    """Something that is not used.
+
+    Args:
+        text: a sentence.
+        about: the column, file or folder.
+        count: how much it is.
+        names: of all of it; the audit lists them.
+        setting: what brings it in.
+        doubtful: whether a person should look at it before a training.
+    """
+    return Note(
+        text, "left out", about=about, count=count, names=names, setting=setting,
+        doubtful=doubtful,
+    )  # fmt: skip
 
 
 def doubt(text: str, *, about: str = "", setting: str = "", count: int | None = None) -> Note:

@@ -125,6 +125,8 @@ class Asked:
         scale: what the values of a run mean, which the images are brought to; None: their own.
         owner: how sentences call the run.
         whole: every image is wanted, whatever split it is in.
+        held: whether the options are also those of a run, which need not fit: an image column
+            that is not there is guessed anew.
     """
 
     target: str | None = None
@@ -136,26 +138,53 @@ class Asked:
     scale: ValueScale | None = None
     owner: str = "the run"
     whole: bool = False
+    held: bool = False
 
 
-HELD = ("separator", "image_column", "axes")
-"""Settings besides ``kinds`` that later files of a run are held to."""
+OF_IMAGES = ("image_column", "axes", "nodata")
+"""Settings on images that later files of a run are held to."""
+OF_TARGETS = ("separator", "empty", "uncertain")
+"""Settings on targets, besides ``kinds``, that later files are held to where targets are read."""
+
+Reading = Mapping[str, Sequence[str]]
+"""Setting -> the values by which images of a run were read."""
 
 
-def held_to(options: Mapping[str, Any], recorded: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Options of a later file, held to what a run has guessed of its own, as changes to them.
+def recorded(options: ReadOptions, guesses: Reading) -> dict[str, tuple[str, ...]]:
+    """How images were read, for later files: what was guessed, and what the user said.
+
+    Args:
+        options: by which they were opened.
+        guesses: see `selfsight.data.notes.guesses`.
+    """
+    found = {name: tuple(values) for name, values in guesses.items()}
+    for name in (*OF_IMAGES, *OF_TARGETS):
+        value = getattr(options, name)
+        if value != ReadOptions.model_fields[name].default:
+            found[name] = (str(value),)
+    kinds = (*options.kinds, *found.get("kinds", ()))
+    return found | ({"kinds": tuple(dict.fromkeys(kinds))} if kinds else {})
+
+
+def held_to(
+    options: Mapping[str, Any], reading: Reading, *, targets: bool = True
+) -> dict[str, Any]:
+    """Options of a later file, held to how a run read its own, as changes to them.
 
     Args:
         options: as the user gave them; they come first.
-        recorded: setting -> values, see `selfsight.data.notes.guesses`.
+        reading: see `recorded`.
+        targets: whether targets of the later file are read too.
     """
     changes: dict[str, Any] = {}
-    own = {entry.rpartition(":")[0] for entry in options.get("kinds", ())}
-    kinds = [e for e in recorded.get("kinds", ()) if e.rpartition(":")[0] not in own]
-    if kinds:
-        changes["kinds"] = (*options.get("kinds", ()), *kinds)
-    for name in HELD:
-        values = set(recorded.get(name, ()))
-        if options.get(name) is None and len(values) == 1:
+    if targets:
+        own = {entry.rpartition(":")[0] for entry in options.get("kinds", ())}
+        kinds = [e for e in reading.get("kinds", ()) if e.rpartition(":")[0] not in own]
+        if kinds:
+            changes["kinds"] = (*options.get("kinds", ()), *kinds)
+    for name in (*OF_IMAGES, *(OF_TARGETS if targets else ())):
+        values = set(reading.get(name, ()))
+        untouched = options.get(name) in (None, ReadOptions.model_fields[name].default)
+        if untouched and len(values) == 1:
             changes[name] = values.pop()
     return changes

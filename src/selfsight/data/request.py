@@ -8,7 +8,7 @@ leak stops the verb unless the user drops it or allows it. This module knows pla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from selfsight.data.imageset import ImageSet, Scale
 from selfsight.data.labels import join_labels
 from selfsight.data.leaks import Seen, apart, checked, scored_rows, unseen
 from selfsight.data.pixels.lazy import waiting
-from selfsight.data.reading import FOLDER, NONE, Asked, ReadOptions, held_to
+from selfsight.data.reading import FOLDER, NONE, Asked, Reading, ReadOptions, held_to
 from selfsight.data.rounds import Placed, carried, placed
 from selfsight.data.sides import Sides, group_of, read_sides, recorded
 from selfsight.data.sources import list_source
@@ -95,7 +95,7 @@ def open(
     seen: Sequence[Seen] = (),
     decode: bool | None = True,
     whole: bool = False,
-    guesses: Mapping[str, Sequence[str]] | None = None,
+    reading: Reading | None = None,
 ) -> ImageSet:
     """Opens images: reads, joins labels, splits, brings to a form, and checks for leaks.
 
@@ -119,7 +119,7 @@ def open(
             and no memory for pixels, but only some headers are looked at, and identical images
             are not looked for. None: so above 20,000 images.
         whole: take images of unknown splits too, for verbs that only look at every image.
-        guesses: what a run guessed of its own images (see `selfsight.data.notes.guesses`), which
+        reading: how a run read its own images (see `selfsight.data.reading.recorded`), which
             these are held to.
 
     Raises:
@@ -138,10 +138,11 @@ def open(
         )
     drop, allow = settings.drop_leaks, settings.allow_leaks
     form = settings
-    if guesses:
+    if reading:
         given = {name: getattr(settings, name) for name in ReadOptions.model_fields}
-        form = settings.updated(held_to(given, guesses))
-    listing = _listing(form, source, scale, whole)
+        form = settings.updated(held_to(given, reading, targets=not whole))
+    held = form.image_column != settings.image_column
+    listing = _listing(form, source, scale, whole, held)
     _check_kinds(settings, listing)
     if sides is None and settings.splits is not None:
         records = (read_sides(settings.splits),)
@@ -180,7 +181,7 @@ def open(
     if scale is not None:
         images = made_like(images, _empty(scale), settings)
     declared = listing.splits[loaded.rows]
-    others = partial(_listing, form, source, whole=whole)
+    others = partial(_listing, form, source, whole=whole, held=held)
     if sides is not None:
         images = recorded(images, sides, str(getattr(settings, "data", images.name)))
     elif records:
@@ -330,7 +331,11 @@ def _request(
 
 
 def _listing(
-    settings: DataOptions, source: Any, scale: Scale | None = None, whole: bool = False
+    settings: DataOptions,
+    source: Any,
+    scale: Scale | None = None,
+    whole: bool = False,
+    held: bool = False,
 ) -> Listing:
     """What the source holds, with its labels and tiles."""
     target, group, split = settings.target, settings.group, settings.split_column
@@ -342,6 +347,7 @@ def _listing(
         scale=None if scale is None else scale.values,
         owner="" if scale is None else scale.owner,
         whole=whole,
+        held=held,
     )
     asked = replace(form, target=target, group=group, split=split)
     if isinstance(source, ImageSet):

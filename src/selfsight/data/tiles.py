@@ -3,13 +3,13 @@
 Each image is cut at its own resolution into squares that cover it, evenly spaced (they overlap
 where the side is no multiple). A tile has the targets and the split of its image; all tiles of an
 image are one group, so that no split, fold or label draw parts them. Images smaller than a tile
-are scaled up to it.
+are scaled up to it. Large images are read in strips (see `selfsight.data.pixels.strips`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -19,10 +19,19 @@ from numpy.typing import NDArray
 
 from selfsight.console import progress
 from selfsight.data.pixels.decode import all_grey, decode
-from selfsight.data.pixels.headers import Coloured, Encoded, Unreadable, each, scan
+from selfsight.data.pixels.headers import (
+    Coloured,
+    Encoded,
+    Unreadable,
+    each,
+    read_header,
+    reason_of,
+    scan,
+)
 from selfsight.data.pixels.plan import DecodePlan, form_of
 from selfsight.data.pixels.resize import resized
 from selfsight.data.pixels.store import decoded, fingerprint
+from selfsight.data.pixels.strips import LARGE, first_strip, strips_of
 from selfsight.data.reading import Asked
 from selfsight.data.sources.steps.listing import Files, Listing, Loaded, Size, evident
 
@@ -89,9 +98,8 @@ def tiled(
         bad.reasons.update(form.odd)
         bad.check(rows, listing.row_ids, max_unreadable, listing.name)
         looked = replace(form, height=tile, width=tile)
-        if form.channels == 3 and all_grey(
-            listing.files.batches, np.array(sorted(headers)), looked
-        ):
+        readable = np.array(sorted(headers))
+        if form.channels == 3 and all_grey(listing.files.batches, readable, looked, first_strip):
             form = replace(form, channels=1, grey=True)
     small = sides.min(axis=1) < tile
     scale = tile / sides.min(axis=1, keepdims=True)
@@ -226,9 +234,18 @@ def _load_encoded(
                 bar.update()
                 if isinstance(found, str):
                     broken[str(image)] = found
+                    continue
+                try:
+                    start = place
+                    for tiles in found:
+                        out[start : start + len(tiles)] = tiles
+                        start += len(tiles)
+                except (Coloured, MemoryError):
+                    raise
+                except Exception as error:  # inside a decoder; its tiles are written over
+                    broken[str(image)] = reason_of(error, b" ")
                 else:
-                    out[place : place + len(found)] = found
-                    place += len(found)
+                    place = start
         return {"rows": place, "broken": broken}
 
     def named() -> str:
@@ -247,11 +264,32 @@ def _load_encoded(
     return Loaded(pixels, kept, (*form.notes, *bad.notes(files.row_ids)), scale)
 
 
-def _tiles_of(piece: Any, *, wanted: DecodePlan, tile: int) -> NDArray[Any]:
-    """Tiles ``(k, H, W, C)`` of one image, which is decoded once."""
+def _tiles_of(piece: Any, *, wanted: DecodePlan, tile: int) -> Iterable[NDArray[Any]]:
+    """Tiles ``(k, H, W, C)`` of one image, some at a time.
+
+    A large image is read when they are asked for, in strips, so that one is in memory at a time.
+    """
+    if piece.sides[0] * piece.sides[1] > LARGE:
+        return _tiles_in_strips(piece, wanted, tile)
     whole = decode(piece.encoded, replace(wanted, height=piece.sides[0], width=piece.sides[1]))
     cut = [whole[top : top + tile, left : left + tile] for top, left in piece.corners.tolist()]
-    return resized(np.stack(cut), (wanted.height, wanted.width))
+    return [resized(np.stack(cut), (wanted.height, wanted.width))]
+
+
+def _tiles_in_strips(piece: Piece, wanted: DecodePlan, tile: int) -> Iterator[NDArray[Any]]:
+    """The tiles of a large image, those of one height at a time."""
+    size = (wanted.height, wanted.width)
+    header = read_header(piece.encoded, wanted.options.max_pixels)
+    if (header.height, header.width) != piece.sides:  # it is scaled up: a side is below a tile
+        whole = decode(piece.encoded, replace(wanted, height=piece.sides[0], width=piece.sides[1]))
+        for top, left in piece.corners.tolist():
+            yield resized(whole[None, top : top + tile, left : left + tile], size)
+        return
+    with strips_of(piece.encoded, wanted) as strips:
+        for top in np.unique(piece.corners[:, 0]).tolist():
+            strip = strips(top, top + tile)
+            lefts = piece.corners[piece.corners[:, 0] == top, 1].tolist()
+            yield resized(np.stack([strip[:, left : left + tile] for left in lefts]), size)
 
 
 def _working(size: Size, tile: int) -> tuple[int, int]:

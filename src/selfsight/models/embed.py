@@ -17,7 +17,7 @@ from selfsight.data.request import DataOptions, Images
 from selfsight.data.statistics import Statistics
 from selfsight.fitting.representations import represent
 from selfsight.models.predict import PART
-from selfsight.models.predictor import Predictor, is_model
+from selfsight.models.predictor import Predictor, card_of, is_model
 from selfsight.models.tables import (
     Write,
     check_suffix,
@@ -28,7 +28,7 @@ from selfsight.models.tables import (
 )
 from selfsight.networks.backbones import Backbone
 from selfsight.runs.frame import Frame
-from selfsight.runs.request import images_in
+from selfsight.runs.request import images_in, reading_of
 from selfsight.runs.run import load_run
 from selfsight.training.device import choose_device
 
@@ -88,7 +88,7 @@ def embed(settings: Embed, images: Images | None = None) -> Path | Embeddings:
     device = choose_device(settings.device)
     backbone, statistics, frame = backbone_of(settings.run, allow_code=settings.allow_code)
     source = settings.images if images is None else images
-    images = images_in(frame, settings.run, settings, source)
+    images = images_in(frame, settings.run, settings, source, reading_in(settings.run))
     parts: list[NDArray[np.float32]] = []
     with (
         _writing(settings.out, parts, images.row_ids, backbone.features) as write,
@@ -124,6 +124,11 @@ def backbone_of(
         return predictor.backbone, predictor.statistics, predictor.card.frame
     run = load_run(folder)
     return run.backbone(allow_code=allow_code), run.statistics, Frame.of_run(run)
+
+
+def reading_in(folder: str | Path) -> dict[str, tuple[str, ...]]:
+    """How the images of a run or a model were read."""
+    return card_of(Path(folder)).reading if is_model(folder) else reading_of(load_run(folder))
 
 
 @contextmanager

@@ -15,6 +15,8 @@ from pydantic import model_validator
 import selfsight
 from selfsight.console import progress, say
 from selfsight.data.imageset import ImageSet, Target
+from selfsight.data.notes import guesses
+from selfsight.data.reading import recorded
 from selfsight.data.request import Images
 from selfsight.data.splits import LabelFraction
 from selfsight.evaluation.controls import Material, subjects
@@ -28,7 +30,7 @@ from selfsight.models.base_rate import base_rate, no_better
 from selfsight.models.predictor import Card, Predictor, check_free, hashed
 from selfsight.runs.frame import Frame
 from selfsight.runs.labels_read import LabelsRead
-from selfsight.runs.request import RunData, images_of
+from selfsight.runs.request import RunData, images_of, reading_of
 from selfsight.runs.run import load_run
 from selfsight.training.device import choose_device
 from selfsight.vocabulary import headline, value_text
@@ -118,8 +120,14 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
         )
     validation = scores(predictor, images, target, images.rows("validation"), device)
     read = LabelsRead.by([run], images, target.name).with_rows(subset.rows)
+    reading = reading_of(run) | recorded(settings, guesses(images.notes))
     card = predictor.card.updated(
-        {"validation": validation, "allowed_leaks": images.leaks, "num_labels": read}
+        {
+            "validation": validation,
+            "allowed_leaks": images.leaks,
+            "num_labels": read,
+            "reading": reading,
+        }
     )
     predictor = Predictor(predictor.backbone, predictor.head, predictor.statistics, card)
     predictor = predictor.save(settings.out, settings.to_yaml())

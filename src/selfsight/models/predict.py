@@ -96,7 +96,8 @@ def predict(settings: Predict, images: Images | None = None) -> Path | Predictio
     device = choose_device(settings.device)
     predictor = Predictor.load(settings.model, allow_code=settings.allow_code)
     source = settings.images if images is None else images
-    images = images_in(predictor.card.frame, f"model {settings.model}", settings, source)
+    card, owner = predictor.card, f"model {settings.model}"
+    images = images_in(card.frame, owner, settings, source, card.reading)
     outputs: list[NDArray[np.float32]] = []
     damaged = 0
     with (

@@ -52,6 +52,8 @@ class Card(Settings):
     """Hidden layers of the head."""
     frame: Frame
     """The images it was made for."""
+    reading: dict[str, tuple[str, ...]] = {}
+    """How the images of its run and its labels were read: later images are read in the same way."""
     weights: str
     """Hash of all weights."""
     num_labels: Annotated[int, Field(ge=0)] = 0
@@ -185,7 +187,7 @@ class Predictor:
             ValueError: no such folder, a missing or damaged file, or weights of another model.
         """
         folder = Path(folder)
-        card = _card(folder)
+        card = card_of(folder)
         backbone, extra = load_backbone(folder / "backbone.safetensors", allow_code=allow_code)
         path = folder / "head.safetensors"
         tensors, _ = read_weights(path)
@@ -220,7 +222,12 @@ def check_free(folder: Path) -> None:
         raise ValueError(f"{folder} is not an empty folder; choose another --out.")
 
 
-def _card(folder: Path) -> Card:
+def card_of(folder: Path) -> Card:
+    """What ``model.json`` of a folder says.
+
+    Raises:
+        ValueError: no such folder, no such file, or it is damaged.
+    """
     if not folder.is_dir():
         raise ValueError(f"model {folder}: there is no such folder.")
     path = folder / CARD

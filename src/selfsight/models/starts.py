@@ -42,6 +42,7 @@ from selfsight.networks.published.packages import PACKAGES
 from selfsight.networks.specs import NAMES, BackboneSpec, library_of
 from selfsight.runs.checkpoint import in_run
 from selfsight.runs.frame import Frame
+from selfsight.runs.request import reading_of
 from selfsight.runs.run import load_run
 from selfsight.training.device import choose_device
 from selfsight.training.settings import Pretrain
@@ -267,9 +268,8 @@ def _in_its_form(
     scale = Frame.of_run(run).scale(run.name)
     if scale.form == images.scale.form:
         return images, rows
-    guesses = run.environment["data"].get("guesses", {})
     wanted = settings.updated({"image_size": None})
-    own = request.open(wanted, source, scale=scale, guesses=guesses)
+    own = request.open(wanted, source, scale=scale, reading=reading_of(run))
     place = {row_id: i for i, row_id in enumerate(own.row_ids.tolist())}
     return own, np.array([place[row_id] for row_id in images.row_ids[rows].tolist()], np.int64)
 

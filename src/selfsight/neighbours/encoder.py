@@ -22,7 +22,7 @@ from selfsight.data.sources.steps.files import listing_of_files
 from selfsight.data.sources.steps.image_columns import image_columns
 from selfsight.data.statistics import Statistics
 from selfsight.fitting.representations import cache_key, represent, weights_key
-from selfsight.models.embed import backbone_of
+from selfsight.models.embed import backbone_of, reading_in
 from selfsight.models.predictor import is_model
 from selfsight.networks.backbones import Backbone
 from selfsight.runs.frame import Frame
@@ -104,7 +104,8 @@ class Encoder:
         """
         if isinstance(source, list) and source and all(isinstance(one, Path) for one in source):
             source = _image_files(source, self.frame, self.folder)
-        return images_in(self.frame, self.folder, settings, source)
+        reading = reading_in(self.folder)
+        return images_in(self.frame, self.folder, settings, source, reading)
 
     def own_images(self, settings: DataOptions) -> ImageSet:
         """The images that the run was trained on, with the splits that it recorded.

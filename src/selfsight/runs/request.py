@@ -12,6 +12,7 @@ from selfsight.console import say
 from selfsight.data import request
 from selfsight.data.imageset import ImageSet
 from selfsight.data.leaks import Seen
+from selfsight.data.reading import Reading, recorded
 from selfsight.data.request import DataOptions, Images
 from selfsight.data.sources import is_there
 from selfsight.runs.frame import Frame
@@ -62,14 +63,13 @@ def images_of(
     else:
         lineage = lineage_of([run, *controls], settings.labels)
         scale = Frame.of_run(run).scale(run.name)
-        guesses = run.environment["data"].get("guesses", {})
         images = request.open(
             settings,
             source,
             records=lineage_of([run], settings.labels).records,
             scale=scale,
             seen=lineage.seen,
-            guesses=guesses,
+            reading=reading_of(run),
         )
     cautions = (*images.cautions, *lineage.cautions, *([caution] if caution else []))
     return images.changed(cautions=tuple(dict.fromkeys(cautions)))
@@ -151,7 +151,18 @@ def own_images(
     return request.open(wish, images, sides=sides, seen=seen)
 
 
-def images_in(frame: Frame, owner: str, settings: DataOptions, source: Images) -> ImageSet:
+def reading_of(run: Run) -> dict[str, tuple[str, ...]]:
+    """How a run read its images: what it guessed and what its user said."""
+    return recorded(run.settings, run.environment["data"].get("guesses", {}))
+
+
+def images_in(
+    frame: Frame,
+    owner: str,
+    settings: DataOptions,
+    source: Images,
+    reading: Reading | None = None,
+) -> ImageSet:
     """Images in the form of a network that only looks at them; says what was done to them.
 
     Their splits are not cut, and nothing is learned or scored: there is nothing to leak.
@@ -161,12 +172,13 @@ def images_in(frame: Frame, owner: str, settings: DataOptions, source: Images) -
         owner: how sentences call the network.
         settings: of the verb.
         source: what to open.
+        reading: how the network's own images were read, which these are held to.
 
     Raises:
         ValueError: see `selfsight.data.request.open`.
     """
     wish = settings.updated({"validation": 0.0, "test": 0.0, "allow_leaks": True})
-    images = request.open(wish, source, scale=frame.scale(owner), whole=True)
+    images = request.open(wish, source, scale=frame.scale(owner), whole=True, reading=reading)
     for note in images.notes:
         say(note)
     return images

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -24,9 +26,11 @@ from selfsight.data.pixels.headers import (
     header_of,
     opened,
     rawmode,
+    read_as,
 )
 from selfsight.data.pixels.plan import DecodePlan, factor_of
 from selfsight.data.pixels.resize import resized
+from selfsight.data.pixels.room import room_for
 from selfsight.data.pixels.tiff import is_tiff, read_tiff, tiff_header
 from selfsight.data.pixels.values import converted, fill_nodata
 
@@ -62,10 +66,25 @@ def fill(
     return {"rows": place, "broken": broken}
 
 
-def all_grey(batches: Batches, rows: NDArray[np.int64], wanted: DecodePlan) -> bool:
-    """Whether some images of the rows, evenly spread, have three equal channels."""
+def all_grey(
+    batches: Batches,
+    rows: NDArray[np.int64],
+    wanted: DecodePlan,
+    look: Callable[[Encoded, DecodePlan], NDArray[Any]] | None = None,
+) -> bool:
+    """Whether some images of the rows, evenly spread, have three equal channels.
+
+    Args:
+        batches, rows, wanted: see `fill`.
+        look: decodes what of an image is looked at; None: all of it.
+    """
     some = rows[np.unique(np.linspace(0, len(rows) - 1, LOOKED_AT).astype(np.int64))]
-    found = each(lambda encoded: _equal_channels(decode(encoded, wanted)), batches(some))
+    look = look or decode
+    found = each(
+        lambda encoded: equal_channels(look(encoded, wanted)),
+        batches(some),
+        wanted.options.max_pixels,
+    )
     seen = [grey for grey in found if not isinstance(grey, str)]
     return bool(seen) and all(seen)
 
@@ -75,24 +94,48 @@ def decode(encoded: Encoded, wanted: DecodePlan) -> NDArray[Any]:
 
     Transparent pixels are shown on white.
     """
-    if wanted.grey:
-        coloured = replace(wanted, channels=3, grey=False)
-        values = decode(encoded, coloured)
-        if not _equal_channels(values):
-            raise Coloured
-        return values[..., :1]
-    header, image = read_pixels(encoded, wanted)
+    with ExitStack() as room:
+        header, image = read_pixels(encoded, _coloured(wanted), room)
+        return finished(header, image, wanted)
+
+
+def _coloured(wanted: DecodePlan) -> DecodePlan:
+    """The plan by which an image is read, before it is known to be grey."""
+    return replace(wanted, channels=3, grey=False) if wanted.grey else wanted
+
+
+def finished(header: Header, image: Any, wanted: DecodePlan) -> NDArray[Any]:
+    """``(H, W, C)`` in the wanted form, of what `read_pixels` gives.
+
+    Raises:
+        ValueError: see `to_form`.
+        Coloured: the image is coloured where grey ones are expected.
+    """
+    form = _coloured(wanted)
     if isinstance(image, np.ndarray):
-        return fitted_values(to_form(image, header, wanted), wanted)
-    return _fitted(image, wanted)
+        values = fitted_values(to_form(image, header, form), form)
+    else:
+        values = _fitted(image, form)
+    if not wanted.grey:
+        return values
+    if not equal_channels(values):
+        raise Coloured
+    return values[..., :1]
 
 
-def read_pixels(encoded: Encoded, wanted: DecodePlan) -> tuple[Header, Any]:
+def read_pixels(
+    encoded: Encoded, wanted: DecodePlan, room: ExitStack | None = None
+) -> tuple[Header, Any]:
     """Header and pixels of an encoded image, upright, without alpha.
 
     The pixels are an array ``(H, W, C)`` of the file's own type, exact; but of 8 bits where 8 are
     wanted they are a Pillow image with the wanted channels, JPEGs decoded at no more than twice
     the wanted size.
+
+    Args:
+        encoded: one image.
+        wanted: see `DecodePlan`.
+        room: holds the memory that a large image takes until it is closed.
 
     Raises:
         ValueError: too many pixels, no decoder, or a file that cannot be read exactly.
@@ -100,33 +143,35 @@ def read_pixels(encoded: Encoded, wanted: DecodePlan) -> tuple[Header, Any]:
     start = start_of(encoded)
     if is_dicom(start):
         header = dicom_header(encoded)
-        _check_size(header, wanted)
+        _check_size(header, wanted, room)
         return header, read_dicom(encoded)
     found = tiff_header(encoded) if is_tiff(start) else None
     if found is not None:
-        _check_size(found, wanted)
+        _check_size(found, wanted, room)
         return found, read_tiff(encoded)
     lacking = missing(format_of(start))
     if lacking:
         raise ValueError(lacking)
     with opened(encoded) as image:
         header = header_of(image)
-        _check_size(header, wanted)
+        _check_size(header, wanted, room)
         if header.type != "uint8":
             return header, _deep(encoded, image, header)
         if image.format in ("JPEG", "MPO"):  # decoding at a power-of-two scale is much cheaper
             image.draft(None, (2 * wanted.width, 2 * wanted.height))
         plain = wanted.channels in (1, 3) and wanted.scale.type == "uint8"
-        picture = _pictured(_turned(image, header), wanted.channels if plain else header.channels)
+        picture = pictured(_turned(image, header), wanted.channels if plain else header.channels)
         if plain and wanted.options.nodata is None:
             return header, picture
         values = np.asarray(picture)
         return header, values.reshape(*values.shape[:2], -1)
 
 
-def _check_size(header: Header, wanted: DecodePlan) -> None:
+def _check_size(header: Header, wanted: DecodePlan, room: ExitStack | None) -> None:
     if header.height * header.width > wanted.options.max_pixels:
         raise ValueError(TOO_LARGE)
+    if room is not None:
+        room.enter_context(room_for(header))
 
 
 def _turned(image: Any, header: Header) -> Any:
@@ -143,7 +188,7 @@ def _turned(image: Any, header: Header) -> Any:
     return image if way is None else image.transpose(way)
 
 
-def _pictured(image: Any, channels: int) -> Any:
+def pictured(image: Any, channels: int) -> Any:
     """A Pillow image of 8 bits, grey or RGB; what is transparent is white."""
     from PIL import Image
 
@@ -151,7 +196,8 @@ def _pictured(image: Any, channels: int) -> Any:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)
-    return image.convert("L" if channels == 1 else "RGB")
+    mode = "L" if channels == 1 else "RGB"
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _deep(encoded: Encoded, image: Any, header: Header) -> NDArray[Any]:
@@ -185,10 +231,7 @@ def _joined(high: NDArray[np.uint16], low: NDArray[np.uint16]) -> NDArray[np.uin
 
 def _samples(encoded: Encoded, raw: str) -> NDArray[np.uint16]:
     with opened(encoded) as image:
-        image.tile = [
-            type(tile)(*tile[:3], raw) if hasattr(tile, "_fields") else (*tile[:3], raw)
-            for tile in image.tile
-        ]
+        read_as(image, raw)
         return np.asarray(image).astype(np.uint16)
 
 
@@ -261,5 +304,5 @@ def _fitted(image: Any, wanted: DecodePlan) -> NDArray[Any]:
     return values.reshape(wanted.shape)
 
 
-def _equal_channels(values: NDArray[Any]) -> bool:
+def equal_channels(values: NDArray[Any]) -> bool:
     return bool((values == values[..., :1]).all())

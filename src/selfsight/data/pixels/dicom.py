@@ -43,6 +43,7 @@ def read_dicom(encoded: bytes | Path) -> NDArray[Any]:
     from pydicom.pixels import pixel_array
 
     data = _dataset(encoded, stop_before_pixels=False)
+    _check_decoder(data)
     values = np.asarray(pixel_array(data, index=0))
     values = values[..., None] if values.ndim == 2 else values
     kind, bits = _type(data)
@@ -53,6 +54,23 @@ def read_dicom(encoded: bytes | Path) -> NDArray[Any]:
         values = values.dtype.type(2**bits - 1) - values
     assert value_type(values.dtype) == kind
     return np.ascontiguousarray(values)
+
+
+def _check_decoder(data: Any) -> None:
+    """Raises ``ValueError`` where nothing that is installed reads the file's compression."""
+    from pydicom import pixels
+
+    syntax = data.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated:
+        return
+    try:
+        known = pixels.get_decoder(syntax).is_available
+    except NotImplementedError:
+        known = False
+    if not known:
+        raise ValueError(
+            f"DICOM compressed as {syntax.name}, which needs pylibjpeg[all] or python-gdcm"
+        )
 
 
 def _type(data: Any) -> tuple[str, int | None]:

@@ -71,7 +71,12 @@ class Unreadable:
         more = "" if len(rows) <= NAMED else f"; and {len(rows) - NAMED:,} more"
         what = "image was" if len(rows) == 1 else "images were"
         text = f"{len(rows):,} unreadable {what} skipped: {named}{more}."
-        return [left_out(text, about="unreadable", count=len(rows), setting="max_unreadable")]
+        every = (f"{row_ids[row]} ({self.reasons[row]})" for row in rows)
+        return [
+            left_out(
+                text, about="unreadable", count=len(rows), names=every, setting="max_unreadable"
+            )
+        ]
 
 
 def scan(
@@ -169,6 +174,14 @@ def rawmode(image: Any) -> str:
     return args if isinstance(args, str) else str(args[0])
 
 
+def read_as(image: Any, mode: str) -> None:
+    """Has the samples of an opened PNG, which is not loaded yet, read in another `rawmode`."""
+    image.tile = [
+        type(tile)(*tile[:3], mode) if hasattr(tile, "_fields") else (*tile[:3], mode)
+        for tile in image.tile
+    ]
+
+
 def _significant_bits(image: Any) -> int | None:
     """The largest depth in a PNG's chunk sBIT, below 16; the chunk stands before the pixels."""
     file = image.fp
@@ -240,7 +253,7 @@ def each(
         except Coloured:
             raise
         except Exception as error:  # a damaged file can raise anything inside a decoder
-            return _reason(error, getattr(encoded, "encoded", encoded))
+            return reason_of(error, getattr(encoded, "encoded", encoded))
 
     def some(part: Sequence[Any]) -> list[Any]:
         return [one(encoded) for encoded in part]
@@ -261,7 +274,8 @@ def each(
             Image.MAX_IMAGE_PIXELS = before
 
 
-def _reason(error: Exception, encoded: Encoded) -> str:
+def reason_of(error: Exception, encoded: Encoded) -> str:
+    """Why an image cannot be read, in a few words."""
     from PIL import Image, UnidentifiedImageError
 
     size = len(encoded) if isinstance(encoded, bytes) else None

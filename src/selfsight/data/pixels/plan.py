@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.data.notes import Note
+from selfsight.data.notes import left_out, some
 from selfsight.data.pixels.header import Header
 from selfsight.data.pixels.values import ValueScale, conversion
 from selfsight.data.reading import Asked, ReadOptions
@@ -168,7 +168,7 @@ def form_of(
             odd[row] = str(error)
     if asked.scale is not None and len(odd) == len(headers):
         raise ValueError(f"{source}: {odd[min(odd)]}.")
-    notes = [*form.notes, *_notes(fitting, form)]
+    notes = [*form.notes, *_notes(fitting, form, row_ids)]
     return replace(form, notes=tuple(notes), odd=odd)
 
 
@@ -219,7 +219,9 @@ def _scaled(
     return replace(form, scale=usual, owner=name)
 
 
-def _notes(headers: Mapping[int, Header], form: DecodePlan) -> Iterable[str]:
+def _notes(
+    headers: Mapping[int, Header], form: DecodePlan, row_ids: NDArray[np.str_]
+) -> Iterable[str]:
     """What is done to images of other channels or types, and which frames are read."""
     kinds = Counter((header.channels, header.type) for header in headers.values())
     channels, kind = form.channels, form.scale.type
@@ -233,9 +235,10 @@ def _notes(headers: Mapping[int, Header], form: DecodePlan) -> Iterable[str]:
         yield f"{bytes_:,} grey images of 8 bits were widened to {form.scale.bits or 16} bits."
     if kind not in ("uint8", "uint16", "float32"):
         yield f"{kind} values become {form.scale.dtype} without a change."
-    several = sum(header.frames > 1 for header in headers.values())
+    several = [str(row_ids[row]) for row, header in headers.items() if header.frames > 1]
     if several:
-        yield Note(
-            f"{several:,} files hold several frames: the first of each is read.",
-            "left out", about="frames", count=several,
+        yield left_out(
+            f"{len(several):,} files hold several frames, and the first of each is read: "
+            f"{some(several)}.",
+            about="frames", count=len(several), names=several,
         )  # fmt: skip

@@ -31,55 +31,57 @@ def tiff_header(encoded: bytes | Path) -> Header | None:
 
     Channels are the samples of a pixel or pages of one size. None too where tifffile is not
     installed or cannot read the file.
-
-    Raises:
-        ValueError: more pixels than the memory holds.
     """
     try:
         import tifffile
     except ImportError:
         return None
     try:
-        with _opened(encoded) as file:
-            header, size = _header(file)
+        with opened_tiff(encoded) as file:
+            return _header(file)
     except (tifffile.TiffFileError, ValueError, IndexError, KeyError, OSError, TypeError):
         return None
-    if header is not None and size > machine_memory() // 8:
-        raise ValueError("more pixels than an honest image has, perhaps a decompression bomb")
-    return header
 
 
 def read_tiff(encoded: bytes | Path) -> NDArray[Any]:
-    """The pixels ``(H, W, C)`` upright, of the file's own type; floats as float32."""
-    with _opened(encoded) as file:
+    """The pixels ``(H, W, C)`` upright, of the file's own type; floats as float32.
+
+    Raises:
+        ValueError: more pixels than the memory holds.
+    """
+    with opened_tiff(encoded) as file:
         page, series = file.series[0].pages[0], file.series[0]
+        size = int(np.prod(series.shape, dtype=object)) * series.dtype.itemsize
+        if size > machine_memory() // 4:
+            raise ValueError(
+                f"its {size / 1e9:.1f} GB of pixels are more than a quarter of the memory; cut it "
+                "into tiles by --tile"
+            )
         values, axes = series.asarray(), series.axes
         values = np.moveaxis(values, (axes.index("Y"), axes.index("X")), (0, 1))
-        values = _plain(values.reshape(*values.shape[:2], -1), page)
-    return upright(values, _tag(page, ORIENTATION, 1))
+        values = plain_values(values.reshape(*values.shape[:2], -1), page)
+    return upright(values, tag_of(page, ORIENTATION, 1))
 
 
-def _header(file: Any) -> tuple[Header | None, int]:
-    """The header, and the bytes that the pixels take."""
+def _header(file: Any) -> Header | None:
     series = file.series[0]
     page = series.pages[0]
     shape, axes, dtype = series.shape, series.axes, series.dtype
     if dtype is None or "Y" not in axes or "X" not in axes or dtype.kind not in "uif":
-        return None, 0
+        return None
     sides = {axis: size for axis, size in zip(axes, shape, strict=True) if axis in "YX"}
     height, width = sides["Y"], sides["X"]
     channels = int(np.prod(shape)) // (height * width)
     plain = dtype.newbyteorder("=")
-    inverted = _tag(page, PHOTOMETRIC, 1) == WHITE_IS_ZERO and plain == np.uint16
+    inverted = tag_of(page, PHOTOMETRIC, 1) == WHITE_IS_ZERO and plain == np.uint16
     if (channels == 1 and plain in (np.uint8, np.uint16) and not inverted) or (
         channels in (3, 4) and plain == np.uint8 and axes.endswith("S")
     ):
-        return None, 0
-    if _tag(page, ORIENTATION, 1) >= 5:
+        return None
+    if tag_of(page, ORIENTATION, 1) >= 5:
         height, width = width, height
-    bits = declared_bits(_tag(page, LARGEST, None)) if plain.kind == "u" else None
-    header = Header(height, width, channels, value_type(dtype), bits, "TIFF")
-    return header, int(np.prod(shape)) * dtype.itemsize
+    bits = declared_bits(tag_of(page, LARGEST, None)) if plain.kind == "u" else None
+    return Header(height, width, channels, value_type(dtype), bits, "TIFF")
 
 
 def declared_bits(largest: Any) -> int | None:
@@ -90,22 +92,25 @@ def declared_bits(largest: Any) -> int | None:
     return value.bit_length()
 
 
-def _plain(values: NDArray[Any], page: Any) -> NDArray[Any]:
+def plain_values(values: NDArray[Any], page: Any) -> NDArray[Any]:
+    """Values in the machine's byte order, floats as float32, 0 black."""
     if values.dtype.kind == "f":
         return np.ascontiguousarray(values, np.float32)
     values = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
-    if values.dtype.kind == "u" and _tag(page, PHOTOMETRIC, 1) == WHITE_IS_ZERO:
-        bits = declared_bits(_tag(page, LARGEST, None)) or 8 * values.dtype.itemsize
+    if values.dtype.kind == "u" and tag_of(page, PHOTOMETRIC, 1) == WHITE_IS_ZERO:
+        bits = declared_bits(tag_of(page, LARGEST, None)) or 8 * values.dtype.itemsize
         values = values.dtype.type(2**bits - 1) - values
     return values
 
 
-def _tag(page: Any, code: int, default: Any) -> Any:
+def tag_of(page: Any, code: int, default: Any) -> Any:
+    """The value of a tag of a page."""
     tag = page.tags.get(code)
     return default if tag is None else tag.value
 
 
-def _opened(encoded: bytes | Path) -> Any:
+def opened_tiff(encoded: bytes | Path) -> Any:
+    """The file, opened by tifffile."""
     import tifffile
 
     return tifffile.TiffFile(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded)

@@ -171,8 +171,8 @@ def _sorted_out(arrays: Mapping[str, Any], path: Path, asked: Asked) -> tuple[An
                 f"Keys of an unknown split are left out: {some(apart)} (--split-column none "
                 "takes every split as train)."
             )
-            notes.append(left_out(text, about=apart[0], count=len(apart), setting="split_column",
-                                  doubtful=True))  # fmt: skip
+            notes.append(left_out(text, about=apart[0], count=len(apart), names=apart,
+                                  setting="split_column", doubtful=True))  # fmt: skip
             used |= set(apart)
     for split, part in parts.items():
         candidates = _pixel_keys(part)
@@ -201,7 +201,7 @@ def _sorted_out(arrays: Mapping[str, Any], path: Path, asked: Asked) -> tuple[An
     unused = [key for key in arrays if key not in used and not key.endswith("names")]
     if unused:
         text = f"Keys that are as long as no images are left out: {some(unused)}."
-        notes.append(left_out(text, about=unused[0], count=len(unused)))
+        notes.append(left_out(text, about=unused[0], count=len(unused), names=unused))
     return contents, notes
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from selfsight.data.imageset import Target, class_target
-from selfsight.data.notes import guess, left_out, some
+from selfsight.data.notes import doubt, guess, left_out, some
 from selfsight.data.pixels.formats import START, start_of
 from selfsight.data.reading import FOLDER, NONE, Asked
 from selfsight.data.sources.steps.columns import groups_of
@@ -29,6 +29,8 @@ from selfsight.data.sources.steps.targets import identities
 ORDER = 90
 """Asked after the sources that look for something in a folder."""
 TARGET = "class"
+UNREAD_TABLES = ("labels.json", "annotations.json", ".coco.json", ".xlsx", ".xls", ".mat", ".ods")
+"""Names of files that may hold labels and are not read."""
 
 
 def opens(path: str | Path) -> bool:
@@ -93,12 +95,12 @@ def _arranged(images: Any, root: Path, asked: Asked) -> Arrangement:
     given, notes = _split_folders(splits, root, asked)
     notes = [f"All images lie below {'/'.join(above)}."] * bool(above) + notes
     kept, words, classes = [], [], []
-    apart = 0
+    apart: Any = []
     for path, parts in zip(images, inner, strict=True):
         split = splits[parts[0]] if len(parts) > 1 and parts[0] in given else None
         outside = bool(given) and not _only_pool(given, splits) and split is None
         if outside and not asked.whole:
-            apart += 1
+            apart.append(path)
             continue
         kept.append(path)
         words.append(split or "train")
@@ -107,8 +109,9 @@ def _arranged(images: Any, root: Path, asked: Asked) -> Arrangement:
             rest = rest[1:]
         classes.append(rest)
     if apart:
-        text = f"{apart:,} images outside of the split folders were left out."
-        notes.append(left_out(text, about=str(root), count=apart, setting="split_column"))
+        text = f"{len(apart):,} images outside of the split folders were left out: {some(apart)}."
+        notes.append(left_out(text, about=str(root), count=len(apart), names=apart,
+                              setting="split_column"))  # fmt: skip
     return Arrangement(kept, words, _class_folders(classes, words), tuple(notes))
 
 
@@ -205,6 +208,7 @@ def _with_classes(
             raise ValueError(f"target {name!r}: folders are a class or an identity, not {kind}.")
         targets[name] = replace(target, kind=kind)
         notes.append(f"The names of {len(names):,} folders are the target {name}.")
+        notes += _alike(names, name)
         if "" in classes:
             notes.append(f"{classes.count(''):,} images lie in no class folder: unknown.")
     elif names:
@@ -226,15 +230,34 @@ def _with_classes(
     )
 
 
+def _alike(names: set[str], target: str) -> Any:
+    """A note on folders that differ in case or blanks alone."""
+    plain: Any = {}
+    for name in sorted(names):
+        plain.setdefault(" ".join(name.casefold().split()), []).append(name)
+    alike = [same for same in plain.values() if len(same) > 1]
+    if not alike:
+        return []
+    text = (
+        f"Folders that differ in case or blanks are classes of their own: {' and '.join(alike[0])}"
+    )
+    return [doubt(f"{text}; rename one of them if they are one class.", about=target,
+                  count=len(alike))]  # fmt: skip
+
+
 def _others(names: Any) -> Any:
     if not names:
         return []
     what = "file that is no image was" if len(names) == 1 else "files that are no images were"
     text = f"{len(names):,} {what} left out: {some(names)}."
+    tables = [name for name in names if name.lower().endswith(UNREAD_TABLES)]
+    if tables:
+        text += f" If {some(tables)} holds labels, save them as CSV with a column file_name."
     packed = [name for name in names if name.lower().endswith((".zip", ".tar", ".tgz", ".gz"))]
     if packed:
         text += f" Unpack {some(packed)} to use what is in it."
-    return [left_out(text, about=names[0], count=len(names), doubtful=bool(packed))]
+    return [left_out(text, about=names[0], count=len(names), names=names,
+                     doubtful=bool(packed or tables))]  # fmt: skip
 
 
 def _nothing(root: Path, others: Any, notes: Any) -> str:

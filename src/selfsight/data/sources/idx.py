@@ -73,7 +73,8 @@ def list(path: str | Path, asked: Asked) -> Listing:
         splits = np.repeat(np.array([word or "train" for word in words], "<U10"), counts)
     if lonely:
         text = f"Labels without images are left out: {some(lonely)}."
-        notes.append(left_out(text, about=lonely[0], count=len(lonely), doubtful=True))
+        notes.append(left_out(text, about=lonely[0], count=len(lonely), names=lonely,
+                              doubtful=True))  # fmt: skip
     row_ids = [f"{name if path.is_dir() else ''}#{row}"
                for name, count in zip(images, counts, strict=True)
                for row in range(count)]  # fmt: skip

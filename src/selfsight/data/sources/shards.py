@@ -269,13 +269,15 @@ def _samples(members: Any, notes: Any) -> Any:
             f"{len(others):,} further images of a sample are left out: {some(others)}; files of a "
             "sample have one name up to its first dot."
         )
-        notes.append(left_out(text, about=others[0], count=len(others)))
+        notes.append(left_out(text, about=others[0], count=len(others), names=others))
     lonely = [key for key in fields if key not in images]
     if lonely:
         text = (
             f"{len(lonely):,} samples without an image are left out: {some(k[2] for k in lonely)}."
         )
-        notes.append(left_out(text, about=lonely[0][2], count=len(lonely)))
+        notes.append(
+            left_out(text, about=lonely[0][2], count=len(lonely), names=(k[2] for k in lonely))
+        )
     return [row | fields.get(key, {}) for key, row in images.items()]
 
 

@@ -37,6 +37,10 @@ from selfsight.data.sources.steps.texts import PATH
 from selfsight.data.sources.steps.united import united
 from selfsight.settings import unknown
 
+SHOWN = 12
+"""Columns that a sentence names."""
+PIXEL_COLUMNS = 64
+"""Numbers in a row from which they are taken for pixels."""
 TRIED = 50
 """Paths of a manifest that are looked for before its images are sought by name."""
 
@@ -170,7 +174,7 @@ def _manifest(path: Path, asked: Asked) -> Listing:
 def _path_column(columns: Mapping[str, Any], asked: Asked, path: Path) -> str | None:
     """The column of paths: asked for, by its name, or by what it holds."""
     wanted = asked.options.image_column
-    if wanted is not None:
+    if wanted is not None and not (asked.held and wanted not in columns):
         if wanted not in columns:
             raise unknown(f"image column in {path.name} named", wanted, columns)
         return wanted
@@ -229,10 +233,10 @@ def _sought(
         text = f"{match.unnamed:,} rows of {path.name} name no image and are left out."
         said.append(left_out(text, about=path.name, count=match.unnamed, doubtful=True))
     kept = np.flatnonzero(place >= 0)
-    others = len(images.names) - len(kept)
+    others = [images.names[row] for row in np.flatnonzero(place < 0).tolist()]
     if others:
-        text = f"{others:,} images below {root} are not named in {path.name} and are left out."
-        said.append(left_out(text, about=path.name, count=others))
+        text = f"{len(others):,} images below {root} are not named in {path.name} and are left out."
+        said.append(left_out(text, about=path.name, count=len(others), names=others))
     listing = listing_of_files(root, [images.names[row] for row in kept], asked)
     import pyarrow as pa
 
@@ -267,11 +271,20 @@ def _not_named(paths: Sequence[str | None], root: Path, table: str) -> Sequence[
         f"{len(others):,} images beside those that {table} names are left out: "
         f"{some(sorted(others))}."
     )
-    return [left_out(text, about=table, count=len(others))]
+    return [left_out(text, about=table, count=len(others), names=sorted(others))]
 
 
 def _no_images(path: Path, columns: Mapping[str, Any]) -> str:
-    first = ", ".join(f"{name} ({str(c[0].as_py())[:40]!r})" for name, c in columns.items())
+    shown = [f"{name} ({str(c[0].as_py())[:40]!r})" for name, c in columns.items()]
+    first = ", ".join(shown[:SHOWN]) + (f" and {len(shown) - SHOWN:,} more" * (len(shown) > SHOWN))
+    numbers = [c for c in columns.values() if not is_text(c.type)]
+    words = [str(c[0].as_py())[:400].split() for c in columns.values()]
+    rows = [row for row in words if len(row) > PIXEL_COLUMNS and all(map(str.isdigit, row))]
+    if len(numbers) >= PIXEL_COLUMNS or rows:
+        return (
+            f"{path}: its pixels seem to stand as numbers in {first}; bring them into an array "
+            "(N, H, W) and save np.savez('images.npz', images=..., label=...)."
+        )
     return (
         f"{path}: it has no column of images (bytes), and none of its columns names a file below "
         f"{path.parent}: {first}; name the column of paths by --image-column."

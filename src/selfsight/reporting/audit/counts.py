@@ -18,7 +18,10 @@ def values(contents: AuditContents, page: Page) -> Values:
     facts = [
         ("Images", number(audit.images)),
         ("Size", f"{audit.height} × {audit.width} pixels"),
-        ("Values", f"{channels}, {audit.dtype} from {number(low)} to {number(high)}"),
+        (
+            "Values",
+            f"{channels}, {audit.dtype} from {number(low)} to {number(high)} over all images",
+        ),
         ("Sets of identical images", number(len(audit.copies))),
         ("Identical, with other labels", number(len(audit.different_labels))),
         ("Nearly identical pairs", number(audit.near_count)),

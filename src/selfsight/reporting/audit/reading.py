@@ -12,7 +12,10 @@ WORDS = {"doubt": "doubtful", "guess": "guessed", "left out": "left out"}
 
 
 def values(contents: AuditContents, page: Page) -> Values | None:
-    """A row for each note that is more than a fact; the doubtful ones come first."""
+    """A row for each note that is more than a fact; the doubtful ones come first.
+
+    What is left out is named, up to the number of names that ``audit.json`` holds.
+    """
     readings = [reading for reading in contents.audit.readings if reading["kind"] in WORDS]
     readings.sort(key=lambda reading: not reading["doubtful"])
     if not readings:
@@ -23,6 +26,7 @@ def values(contents: AuditContents, page: Page) -> Values | None:
             "about": reading["about"],
             "count": "" if reading["count"] is None else number(reading["count"]),
             "text": reading["text"],
+            "names": reading["names"],
         }
         for reading in readings
     ]

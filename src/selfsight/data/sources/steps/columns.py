@@ -130,6 +130,7 @@ def guessed_splits(column: Any, name: str) -> tuple[NDArray[np.str_] | None, lis
                 "out.",
                 about=name,
                 count=count,
+                names=others,
                 setting="split_column",
                 doubtful=True,
             )

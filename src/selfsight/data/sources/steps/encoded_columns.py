@@ -98,6 +98,8 @@ def inside_only(text: str | None, root: Path) -> Encoded | str:
     """
     if not text:
         return "no path in this row"
+    if "://" in text[:10]:
+        return "an address; download the images, and name their files"
     path = _existing(text, root)
     real = os.path.realpath(os.path.join(root, path))
     base = os.path.realpath(root)

@@ -82,10 +82,11 @@ def files_below(root: Path) -> Below:
     if hidden:
         text = f"{len(hidden):,} hidden files and folders of the system are left out"
         notes.append(left_out(f"{text}: {some(sorted(hidden))}.", about=hidden[0],
-                              count=len(hidden)))  # fmt: skip
+                              count=len(hidden), names=sorted(hidden)))  # fmt: skip
     if again:
         text = f"{len(again):,} links lead to a folder that is read already and are left out"
-        notes.append(left_out(f"{text}: {some(sorted(again))}.", about=again[0], count=len(again)))
+        notes.append(left_out(f"{text}: {some(sorted(again))}.", about=again[0], count=len(again),
+                              names=sorted(again)))  # fmt: skip
     return Below(sorted(files, key=lambda path: PurePosixPath(path).parts), notes)
 
 
@@ -120,7 +121,7 @@ def image_files(root: Path, files: Sequence[str]) -> ImageFiles:
     notes = [
         left_out(
             f"{len(paths):,} files are left out: {some(paths)} ({why}).",
-            about=paths[0], count=len(paths), doubtful=True,
+            about=paths[0], count=len(paths), names=paths, doubtful=True,
         )
         for why, paths in lacking.items()
     ]  # fmt: skip

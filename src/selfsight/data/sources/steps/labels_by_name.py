@@ -63,7 +63,8 @@ def named_rows(
     known, count = int((place >= 0).sum()), len(place)
     text = f"{source} names {known:,} of {count:,} images in column {match.column}{match.how}."
     unknown = count - known
-    said = left_out(text, about=source, count=unknown, doubtful=2 * known < count)
+    unnamed = (row_ids[row] for row in np.flatnonzero(place < 0).tolist())
+    said = left_out(text, about=source, count=unknown, names=unnamed, doubtful=2 * known < count)
     notes = [said if unknown else text, *notes]
     if match.unnamed:
         text = f"{match.unnamed:,} rows of {source} name no image and are not used."

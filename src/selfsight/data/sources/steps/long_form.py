@@ -81,7 +81,7 @@ def grouped(
         gone = (
             f"Columns that differ between the rows of an image are left out: {', '.join(dropped)}."
         )
-        notes.append(left_out(gone, about=dropped[0], count=len(dropped)))
+        notes.append(left_out(gone, about=dropped[0], count=len(dropped), names=dropped))
     return result, first, notes
 
 

@@ -47,7 +47,8 @@ def without_masks(root: Path, images: Sequence[str]) -> tuple[list[str], list[No
             f"{len(masks):,} files look like masks of other images and are left out: "
             f"{some(sorted(masks))} (--masks takes them as images)."
         )
-        notes.append(left_out(text, about=min(masks), count=len(masks), setting="masks"))
+        notes.append(left_out(text, about=min(masks), count=len(masks), names=sorted(masks),
+                              setting="masks"))  # fmt: skip
     if twins:
         names = f"{twins[0][1]}, {twins[0][0]}"
         text = f"{len(twins):,} images have the name of another one in another format: {names}."

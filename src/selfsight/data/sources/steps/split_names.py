@@ -150,6 +150,7 @@ def file_splits(names: Sequence[str], split: str | None = None) -> FileSplits | 
                 "(--split-column none takes every file as train).",
                 about=apart[0],
                 count=len(apart),
+                names=apart,
                 setting="split_column",
                 doubtful=True,
             )
