@@ -16,7 +16,10 @@ PACKAGE = Path(selfsight.__file__).parent
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"api", "verbs", "", "pipeline", "estimators", "flags", "answers", "catalogue", "completions"},
+    {
+        *("api", "verbs", "", "pipeline", "merging", "estimators"),
+        *("flags", "answers", "catalogue", "completions"),
+    },
     {"tuning", "labelling", "neighbours", "models", "exporting"},
     {"evaluation"},
     {"fitting"},

@@ -24,6 +24,7 @@ from selfsight.data.duplicates import copies_together
 from selfsight.data.imageset import ImageSet, Scale
 from selfsight.data.labels import join_labels
 from selfsight.data.leaks import Seen, apart, checked, scored_rows, unseen
+from selfsight.data.parts import RowPart
 from selfsight.data.pixels.lazy import waiting
 from selfsight.data.reading import FOLDER, NONE, Asked, ReadOptions, held_to
 from selfsight.data.sources import list_source
@@ -90,6 +91,7 @@ def open(
     decode: bool | None = True,
     whole: bool = False,
     guesses: Mapping[str, Sequence[str]] | None = None,
+    part: RowPart | None = None,
 ) -> ImageSet:
     """Opens images: reads, joins labels, splits, brings to a form, and checks for leaks.
 
@@ -111,6 +113,7 @@ def open(
         whole: take images of unknown splits too, for verbs that only look at every image.
         guesses: what a run guessed of its own images (see `selfsight.data.notes.guesses`), which
             these are held to.
+        part: of everything that the source lists; None: all.
 
     Raises:
         ValueError: one sentence that names what is wrong with the source or a setting, or the
@@ -119,7 +122,7 @@ def open(
     if source is None:
         source = getattr(settings, "data", None)
     request = _request(settings, sides, scale, seen)
-    if isinstance(source, ImageSet) and source.opened_by == request:
+    if part is None and isinstance(source, ImageSet) and source.opened_by == request:
         return source
     if scale is not None and settings.image_size not in (None, max(scale.height, scale.width)):
         raise ValueError(
@@ -133,6 +136,8 @@ def open(
         form = settings.updated(held_to(given, guesses))
     listing = _listing(form, source, scale, whole)
     _check_kinds(settings, listing)
+    if part is not None:
+        listing = _part_of(listing, part, settings)
     rows, splits, notes = _split(listing, settings, sides, keep=isinstance(source, ImageSet))
     lazily = decode is False or (decode is None and len(rows) > MAX_SCANNED)
     files = listing.files if lazily and scale is None and sides is None else None
@@ -170,7 +175,7 @@ def open(
     for weights in seen:
         other = partial(_listing, form, source, weights.scale, whole)
         images = unseen(images, weights, _digests(images, weights.scale, other), drop, allow)
-    return images.marked(request)
+    return images if part is not None else images.marked(request)
 
 
 def open_images(source: Images, *, decode: bool | None = True, **options: Any) -> ImageSet:
@@ -321,6 +326,13 @@ def _listing(
             raise ValueError(f"target {target!r}: {listing.name} has no targets.")
         raise unknown(f"target in {listing.name} named", target, listing.targets)
     return listing
+
+
+def _part_of(listing: Listing, part: RowPart, settings: DataOptions) -> Listing:
+    """The rows of a part alone."""
+    if settings.limit is not None:
+        raise ValueError("limit and shard cannot be combined: a draw would differ in each part.")
+    return listing.only(part.rows(listing.row_ids, listing.name))
 
 
 def _check_kinds(settings: DataOptions, listing: Listing) -> None:

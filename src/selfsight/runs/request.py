@@ -13,6 +13,7 @@ from selfsight.console import say
 from selfsight.data import request
 from selfsight.data.imageset import ImageSet
 from selfsight.data.leaks import Seen
+from selfsight.data.parts import RowPart
 from selfsight.data.request import DataOptions, Images
 from selfsight.data.sources import is_there
 from selfsight.data.splits import Sides
@@ -106,7 +107,9 @@ def own_images(
     return request.open(wish, images, sides=sides, seen=seen)
 
 
-def images_in(frame: Frame, owner: str, settings: DataOptions, source: Images) -> ImageSet:
+def images_in(
+    frame: Frame, owner: str, settings: DataOptions, source: Images, part: RowPart | None = None
+) -> ImageSet:
     """Images in the form of a network that only looks at them; says what was done to them.
 
     Their splits are not cut, and nothing is learned or scored: there is nothing to leak.
@@ -116,12 +119,13 @@ def images_in(frame: Frame, owner: str, settings: DataOptions, source: Images) -
         owner: how sentences call the network.
         settings: of the verb.
         source: what to open.
+        part: of the source; None: all of it.
 
     Raises:
         ValueError: see `selfsight.data.request.open`.
     """
     wish = settings.updated({"validation": 0.0, "test": 0.0, "allow_leaks": True})
-    images = request.open(wish, source, scale=frame.scale(owner), whole=True)
+    images = request.open(wish, source, scale=frame.scale(owner), whole=True, part=part)
     for note in images.notes:
         say(note)
     return images
