@@ -64,6 +64,8 @@ class Results:
         kept = read_json(path)
         checked(ResultsFile, kept, path)
         summary = kept.get("summary", {})
+        if any(not {"data", "target"} <= row.keys() for row in kept.get("records", [])):
+            raise ValueError(f"{path} is damaged: a record names no data or no target.")
         return cls(
             Path(path),
             backbone=kept.get("backbone", ""),

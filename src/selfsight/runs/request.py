@@ -143,6 +143,7 @@ def sides_of(run: Run) -> Sides:
     path = run.folder.splits
     try:
         table: Any = pq.read_table(path, columns=["row_id", "split", "group"])
+        table.validate(full=True)  # text that is no UTF-8
         known: str = run.environment["data"]["fingerprint"]
     except (OSError, pa.ArrowException) as error:
         raise ValueError(f"{path} is damaged and cannot be read: {error}") from None

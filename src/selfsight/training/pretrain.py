@@ -312,7 +312,8 @@ def train(
             plugins=[AtomicIO()],
             callbacks=callbacks,
         )
-        subprocess_script._launch_process_observer = watch_children
+        launcher: Any = subprocess_script
+        launcher._launch_process_observer = watch_children
         # It would answer SIGTERM with exit code 0, and SIGINT with 1.
         trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
         try:
