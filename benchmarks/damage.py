@@ -38,8 +38,8 @@ def made(folder: Path, seed: int) -> Path:
     run = folder / "run"
     words = ["--settings", str(folder / "small.yaml"), "--seed", str(seed), "--device", "cpu"]
     words += ["--backbone", "resnet18", "--out", str(run), *WORDS]
-    assert main(["pretrain", "simclr", "digits", *words]) == 0
-    assert main(["evaluate", str(run), *MEASURED]) == 0
+    assert command(["pretrain", "simclr", "digits", *words]) == 0
+    assert command(["evaluate", str(run), *MEASURED]) == 0
     return run
 
 
