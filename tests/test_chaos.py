@@ -7,11 +7,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "chaos.py"
 
 
-def test_a_few_kills(heard_signals: None) -> None:
-    words = ["--kills", "6", "--seed", "3", "--jobs", "simclr,embed"]
+@pytest.mark.parametrize(
+    ("kills", "jobs"),
+    [
+        ("3", "embed"),
+        pytest.param("16", "simclr,evaluate,finetune,embed", marks=pytest.mark.slow),
+    ],
+)
+def test_a_few_kills(heard_signals: None, kills: str, jobs: str) -> None:
+    words = ["--kills", kills, "--seed", "3", "--jobs", jobs]
     done = subprocess.run(
         [sys.executable, str(SCRIPT), *words],
         capture_output=True,
@@ -21,5 +30,5 @@ def test_a_few_kills(heard_signals: None) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     rows = done.stdout.splitlines()[2:]
-    assert [row.split(" | ")[0] for row in rows] == ["| simclr", "| embed"]
+    assert [row.split(" | ")[0] for row in rows] == [f"| {job}" for job in jobs.split(",")]
     assert all(row.endswith("| yes |") for row in rows)

@@ -105,6 +105,21 @@ def test_memory(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(lines) == 2 and all("not enough memory" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[gloo/transport/tcp/pair.cc:537] Read error [127.0.0.1]:51120: Connection reset by peer.",
+        "NCCL error in: ProcessGroupNCCL.cpp:1691, remote process exited or there was a network "
+        "error, NCCL version 2.27.5 ncclRemoteError: A call failed possibly due to a network error",
+        "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer",
+    ],
+)
+def test_a_lost_process(text: str) -> None:
+    sentence = sentence_of(RuntimeError(text))
+    assert sentence is not None and sentence.startswith("Another process of this training")
+    assert sentence_of(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None
+
+
 def test_an_unknown_error_saves_its_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,6 +17,7 @@ from selfsight.verbs import VERBS, Verb
 NO_IMAGES = (
     "export",
     "report",
+    "merge",
     "search",
     "pairs",
     "cluster",

@@ -26,6 +26,7 @@ from selfsight.fitting.probes.mlp import Classifier
 from selfsight.fitting.stopping import Stopping
 from selfsight.labelling.audit import AuditImages
 from selfsight.labelling.suggest import Suggest, Suggestions
+from selfsight.merging import Merge
 from selfsight.method import Optimizer
 from selfsight.methods import METHODS as METHODS
 from selfsight.models.embed import Embed, Embeddings
@@ -74,6 +75,7 @@ __all__ = [
     "list_methods",
     "load",
     "load_model",
+    "merge",
     "open_images",
     "pairs",
     "predict",
@@ -1531,6 +1533,7 @@ def predict(
     out: str | Path | None = ...,
     batch_size: int = ...,
     device: str = ...,
+    shard: str | None = ...,
     allow_code: bool = ...,
 ) -> Path | PredictionTable:
     """Predict classes, labels or numbers of images with a model.
@@ -1582,10 +1585,13 @@ def predict(
         out: The table: .parquet or .csv; by default CSV is printed.
         batch_size: Images that go through the network at once.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
+        shard: I/N, from 0/N: only this part of the images, into OUT.parts; `merge` joins the
+            parts.
         allow_code: Run the file.py:build that the model's backbone may name.
 
     Returns:
-        The path of the table; without ``settings.out`` the table itself.
+        The path of the table, of the part where there is a ``shard``; without ``settings.out`` the
+        table itself.
 
     Raises:
         ValueError: the model or the images cannot be read, or do not fit each other.
@@ -1630,6 +1636,7 @@ def embed(
     out: str | Path | None = ...,
     batch_size: int = ...,
     device: str = ...,
+    shard: str | None = ...,
     allow_code: bool = ...,
 ) -> Path | Embeddings:
     """Write the representations of images.
@@ -1682,11 +1689,13 @@ def embed(
             printed.
         batch_size: Images that go through the network at once.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
+        shard: I/N, from 0/N: only this part of the images, into OUT.parts; `merge` joins the
+            parts.
         allow_code: Run the file.py:build that the backbone may name.
 
     Returns:
-        The path of the file; without ``settings.out`` row ids ``(N,)`` and representations
-        ``(N, F)`` float32.
+        The path of the file, of the part where there is a ``shard``; without ``settings.out`` row
+        ids ``(N,)`` and representations ``(N, F)`` float32.
 
     Raises:
         ValueError: the run or the images cannot be read, or do not fit each other.
@@ -1733,10 +1742,11 @@ def index(
     kind: Literal["auto", "exact", "ivf_flat", "ivf_sq8"] = ...,
     recall: float = ...,
     pictures: int = ...,
+    shard: str | None = ...,
     batch_size: int = ...,
     device: str = ...,
     allow_code: bool = ...,
-) -> Index:
+) -> Index | Path:
     """Represent images once, and keep them in a folder that can be searched.
 
     Args:
@@ -1791,12 +1801,14 @@ def index(
         recall: Share of the ten exact neighbours that an approximate search must find; it
             visits as many lists as that takes on these images.
         pictures: Longest side in pixels of the small pictures that are kept for pages; 0: none.
+        shard: I/N, from 0/N: only this part of the images, into OUT.parts; `merge` joins the
+            parts.
         batch_size: Images that go through the network at once.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         allow_code: Run the file.py:build that the backbone may name.
 
     Returns:
-        The index, opened from its folder.
+        The index, opened from its folder; with a ``shard`` the folder of the part.
 
     Raises:
         ValueError: the run or the images cannot be read or do not fit each other, there is an
@@ -1804,8 +1816,34 @@ def index(
     """
 
 @overload
-def index(settings: IndexImages, /) -> Index:
+def index(settings: IndexImages, /) -> Index | Path:
     """Represent images once, and keep them in a folder that can be searched."""
+
+@overload
+def merge(
+    out: str | Path,
+    *,
+    settings: Merge | Mapping[str, Any] | None = ...,
+    parts: tuple[str, ...] = ...,
+) -> Path:
+    """Join the parts that embed, predict or index wrote with --shard; none may be missing.
+
+    Args:
+        out: The --out of the parts.
+        settings: A settings object, or a mapping with nested or dotted names
+            (``{'optimizer.lr': 1e-3}``).
+        parts: Folders of the parts, where they are not all in OUT.parts.
+
+    Returns:
+        The path of the file, or of the folder of the index.
+
+    Raises:
+        ValueError: parts are missing, damaged, there twice, or of different outputs; names them.
+    """
+
+@overload
+def merge(settings: Merge, /) -> Path:
+    """Join the parts that embed, predict or index wrote with --shard; none may be missing."""
 
 @overload
 def search(

@@ -180,7 +180,16 @@ def is_quiet() -> bool:
 
 
 def first_process() -> bool:
-    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
+    """Whether this process is the one that speaks and writes, of those that a launcher started.
+
+    `torchrun` gives all a rank, `srun` a number, Lightning the place on a node.
+    """
+    environment = os.environ
+    if "RANK" in environment:
+        return environment["RANK"] == "0"
+    if int(environment.get("SLURM_STEP_NUM_TASKS") or 1) > 1:
+        return environment.get("SLURM_PROCID", "0") == "0"
+    return environment.get("LOCAL_RANK", "0") == "0" and environment.get("NODE_RANK", "0") == "0"
 
 
 def duration(seconds: float) -> str:

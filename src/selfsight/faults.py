@@ -42,6 +42,11 @@ _WRITE_FAILED = re.compile(
     r"PytorchStreamWriter failed|file write failed|unexpected pos|requested and \d+ written"
     r"|[Ii]/?[Oo] error",
 )
+_PROCESS_LOST = re.compile(
+    r"gloo/transport|NCCL error|ncclRemoteError|Connection (?:reset|closed) by peer"
+    r"|process group watchdog",
+    re.IGNORECASE,
+)
 _NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|[Uu]nable to allocate")
 
 
@@ -81,7 +86,7 @@ def _full(path: Path) -> bool:
 
 
 def sentence_of(error: BaseException) -> str | None:
-    """One sentence for an error of a disk, of memory, or of bad input; None for any other.
+    """One sentence for an error of a disk, memory, a lost process or bad input; else None.
 
     A `ValueError` counts as bad input where selfsight itself raised it: those of other libraries
     ("embedded null byte") do not say what they are about.
@@ -92,6 +97,12 @@ def sentence_of(error: BaseException) -> str | None:
         return (
             "There is not enough memory. Use smaller batches (--batch-size), fewer images "
             f"(--limit) or a smaller image size.{_detail(error)}"
+        )
+    if isinstance(error, RuntimeError) and _PROCESS_LOST.search(str(error)):
+        return (
+            "Another process of this training has ended: it was killed, ran out of memory, or its "
+            "machine is gone. This one stops too; the same command goes on from the last "
+            "checkpoint."
         )
     if type(error).__name__ == "OutOfMemoryError":
         return (

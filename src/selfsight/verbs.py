@@ -144,6 +144,13 @@ _TABLE = (
         "Represent images once, and keep them in a folder that can be searched.",
     ),
     Verb(
+        "merge",
+        "OUT",
+        "selfsight.merging:Merge",
+        "selfsight.merging:merge",
+        "Join the parts that embed, predict or index wrote with --shard; none may be missing.",
+    ),
+    Verb(
         "search",
         "INDEX QUERY...",
         "selfsight.neighbours.query:SearchIndex",

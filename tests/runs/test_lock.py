@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from selfsight.console import first_process
 from selfsight.runs.lock import HOLDER, locked
 from selfsight.training.processes import check_processes
 from selfsight.training.settings import Pretrain
@@ -110,11 +111,38 @@ def test_other_processes_of_a_training_do_not_lock(
 def test_launched_processes_are_compared_with_the_settings(
     monkeypatch: pytest.MonkeyPatch, started: int, on_each: int, devices: int, nodes: int, way: str
 ) -> None:
-    monkeypatch.setenv("WORLD_SIZE", str(started))
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(on_each))
     settings = Pretrain(method="simclr", data="digits", devices=devices, nodes=nodes)  # type: ignore[arg-type]
-    if way:
-        with pytest.raises(ValueError, match=way):
-            check_processes(settings)
-    else:
-        check_processes(settings)
+    torchrun = {"WORLD_SIZE": started, "LOCAL_WORLD_SIZE": on_each}
+    slurm = {"SLURM_STEP_NUM_TASKS": started, "SLURM_STEP_NUM_NODES": max(1, started // on_each)}
+    for launcher in (torchrun, slurm):
+        with monkeypatch.context() as environment:
+            for name, value in launcher.items():
+                environment.setenv(name, str(value))
+            if way:
+                with pytest.raises(ValueError, match=way):
+                    check_processes(settings)
+            else:
+                check_processes(settings)
+
+
+@pytest.mark.parametrize(
+    ("environment", "first"),
+    [
+        ({}, True),
+        ({"RANK": "0", "LOCAL_RANK": "0"}, True),
+        ({"RANK": "4", "LOCAL_RANK": "0"}, False),
+        ({"LOCAL_RANK": "1"}, False),
+        ({"LOCAL_RANK": "0", "NODE_RANK": "1"}, False),
+        ({"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1"}, False),
+        ({"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "0"}, True),
+        ({"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, True),
+    ],
+)
+def test_one_process_is_the_first(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], first: bool
+) -> None:
+    for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert first_process() is first

@@ -28,15 +28,17 @@ CASES = {
     "dino": "precision: bf16\nmethod: {name: dino, prototypes: 16, hidden: 16, bottleneck: 8}\n",
 }
 
+PARAMS = ["simclr", pytest.param("dino", marks=pytest.mark.slow)]
 KILLS = {
-    "in mid-epoch": [["at_step", 7]],
-    "three times": [["at_step", 1], ["at_step", 6], ["at_step", 12]],
+    "in every way": [
+        ["at_step", 1], ["SIGTERM", 3], ["SIGINT", 5], ["at_step", 6], ["while_saving", 1],
+        ["SIGHUP", 8], ["SIGUSR1", 9], ["at_step", 11],
+    ],
     "while saving": [["while_saving", 2], ["while_saving", 1]],
-    "asked to stop": [["SIGTERM", 3], ["SIGINT", 5], ["SIGHUP", 8], ["SIGUSR1", 9]],
-}
+}  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(scope="module", params=PARAMS)
 def trainings(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, heard_signals: None
 ) -> Path:
@@ -61,7 +63,7 @@ def trainings(
     assert codes == [code_of(how) for how, _, _ in jobs], done.stderr
     for how, step, _ in jobs:
         if how.startswith("SIG"):
-            assert f"stopped by {how}. {folder}/asked to stop/checkpoints/last.ckpt" in done.stderr
+            assert f"stopped by {how}. {folder}/in every way/checkpoints/last.ckpt" in done.stderr
             assert f"holds step {step}; start the same command again to go on." in done.stderr
     assert "Traceback" not in done.stderr
     assert "nothing to do" in done.stderr

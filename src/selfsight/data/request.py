@@ -24,6 +24,7 @@ from selfsight.data.duplicates import copies_together
 from selfsight.data.imageset import ImageSet, Scale
 from selfsight.data.labels import join_labels
 from selfsight.data.leaks import Seen, apart, checked, scored_rows, unseen
+from selfsight.data.parts import RowPart
 from selfsight.data.pixels.lazy import waiting
 from selfsight.data.reading import FOLDER, NONE, Asked, Reading, ReadOptions, held_to
 from selfsight.data.rounds import Placed, carried, placed
@@ -96,6 +97,7 @@ def open(
     decode: bool | None = True,
     whole: bool = False,
     reading: Reading | None = None,
+    part: RowPart | None = None,
 ) -> ImageSet:
     """Opens images: reads, joins labels, splits, brings to a form, and checks for leaks.
 
@@ -121,6 +123,7 @@ def open(
         whole: take images of unknown splits too, for verbs that only look at every image.
         reading: how a run read its own images (see `selfsight.data.reading.recorded`), which
             these are held to.
+        part: of everything that the source lists; None: all.
 
     Raises:
         ValueError: one sentence that names what is wrong with the source or a setting, or the
@@ -129,7 +132,7 @@ def open(
     if source is None:
         source = getattr(settings, "data", None)
     request = _request(settings, sides, records, scale, seen)
-    if isinstance(source, ImageSet) and source.opened_by == request:
+    if part is None and isinstance(source, ImageSet) and source.opened_by == request:
         return source
     if scale is not None and settings.image_size not in (None, max(scale.height, scale.width)):
         raise ValueError(
@@ -144,6 +147,8 @@ def open(
     held = form.image_column != settings.image_column
     listing = _listing(form, source, scale, whole, held)
     _check_kinds(settings, listing)
+    if part is not None:
+        listing = _part_of(listing, part, settings)
     if sides is None and settings.splits is not None:
         records = (read_sides(settings.splits),)
     elif (listing.splits == "test").any():
@@ -212,7 +217,7 @@ def open(
     for weights in seen:
         digests = _digests(images, scored_rows(images), weights.scale, others)
         images = unseen(images, weights, digests, drop, allow)
-    return images.marked(request)
+    return images if part is not None else images.marked(request)
 
 
 def open_images(source: Images, *, decode: bool | None = True, **options: Any) -> ImageSet:
@@ -375,6 +380,13 @@ def _listing(
             raise ValueError(f"target {target!r}: {listing.name} has no targets.")
         raise unknown(f"target in {listing.name} named", target, listing.targets)
     return listing
+
+
+def _part_of(listing: Listing, part: RowPart, settings: DataOptions) -> Listing:
+    """The rows of a part alone."""
+    if settings.limit is not None:
+        raise ValueError("limit and shard cannot be combined: a draw would differ in each part.")
+    return listing.only(part.rows(listing.row_ids, listing.name))
 
 
 def _check_kinds(settings: DataOptions, listing: Listing) -> None:

@@ -78,6 +78,8 @@ class Results:
     def _whole(cls, path: str | Path) -> Results:
         content = read_json(path)
         checked(ResultsFile, content, path)
+        if any(not {"data", "target"} <= row.keys() for row in content.get("records", [])):
+            raise ValueError(f"{path} is damaged: a record names no data or no target.")
         summary = content.pop("summary", {})
         return cls(Path(path), **{**summary, **content})
 

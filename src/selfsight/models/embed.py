@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from selfsight.console import progress
+from selfsight.data.parts import RowPart, Shard
 from selfsight.data.request import DataOptions, Images
 from selfsight.data.statistics import Statistics
 from selfsight.fitting.representations import represent
+from selfsight.models.parts import PartPlace
 from selfsight.models.predict import PART
 from selfsight.models.predictor import Predictor, card_of, is_model
 from selfsight.models.tables import (
@@ -32,6 +34,9 @@ from selfsight.runs.request import images_in, reading_of
 from selfsight.runs.run import load_run
 from selfsight.training.device import choose_device
 
+SUFFIXES = (".parquet", ".csv", ".npz", ".npy")
+"""Of the files that representations are written to."""
+
 
 class Embed(DataOptions):
     """Write the representations of images, one row each, with their row ids."""
@@ -46,6 +51,8 @@ class Embed(DataOptions):
     """Images that go through the network at once."""
     device: str = "auto"
     """auto, cpu, cuda, or one GPU of several, as in cuda:1."""
+    shard: Shard | None = None
+    """I/N, from 0/N: only this part of the images, into OUT.parts; `merge` joins the parts."""
     allow_code: bool = False
     """Run the file.py:build that the backbone may name."""
 
@@ -68,7 +75,6 @@ class Embeddings(NamedTuple):
 def embed(settings: Embed, images: Images | None = None) -> Path | Embeddings:
     """Represents images, and writes ``row_id`` and ``(N, F)`` float32 representations.
 
-
     Parquet holds them as one list column ``representation``, CSV as ``f0`` to ``f{F-1}``, ``.npz``
     as ``row_ids`` and ``representations``.
 
@@ -77,21 +83,38 @@ def embed(settings: Embed, images: Images | None = None) -> Path | Embeddings:
         images: what to open instead of ``settings.images``: an image set, arrays, a dataset.
 
     Returns:
-        The path of the file; without ``settings.out`` row ids ``(N,)`` and representations
-        ``(N, F)`` float32.
+        The path of the file, of the part where there is a ``shard``; without ``settings.out`` row
+        ids ``(N,)`` and representations ``(N, F)`` float32.
 
     Raises:
         ValueError: the run or the images cannot be read, or do not fit each other.
     """
     if settings.out is not None:
-        check_suffix(settings.out, (".parquet", ".csv", ".npz", ".npy"))
+        check_suffix(settings.out, SUFFIXES)
+    source = settings.images if images is None else images
+    if settings.shard is None:
+        return _embedded(settings, source, settings.out, None)
+    place = PartPlace.of("embed", settings, settings.run, source, ".npz")
+    if place.done():
+        return place.path
+    embeddings = _embedded(settings, source, str(place.path), place.part)
+    assert isinstance(embeddings, Path)
+    with np.load(embeddings) as arrays:
+        rows = len(arrays["row_ids"])
+    return place.finish(rows)
+
+
+def _embedded(
+    settings: Embed, source: Images, out: str | None, part: RowPart | None
+) -> Path | Embeddings:
+    """Represents the images, or a part of them, and writes them where there is a path."""
     device = choose_device(settings.device)
     backbone, statistics, frame = backbone_of(settings.run, allow_code=settings.allow_code)
-    source = settings.images if images is None else images
-    images = images_in(frame, settings.run, settings, source, reading_in(settings.run))
+    reading = reading_in(settings.run)
+    images = images_in(frame, settings.run, settings, source, reading, part)
     parts: list[NDArray[np.float32]] = []
     with (
-        _writing(settings.out, parts, images.row_ids, backbone.features) as write,
+        writing_embeddings(out, parts, images.row_ids, backbone.features) as write,
         progress("embed", len(images)) as bar,
     ):
         for first in range(0, len(images), PART):
@@ -106,8 +129,8 @@ def embed(settings: Embed, images: Images | None = None) -> Path | Embeddings:
             )
             write((images.row_ids[rows], values.numpy()))
             bar.update(len(rows))
-    if settings.out is not None:
-        return Path(settings.out)
+    if out is not None:
+        return Path(out)
     return Embeddings(images.row_ids, np.concatenate(parts))
 
 
@@ -132,7 +155,7 @@ def reading_in(folder: str | Path) -> dict[str, tuple[str, ...]]:
 
 
 @contextmanager
-def _writing(
+def writing_embeddings(
     path: str | None, parts: list[NDArray[np.float32]], row_ids: NDArray[np.str_], width: int
 ) -> Iterator[Write]:
     """A function that appends ``(row ids, representations)``; to ``parts`` where path is None."""

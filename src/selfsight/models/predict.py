@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from selfsight.console import progress, say
+from selfsight.data.parts import RowPart, Shard
 from selfsight.data.request import DataOptions, Images
+from selfsight.models.parts import PartPlace
 from selfsight.models.predictor import Predictor
 from selfsight.models.tables import check_suffix, csv_text, writing_table
 from selfsight.runs.request import images_in
@@ -21,6 +23,10 @@ from selfsight.training.device import choose_device
 
 PART = 2048
 """Images whose predictions are in memory at once."""
+
+
+SUFFIXES = (".parquet", ".csv")
+"""Of the files that predictions are written to."""
 
 
 class Predict(DataOptions):
@@ -36,6 +42,8 @@ class Predict(DataOptions):
     """Images that go through the network at once."""
     device: str = "auto"
     """auto, cpu, cuda, or one GPU of several, as in cuda:1."""
+    shard: Shard | None = None
+    """I/N, from 0/N: only this part of the images, into OUT.parts; `merge` joins the parts."""
     allow_code: bool = False
     """Run the file.py:build that the model's backbone may name."""
 
@@ -85,23 +93,36 @@ def predict(settings: Predict, images: Images | None = None) -> Path | Predictio
         images: what to open instead of ``settings.images``: an image set, arrays, a dataset.
 
     Returns:
-        The path of the table; without ``settings.out`` the table itself.
+        The path of the table, of the part where there is a ``shard``; without ``settings.out`` the
+        table itself.
 
     Raises:
         ValueError: the model or the images cannot be read, or do not fit each other.
     """
     csv = False
     if settings.out is not None:
-        csv = check_suffix(settings.out, (".parquet", ".csv")) == ".csv"
+        csv = check_suffix(settings.out, SUFFIXES) == ".csv"
+    source = settings.images if images is None else images
+    if settings.shard is None:
+        return _predicted(settings, source, settings.out, csv, None)[0]
+    place = PartPlace.of("predict", settings, settings.model, source, ".parquet")
+    if place.done():
+        return place.path
+    return place.finish(_predicted(settings, source, str(place.path), csv, place.part)[1])
+
+
+def _predicted(
+    settings: Predict, source: Images, out: str | None, csv: bool, part: RowPart | None
+) -> tuple[Path | PredictionTable, int]:
+    """The table of the images, or of a part of them, and how many rows it has."""
     device = choose_device(settings.device)
     predictor = Predictor.load(settings.model, allow_code=settings.allow_code)
-    source = settings.images if images is None else images
     card, owner = predictor.card, f"model {settings.model}"
-    images = images_in(card.frame, owner, settings, source, card.reading)
+    images = images_in(card.frame, owner, settings, source, card.reading, part)
     outputs: list[NDArray[np.float32]] = []
     damaged = 0
     with (
-        nullcontext() if settings.out is None else writing_table(settings.out) as write,
+        nullcontext() if out is None else writing_table(out) as write,
         progress("predict", len(images)) as bar,
     ):
         for first in range(0, len(images), PART):
@@ -115,9 +136,9 @@ def predict(settings: Predict, images: Images | None = None) -> Path | Predictio
             bar.update(len(rows))
     if damaged:
         say(f"{damaged:,} images have pixels that are not finite: their predictions are empty.")
-    if settings.out is not None:
-        return Path(settings.out)
-    return in_memory(predictor, images.row_ids, np.concatenate(outputs))
+    if out is not None:
+        return Path(out), len(images)
+    return in_memory(predictor, images.row_ids, np.concatenate(outputs)), len(images)
 
 
 def in_memory(

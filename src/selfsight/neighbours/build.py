@@ -14,7 +14,9 @@ from pydantic import Field
 
 from selfsight.console import progress, say
 from selfsight.data.imageset import ImageSet, Target, choose_target
+from selfsight.data.parts import RowPart, Shard
 from selfsight.data.request import DataOptions, Images
+from selfsight.models.parts import PartPlace
 from selfsight.neighbours.approximate import build_lists, has_faiss
 from selfsight.neighbours.card import PICTURES, VECTORS, IndexCard
 from selfsight.neighbours.encoder import Encoder, file_names
@@ -36,6 +38,10 @@ LARGE = 500_000
 """Images above which an exact search takes more than 100 ms, and `auto` takes inverted lists."""
 
 
+IndexKind = Literal["auto", "exact", "ivf_flat", "ivf_sq8"]
+"""How an index is searched."""
+
+
 class IndexImages(DataOptions):
     """Represent images once, and keep them in a folder that can be searched."""
 
@@ -47,7 +53,7 @@ class IndexImages(DataOptions):
     """The folder of the index."""
     append: bool = False
     """Add images to the index in --out; those of the same source that it has are left out."""
-    kind: Literal["auto", "exact", "ivf_flat", "ivf_sq8"] = "auto"
+    kind: IndexKind = "auto"
     """exact, or inverted lists of faiss with whole vectors (ivf_flat) or a byte a number (ivf_sq8);
     auto: exact up to 500,000 images, then ivf_sq8."""
     recall: Annotated[float, Field(gt=0.0, le=1.0)] = 0.98
@@ -55,6 +61,8 @@ class IndexImages(DataOptions):
     lists as that takes on these images."""
     pictures: Annotated[int, Field(ge=0, le=1024)] = 96
     """Longest side in pixels of the small pictures that are kept for pages; 0: none."""
+    shard: Shard | None = None
+    """I/N, from 0/N: only this part of the images, into OUT.parts; `merge` joins the parts."""
     batch_size: Annotated[int, Field(ge=1)] = 256
     """Images that go through the network at once."""
     device: str = "auto"
@@ -63,7 +71,7 @@ class IndexImages(DataOptions):
     """Run the file.py:build that the backbone may name."""
 
 
-def index(settings: IndexImages, images: Images | None = None) -> Index:
+def index(settings: IndexImages, images: Images | None = None) -> Index | Path:
     """Represents images, brings the vectors to length 1, and writes the folder.
 
     Args:
@@ -71,12 +79,14 @@ def index(settings: IndexImages, images: Images | None = None) -> Index:
         images: what to open instead of ``settings.images``: an image set, arrays, a dataset.
 
     Returns:
-        The index, opened from its folder.
+        The index, opened from its folder; with a ``shard`` the folder of the part.
 
     Raises:
         ValueError: the run or the images cannot be read or do not fit each other, there is an
             index already, or one to add to was made with other weights.
     """
+    if settings.shard is not None:
+        return _part(settings, images)
     out = Path(settings.out)
     check_free(out, append=settings.append)
     old = Index.load(out) if settings.append else None
@@ -85,20 +95,40 @@ def index(settings: IndexImages, images: Images | None = None) -> Index:
         raise ValueError(
             f"append: the index {out} was made with other weights than those of {settings.run}."
         )
-    opened, rows, target = _opened(settings, encoder, images)
+    opened, rows, target = _opened(settings, encoder, images, None)
     new = np.arange(len(opened)) if old is None else _new_rows(old, opened, rows, out)
     if old is not None and not len(new):
         say(f"All images of {opened.name} are in the index {out} already.")
         return old
     with writing_folder(out) as folder:
         card = _written(settings, encoder, opened, rows, target, new, old, folder)
-        card = _searchable(settings, card, folder)
+        card = searchable(card, folder, settings.kind, settings.recall, settings.seed)
         write_card(folder, card)
     return Index.load(out)
 
 
+def _part(settings: IndexImages, images: Images | None) -> Path:
+    """One part as an exact index of its own, in the folder of the parts."""
+    source = settings.images if images is None else images
+    if source is None or settings.append:
+        raise ValueError(
+            "shard: name the images too; parts are of one source, and `merge` makes a new index, "
+            "so --append cannot be given."
+        )
+    place = PartPlace.of("index", settings, settings.run, source)
+    if place.done():
+        return place.path
+    encoder = Encoder.load(settings.run, device=settings.device, allow_code=settings.allow_code)
+    opened, rows, target = _opened(settings, encoder, images, place.part)
+    with writing_folder(place.path) as folder:
+        new = np.arange(len(opened))
+        card = _written(settings, encoder, opened, rows, target, new, None, folder)
+        write_card(folder, card)
+    return place.finish(card.count)
+
+
 def _opened(
-    settings: IndexImages, encoder: Encoder, images: Images | None
+    settings: IndexImages, encoder: Encoder, images: Images | None, part: RowPart | None
 ) -> tuple[ImageSet, Any, Target | None]:
     """The images, their rows of the table, and the target whose label stands there."""
     own = images is None and settings.images is None
@@ -108,7 +138,7 @@ def _opened(
     else:
         given = settings.images if images is None else images
         assert given is not None
-        opened = encoder.open(given, settings)
+        opened = encoder.open(given, settings, part)
         source = opened.name if images is not None else str(settings.images)
     if not len(opened):
         raise ValueError(f"{source}: there are no images.")
@@ -197,7 +227,7 @@ def _written(
     with closing(VectorsFile(folder / VECTORS, width)) as vectors:
         pictures = PicturesFile(folder / PICTURES) if side else None
         if old is not None:
-            _copied(old, vectors, pictures)
+            copied(old, vectors, pictures)
         with progress("index", len(new)) as bar:
             for first in range(0, len(new), PART):
                 part = new[first : first + PART]
@@ -246,7 +276,8 @@ def _written(
     )
 
 
-def _copied(old: Index, vectors: VectorsFile, pictures: PicturesFile | None) -> None:
+def copied(old: Index, vectors: VectorsFile, pictures: PicturesFile | None) -> None:
+    """Appends the vectors and pictures of an index."""
     for first in range(0, len(old), PART):
         places = np.arange(first, min(first + PART, len(old)))
         vectors.append(old.vectors.at(places))
@@ -262,9 +293,18 @@ def exact_card(card: IndexCard, count: int) -> IndexCard:
     )
 
 
-def _searchable(settings: IndexImages, card: IndexCard, folder: Path) -> IndexCard:
-    """Inverted lists where they are wanted; how near the nearest image usually is."""
-    wanted = settings.kind
+def searchable(
+    card: IndexCard, folder: Path, wanted: IndexKind, recall: float, seed: int
+) -> IndexCard:
+    """Inverted lists where they are wanted; how near the nearest image usually is.
+
+    Args:
+        card: of the exact index in ``folder``.
+        folder: of the index.
+        wanted: see `IndexImages.kind`.
+        recall: see `IndexImages.recall`.
+        seed: of the lists.
+    """
     if wanted == "auto":
         wanted = "exact"
         if card.count > LARGE:
@@ -276,9 +316,9 @@ def _searchable(settings: IndexImages, card: IndexCard, folder: Path) -> IndexCa
                 )
     exact = mapped(folder / VECTORS, card.count, card.width)
     if wanted != "exact":
-        card = build_lists(folder, exact, card, wanted, settings.recall, settings.seed)
+        card = build_lists(folder, exact, card, wanted, recall, seed)
     if card.count > 1:
-        nearest = usual_cosines(exact, card.count, settings.seed)
+        nearest = usual_cosines(exact, card.count, seed)
         card = card.updated({"nearest": nearest})
     if wanted != "exact":
         del exact

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from selfsight.console import say
 from selfsight.data.imageset import ImageSet
+from selfsight.data.parts import RowPart
 from selfsight.data.pixels.formats import FORMAT_OF, suffix_of
 from selfsight.data.reading import Asked
 from selfsight.data.request import DataOptions, Images
@@ -91,13 +92,16 @@ class Encoder:
         finite = torch.isfinite(values).all(1, keepdim=True)
         return torch.where(finite, F.normalize(values, dim=1), torch.nan)
 
-    def open(self, source: Images | Sequence[Path], settings: DataOptions) -> ImageSet:
+    def open(
+        self, source: Images | Sequence[Path], settings: DataOptions, part: RowPart | None = None
+    ) -> ImageSet:
         """Images in the form of the network.
 
         Args:
             source: what `selfsight.data.request.open` takes, or files of one image each, all of
                 which must be readable.
             settings: how to open them.
+            part: of the source; None: all of it.
 
         Raises:
             ValueError: the source cannot be read, or its channels do not fit.
@@ -105,7 +109,7 @@ class Encoder:
         if isinstance(source, list) and source and all(isinstance(one, Path) for one in source):
             source = _image_files(source, self.frame, self.folder)
         reading = reading_in(self.folder)
-        return images_in(self.frame, self.folder, settings, source, reading)
+        return images_in(self.frame, self.folder, settings, source, reading, part)
 
     def own_images(self, settings: DataOptions) -> ImageSet:
         """The images that the run was trained on, with the splits that it recorded.

@@ -132,8 +132,9 @@ def _opened(settings: Explore) -> tuple[Index, Mapping[str, Sequence[str | None]
         wish = IndexImages(
             run=str(folder), out=str(kept), device=settings.device, allow_code=settings.allow_code
         )
-        return (index := build_index(wish)), error_column(run.predictions, index)
-    return (index := Index.load(kept)), error_column(run.predictions, index)
+        build_index(wish)
+    index = Index.load(kept)
+    return index, error_column(run.predictions, index)
 
 
 def _serve(settings: Explore, index: Index, contents: MapContents) -> None:

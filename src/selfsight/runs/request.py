@@ -12,6 +12,7 @@ from selfsight.console import say
 from selfsight.data import request
 from selfsight.data.imageset import ImageSet
 from selfsight.data.leaks import Seen
+from selfsight.data.parts import RowPart
 from selfsight.data.reading import Reading, recorded
 from selfsight.data.request import DataOptions, Images
 from selfsight.data.sources import is_there
@@ -162,6 +163,7 @@ def images_in(
     settings: DataOptions,
     source: Images,
     reading: Reading | None = None,
+    part: RowPart | None = None,
 ) -> ImageSet:
     """Images in the form of a network that only looks at them; says what was done to them.
 
@@ -173,12 +175,14 @@ def images_in(
         settings: of the verb.
         source: what to open.
         reading: how the network's own images were read, which these are held to.
+        part: of the source; None: all of it.
 
     Raises:
         ValueError: see `selfsight.data.request.open`.
     """
     wish = settings.updated({"validation": 0.0, "test": 0.0, "allow_leaks": True})
-    images = request.open(wish, source, scale=frame.scale(owner), whole=True, reading=reading)
+    scale = frame.scale(owner)
+    images = request.open(wish, source, scale=scale, whole=True, reading=reading, part=part)
     for note in images.notes:
         say(note)
     return images

@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from selfsight.data.request import Data
 from selfsight.data.statistics import Statistics
 from selfsight.files import read_json
@@ -14,6 +16,7 @@ from selfsight.networks.backbones import Backbone, BackboneSpec, build_backbone,
 from selfsight.networks.weights import read_weights
 from selfsight.runs.checkpoint import read_record
 from selfsight.runs.folder import RunFolder
+from selfsight.settings import sentence
 from selfsight.views.settings import View
 
 LABELS_READ = "The training reads"
@@ -105,7 +108,10 @@ def load_run(path: str | Path) -> Run:
     plain = folder.read_settings()
     if "data" not in plain:
         raise ValueError(f"{folder.settings}: it does not name the data.")
-    data = Data(**{name: plain[name] for name in Data.model_fields if name in plain})
+    try:
+        data = Data(**{name: plain[name] for name in Data.model_fields if name in plain})
+    except ValidationError as error:
+        raise ValueError(f"{folder.settings} is damaged: {sentence(error)}.") from None
     return Run(folder, data, plain, statistics, spec)
 
 

@@ -24,6 +24,7 @@ def sides_of(run: Run) -> Sides:
     path = run.folder.splits
     try:
         table: Any = pq.read_table(path)
+        table.validate(full=True)  # text that is no UTF-8
         columns = {name: table[name] for name in ("row_id", "split", "group", "digest")}
         known: str = run.environment["data"]["fingerprint"]
     except (OSError, pa.ArrowException) as error:

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from selfsight.console import first_process
 from selfsight.files import write_json
 from selfsight.runs.checkpoint import whole
 from selfsight.training.checkpoints import LAST, PREVIOUS
 from selfsight.training.module import MethodModule
 from selfsight.training.plan import Plan
-from selfsight.training.trackers import first_process
 
 NAME = "not_finite.json"
 """In the run folder: step, losses and row ids of the first step that was not finite."""

@@ -12,9 +12,10 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.pytorch.strategies.launchers import subprocess_script
 from torch import Tensor
 
-from selfsight.console import duration, say
+from selfsight.console import duration, first_process, say
 from selfsight.data.loader import Loader
 from selfsight.data.request import Images
 from selfsight.files import write_text
@@ -42,7 +43,11 @@ from selfsight.training.metrics import Metrics, Status
 from selfsight.training.module import MethodModule
 from selfsight.training.monitor import Monitor
 from selfsight.training.plan import Plan, prepare
-from selfsight.training.processes import check_processes, only_the_first_process
+from selfsight.training.processes import (
+    check_processes,
+    only_the_first_process,
+    watch_children,
+)
 from selfsight.training.representation import fit_pooling
 from selfsight.training.resuming import checkpoint_of, finished, inputs_of, record_of
 from selfsight.training.run_files import (
@@ -57,7 +62,7 @@ from selfsight.training.supervision import (
     whole_frame_view,
     with_labels,
 )
-from selfsight.training.trackers import Trackers, check_packages, first_process, tracked
+from selfsight.training.trackers import Trackers, check_packages, tracked
 
 
 def pretrain(
@@ -313,6 +318,8 @@ def train(
             plugins=[AtomicIO()],
             callbacks=callbacks,
         )
+        launcher: Any = subprocess_script
+        launcher._launch_process_observer = watch_children
         # It would answer SIGTERM with exit code 0, and SIGINT with 1.
         trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
         try:

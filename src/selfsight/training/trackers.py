@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from selfsight.console import say
+from selfsight.console import first_process, say
 from selfsight.files import read_json, write_json
 from selfsight.runs.folder import RunFolder
 
@@ -134,13 +134,6 @@ def publish(folder: RunFolder) -> None:
         with tracked(list(read_json(folder.trackers)), folder) as trackers:
             trackers.results()
             trackers.page()
-
-
-def first_process() -> bool:
-    """Whether this process is the one that writes."""
-    from lightning.fabric.utilities.rank_zero import rank_zero_only
-
-    return int(getattr(rank_zero_only, "rank", 0) or 0) == 0
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

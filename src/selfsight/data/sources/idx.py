@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,6 @@ def _read(file: Path) -> NDArray[Any]:
             values = content.read(size + 1)
         if len(values) != size:
             raise ValueError(f"it says {size:,} bytes and holds {len(values):,}")
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise ValueError(f"{file} is not a readable IDX file ({error}).") from None
     return np.frombuffer(values, dtype).reshape(shape)

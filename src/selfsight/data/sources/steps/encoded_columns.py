@@ -31,29 +31,44 @@ class Part:
 def rows_of_parts(
     parts: Sequence[Part], folder: Path, rows: NDArray[np.int64]
 ) -> Iterable[list[Encoded | str]]:
-    """Encoded images of the (ascending) rows; row groups without any of them are not read."""
-    import pyarrow.parquet as pq
+    """Encoded images of the (ascending) rows; row groups without any of them are not read.
+
+    Raises:
+        ValueError: a file is damaged.
+    """
+    import pyarrow as pa
 
     for place, part in enumerate(parts):
         end = parts[place + 1].first if place + 1 < len(parts) else np.iinfo(np.int64).max
         inside = rows[(rows >= part.first) & (rows < end)] - part.first
         if not len(inside):
             continue
-        with pq.ParquetFile(part.path) as file:
-            sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-            ends = np.cumsum(sizes)
-            needed = np.unique(np.searchsorted(ends, inside, side="right")).tolist()
-            # Row numbers within the row groups that are read.
-            starts = np.concatenate([[0], np.cumsum([sizes[group] for group in needed])])
-            held = np.searchsorted(ends, inside, side="right")
-            before = (ends - sizes)[held]
-            inside = inside - before + starts[np.searchsorted(needed, held)]
-            start = 0
-            for batch in file.iter_batches(BATCH, row_groups=needed, columns=[part.image]):
-                first, start = start, start + batch.num_rows
-                wanted = inside[(inside >= first) & (inside < start)] - first
-                if len(wanted):
-                    yield encoded_images(batch.column(0).take(wanted), folder)
+        try:
+            for column, wanted in _chosen(part, inside):
+                yield encoded_images(column.take(wanted), folder)
+        except (OSError, pa.ArrowException) as error:
+            raise ValueError(f"{part.path} is damaged and cannot be read: {error}") from None
+
+
+def _chosen(part: Part, inside: NDArray[np.int64]) -> Iterable[tuple[Any, NDArray[np.int64]]]:
+    """Columns of the batches that hold any of the rows of a file, and their places in each."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(part.path) as file:
+        sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+        ends = np.cumsum(sizes)
+        needed = np.unique(np.searchsorted(ends, inside, side="right")).tolist()
+        # Row numbers within the row groups that are read.
+        starts = np.concatenate([[0], np.cumsum([sizes[group] for group in needed])])
+        held = np.searchsorted(ends, inside, side="right")
+        before = (ends - sizes)[held]
+        inside = inside - before + starts[np.searchsorted(needed, held)]
+        start = 0
+        for batch in file.iter_batches(BATCH, row_groups=needed, columns=[part.image]):
+            first, start = start, start + batch.num_rows
+            wanted = inside[(inside >= first) & (inside < start)] - first
+            if len(wanted):
+                yield batch.column(0), wanted
 
 
 def encoded_images(column: Any, folder: Path) -> list[Encoded | str]:
@@ -98,6 +113,8 @@ def inside_only(text: str | None, root: Path) -> Encoded | str:
     """
     if not text:
         return "no path in this row"
+    if "\0" in text:
+        return "a path with a null character"
     if "://" in text[:10]:
         return "an address; download the images, and name their files"
     path = _existing(text, root)

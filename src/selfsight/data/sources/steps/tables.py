@@ -44,7 +44,9 @@ def read_table(file: Path, without: Sequence[str] = ()) -> tuple[Any, list[str]]
             wanted = [name for name in pq.read_schema(file).names if name not in without]
             return pq.read_table(file, columns=wanted, partitioning=None), []
         if file.suffix.lower() in (".jsonl", ".ndjson"):
-            return json_lines.read_json(file), []
+            table = json_lines.read_json(file)
+            table.validate(full=True)  # text that is no UTF-8
+            return table, []
         return read_delimited(file)
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise ValueError(f"{file} is not a readable table ({first_line(error)}).") from None

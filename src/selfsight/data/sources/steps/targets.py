@@ -213,7 +213,8 @@ def _number_target(
 ) -> tuple[Target | str, list[str]]:
     import pyarrow as pa
 
-    values = column.cast(pa.float64()).to_numpy().astype(np.float64)
+    # Whole numbers above 2**53 are rounded.
+    values = column.cast(pa.float64(), safe=False).to_numpy().astype(np.float64)
     values[~np.isfinite(values)] = np.nan
     known = values[~np.isnan(values)]
     distinct = np.unique(known)
