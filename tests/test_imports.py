@@ -34,6 +34,7 @@ LAYERS = [
         "plugins",
         "settings",
         "files",
+        "markup",
         "faults",
         "stops",
         "distributed",

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from selfsight.evaluation.embedding_map import EmbeddingMap, read_map
 from selfsight.files import read_json, write_json
+from selfsight.markup import block, lines, table
 from selfsight.records import ResultsFile, checked
 from selfsight.runs.folder import RunFolder
 from selfsight.vocabulary import headline, in_percent, metrics_of
@@ -49,6 +51,15 @@ class Results:
     allowed_leaks: list[str] = field(default_factory=list)
     subjects: dict[str, dict[str, str]] = field(default_factory=dict)
     shown: list[tuple[str, str | None]] = field(default_factory=list)
+
+    @property
+    def map(self) -> EmbeddingMap:
+        """The images in two dimensions, by the representations.
+
+        Raises:
+            ValueError: the file is missing or damaged.
+        """
+        return read_map(RunFolder(self.path.parent).representations)
 
     @property
     def summary(self) -> dict[str, list[Row]]:
@@ -107,6 +118,15 @@ class Results:
     def __str__(self) -> str:
         return self.table()
 
+    def _repr_html_(self) -> str:
+        """The tables of `table`, for notebooks."""
+        parts = []
+        for data, target in self.shown:
+            for title, rows in self._task_tables(data, target):
+                parts.append(block(title, table(rows[0], rows[1:], most=100)))
+        warnings = [f"Warning, allowed: {leak}" for leak in self.allowed_leaks]
+        return "".join(parts) + lines([*warnings, *(f"note: {note}" for note in self.notes)])
+
     def table(self) -> str:
         """One table a task: probes and weights by label fraction, then differences to controls."""
         parts = [self._task_table(data, target) for data, target in self.shown]
@@ -117,22 +137,21 @@ class Results:
         )
 
     def _task_table(self, data: str, target: str | None) -> str:
+        tables = self._task_tables(data, target)
+        return "\n\n".join("\n".join([title, *aligned(rows)]) for title, rows in tables)
+
+    def _task_tables(self, data: str, target: str | None) -> list[tuple[str, list[list[str]]]]:
+        """Title and rows, the head first: of the headline metric, and of what needs no label."""
         values = [v for v in self.values if (v["data"], v["target"]) == (data, target)]
-        if not values:
-            return ""
         free = [v for v in values if v["task"] in ("none", "clusters")]
-        lines = []
         main = [v for v in values if metrics_of(v["task"]) and v["label"] is None]
-        if main:
-            lines += _main_lines(main, self.differences, data, target)
-        if free:
-            lines += ["", *_free_lines(free)]
-        return "\n".join(lines).strip("\n")
+        tables = [_main_table(main, self.differences, data, target)] if main else []
+        return tables + ([_free_table(free)] if free else [])
 
 
-def _main_lines(
+def _main_table(
     values: list[Row], differences: list[Row], data: str, target: str | None
-) -> list[str]:
+) -> tuple[str, list[list[str]]]:
     task = values[0]["task"]
     metric = headline(task)
     values = [v for v in values if v["metric"] == metric]
@@ -166,10 +185,10 @@ def _main_lines(
         f"{data}, {target} ({task}), {metric}{unit} on {values[0]['split']}: "
         "mean ± half of the 95 % interval"
     )
-    return [title, *aligned([["probe", "subject", *head], *rows])]
+    return title, [["probe", "subject", *head], *rows]
 
 
-def _free_lines(values: list[Row]) -> list[str]:
+def _free_table(values: list[Row]) -> tuple[str, list[list[str]]]:
     """Measures that no label was read to compute (scores against labels among them)."""
     names = list(dict.fromkeys((v["probe"], v["metric"]) for v in values))
     kinds = list(dict.fromkeys(v["subject"] for v in values))
@@ -182,7 +201,7 @@ def _free_lines(values: list[Row]) -> list[str]:
         }
         rows.append([probe, metric, *(found.get(kind, "") for kind in kinds)])
     title = f"measured without labels, on {values[0]['split']}"
-    return [title, *aligned([["from", "measure", *kinds], *rows])]
+    return title, [["from", "measure", *kinds], *rows]
 
 
 def aligned(rows: list[list[str]]) -> list[str]:
