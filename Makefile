@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format stub bench clean
+.PHONY: help demo test test-slow lint format stub notebooks bench clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,10 @@ format: $(STAMP)  ## ruff's formatter and safe fixes
 
 stub: $(STAMP)  ## src/selfsight/__init__.pyi, after a change of the settings of a verb
 	@$(BIN)/python tests/stub.py
+
+notebooks: $(STAMP)  ## execute the notebooks and keep their outputs
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check nbclient nbformat ipykernel
+	@$(BIN)/python notebooks/execute.py
 
 # lightly and kornia need torchvision, whose binaries are of one torch build: none of what is
 # measured calls them, so it goes in without its dependencies beside the torch that is pinned.

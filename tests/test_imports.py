@@ -37,6 +37,7 @@ LAYERS = [
         "plugins",
         "settings",
         "files",
+        "markup",
         "faults",
         "stops",
         "distributed",

@@ -1,26 +1,51 @@
-"""Under a pseudo-terminal a command shows a sign at least every two seconds."""
+"""Every verb as a command: never silent under a pseudo-terminal, and one object with ``--json``.
+
+``pytest -m slow -s tests/test_waiting.py`` prints the table of docs/waiting.md.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import select
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+
+from selfsight.verbs import VERBS
 
 pty = pytest.importorskip("pty", reason="this system has no pseudo-terminals")
 
 
-def longest_silence(words: list[str]) -> tuple[float, str]:
-    """Seconds without a byte, after the first one and before the end; and all that was shown."""
+class Silence(NamedTuple):
+    """The longest time without a byte.
+
+    Attributes:
+        seconds: of it.
+        step: the line that was shown at that time; ``start`` before the first.
+        wall: seconds that the command took.
+        shown: everything that was printed.
+    """
+
+    seconds: float
+    step: str
+    wall: float
+    shown: str
+
+
+def longest_silence(words: list[str]) -> Silence:
+    """Runs a command under a pseudo-terminal, from its start to its last byte."""
     parent, child = pty.openpty()
     command = [sys.executable, "-m", "selfsight", *words]
+    began = last = time.monotonic()
     process = subprocess.Popen(command, stdin=child, stdout=child, stderr=child, close_fds=True)
     os.close(child)
-    shown, longest, last = b"", 0.0, time.monotonic()
+    shown, longest, step = b"", 0.0, "start"
     while True:
         ready, _, _ = select.select([parent], [], [], 60)
         try:
@@ -28,34 +53,82 @@ def longest_silence(words: list[str]) -> tuple[float, str]:
         except OSError:  # Linux: the other end was closed
             part = b""
         now = time.monotonic()
-        if shown:
-            longest = max(longest, now - last)
         if not part:
             break
+        if now - last > longest:
+            longest, step = now - last, last_line(shown)
         shown, last = shown + part, now
     os.close(parent)
     assert process.wait() == 0, shown.decode()
-    return longest, shown.decode()
+    return Silence(longest, step, now - began, shown.decode())
+
+
+def last_line(shown: bytes) -> str:
+    """What stood on the last line of the terminal, without numbers."""
+    lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[\w?", "", shown.decode(errors="replace")))
+    lines = [line.strip() for line in lines if line.strip()]
+    return re.split(r"\s{2,}| \d", lines[-1])[0][:60] if lines else "start"
+
+
+SMALL = ["--limit", "300", "--epochs", "2", "--backbone", "resnet20", "--batch-size", "32"]
+
+
+def commands(folder: Path) -> dict[str, list[str]]:
+    """Verb -> its words; each takes what those before it wrote."""
+    run, model, index = (str(folder / name) for name in ("run", "model", "index"))
+    return {
+        "audit": ["digits", "--out", str(folder / "audit")],
+        "pretrain": ["simclr", "digits", *SMALL, "--out", run],
+        "run": ["digits", *SMALL, "--draws", "2", "--out", str(folder / "all")],
+        "evaluate": [run, "--fractions", "0.1", "1", "--draws", "2"],
+        "suggest": [run, "-n", "20", "--out", str(folder / "sheet")],
+        "tune probe": [run, "--trials", "3"],
+        "tune pretrain": ["simclr", "digits", *SMALL, "--trials", "2", "--out", str(folder / "t")],
+        "tune finetune": [run, "--trials", "2", "--label-fraction", "0.1"],
+        "finetune": [run, "--head-only", "linear", "--out", model],
+        "predict": [model, "digits", "--out", str(folder / "predictions.csv")],
+        "embed": [run, "digits", "--out", str(folder / "representations.parquet")],
+        "index": [run, "--out", index],
+        "search": [index, "digits#0", "--out", str(folder / "similar.csv")],
+        "pairs": [index],
+        "cluster": [index],
+        "export": [model, "--out", str(folder / "model.onnx")],
+        "report": [run, str(folder / "all")],
+        "list-methods": [],
+        "cache": [],
+        "completion": ["bash"],
+    }
+
+
+def test_every_verb_is_timed(tmp_path: Path) -> None:
+    assert set(commands(tmp_path)) == set(VERBS)
+
+
+def test_the_step_is_named() -> None:
+    assert last_line(b"a line\r\n\r\x1b[Kdecoding images 3 of 9  2/s") == "decoding images"
+    assert last_line(b"") == "start"
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_no_verb_is_silent(tmp_path: Path) -> None:
-    run, model = str(tmp_path / "run"), str(tmp_path / "model")
-    small = ["--limit", "300", "--epochs", "2", "--backbone", "resnet20", "--batch-size", "32"]
     table = {}
-    for words in (
-        ["audit", "digits", "--out", str(tmp_path / "audit")],
-        ["pretrain", "simclr", "digits", *small, "--out", run],
-        ["evaluate", run, "--fractions", "0.1", "1", "--draws", "2"],
-        ["tune", "probe", run, "--trials", "3"],
-        ["finetune", run, "--head-only", "linear", "--out", model],
-        ["predict", model, "digits", "--out", str(tmp_path / "p.csv")],
-        ["report", run],
-    ):
-        silence, shown = longest_silence(words)
-        table[" ".join(words[:2])] = silence
-        assert "\x1b[K" in shown or silence < 2.0, words
-    print(*(f"{seconds:5.1f} s  {name}" for name, seconds in table.items()), sep="\n")
+    for name, words in commands(tmp_path).items():
+        table[name] = silence = longest_silence([*name.split(), *words])
+        assert "\x1b[K" in silence.shown or silence.seconds < 2.0, name
+    print("\n| verb | takes | longest silence | during |", "| --- | --- | --- | --- |", sep="\n")
+    for name, one in table.items():
+        print(f"| {name} | {one.wall:.0f} s | {one.seconds:.1f} s | {one.step} |")
     # A loaded machine wakes the thread late; a step that says nothing takes far longer.
-    assert max(table.values()) < 5.0, table
+    assert max(one.seconds for one in table.values()) < 5.0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_json_is_one_object_and_quiet_is_quiet(tmp_path: Path) -> None:
+    for name, words in commands(tmp_path).items():
+        command = [sys.executable, "-m", "selfsight", *name.split(), *words, "--json", "--quiet"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, (name, done.stderr)
+        assert json.loads(done.stdout)["verb"] == name
+        assert all(line.startswith("Warning") for line in done.stderr.splitlines()), done.stderr

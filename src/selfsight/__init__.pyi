@@ -45,6 +45,7 @@ from selfsight.networks.backbones import Backbone
 from selfsight.networks.specs import Network
 from selfsight.pipeline import Pipeline, RunOutcome
 from selfsight.reporting.report import Report
+from selfsight.reporting.report.wandb_report import Published
 from selfsight.runs.run import Run
 from selfsight.training.settings import Pretrain
 from selfsight.training.supervision import Supervision
@@ -2050,7 +2051,8 @@ def report(
     *,
     settings: Report | Mapping[str, Any] | None = ...,
     out: str | Path | None = ...,
-) -> Path:
+    to: Literal["wandb"] | None = ...,
+) -> Path | Published:
     """Write one self-contained page on one run, or on several side by side.
 
     Args:
@@ -2059,16 +2061,19 @@ def report(
             (``{'optimizer.lr': 1e-3}``).
         out: The page; by default report.html in the run, or comparison.html in the first of
             several.
+        to: Also make a report at Weights & Biases, in the project WANDB_PROJECT (else
+            selfsight).
 
     Returns:
-        The path of the file.
+        The path of the file; with ``settings.to`` also where it was published.
 
     Raises:
-        ValueError: no run is given, there is no such folder, or a file of one is damaged.
+        ValueError: no run is given, there is no such folder, a file of one is damaged, or Weights &
+            Biases is not installed or cannot be used.
     """
 
 @overload
-def report(settings: Report, /) -> Path:
+def report(settings: Report, /) -> Path | Published:
     """Write one self-contained page on one run, or on several side by side."""
 
 @overload

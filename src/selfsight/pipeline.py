@@ -14,6 +14,7 @@ from selfsight.data.request import DataOptions, Images
 from selfsight.data.splits import LabelFraction
 from selfsight.evaluation.protocol import Evaluate, evaluate
 from selfsight.evaluation.results import Results
+from selfsight.markup import lines
 from selfsight.plugins import is_file
 from selfsight.reporting.report import write_report
 from selfsight.runs.run import Run
@@ -53,6 +54,10 @@ class RunOutcome:
 
     def __str__(self) -> str:
         return f"{self.results}\nThe report: {self.page}"
+
+    def _repr_html_(self) -> str:
+        """The results and where the page is, for notebooks."""
+        return self.results._repr_html_() + lines([f"The report: {self.page}"])
 
 
 def run(settings: Pipeline, images: Images | None = None) -> RunOutcome:

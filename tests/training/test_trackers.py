@@ -100,6 +100,8 @@ def test_mlflow_with_sqlite(tmp_path: Path) -> None:
     assert table["columns"] == trackers.COLUMNS
     summary = json.loads(folder.results.read_text())["summary"]["values"]
     assert len(table["data"]) == len(summary) and any(row[-1] is not None for row in table["data"])
+    figures = {f.path for f in client.list_artifacts(run.info.run_id, "figures")}
+    assert {"figures/results-0-0.html", "figures/curve-loss.html", "figures/map-0.html"} <= figures
 
 
 def test_tensorboard(tmp_path: Path) -> None:
@@ -116,11 +118,22 @@ def test_tensorboard(tmp_path: Path) -> None:
     )
     assert any(tag.startswith("views/") for tag in tags["images"])
     assert "results/text_summary" in tags["tensors"]
+    (value,) = [
+        row
+        for row in json.loads(folder.results.read_text())["summary"]["values"]
+        if (row["probe"], row["subject"], row["metric"]) == ("knn", "trained", "accuracy")
+        and row["label"] is None
+    ]
+    for end, name in (("", "mean"), ("/low", "low"), ("/high", "high")):
+        event = events.Scalars(f"results/digit/accuracy/knn/trained{end}")[-1]
+        assert event.step == value["num_labels"]
+        assert event.value == pytest.approx(value[name], abs=1e-6)
     assert (folder.path / "tensorboard" / "hparams.yaml").is_file() or "hparams" in str(tags)
 
 
 def test_wandb_offline(tmp_path: Path) -> None:
     wandb = pytest.importorskip("wandb", reason="wandb is not installed")
+    wandb.teardown()  # it remembers the environment of its first run
     folder = whole(tmp_path / "run", "wandb")
     wandb.teardown()  # its own process has then written everything
     number = json.loads(folder.trackers.read_text())["wandb"]
@@ -134,13 +147,22 @@ def test_wandb_offline(tmp_path: Path) -> None:
     }
     assert json.loads(config["optimizer.name"]) == "adamw"
     history = [
-        {item.key or item.nested_key[0]: item.value_json for item in record.history.item}
+        {item.key or "/".join(item.nested_key): item.value_json for item in record.history.item}
         for record in records
         if record.WhichOneof("record_type") == "history"
     ]
-    keys = {key for row in history for key in row}
+    keys = {key.removesuffix("/path") for row in history for key in row}
     assert {"loss", "epoch", "effective_rank", "results", "report"} <= keys
     assert any(key.startswith("views/") for key in keys)
+    assert {"figures/results-0-0", "figures/curve-loss", "figures/map-0"} <= keys
+    losses = {json.loads(row["trainer/global_step"]) for row in history if "loss" in row}
+    assert losses == {int(step or 0) for step in folder.read_metrics()["step"]}
+    name = [json.loads(row["results/path"]) for row in history if "results/path" in row][-1]
+    file = next((folder.path / "wandb").glob(f"offline-run-*/files/{name}"))
+    table = json.loads(file.read_text())
+    assert table["columns"] == trackers.COLUMNS
+    summary = json.loads(folder.results.read_text())["summary"]["values"]
+    assert [row[-3] for row in table["data"]] == [row["mean"] for row in summary]
     artifacts = {
         record.request.log_artifact.artifact.type or record.artifact.type
         for record in records
@@ -170,6 +192,55 @@ def read_wandb(path: Path) -> list[Any]:
             records.append(record)
             parts = b""
     return records
+
+
+class Dropper(pl.Callback):
+    """Takes the table of metrics from MLflow's database in the middle of a training."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: Any) -> None:
+        if trainer.current_epoch == 1:
+            with sqlite3.connect(self.path) as database:
+                database.execute("DROP TABLE metrics")
+
+
+def test_a_dropped_table_stops_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("mlflow", reason="mlflow is not installed")
+    dropper = Dropper(tmp_path / "mlflow.db")
+    run = pretrain(settings(tmp_path / "run", "mlflow"), watching=[dropper])
+    assert run.folder.backbone.is_file()
+    assert capsys.readouterr().err.count("Warning: tracker mlflow failed") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "variables"),
+    [
+        ("mlflow", {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}),
+        ("mlflow", {"MLFLOW_TRACKING_URI": "sqlite:////proc/nowhere/mlflow.db"}),
+        ("wandb", {"WANDB_MODE": "online"}),
+    ],
+    ids=["no server", "no folder", "no key"],
+)
+def test_a_tracker_that_cannot_be_reached_stops_nothing(
+    name: str,
+    variables: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    package = pytest.importorskip(name, reason=f"{name} is not installed")
+    if name == "wandb":
+        package.teardown()  # it remembers the environment of its first run
+    monkeypatch.setenv("HOME", str(tmp_path))  # no key of this machine's user
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    run = pretrain(settings(tmp_path / "run", name))
+    assert run.folder.backbone.is_file() and not run.folder.trackers.exists()
+    assert capsys.readouterr().err.count(f"Warning: tracker {name} failed") == 1
 
 
 class Fragile:

@@ -11,11 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.data.pixels.content import Content, content_of
+from selfsight.data.pixels.display import thumbnail
 from selfsight.data.pixels.memmap import picked
 from selfsight.data.pixels.values import ValueScale
+from selfsight.markup import block, facts, gallery, picture_uri
 
 TargetKind = Literal["class", "labels", "number", "identity"]
 SPLITS = ("train", "validation", "test", "unlabelled")
+DISPLAYED = 12
+"""Images that a notebook shows of a set."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,29 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    def _repr_html_(self) -> str:
+        """Counts, targets and some images, for notebooks."""
+        sizes = {split: len(self.rows(split)) for split in SPLITS}
+        about: dict[str, object] = {
+            "images": f"{len(self):,} of {self.height}x{self.width} pixels, {self.channels} "
+            f"channel{'s' * (self.channels != 1)}, {self.pixels.dtype}",
+            "splits": ", ".join(f"{count:,} {split}" for split, count in sizes.items() if count),
+        }
+        for name, target in self.targets.items():
+            known = f"{int(target.known.sum()):,} known"
+            about[f"target {name}"] = f"{target.kind}, {len(target.names):,} names, {known}"
+        if self.groups is not None:
+            about["groups"] = self.group_name
+        rows = np.unique(np.linspace(0, max(0, len(self) - 1), DISPLAYED).astype(np.int64))
+        try:
+            pictures = [
+                (picture_uri(thumbnail(np.asarray(self.pixels[row]))), str(self.row_ids[row]))
+                for row in rows.tolist()[: len(self)]
+            ]
+        except ValueError as error:  # a file that was moved or cannot be decoded
+            about["pictures"], pictures = error, []
+        return block(self.name, facts(about), gallery(pictures))
 
     @property
     def height(self) -> int:

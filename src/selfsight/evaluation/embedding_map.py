@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,50 @@ from selfsight.data.describe import value_text
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.files import cached_arrays, replacing
 from selfsight.fitting.representations import Representations, cache_key
+from selfsight.markup import block, scatter
 
 POINTS = 1500
+DISPLAYED = 500
+"""Points that a notebook shows."""
 _SIDE = 48
+
+
+@dataclass(frozen=True)
+class EmbeddingMap:
+    """Images in two dimensions.
+
+    Attributes:
+        places: ``(M, 2)``.
+        row_ids: ``(M,)``.
+        targets: ``(M,)`` text; empty where unknown.
+    """
+
+    places: NDArray[np.float32]
+    row_ids: NDArray[np.str_]
+    targets: NDArray[np.str_]
+
+    def _repr_html_(self) -> str:
+        """Points in the colour of their class, for notebooks; the name appears on hover."""
+        step = max(1, -(-len(self.places) // DISPLAYED))
+        places = [(float(x), float(y)) for x, y in self.places[::step]]
+        drawn = scatter(places, self.targets[::step].tolist(), self.row_ids[::step].tolist())
+        return block(f"map of {len(places):,} images", drawn)
+
+
+def read_map(folder: Path) -> EmbeddingMap:
+    """The map that `write_map` left in a folder of representations.
+
+    Raises:
+        ValueError: there is none, or it is damaged.
+    """
+    path = folder / "map.npz"
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no map; `selfsight evaluate` makes it.")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return EmbeddingMap(file["x"], file["row_ids"], file["target"])
+    except Exception as error:  # a damaged file may raise anything
+        raise ValueError(f"{path} is damaged and cannot be read: {error}") from None
 
 
 def write_map(

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from selfsight.evaluation.embedding_map import EmbeddingMap, read_map
 from selfsight.evaluation.verdicts import give_verdicts
 from selfsight.files import read_json, write_json
+from selfsight.markup import block, lines, table
 from selfsight.records import Evaluation, ResultsFile, checked, current, variants
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.lock import locked
@@ -54,6 +56,15 @@ class Results:
     files: dict[str, str] = field(default_factory=dict)
     allowed_leaks: list[str] = field(default_factory=list)
     subjects: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    @property
+    def map(self) -> EmbeddingMap:
+        """The images in two dimensions, by the representations.
+
+        Raises:
+            ValueError: the file is missing or damaged.
+        """
+        return read_map(RunFolder(self.path.parent).representations)
 
     @property
     def summary(self) -> dict[str, list[Row]]:
@@ -156,29 +167,49 @@ class Results:
     def __str__(self) -> str:
         return self.table()
 
+    def _repr_html_(self) -> str:
+        """The tables of `table`, for notebooks."""
+        parts = []
+        for place, way in self._places():
+            for title, rows in self._task_tables(place, way):
+                parts.append(block(title, table(rows[0], rows[1:], most=100)))
+        warnings = [f"Warning, allowed: {leak}" for leak in self.allowed_leaks]
+        return "".join(parts) + lines([*warnings, *(f"note: {note}" for note in self.notes)])
+
     def table(self) -> str:
         """One table a task: probes and weights by label fraction, then differences to controls."""
+        parts = [self._task_table(place, way) for place, way in self._places()]
+        below = [f"Warning, allowed: {leak}" for leak in self.allowed_leaks]
+        below += [f"note: {note}" for note in self.notes]
+        return "\n\n".join(filter(None, parts)) + "".join("\n" + line for line in below)
+
+    def _places(self) -> list[tuple[tuple[str, str, str | None], str]]:
+        """Evaluation, data and target of each table, and the way it was made where it matters."""
         ways = variants({n: Evaluation(**e) for n, e in self.evaluations.items()})
-        places = dict.fromkeys(map(_place, self.values))
-        parts = [self._task_table(place, ways.get(place[0], "")) for place in places]
-        lines = [f"Warning, allowed: {leak}" for leak in self.allowed_leaks]
-        lines += [f"note: {note}" for note in self.notes]
-        return "\n\n".join(filter(None, parts)) + "".join("\n" + line for line in lines)
+        return [
+            (place, ways.get(place[0], "")) for place in dict.fromkeys(map(_place, self.values))
+        ]
 
     def _task_table(self, place: tuple[str, str, str | None], way: str) -> str:
+        tables = self._task_tables(place, way)
+        return "\n\n".join("\n".join([title, *aligned(rows)]) for title, rows in tables)
+
+    def _task_tables(
+        self, place: tuple[str, str, str | None], way: str
+    ) -> list[tuple[str, list[list[str]]]]:
+        """Title and rows, the head first: of the headline metric, of corruptions, and of what
+        needs no label.
+        """
         values = [v for v in self.values if _place(v) == place]
         free = [v for v in values if v["task"] in ("none", "clusters")]
-        lines = []
         main = [v for v in values if metrics_of(v["task"]) and v["label"] is None]
-        if main:
-            gaps = [d for d in self.differences if _place(d) == place]
-            lines += _main_lines(main, gaps, way)
+        gaps = [d for d in self.differences if _place(d) == place]
         corrupted = [c for c in self.corruptions if _place(c) == place]
-        if corrupted:
-            lines += ["", *_corruption_lines(corrupted)]
-        if free:
-            lines += ["", *_free_lines(free)]
-        return "\n".join(lines).strip("\n")
+        return [
+            *([_main_table(main, gaps, way)] if main else []),
+            *([_corruption_table(corrupted)] if corrupted else []),
+            *([_free_table(free)] if free else []),
+        ]
 
 
 ROWS = ("records", "values", "differences", "choices", "confusion", "corruptions")
@@ -244,7 +275,7 @@ def _both(old: list[Row], new: list[Row]) -> list[Row]:
     return list(rows.values())
 
 
-def _main_lines(values: list[Row], differences: list[Row], way: str) -> list[str]:
+def _main_table(values: list[Row], differences: list[Row], way: str) -> tuple[str, list[list[str]]]:
     task, data, target = (values[0][name] for name in ("task", "data", "target"))
     there = {v["metric"] for v in values}
     metric = next(name for name in metrics_of(task) if name in there)  # R² needs numbers that vary
@@ -276,7 +307,7 @@ def _main_lines(values: list[Row], differences: list[Row], way: str) -> list[str
         f"on {values[0]['split']}: "
         "mean ± half of the 95 % interval"
     )
-    return [title, *aligned([["probe", "subject", *head], *rows])]
+    return title, [["probe", "subject", *head], *rows]
 
 
 def _column(fraction: float, values: list[Row]) -> str:
@@ -294,7 +325,7 @@ def _column(fraction: float, values: list[Row]) -> str:
     return f"{count:,} of {known:,} labels ({100 * count / known:.3g} %{more})"
 
 
-def _free_lines(values: list[Row]) -> list[str]:
+def _free_table(values: list[Row]) -> tuple[str, list[list[str]]]:
     """Measures that no label was read to compute (scores against labels among them)."""
     names = list(dict.fromkeys((v["probe"], v["metric"]) for v in values))
     kinds = list(dict.fromkeys(v["subject"] for v in values))
@@ -307,15 +338,15 @@ def _free_lines(values: list[Row]) -> list[str]:
         }
         rows.append([probe, metric, *(found.get(kind, "") for kind in kinds)])
     title = f"measured without labels, on {values[0]['split']}"
-    return [title, *aligned([["from", "measure", *kinds], *rows])]
+    return title, [["from", "measure", *kinds], *rows]
 
 
-def _corruption_lines(rows: list[Row]) -> list[str]:
+def _corruption_table(rows: list[Row]) -> tuple[str, list[list[str]]]:
     """A line a corruption and strength, a column a subject."""
     metric = rows[0]["metric"]
     scale, unit = (100.0, " %") if in_percent(metric) else (1.0, "")
     kinds = list(dict.fromkeys(row["subject"] for row in rows))
-    lines = []
+    shown = []
     for at in dict.fromkeys((row["corruption"], row["strength"], row["amount"]) for row in rows):
         found = {
             row["subject"]: _number(row, scale)
@@ -323,9 +354,9 @@ def _corruption_lines(rows: list[Row]) -> list[str]:
             if (row["corruption"], row["strength"], row["amount"]) == at
         }
         name = f"{at[0]} {at[1]}" if at[1] else "clean"
-        lines.append([name, at[2] if at[1] else "", *(found.get(kind, "") for kind in kinds)])
+        shown.append([name, at[2] if at[1] else "", *(found.get(kind, "") for kind in kinds)])
     title = f"corrupted {rows[0]['split']} images, linear probe, {metric}{unit}"
-    return [title, *aligned([["corruption", "strength", *kinds], *lines])]
+    return title, [["corruption", "strength", *kinds], *shown]
 
 
 def aligned(rows: list[list[str]]) -> list[str]:

@@ -15,6 +15,7 @@ from pydantic import Field
 from selfsight.console import progress, say
 from selfsight.data.parts import RowPart, Shard
 from selfsight.data.request import DataOptions, Images
+from selfsight.markup import ROWS, block, table
 from selfsight.models.parts import PartPlace
 from selfsight.models.predictor import Predictor
 from selfsight.models.tables import check_suffix, csv_text, writing_table
@@ -69,6 +70,14 @@ class PredictionTable:
 
     def __len__(self) -> int:
         return len(self.row_ids)
+
+    def _repr_html_(self) -> str:
+        """The first rows, for notebooks."""
+        head = self.arrow.column_names
+        rows = [
+            [_cell(row[name]) for name in head] for row in self.arrow.slice(0, ROWS).to_pylist()
+        ]
+        return block(f"{len(self):,} predictions", table(head, rows))
 
     def __str__(self) -> str:
         import pyarrow as pa
@@ -152,6 +161,12 @@ def in_memory(
         predictor.card.names,
         table_of(predictor, row_ids, output),
     )
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_cell, value))
+    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def joined(labels: list[Any]) -> list[str | None]:

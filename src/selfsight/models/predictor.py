@@ -27,6 +27,7 @@ from selfsight.data.statistics import Statistics
 from selfsight.files import read_json, write_json, write_text
 from selfsight.fitting.head import Head, Shape
 from selfsight.fitting.representations import represent, weights_key
+from selfsight.markup import block, facts
 from selfsight.networks.backbones import Backbone, load_backbone, save_backbone
 from selfsight.networks.weights import put_weights, read_weights, write_weights
 from selfsight.runs.frame import Frame
@@ -102,6 +103,24 @@ class Predictor:
 
     def __str__(self) -> str:
         return str(self.folder or f"a model of {self.card.target} that has not been saved")
+
+    def _repr_html_(self) -> str:
+        """What the model predicts, of which images, and how well, for notebooks."""
+        card = self.card
+        thresholds = card.thresholds or ()
+        scores = (f"{name} {value:.3f}" for name, value in card.validation.items())
+        about: dict[str, object] = {
+            "predicts": f"{card.target} ({card.kind})",
+            "names": ", ".join(card.names[:20]) + ", ..." * (len(card.names) > 20),
+            "thresholds": ", ".join(f"{value:.3g}" for value in thresholds[:20]),
+            "images": card.frame.words,
+            "labels": f"{card.num_labels:,}",
+            "on validation": ", ".join(scores),
+            "allowed leaks": "; ".join(card.allowed_leaks),
+            "from run": card.run,
+            "folder": self.folder or "not saved",
+        }
+        return block(f"model of {card.target}", facts(about))
 
     @property
     def target(self) -> TargetSpec:

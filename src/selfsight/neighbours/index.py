@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from selfsight.data.imageset import ImageSet
+from selfsight.markup import block, facts, gallery, picture_uri
 from selfsight.neighbours.asked import Neighbours, neighbours_of
 from selfsight.neighbours.card import PICTURES, ROWS, IndexCard, check_files, read_card
 from selfsight.neighbours.encoder import Encoder
@@ -22,6 +23,9 @@ from selfsight.neighbours.exact import ExactVectors, Vectors
 from selfsight.neighbours.folder import COLUMNS, open_vectors, rows_table
 from selfsight.neighbours.pictures import Pictures
 from selfsight.version import __version__
+
+DISPLAYED = 12
+"""Images that a notebook shows of an index."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,22 @@ class Index:
             recall = self.card.recall
             kind += f", {self.card.visited:,} visited, recall@{recall.k} {recall.value:.3f}"
         return f"{place}: {len(self):,} images, {self.card.width:,} numbers each, {kind}"
+
+    def _repr_html_(self) -> str:
+        """What is indexed, and some of the images, for notebooks."""
+        card = self.card
+        about = {
+            "images": f"{len(self):,}{f' of {card.data}' if card.data else ''}",
+            "vectors": f"{card.width:,} numbers",
+            "search": "exact" if card.kind == "exact" else f"{card.lists:,} lists, {card.kind}",
+            "recall": None if card.recall is None else f"{card.recall.value:.3f}",
+            "network": card.run,
+            "folder": self.folder or "in memory",
+        }
+        places = np.unique(np.linspace(0, len(self) - 1, DISPLAYED).astype(np.int64)).tolist()
+        contents = {} if self.pictures is None else self.pictures.at(places)
+        shown = [(picture_uri(contents[p]), str(self.row_ids[p])) for p in places if p in contents]
+        return block("index", facts(about), gallery(shown))
 
     @cached_property
     def row_ids(self) -> NDArray[np.str_]:

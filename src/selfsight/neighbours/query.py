@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +10,7 @@ import tyro
 from pydantic import Field
 
 from selfsight.files import write_json
+from selfsight.markup import block, gallery
 from selfsight.models.tables import check_suffix, csv_text, writing_table
 from selfsight.neighbours.asked import SHOWN, Neighbours
 from selfsight.neighbours.index import Index
@@ -52,12 +53,30 @@ class SearchResults:
         table: pyarrow: query, rank, row_id, cosine, label, split, source, novel.
         path: of the table; None: it was not written.
         page: of the pictures.
+        index: that was searched; for the display in a notebook.
     """
 
     neighbours: Neighbours
     table: Any
     path: Path | None = None
     page: Path | None = None
+    index: Index | None = field(default=None, repr=False)
+
+    def _repr_html_(self) -> str:
+        """Each query with its neighbours, as pictures where the index keeps them, for notebooks."""
+        if self.index is None:
+            return block(f"{len(self.neighbours.queries):,} queries")
+        shown = _record(self.index, self.neighbours, self.path or Path("neighbours")).shown
+        rows = []
+        for one in shown:
+            images = [(one.query, one.query.name), *((each, each.words) for each in one.neighbours)]
+            pictures = [
+                (image.picture.uri if image.picture else "", f"{words} {image.label}".strip())
+                for image, words in images
+            ]
+            rows.append(gallery(pictures))
+        order = "least similar" if self.neighbours.far else "most similar"
+        return block(f"queries, each with its {order} images and their cosines", *rows)
 
     def __str__(self) -> str:
         if self.path is None:
@@ -92,13 +111,14 @@ def search(settings: SearchIndex) -> SearchResults:
     found = index.search(words, settings.k, far=settings.far, encoder=encoder)
     table = neighbours_table(index, found)
     if settings.out is None:
-        return SearchResults(found, table)
+        return SearchResults(found, table, index=index)
     path = Path(settings.out)
     with writing_table(path) as write:
         write(table)
     record = _record(index, found, path)
     write_json(path.with_suffix(".json"), record.plain())
-    return SearchResults(found, table, path, write_neighbours_page(path.with_suffix(".json")))
+    page = write_neighbours_page(path.with_suffix(".json"))
+    return SearchResults(found, table, path, page, index)
 
 
 def neighbours_table(index: Index, found: Neighbours) -> Any:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 from selfsight.reporting.page import Figure
@@ -53,6 +56,28 @@ def figure(data: list[dict[str, Any]], height: int, **layout: Any) -> Figure:
         "dragmode": False,
     }
     return {"data": data, "layout": {**shared, **layout}}
+
+
+def with_colors(figure: Figure) -> Figure:
+    """The figure for readers without the page's style sheet: colours of its light theme."""
+    return {name: _colored(value) for name, value in figure.items()}
+
+
+def _colored(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _colored(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_colored(each) for each in value]
+    if isinstance(value, str) and value.startswith("var(--"):
+        return _light_theme()[value[4:-1]]
+    return value
+
+
+@cache
+def _light_theme() -> dict[str, str]:
+    """Custom property -> colour, of the first ``:root`` block of the style sheet."""
+    text = (files("selfsight.reporting") / "style.css").read_text(encoding="utf-8")
+    return dict(re.findall(r"(--[\w-]+):\s*(#\w+);", text.partition("}")[0]))
 
 
 def axis(title: str = "", **more: Any) -> dict[str, Any]:

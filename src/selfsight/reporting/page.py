@@ -50,6 +50,7 @@ class Page:
         warnings: a few words in bold and a sentence each.
         classes: of the body element.
         figures: id -> Plotly figure.
+        labels: id of a figure -> the same in words.
         blocks: id -> plain data for the script.
     """
 
@@ -62,6 +63,7 @@ class Page:
     warnings: Sequence[tuple[str, str]] = ()
     classes: Sequence[str] = ()
     figures: dict[str, Figure] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
     blocks: dict[str, Any] = field(default_factory=dict)
 
     def plot(self, name: str, figure: Figure, label: str, data: Any = None) -> Markup:
@@ -74,6 +76,7 @@ class Page:
             data: plain data that the script shows beside the points (the map).
         """
         self.figures[name] = figure
+        self.labels[name] = label
         more = ""
         if data is not None:
             self.blocks[f"{name}-data"] = data

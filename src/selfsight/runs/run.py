@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from selfsight.data.request import Data
 from selfsight.data.statistics import Statistics
 from selfsight.files import read_json
+from selfsight.markup import block, facts
 from selfsight.networks.backbones import Backbone, BackboneSpec, build_backbone, load_backbone
 from selfsight.networks.weights import read_weights
 from selfsight.runs.checkpoint import read_record
@@ -43,6 +44,25 @@ class Run:
 
     def __str__(self) -> str:
         return str(self.folder.path)
+
+    def _repr_html_(self) -> str:
+        """What was trained on what, and where it ended, for notebooks."""
+        network = f"{self.spec.name}, {self.spec.channels} channels"
+        about: dict[str, object] = {
+            "method": self.method,
+            "images": self.settings.data,
+            "backbone": network.removesuffix("s") if self.spec.channels == 1 else network,
+            "epochs": self.plain.get("epochs"),
+            "seed": self.plain.get("seed"),
+            "folder": self.folder.path,
+            "evaluated": "yes" if self.folder.results.is_file() else "not yet",
+        }
+        if self.folder.metrics.is_file():
+            for name, column in self.folder.read_metrics().items():
+                known = [value for value in column if value is not None]
+                if name in ("loss", "knn", "effective_rank") and known:
+                    about[f"last {name.replace('_', ' ')}"] = f"{known[-1]:.4g}"
+        return block(f"run {self.name}", facts(about))
 
     @property
     def name(self) -> str:

@@ -17,9 +17,7 @@ from torch import Tensor
 from selfsight.console import Step, duration, progress, say
 from selfsight.files import write_text
 from selfsight.training.checkpoints import NotFiniteError
-from selfsight.training.trackers import Trackers
-
-EPOCH_COLUMNS = ("knn", "effective_rank", "spread")
+from selfsight.training.trackers import EPOCH_COLUMNS, Trackers
 
 
 class Metrics(pl.Callback):

@@ -20,6 +20,8 @@ import numpy as np
 
 from selfsight.console import first_process, say
 from selfsight.files import read_json, write_json
+from selfsight.reporting.page import Figure
+from selfsight.reporting.report import figures_of
 from selfsight.runs.folder import RunFolder
 
 PACKAGES = {"wandb": "wandb", "mlflow": "mlflow", "tensorboard": "tensorboard"}
@@ -28,6 +30,8 @@ COLUMNS = [
     *("metric", "label", "mean", "low", "high"),
 ]
 """Of the table of results: a mean over label draws, and its 95 % interval."""
+EPOCH_COLUMNS = ("knn", "effective_rank", "spread")
+"""Of ``metrics.csv``, once an epoch."""
 
 
 def check_packages(names: Sequence[str]) -> None:
@@ -89,8 +93,10 @@ class Trackers:
             self._each(lambda name, logger: _FILE[name](logger, self.folder.results, "results"))
 
     def page(self) -> None:
-        """The report, which holds every figure and opens offline."""
-        if self.folder.report.is_file():
+        """The report, which opens offline, and its figures."""
+        if self.folder.report.is_file() and self.loggers:
+            figures = figures_of(self.folder.path)
+            self._each(lambda name, logger: _FIGURES[name](logger, figures))
             self._each(lambda name, logger: _FILE[name](logger, self.folder.report, "report"))
 
     def close(self, state: str) -> None:
@@ -149,10 +155,14 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 def _open_wandb(folder: RunFolder, number: str | None) -> tuple[Any, str]:
     from lightning.pytorch.loggers import WandbLogger
 
+    # Its own default is to wait 90 seconds for an unreachable server.
+    os.environ.setdefault("WANDB_INIT_TIMEOUT", "30")
     project = os.environ.get("WANDB_PROJECT", "selfsight")
     logger = WandbLogger(
         name=folder.path.name, save_dir=folder.path, project=project, id=number, resume="allow"
     )
+    for column in EPOCH_COLUMNS:
+        logger.experiment.define_metric(column, step_metric="epoch")
     return logger, str(logger.experiment.id)
 
 
@@ -194,6 +204,19 @@ def _tensorboard_table(logger: Any, rows: list[list[Any]]) -> None:
     lines = [COLUMNS, ["---"] * len(COLUMNS), *([_cell(value) for value in row] for row in rows)]
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     logger.experiment.add_text("results", text)
+    # The results figure in its own form: a mean with its interval over the number of labels.
+    charts: dict[str, list[Any]] = {}
+    for row in rows:
+        value = dict(zip(COLUMNS, row, strict=True))
+        if value["label"] is not None or not value["label_fraction"] or value["mean"] is None:
+            continue
+        name = "/".join(str(value[key]) for key in ("target", "metric", "probe", "subject"))
+        tags = [f"results/{name}{end}" for end in ("", "/low", "/high")]
+        charts[name] = ["Margin", tags]
+        for tag, end in zip(tags, ("mean", "low", "high"), strict=True):
+            height = value["mean"] if value[end] is None else value[end]
+            logger.experiment.add_scalar(tag, height, int(value["num_labels"]))
+    logger.experiment.add_custom_scalars({"results": charts})
     logger.experiment.flush()
 
 
@@ -219,6 +242,25 @@ def _mlflow_pictures(logger: Any, pictures: Mapping[str, Any]) -> None:
 def _tensorboard_pictures(logger: Any, pictures: Mapping[str, Any]) -> None:
     for name, several in pictures.items():
         logger.experiment.add_images(f"views/{name}", several, dataformats="NHWC")
+
+
+def _wandb_figures(logger: Any, figures: Mapping[str, Figure]) -> None:
+    import plotly.graph_objects as go
+    import wandb
+
+    drawn = {f"figures/{name}": wandb.Plotly(go.Figure(one)) for name, one in figures.items()}
+    logger.experiment.log(drawn)
+
+
+def _mlflow_figures(logger: Any, figures: Mapping[str, Figure]) -> None:
+    import plotly.graph_objects as go
+
+    for name, one in figures.items():
+        logger.experiment.log_figure(logger.run_id, go.Figure(one), f"figures/{name}.html")
+
+
+def _tensorboard_figures(logger: Any, figures: Mapping[str, Figure]) -> None:
+    """TensorBoard draws its own figures from the scalars of curves and results."""
 
 
 def _wandb_file(logger: Any, path: Path, kind: str) -> None:
@@ -257,5 +299,10 @@ _PICTURES = {
     "wandb": _wandb_pictures,
     "mlflow": _mlflow_pictures,
     "tensorboard": _tensorboard_pictures,
+}
+_FIGURES = {
+    "wandb": _wandb_figures,
+    "mlflow": _mlflow_figures,
+    "tensorboard": _tensorboard_figures,
 }
 _FILE = {"wandb": _wandb_file, "mlflow": _mlflow_file, "tensorboard": _tensorboard_file}

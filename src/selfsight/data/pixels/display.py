@@ -63,6 +63,21 @@ def write_pictures(
         )
 
 
+def thumbnail(pixels: NDArray[Any], side: int = LARGEST) -> bytes:
+    """One image ``(H, W, C)`` of any type as PNG, at most ``side`` pixels on its longer side."""
+    import io
+
+    from PIL import Image
+
+    height, width = pixels.shape[:2]
+    share = min(1.0, side / max(height, width))
+    size = (max(1, round(width * share)), max(1, round(height * share)))
+    shown = _small(displayed(pixels[None])[0], size)
+    buffer = io.BytesIO()
+    Image.fromarray(shown if shown.shape[2] == 3 else shown[..., 0]).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def _small(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     from PIL import Image
 

@@ -1,18 +1,25 @@
-"""The verb `report`: one self-contained page on one run folder, or on several side by side."""
+"""The verb `report`: one self-contained page on one run folder, or on several side by side.
+
+``--to wandb`` also sends it to Weights & Biases.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
-from selfsight.reporting.page import Page, write_page
+from selfsight.console import progress
+from selfsight.reporting.figures import with_colors
+from selfsight.reporting.page import Figure, Page, sections_of, write_page
 from selfsight.reporting.report.contents import RunContents, read_run, with_own_names
 from selfsight.reporting.report.headline import SINGLE_SEED, further, headline
 from selfsight.reporting.report.questions import ReportContents
 from selfsight.reporting.report.training import collapse_warning
+from selfsight.reporting.report.wandb_report import Published, check_packages, publish
 from selfsight.reporting.report.what import data_name, method_title
 from selfsight.reporting.words import listed
 from selfsight.runs.folder import RunFolder
@@ -28,21 +35,30 @@ class Report(Settings):
     """Folders of finished runs."""
     out: str | None = None
     """The page; by default report.html in the run, or comparison.html in the first of several."""
+    to: Literal["wandb"] | None = None
+    """Also make a report at Weights & Biases, in the project WANDB_PROJECT (else selfsight)."""
 
 
-def report(settings: Report) -> Path:
+def report(settings: Report) -> Path | Published:
     """Writes one HTML file that opens offline; several runs are compared.
 
     Args:
         settings: see `Report`.
 
     Returns:
-        The path of the file.
+        The path of the file; with ``settings.to`` also where it was published.
 
     Raises:
-        ValueError: no run is given, there is no such folder, or a file of one is damaged.
+        ValueError: no run is given, there is no such folder, a file of one is damaged, or Weights &
+            Biases is not installed or cannot be used.
     """
-    return write_report(settings.runs, settings.out)
+    if settings.to is not None:
+        check_packages()
+    path, contents, page = _written(settings.runs, settings.out)
+    if settings.to is None:
+        return path
+    with progress("sending the report to Weights & Biases"):
+        return publish(path, contents, page)
 
 
 def write_report(runs: Sequence[str | Path], out: str | Path | None = None) -> Path:
@@ -59,6 +75,25 @@ def write_report(runs: Sequence[str | Path], out: str | Path | None = None) -> P
     Raises:
         ValueError: no run is given, there is no such folder, or a file of one is damaged.
     """
+    return _written(runs, out)[0]
+
+
+def figures_of(run: str | Path) -> dict[str, Figure]:
+    """The figures of a run's page by their ids, in the colours of the light theme.
+
+    Raises:
+        ValueError: there is no such folder, or a file of it is damaged.
+    """
+    contents = ReportContents.of(with_own_names([read_run(run)]))
+    page = _header(contents)
+    for section in sections_of(sys.modules[__name__]):
+        section.values(contents, page)
+    return {name: with_colors(figure) for name, figure in page.figures.items()}
+
+
+def _written(
+    runs: Sequence[str | Path], out: str | Path | None
+) -> tuple[Path, ReportContents, Page]:
     if not runs:
         raise ValueError("report: name at least one run folder.")
     named: dict[Path, Path] = {}
@@ -69,7 +104,8 @@ def write_report(runs: Sequence[str | Path], out: str | Path | None = None) -> P
     if out is None:
         first = RunFolder(folders[0])
         out = first.report if len(folders) == 1 else first.path / "comparison.html"
-    return write_page(Path(out), sys.modules[__name__], contents, _header(contents))
+    page = _header(contents)
+    return write_page(Path(out), sys.modules[__name__], contents, page), contents, page
 
 
 def _header(contents: ReportContents) -> Page:
