@@ -14,6 +14,7 @@ from pydantic import Field, SerializeAsAny
 from torch import Tensor, nn
 
 from selfsight.data.imageset import TargetSpec
+from selfsight.data.statistics import Statistics
 from selfsight.networks.backbones import Backbone
 from selfsight.settings import Settings, unknown
 from selfsight.views.settings import View
@@ -168,6 +169,25 @@ class Method(nn.Module):
     def example(cls) -> MethodSettings:
         """Tiny settings for the generic tests; no number in them takes a step out of it."""
         return cls.Settings()
+
+    @classmethod
+    def normalisation(
+        cls, settings: MethodSettings, channels: int, image_size: int
+    ) -> tuple[Statistics, str] | None:
+        """Mean and deviation that the views must have, and whose they are; None: any will do.
+
+        Asked at planning, before anything is written: a method that needs further weights finds
+        them here.
+
+        Args:
+            settings: of the method.
+            channels: of the images.
+            image_size: longer side of the images, pixels.
+
+        Raises:
+            ValueError: what the method needs is not there.
+        """
+        return None
 
     def __init__(
         self, settings: MethodSettings, backbone: Backbone, target: TargetSpec | None = None

@@ -158,6 +158,11 @@ def prepare(settings: Pretrain, images: Images | None = None) -> Plan:
     notes.append(speed.said)
     own = channel_statistics(opened, opened.pool)
     normalise, statistics, sentence = beginning.normalisation(own)
+    side = max(opened.height, opened.width)
+    wanted = kind.normalisation(settings.method, opened.channels, side)
+    if wanted is not None and settings.normalise == "auto":
+        normalise, (statistics, whose) = "auto", wanted
+        sentence = f"Normalised as the weights of {whose} were trained."
     notes += [sentence] * bool(sentence)
     if settings.epochs == 0:
         notes.append("Epochs 0: the weights are kept as they are.")
