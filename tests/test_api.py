@@ -263,4 +263,4 @@ def test_annotations_as_people_write_them() -> None:
     assert typed(tuple[Annotated[float, Field(gt=0)], ...]) == "tuple[float, ...]"
     assert typed(Literal["a", "b"]) == "Literal['a', 'b']"
     assert typed(dict[str, Run]) == "dict[str, Run]"
-    assert str(signature_of(VERBS["report"])).endswith("-> 'Path'")
+    assert str(signature_of(VERBS["embed"])).endswith("-> 'Path | Embeddings'")

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 
 from selfsight.verbs import VERBS
@@ -76,12 +77,14 @@ SMALL = ["--limit", "300", "--epochs", "2", "--backbone", "resnet20", "--batch-s
 def commands(folder: Path) -> dict[str, list[str]]:
     """Verb -> its words; each takes what those before it wrote."""
     run, model, index = (str(folder / name) for name in ("run", "model", "index"))
+    new = str(folder / "new.npy")
+    np.save(new, np.random.default_rng(0).integers(0, 255, (100, 8, 8), np.uint8))
     return {
         "audit": ["digits", "--out", str(folder / "audit")],
         "pretrain": ["simclr", "digits", *SMALL, "--out", run],
         "run": ["digits", *SMALL, "--draws", "2", "--out", str(folder / "all")],
         "evaluate": [run, "--fractions", "0.1", "1", "--draws", "2"],
-        "suggest": [run, "-n", "20", "--out", str(folder / "sheet")],
+        "suggest": [run, new, "-n", "20", "--out", str(folder / "sheet")],
         "tune probe": [run, "--trials", "3"],
         "tune pretrain": ["simclr", "digits", *SMALL, "--trials", "2", "--out", str(folder / "t")],
         "tune finetune": [run, "--trials", "2", "--label-fraction", "0.1"],
