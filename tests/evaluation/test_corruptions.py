@@ -60,7 +60,7 @@ def test_noise_does_not_depend_on_the_batch() -> None:
 def test_the_table_and_the_chart(
     digits: ImageSet, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("selfsight.reporting.page._plotly", lambda: "/* left out */")
+    monkeypatch.setattr("selfsight.reporting.page.plotly_source", lambda: "/* left out */")
     run = make_run(digits)
     wish = Evaluate(
         run=str(run), fractions=(1.0,), probes=("linear",), clusters=False, corruptions=True

@@ -28,7 +28,7 @@ QUICK: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def without_plotly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("selfsight.reporting.page._plotly", lambda: "/* left out */")
+    monkeypatch.setattr("selfsight.reporting.page.plotly_source", lambda: "/* left out */")
 
 
 def with_target(images: ImageSet, kind: Any, values: np.ndarray, names: tuple[str, ...]) -> Any:

@@ -103,7 +103,7 @@ def test_each_reading_of_test_is_noted(evaluated: Results) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("representation", ["run", "auto"])
+@pytest.mark.parametrize("representation", [pytest.param("run", marks=pytest.mark.slow), "auto"])
 def test_no_choice_depends_on_test(
     representation: str, digits: ImageSet, make_run: MakeRun
 ) -> None:

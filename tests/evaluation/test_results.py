@@ -178,7 +178,7 @@ def test_names_of_data_are_unique() -> None:
     }
 
 
-@pytest.mark.parametrize("containers", [False, True])
+@pytest.mark.parametrize("containers", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_two_at_once_lose_nothing(tmp_path: Path, containers: bool) -> None:
     prefix = []
     if containers:

@@ -146,6 +146,7 @@ def test_lengths_in_epochs_become_shares(byol: Path) -> None:
     assert prepare(given).settings.optimizer.warmup == 0.5
 
 
+@pytest.mark.slow  # a test run of its own
 def test_the_generic_tests_run_on_both(byol: Path, mae: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "tests/methods/test_contract.py"],

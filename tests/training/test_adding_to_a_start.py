@@ -275,6 +275,7 @@ def test_an_anchor_needs_a_start(tmp_path: Path) -> None:
         prepare(wish(tmp_path / "run", anchor=0.1, weights="none"), images())
 
 
+@pytest.mark.slow
 def test_two_processes_pull_as_one() -> None:
     script = Path(__file__).with_name("pulled.py")
     done = subprocess.run(

@@ -287,6 +287,7 @@ def test_no_label_no_layer(digits: ImageSet, joined: ModuleType) -> None:
     assert with_labels(method, Supervision(labelled_share=0.5), target) is method
 
 
+@pytest.mark.slow  # test_resume.py kills trainings of other methods
 def test_killed_and_resumed(tmp_path: Path) -> None:
     yaml = tmp_path / "settings.yaml"
     yaml.write_text(

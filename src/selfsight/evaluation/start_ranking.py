@@ -193,7 +193,7 @@ def resampling_of(subset: Subset) -> Resampling:
 
 
 @dataclass(frozen=True)
-class Placed:
+class RankedStart:
     """A start in the ranking: its score, and its difference to the best one, with intervals."""
 
     index: int
@@ -201,7 +201,7 @@ class Placed:
     behind: Interval | None
 
 
-def ranked(results: Sequence[HeldOut], resampling: Resampling) -> list[Placed]:
+def ranked(results: Sequence[HeldOut], resampling: Resampling) -> list[RankedStart]:
     """The best first; the difference of each to it is paired by image.
 
     Args:
@@ -216,7 +216,7 @@ def ranked(results: Sequence[HeldOut], resampling: Resampling) -> list[Placed]:
     for place, index in enumerate(order):
         values = results[index].values[None, None]
         behind = difference_interval(metric, values, best, resampling) if place else None
-        placed.append(Placed(index, score_interval(metric, values, resampling), behind))
+        placed.append(RankedStart(index, score_interval(metric, values, resampling), behind))
     return placed
 
 
