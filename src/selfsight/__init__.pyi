@@ -1532,7 +1532,7 @@ def predict(
     root: str | None = ...,
     seed: int = ...,
     out: str | Path | None = ...,
-    batch_size: int = ...,
+    batch_size: int | None = ...,
     device: str = ...,
     shard: str | None = ...,
     allow_code: bool = ...,
@@ -1584,7 +1584,8 @@ def predict(
         root: Folder that the paths of a table must stay in; by default the one it lies in.
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: The table: .parquet or .csv; by default CSV is printed.
-        batch_size: Images that go through the network at once.
+        batch_size: Images that go through the network at once; by default as many as stay in a
+            CPU's cache, or 512 on a GPU.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         shard: I/N, from 0/N: only this part of the images, into OUT.parts; `merge` joins the
             parts.
@@ -1635,7 +1636,7 @@ def embed(
     root: str | None = ...,
     seed: int = ...,
     out: str | Path | None = ...,
-    batch_size: int = ...,
+    batch_size: int | None = ...,
     device: str = ...,
     shard: str | None = ...,
     allow_code: bool = ...,
@@ -1688,7 +1689,8 @@ def embed(
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: .parquet, .csv, .npz, or .npy (row ids in NAME.row_ids.npy); by default CSV is
             printed.
-        batch_size: Images that go through the network at once.
+        batch_size: Images that go through the network at once; by default as many as stay in a
+            CPU's cache, or 512 on a GPU.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         shard: I/N, from 0/N: only this part of the images, into OUT.parts; `merge` joins the
             parts.
@@ -1744,7 +1746,7 @@ def index(
     recall: float = ...,
     pictures: int = ...,
     shard: str | None = ...,
-    batch_size: int = ...,
+    batch_size: int | None = ...,
     device: str = ...,
     allow_code: bool = ...,
 ) -> Index | Path:
@@ -1804,7 +1806,8 @@ def index(
         pictures: Longest side in pixels of the small pictures that are kept for pages; 0: none.
         shard: I/N, from 0/N: only this part of the images, into OUT.parts; `merge` joins the
             parts.
-        batch_size: Images that go through the network at once.
+        batch_size: Images that go through the network at once; by default as many as stay in a
+            CPU's cache, or 512 on a GPU.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1.
         allow_code: Run the file.py:build that the backbone may name.
 

@@ -39,8 +39,9 @@ class Predict(DataOptions):
     """Images, as for `pretrain`; labels and splits are not read."""
     out: str | None = None
     """The table: .parquet or .csv; by default CSV is printed."""
-    batch_size: Annotated[int, Field(ge=1)] = 256
-    """Images that go through the network at once."""
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    """Images that go through the network at once; by default as many as stay in a CPU's cache, or
+    512 on a GPU."""
     device: str = "auto"
     """auto, cpu, cuda, or one GPU of several, as in cuda:1."""
     shard: Shard | None = None

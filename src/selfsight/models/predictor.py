@@ -132,7 +132,7 @@ class Predictor:
         rows: NDArray[np.int64] | None = None,
         *,
         device: torch.device | str = "cpu",
-        batch_size: int = 256,
+        batch_size: int | None = None,
     ) -> NDArray[np.float32]:
         """``(M, K)`` probabilities, or numbers in their unit; NaN where pixels are not finite.
 
@@ -140,7 +140,7 @@ class Predictor:
             images: of the form of ``card.frame``; see `Frame.open`.
             rows: ``(M,)`` rows of `images`; None: all.
             device: where the backbone runs.
-            batch_size: images at once.
+            batch_size: images at once; None: see `selfsight.fitting.representations.represent`.
 
         Raises:
             ValueError: images of another form.

@@ -63,8 +63,9 @@ class IndexImages(DataOptions):
     """Longest side in pixels of the small pictures that are kept for pages; 0: none."""
     shard: Shard | None = None
     """I/N, from 0/N: only this part of the images, into OUT.parts; `merge` joins the parts."""
-    batch_size: Annotated[int, Field(ge=1)] = 256
-    """Images that go through the network at once."""
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    """Images that go through the network at once; by default as many as stay in a CPU's cache, or
+    512 on a GPU."""
     device: str = "auto"
     """auto, cpu, cuda, or one GPU of several, as in cuda:1."""
     allow_code: bool = False

@@ -73,13 +73,13 @@ class Encoder:
         """Hash of all that a vector depends on, the image apart."""
         return cache_key(weights_key(self.backbone), self.statistics, self.backbone.spec.plain())
 
-    def vectors(self, images: ImageSet, rows: NDArray[np.int64], batch_size: int) -> Tensor:
+    def vectors(self, images: ImageSet, rows: NDArray[np.int64], batch_size: int | None) -> Tensor:
         """``(M, F)`` float32 of length 1; NaN where the representation is not finite.
 
         Args:
             images: in the form of `frame`.
             rows: ``(M,)``.
-            batch_size: images at once.
+            batch_size: images at once; None: see `selfsight.fitting.representations.represent`.
         """
         values = represent(
             self.backbone,
