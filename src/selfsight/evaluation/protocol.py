@@ -160,7 +160,7 @@ def evaluate(
     """
     if bool(settings.run) == (settings.features is not None):
         raise ValueError("run: name the folder of a run, or --features FILE; one of the two.")
-    settings, drawn = _drawn_as_trained(settings)
+    settings, drawn = _drawn_as_trained(settings, settings.run if network is None else "")
     if network is not None:
         measured = _of_network(settings, images, network)
     else:
@@ -330,11 +330,11 @@ def _targets(settings: Evaluate, measured: Measured) -> list[Target]:
     return _known(settings, measured.images, run)
 
 
-def _drawn_as_trained(settings: Evaluate) -> tuple[Evaluate, list[str]]:
+def _drawn_as_trained(settings: Evaluate, run: str) -> tuple[Evaluate, list[str]]:
     """The settings with their draws of labels, and a sentence where the training chose them."""
     if settings.draws is not None:
         return settings, []
-    seed = label_draw(load_run(settings.run)) if settings.run else None
+    seed = label_draw(load_run(run)) if run else None
     if seed is None or settings.seed not in (0, seed):
         return settings.updated({"draws": 5}), []
     sentence = (
