@@ -44,10 +44,13 @@ for told in (False, True):
         sys.exit("not told")
     for _ in range(3):
         step()
-    before = faults()
-    for _ in range(5):
-        step()
-    print(faults() - before)
+    rounds = []
+    for _ in range(4):  # the kernel may take pages back in one of them
+        before = faults()
+        for _ in range(5):
+            step()
+        rounds.append(faults() - before)
+    print(min(rounds))
 full = resident()
 give_pages_back()
 print(full - resident())
