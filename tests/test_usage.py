@@ -19,6 +19,7 @@ WRONG = [
     ("pretrain", "simclr d --zzzzzz 1", "there is no flag --zzzzzz."),
     ("pretrain", "simclr d --drop-leaks=3", "--drop-leaks takes no value; '3' belongs to no flag."),
     ("pretrain", "simclr d more", "the word 'more' belongs to no flag."),
+    ("pretrain", "simclr d more --epochs 3", "the word 'more' belongs to no flag."),
     ("run", "", "DATA is missing: Images: a folder"),
     ("run", "--epochs 3", "DATA is missing"),
     ("evaluate", "r --fractions 0.1 most", "--fractions takes"),

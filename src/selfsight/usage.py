@@ -7,6 +7,7 @@ help; the sentence here names the word, what belongs in its place, and the neare
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Sequence
 from types import NoneType, UnionType
@@ -39,9 +40,10 @@ def _problem(kind: type[Settings], words: Sequence[str]) -> str | None:
     named = {name: flag for flag in flags if not flag.positional for name in _names(flag)}
     positional = [flag for flag in flags if flag.positional]
     loose, rest = _loose(words), _by_flag(words)
-    free = len(positional) - len(loose)
-    if any(get_origin(part) is tuple for flag in positional for part in _parts(flag)):
-        free = len(words)
+    several = any(get_origin(part) is tuple for flag in positional for part in _parts(flag))
+    free = room = len(words) if several else len(positional) - len(loose)
+    if free < 0:
+        return f"the word {loose[len(positional)]!r} belongs to no flag"
     for word, values in rest:
         flag = named.get(word) or named.get(word.replace("--no-", "--", 1))
         if flag is None:
@@ -51,7 +53,12 @@ def _problem(kind: type[Settings], words: Sequence[str]) -> str | None:
         free -= max(0, _spare(flag, values))
         if problem := _values(flag, word, values, free):
             return problem
-    return _positions(positional, loose, free < len(positional) - len(loose))
+    wanted = [flag for flag in positional if flag.field.is_required()]
+    if len(loose) < len(wanted) and free == room:
+        flag = wanted[len(loose)]
+        name = flag.path.upper().replace("_", "-")
+        return f"{name} is missing: {flag.text.split('. ')[0].rstrip('.')}"
+    return None
 
 
 def _names(flag: Flag) -> list[str]:
@@ -68,8 +75,7 @@ def _is_flag(word: str) -> bool:
 
 def _loose(words: Sequence[str]) -> list[str]:
     """The words before the first flag."""
-    first = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
-    return list(words[:first])
+    return list(itertools.takewhile(lambda word: not _is_flag(word), words))
 
 
 def _by_flag(words: Sequence[str]) -> list[tuple[str, list[str]]]:
@@ -146,16 +152,3 @@ def _fits(value: str, kind: Any) -> bool:
         kinds = {problem["type"] for problem in error.errors()}
         return not any(kind.endswith("_parsing") or kind == "literal_error" for kind in kinds)
     return True
-
-
-def _positions(positional: list[Flag], loose: list[str], behind: bool) -> str | None:
-    """What is wrong with the words before the first flag; ``behind``: others follow flags."""
-    wanted = [flag for flag in positional if flag.field.is_required()]
-    several = any(get_origin(part) is tuple for flag in positional for part in _parts(flag))
-    if len(loose) > len(positional) and not several:
-        return f"the word {loose[len(positional)]!r} belongs to no flag"
-    if len(loose) < len(wanted) and not behind:
-        flag = wanted[len(loose)]
-        name = flag.path.upper().replace("_", "-")
-        return f"{name} is missing: {flag.text.split('. ')[0].rstrip('.')}"
-    return None
