@@ -52,10 +52,14 @@ def lines(texts: Iterable[object]) -> str:
     return "".join(f"<p>{escape(str(text))}</p>" for text in texts)
 
 
+def media_type(content: bytes) -> str:
+    """``image/png`` or ``image/jpeg``, which are the small pictures that are kept."""
+    return "image/png" if content.startswith(b"\x89PNG") else "image/jpeg"
+
+
 def picture_uri(content: bytes) -> str:
     """A PNG or JPEG as a data URI."""
-    form = "png" if content.startswith(b"\x89PNG") else "jpeg"
-    return f"data:image/{form};base64,{base64.b64encode(content).decode()}"
+    return f"data:{media_type(content)};base64,{base64.b64encode(content).decode()}"
 
 
 def gallery(pictures: Iterable[tuple[str, str]], height: int = 64) -> str:

@@ -95,6 +95,8 @@ def _merge_tables(out: Path, parts: Parts) -> None:
 
 
 def _merge_indexes(out: Path, parts: Parts, first: PartCard) -> None:
+    import pyarrow as pa
+
     from selfsight.neighbours.build import IndexImages, copied, exact_card, searchable
     from selfsight.neighbours.card import PICTURES, VECTORS
     from selfsight.neighbours.exact import VectorsFile
@@ -116,7 +118,7 @@ def _merge_indexes(out: Path, parts: Parts, first: PartCard) -> None:
                     bar.update(1)
             if pictures is not None:
                 pictures.close()
-        rows = _joined(tables)
+        rows = pa.concat_tables(tables)
         write_rows(folder, rows)
         card = exact_card(card, len(rows))
         usual = {name: field.default for name, field in IndexImages.model_fields.items()}
@@ -125,9 +127,3 @@ def _merge_indexes(out: Path, parts: Parts, first: PartCard) -> None:
         )
         finished: IndexCard = searchable(card, folder, kind, recall, seed)
         write_card(folder, finished)
-
-
-def _joined(tables: Sequence[Any]) -> Any:
-    import pyarrow as pa
-
-    return pa.concat_tables(tables)

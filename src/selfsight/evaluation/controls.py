@@ -131,15 +131,21 @@ def controls_of(names: Sequence[str]) -> list[str | Run]:
     return list(controls.values())
 
 
-def with_seeds(material: Material, subject: Subject, runs: Sequence[Run]) -> Subject:
+def with_seeds(
+    material: Material, subject: Subject, runs: Sequence[Run], kind: Representation
+) -> Subject:
     """The trained subject together with the same training of other seeds.
+
+    Args:
+        material: what the subject is made of.
+        subject: the first seed.
+        runs: the other seeds.
+        kind: of the subject.
 
     Raises:
         ValueError: a run differs in more than the seed.
     """
     data, seeds = material.images.fingerprint(material.rows), []
-    like = material.run.backbone(allow_code=material.allow_code).pooling
-    own = "output" if like is None else like.kind
     for run in runs:
         unlike = unlike_in(material.run, run)
         if unlike:
@@ -148,7 +154,6 @@ def with_seeds(material: Material, subject: Subject, runs: Sequence[Run]) -> Sub
                 f"training ({unlike[0]}); give it as one of the --controls."
             )
         backbone = run.backbone(allow_code=material.allow_code)
-        kind = own if material.representation == "run" else material.kind
         shape(backbone, kind, material, run)
         name, key = f"trained-{run.name}", weights_key(backbone)
         made = partial(_itself, backbone)
@@ -171,7 +176,7 @@ def subjects(
     material: Material,
     controls: Sequence[str | Run],
     known: Mapping[str, Identity] | None = None,
-) -> tuple[list[Subject], str, str, list[str]]:
+) -> tuple[list[Subject], str, Representation, list[str]]:
     """The trained backbone first, then each control; the hash of the trained weights; their
     representation; notes.
 
@@ -203,7 +208,7 @@ def subjects(
                 made = _of_network(material, data, control, material.run, start, weights_key(start))
                 found.append(replace(made, identity=None))
         elif control == "untrained":
-            count = 5 if _is_cheap(material) else 3
+            count = initialisations(material.images, material.rows)
             found.append(_untrained(material, data, count, like, trained.outputs))
         else:
             found.append(Subject("pixels", (_pixels(material, data),)))
@@ -297,8 +302,9 @@ def _named(found: Sequence[Subject], known: Mapping[str, Identity]) -> list[Subj
     ]
 
 
-def _is_cheap(material: Material) -> bool:
-    return len(material.rows) * material.images.height * material.images.width <= CHEAP
+def initialisations(images: ImageSet, rows: NDArray[np.int64]) -> int:
+    """How many untrained networks stand beside a trained one: more where they are cheap."""
+    return 5 if len(rows) * images.height * images.width <= CHEAP else 3
 
 
 def _of_network(

@@ -7,7 +7,6 @@ operations of our own views, at three strengths that suit any size and value ran
 
 from __future__ import annotations
 
-import datetime
 import io
 import itertools
 from collections.abc import Sequence
@@ -156,9 +155,7 @@ def corrupted(
         which = {"corruption": kind, "strength": strength, "amount": amount, "metric": metric}
         row = {**here, **which, **ends(interval)}
         results.corruptions.append({n: v for n, v in row.items() if n != "label_seed"})
-        if place["split"] == "test":
-            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            results.test_readings.append({"when": now, **here, "corruption": f"{kind} {strength}"})
+        results.note_reading({**here, "corruption": f"{kind} {strength}"})
 
     for subject in able:
         add(subject, subject.at(0).at(rows), "none", 0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.evaluation.controls import Material, Subject
+from selfsight.evaluation.predictions import Predictions
 from selfsight.evaluation.results import Results, Row
 from selfsight.records import PROTOCOL
 from selfsight.runs.folder import RunFolder
+from selfsight.runs.lock import locked
 
 MOST_UNLABELLED = 20_000
 """Images that measures without labels are taken of."""
@@ -49,7 +51,6 @@ class Measured:
     material: Material | None = None
     notes: tuple[str, ...] = ()
     leaks: tuple[str, ...] = ()
-    seeds: int = field(default=1)
 
     @property
     def scored(self) -> NDArray[np.int64]:
@@ -83,6 +84,29 @@ class Measured:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
         results.evaluations[key] = {**entry, "when": now, "notes": [], "allowed_leaks": []}
         return key
+
+    def keep(
+        self,
+        results: Results,
+        predictions: Predictions,
+        write_more: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Writes predictions and results into the folder; another evaluation waits.
+
+        Args:
+            results: are written last: they hold the checksums of the other files.
+            predictions: are added to those that are there.
+            write_more: writes further files of the folder.
+        """
+        folder = self.folder
+        with locked(folder.path, wait=True):
+            digests = Results.read(folder.results).files if folder.results.exists() else {}
+            results.notes += predictions.write(folder.predictions, digests)
+            write_more()
+            for evaluation in results.evaluations.values():
+                evaluation["notes"] = list(dict.fromkeys(results.notes))
+                evaluation["allowed_leaks"] = list(results.allowed_leaks)
+            results.write()
 
 
 def scored_split(images: ImageSet, wanted: str) -> str | None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from selfsight.console import say
 from selfsight.data.imageset import ImageSet
 from selfsight.data.statistics import Statistics
-from selfsight.evaluation.controls import CHEAP, Subject
+from selfsight.evaluation.controls import Subject, initialisations
 from selfsight.fitting.representations import (
     Representations,
     calibrate,
@@ -69,8 +69,8 @@ def module_subjects(
     if "untrained" in controls:
         lacking = without_reset(module)
         if lacking is None:
-            cheap = len(rows) * images.height * images.width <= CHEAP
-            fresh = [backbone_of(untrained(module, seed)) for seed in range(5 if cheap else 3)]
+            count = initialisations(images, rows)
+            fresh = [backbone_of(untrained(module, seed)) for seed in range(count)]
             for backbone in fresh:
                 calibrate(backbone, images, train, plain, device=device)
             found.append(subject("untrained", fresh))

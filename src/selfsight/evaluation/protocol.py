@@ -16,6 +16,7 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -62,7 +63,6 @@ from selfsight.reporting.report import write_report
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.labels_read import LabelsRead, label_draw
 from selfsight.runs.lineage import start_of as start_of_training
-from selfsight.runs.lock import locked
 from selfsight.runs.request import RunData, images_of
 from selfsight.runs.run import Run, load_run
 from selfsight.settings import unknown
@@ -187,7 +187,8 @@ def evaluate(
     elif measured.split == "validation":
         results.notes.append("There is no test split: results are on the validation split.")
     results.notes.append(_of_seeds([settings.run, *settings.replicates]))
-    _keep(results, measured, predictions, targets[0] if targets else None)
+    first = targets[0] if targets else None
+    measured.keep(results, predictions, partial(_write_map, measured, first))
     if measured.material is None:
         say(f"The report: {write_report([measured.folder.path])}")
     else:
@@ -276,7 +277,7 @@ def _of_run(settings: Evaluate, images: Images | None) -> Measured:
     found, weights, representation, said = subjects(
         material, controls, before.subjects if before else {}
     )
-    found[0] = with_seeds(material, found[0], replicates)
+    found[0] = with_seeds(material, found[0], replicates, representation)
     notes = [*images.cautions, *said]
     if run.labels_read is not None:
         notes.append(f"{run.labels_read} num_labels of trained counts them, each once.")
@@ -303,21 +304,11 @@ def _of_run(settings: Evaluate, images: Images | None) -> Measured:
     )
 
 
-def _keep(
-    results: Results, measured: Measured, predictions: Predictions, target: Target | None
-) -> None:
-    """Writes predictions, map and results, which holds their checksums, into the folder."""
-    folder, shown = measured.folder, measured.scored
+def _write_map(measured: Measured, target: Target | None) -> None:
+    """The scored images on a map, coloured by the target; those of train where none is scored."""
+    folder, shown = measured.folder.representations, measured.scored
     shown = shown if len(shown) else measured.train
-    with locked(folder.path, wait=True):
-        digests = Results.read(folder.results).files if folder.results.exists() else {}
-        results.notes += predictions.write(folder.predictions, digests)
-        first = measured.found[0].at(0)
-        write_map(folder.representations, measured.images, target, first, shown, measured.weights)
-        for evaluation in results.evaluations.values():
-            evaluation["notes"] = list(dict.fromkeys(results.notes))
-            evaluation["allowed_leaks"] = list(results.allowed_leaks)
-        results.write()
+    write_map(folder, measured.images, target, measured.found[0].at(0), shown, measured.weights)
 
 
 def _place(settings: Evaluate, results: Results, measured: Measured, target: Target | None) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +57,12 @@ class Results:
     files: dict[str, str] = field(default_factory=dict)
     allowed_leaks: list[str] = field(default_factory=list)
     subjects: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def note_reading(self, about: Row) -> None:
+        """Notes that predictions were compared with the test split; other splits are not noted."""
+        if about["split"] == "test":
+            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            self.test_readings.append({"when": now, **about})
 
     @property
     def map(self) -> EmbeddingMap:
@@ -366,12 +373,24 @@ def aligned(rows: list[list[str]]) -> list[str]:
 
 
 def _number(row: Row, scale: float, *, sign: bool = False) -> str:
+    return with_half(row["mean"], row["low"], row["high"], scale, sign=sign)
+
+
+def with_half(
+    value: float, low: float | None, high: float | None, scale: float, *, sign: bool = False
+) -> str:
+    """``84.6 ± 8.2``: a number with half of its interval, where it has one.
+
+    Args:
+        value, low, high: as they were measured.
+        scale: 100 shows per cent, with one digit.
+        sign: shows a plus, too.
+    """
     digits = 1 if scale > 1 else 3
-    plus = "+" if sign else ""
-    value = f"{scale * row['mean']:{plus}.{digits}f}"
-    if row["low"] is None:
-        return value
-    return f"{value} ± {scale * (row['high'] - row['low']) / 2:.{digits}f}"
+    text = f"{scale * value:{'+' if sign else ''}.{digits}f}"
+    if low is None or high is None:
+        return text
+    return f"{text} ± {scale * (high - low) / 2:.{digits}f}"
 
 
 def _short(verdict: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -60,10 +59,7 @@ def record(results: Results, about: Row, values: Values) -> None:
         if np.isfinite(value[0]):
             row = {**about, "metric": metric, "label": label, "value": float(value[0])}
             results.records.append(row)
-    if about["split"] == "test":
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        where = {name: value for name, value in about.items() if name != "representation"}
-        results.test_readings.append({"when": now, **where})
+    results.note_reading({name: v for name, v in about.items() if name != "representation"})
 
 
 def summarise(

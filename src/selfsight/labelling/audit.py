@@ -109,8 +109,8 @@ def suspicious_labels(images: ImageSet, target: Target, encoder: Encoder, *, see
     """
     import pyarrow as pa
 
-    rows = np.flatnonzero(np.isin(images.splits, ("train", "unlabelled")) & target.known)
-    vectors = encoder.vectors(images, rows, 256)
+    rows = _labelled(images, target)
+    vectors = encoder.vectors(images, rows, None)
     finite = np.isfinite(vectors.numpy()).all(1)
     rows, vectors = rows[finite], vectors[torch.from_numpy(finite)]
     groups = images.groups
@@ -133,6 +133,12 @@ def suspicious_labels(images: ImageSet, target: Target, encoder: Encoder, *, see
         raise ValueError(f"{images.name}: no label of {target.name} can be checked.")
     table = pa.concat_tables(parts)
     return table.take(np.argsort(-table["suspicion"].to_numpy(), kind="stable"))
+
+
+def _labelled(images: ImageSet, target: Target) -> NDArray[np.int64]:
+    """The rows whose labels are checked: of the pool, never of validation or test."""
+    pool = images.pool
+    return pool[target.known[pool]]
 
 
 Question = tuple[str, tuple[str, ...], NDArray[np.int64], NDArray[np.int64]]
@@ -191,12 +197,11 @@ def _record(images: ImageSet, target: Target, labels: Any, settings: AuditImages
                 picture=shown_picture(encoded(pixels, SIDE)),
             )
         )
-    checked = np.isin(images.splits, ("train", "unlabelled")) & target.known
     return LabelsFile(
         data=images.name,
         target=target.name,
         run=str(settings.run),
-        images=int(checked.sum()),
+        images=len(_labelled(images, target)),
         suspicious=len(labels),
         table="labels.csv",
         shown=tuple(shown),

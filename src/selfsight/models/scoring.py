@@ -27,7 +27,6 @@ from selfsight.fitting.metrics import score
 from selfsight.models.predictor import CARD, Predictor
 from selfsight.reporting.report import write_report
 from selfsight.runs.folder import RunFolder
-from selfsight.runs.lock import locked
 from selfsight.runs.request import images_of
 from selfsight.runs.run import load_run
 from selfsight.settings import read_yaml, unknown
@@ -110,14 +109,7 @@ def _of_model(settings: Evaluate, images: Images | None) -> Results:
     results.notes.append(
         "One fitted model: the interval covers test images, not other labels or another seed."
     )
-    with locked(measured.folder.path, wait=True):
-        path = measured.folder.results
-        digests = Results.read(path).files if path.exists() else {}
-        results.notes += predictions.write(measured.folder.predictions, digests)
-        for evaluation in results.evaluations.values():
-            evaluation["notes"] = list(dict.fromkeys(results.notes))
-            evaluation["allowed_leaks"] = list(results.allowed_leaks)
-        results.write()
+    measured.keep(results, predictions)
     say(f"The report: {write_report([measured.folder.path])}")
     return results
 

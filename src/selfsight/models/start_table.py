@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from selfsight.evaluation.results import aligned
+from selfsight.evaluation.results import aligned, with_half
 from selfsight.files import write_json
 from selfsight.models.tables import check_suffix, writing_table
 from selfsight.vocabulary import in_percent
@@ -88,11 +88,14 @@ class StartTable:
         for line in self.lines:
             cells = []
             if scored:
-                cells = [
-                    _with_half(line.score, line.low, line.high, scale),
-                    _with_half(line.behind, line.behind_low, line.behind_high, scale, sign="+"),
-                    line.representation,
-                ]
+                score, behind = (
+                    "" if value is None else with_half(value, low, high, scale, sign=sign)
+                    for value, low, high, sign in (
+                        (line.score, line.low, line.high, False),
+                        (line.behind, line.behind_low, line.behind_high, True),
+                    )
+                )
+                cells = [score, behind, line.representation]
             pixels = f"{line.height} x {line.width}"
             speed, size = f"{line.images_per_second:,.0f}", f"{line.megabytes:.0f}"
             rank = f"{line.rankme:.0f} of {line.features:,}"
@@ -101,18 +104,6 @@ class StartTable:
         title = f"{self.data}, {of}: 95 % intervals" if scored else f"{self.data}, {of}"
         text = "\n".join([title, *aligned(rows), *(f"note: {note}" for note in self.notes)])
         return text if self.path is None else f"{text}\nThe table: {self.path}"
-
-
-def _with_half(
-    value: float | None, low: float | None, high: float | None, scale: float, sign: str = ""
-) -> str:
-    if value is None:
-        return ""
-    digits = 1 if scale > 1 else 3
-    text = f"{scale * value:{sign}.{digits}f}"
-    if low is None or high is None:
-        return text
-    return f"{text} ± {scale * (high - low) / 2:.{digits}f}"
 
 
 def write_table(path: str, table: StartTable) -> None:

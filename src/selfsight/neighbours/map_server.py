@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from selfsight.data.pixels.formats import FORMAT_OF, suffix_of
+from selfsight.markup import media_type
 from selfsight.neighbours.asked import neighbours_of
 from selfsight.neighbours.encoder import Encoder
 from selfsight.neighbours.index import Index
@@ -95,7 +96,7 @@ class MapServer:
         content = None if kept is None else kept.at([place]).get(place)
         if content is None:
             return None
-        return content, "image/png" if content.startswith(b"\x89PNG") else "image/jpeg"
+        return content, media_type(content)
 
     def image(self, place: int) -> tuple[bytes, str] | None:
         """The whole image, or its small picture where the source is gone."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Sequence
 
+from selfsight.markup import picture_uri
 from selfsight.neighbours.index import Index
 from selfsight.neighbours.pictures import CRISP
 from selfsight.records import ShownImage, ShownPicture
@@ -64,6 +64,5 @@ def shown_picture(content: bytes) -> ShownPicture:
     from PIL import Image
 
     with Image.open(io.BytesIO(content)) as image:
-        width, height, form = image.width, image.height, (image.format or "PNG").lower()
-    uri = f"data:image/{form};base64,{base64.b64encode(content).decode()}"
-    return ShownPicture(uri, width, height, max(width, height) <= CRISP)
+        width, height = image.size
+    return ShownPicture(picture_uri(content), width, height, max(width, height) <= CRISP)

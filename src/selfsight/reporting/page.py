@@ -96,14 +96,7 @@ def write_page(path: Path, folder: ModuleType, contents: Any, page: Page) -> Pat
         contents: what every section takes.
         page: the header; the sections add their figures.
     """
-    environment = Environment(
-        loader=FileSystemLoader([*folder.__path__, str(files("selfsight.reporting"))]),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters |= {"code": with_code, "number": number, "capital": capital}
+    environment = environment_of(*folder.__path__)
     parts = []
     for section in sections_of(folder):
         values = section.values(contents, page)
@@ -127,6 +120,19 @@ def write_page(path: Path, folder: ModuleType, contents: Any, page: Page) -> Pat
     )
     write_text(path, text)
     return path
+
+
+def environment_of(*folders: str) -> Environment:
+    """Jinja for the templates of folders, then of this package; every text is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader([*folders, str(files("selfsight.reporting"))]),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {"code": with_code, "number": number, "capital": capital}
+    return environment
 
 
 def sections_of(folder: ModuleType) -> list[Any]:

@@ -24,7 +24,7 @@ from selfsight.runs.checkpoint import in_run
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.frame import Frame
 from selfsight.runs.run import Run, load_run, run_of_checkpoint
-from selfsight.runs.sides import sides_of
+from selfsight.runs.sides import read_run_table, sides_of
 
 TRAINED_ON = ("train", "unlabelled")
 SUGGESTIONS = "suggestions.json"
@@ -138,12 +138,12 @@ def seen_by(run: Run) -> Seen:
     Raises:
         ValueError: its tables are damaged.
     """
-    table = _table(run.folder.splits, ["row_id", "split", "digest", "label_read"])
+    table = read_run_table(run.folder.splits, ["row_id", "split", "digest", "label_read"])
     own = np.isin(np.array(table["split"].to_pylist(), str), TRAINED_ON)
     read = np.array(table["label_read"].to_pylist(), bool)
     digests = [_numbers(table["digest"], own)]
     if run.folder.pools.is_file():
-        pools = _table(run.folder.pools, ["digest"])
+        pools = read_run_table(run.folder.pools, ["digest"])
         digests.append(_numbers(pools["digest"], np.ones(len(pools), bool)))
     return Seen(
         str(run.folder.path),
@@ -162,7 +162,9 @@ def _labels(run: Run, table: Any, read: NDArray[np.bool_]) -> tuple[ReadLabels, 
     digests = np.asarray(table["digest"].fill_null(0).to_numpy(), np.uint64)
     labels = [ReadLabels(target, ids[read], digests[read])]
     if run.folder.selection.is_file():
-        chosen = np.isin(ids, _table(run.folder.selection, ["row_id"])["row_id"].to_pylist())
+        chosen = np.isin(
+            ids, read_run_table(run.folder.selection, ["row_id"])["row_id"].to_pylist()
+        )
         labels.append(ReadLabels(target, ids[chosen], digests[chosen]))
     return tuple(part for part in labels if len(part.row_ids))
 
@@ -172,13 +174,3 @@ def _numbers(column: Any, rows: NDArray[np.bool_]) -> NDArray[np.uint64]:
     import pyarrow as pa
 
     return np.asarray(column.filter(pa.array(rows)).drop_null().to_numpy(), np.uint64)
-
-
-def _table(path: Path, columns: list[str]) -> Any:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.read_table(path, columns=columns)
-    except (OSError, pa.ArrowException) as error:
-        raise ValueError(f"{path} is damaged and cannot be read: {error}") from None

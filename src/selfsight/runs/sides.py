@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +13,37 @@ from selfsight.runs.frame import Frame
 from selfsight.runs.run import Run
 
 
+def read_run_table(path: Path, columns: Sequence[str] | None = None) -> Any:
+    """A Parquet file of a run as a pyarrow table.
+
+    Args:
+        path: of the file.
+        columns: that are read; None: all.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table: Any = pq.read_table(path, columns=None if columns is None else list(columns))
+        table.validate(full=True)  # text that is no UTF-8
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(f"{path} is damaged and cannot be read: {error}") from None
+    return table
+
+
 def sides_of(run: Run) -> Sides:
     """The splits and groups that a run recorded, with the digests of its images.
 
     Raises:
         ValueError: its table is damaged.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    path = run.folder.splits
+    table = read_run_table(run.folder.splits)
     try:
-        table: Any = pq.read_table(path)
-        table.validate(full=True)  # text that is no UTF-8
         columns = {name: table[name] for name in ("row_id", "split", "group", "digest")}
         known: str = run.environment["data"]["fingerprint"]
-    except (OSError, pa.ArrowException) as error:
-        raise ValueError(f"{path} is damaged and cannot be read: {error}") from None
     except (KeyError, TypeError):
         raise ValueError(
             f"{run.folder.environment}: it does not say what images the run was trained on."

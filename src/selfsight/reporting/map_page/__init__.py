@@ -7,19 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
 from selfsight.files import write_text
-from selfsight.reporting.page import in_script, page_source, plotly_source
+from selfsight.reporting.page import environment_of, in_script, page_source, plotly_source
 from selfsight.reporting.pictures import Sprites
-from selfsight.reporting.words import number
 from selfsight.version import __version__
 
 SVG_POINTS = 3000
@@ -84,14 +81,7 @@ def map_html(contents: MapContents, *, token: str = "", nonce: str = "") -> str:
         token: of the server that the page is from; empty: there is none, it is a file.
         nonce: that a content policy asks of scripts.
     """
-    environment = Environment(
-        loader=FileSystemLoader(str(files("selfsight.reporting.map_page"))),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters["number"] = number
+    environment = environment_of(*__path__)
     return environment.get_template("map.html").render(
         version=__version__,
         contents=contents,
