@@ -19,7 +19,7 @@ from pathlib import Path
 from measuring import HEAD, RESULTS, Line
 
 HERE = Path(__file__).parent
-PARTS = ("losses", "views", "probes", "step", "auto")
+PARTS = ("losses", "views", "probes", "step", "embed", "auto")
 
 
 def section(name: str) -> str:

@@ -54,7 +54,7 @@ def merge(settings: Merge) -> Path:
     else:
         _merge_indexes(out, parts, first)
     rows = sum(card.rows for _, card in parts)
-    if left := first.listed - rows:
+    if (left := first.listed - rows) > 0:  # tiles are more rows than images
         say(f"{left:,} of {first.listed:,} images could not be used and have no row.")
     say(f"{rows:,} rows of {len(parts):,} parts.")
     return out

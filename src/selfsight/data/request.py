@@ -386,7 +386,12 @@ def _part_of(listing: Listing, part: RowPart, settings: DataOptions) -> Listing:
     """The rows of a part alone."""
     if settings.limit is not None:
         raise ValueError("limit and shard cannot be combined: a draw would differ in each part.")
-    return listing.only(part.rows(listing.row_ids, listing.name))
+    if listing.tile_of is None:
+        return listing.only(part.rows(listing.row_ids, listing.name))
+    _, first, image = np.unique(listing.tile_of, return_index=True, return_inverse=True)
+    order = np.argsort(first)  # images as they come; all tiles of one are in one part
+    wanted = order[part.rows(listing.tile_of[first[order]], listing.name)]
+    return listing.only(np.flatnonzero(np.isin(image, wanted)))
 
 
 def _check_kinds(settings: DataOptions, listing: Listing) -> None:

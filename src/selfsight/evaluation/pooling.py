@@ -33,8 +33,13 @@ class Pooling:
     @classmethod
     def of(cls, images: ImageSet) -> Pooling:
         if images.tile_of is None:
-            return cls(np.arange(len(images)), False)
+            return cls.whole(len(images))
         return cls(np.unique(images.tile_of, return_inverse=True)[1].astype(np.int64), True)
+
+    @classmethod
+    def whole(cls, count: int) -> Pooling:
+        """Each of so many rows is an image of its own."""
+        return cls(np.arange(count), False)
 
     def heads(self, rows: Rows) -> Rows:
         """The first row of each image among ``rows`` (ascending), which stands for it."""

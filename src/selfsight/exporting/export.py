@@ -96,6 +96,13 @@ def _exported_onnx(path: Path, source: Source, settings: Export) -> Exported:
         f"({values}) -> {', '.join(outputs_of(source))}; onnxruntime and torch differ by at most "
         f"{difference:.1e}."
     )
+    card = None if source.predictor is None else source.predictor.card
+    if card is not None and card.tile is not None:
+        pool = "maximum" if card.kind == "labels" else "mean"
+        usage += (
+            f" Each of them is a tile of {card.tile} pixels in the size above; take the {pool} of the "
+            "output over the tiles of an image."
+        )
     return Exported(path, usage, difference)
 
 

@@ -23,6 +23,7 @@ from selfsight.console import progress, say
 from selfsight.data.pixels.memmap import rows_at_once
 from selfsight.draws import keys_of
 from selfsight.files import CHECKSUM, write_cache
+from selfsight.kernels.memory_pages import freed_pages_kept
 from selfsight.networks.backbones import Backbone, measuring
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def represent(
     from selfsight.views.apply import whole_frame
 
     parts = []
-    with measuring(backbone, device):
+    with freed_pages_kept(), measuring(backbone, device):
         for batch, _ in _batches(images, rows, device, batch_size):
             parts.append(backbone(whole_frame(batch, statistics, size)).float().cpu())
     return torch.cat(parts)
@@ -185,12 +186,21 @@ def represent_views(
     from selfsight.views.apply import make_views
 
     parts: list[list[Tensor]] = [[] for _ in views]
-    with measuring(backbone, device):
+    with freed_pages_kept(), measuring(backbone, device):
         for batch, places in _batches(images, rows, device, None):
             keys = keys_of(seed, 0, places).to(device)
             for part, view in zip(parts, make_views(batch, keys, views, statistics), strict=True):
                 part.append(backbone(view).float().cpu())
     return tuple(torch.cat(part) for part in parts)
+
+
+def images_at_once(pixels: int, device: torch.device | str) -> int:
+    """How many images of so many pixels go through a network together.
+
+    512 on a GPU; on a CPU as many as stay in its cache.
+    """
+    on_cpu = torch.device(device).type == "cpu"
+    return min(max(_CACHED_PIXELS // pixels, 8), 512) if on_cpu else 512
 
 
 def _batches(
@@ -201,9 +211,7 @@ def _batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """``(B, C, H, W)`` pixels in the set's own dtype, and ``(B,)`` places in `rows`."""
     if batch_size is None:
-        pixels = images.height * images.width
-        on_cpu = torch.device(device).type == "cpu"
-        batch_size = min(max(_CACHED_PIXELS // pixels, 8), 512) if on_cpu else 512
+        batch_size = images_at_once(images.height * images.width, device)
     with progress("representations of images", len(rows)) as step:
         for first in range(0, len(rows), batch_size):
             part = np.ascontiguousarray(images.pixels[rows[first : first + batch_size]])

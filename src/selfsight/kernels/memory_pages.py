@@ -1,7 +1,8 @@
 """What a training changes in its process: freed pages are kept, and a faster product is taken.
 
-Both last as long as one of selfsight's own trainings (`freed_pages_kept`). Importing the package
-and calling a loss change nothing in a process. For a training loop of your own, turn them on::
+Both last as long as one of selfsight's own trainings, fits or passes over images
+(`freed_pages_kept`). Importing the package and calling a loss change nothing in a process. For a
+training loop of your own, turn them on::
 
     with selfsight.kernels.memory_pages.freed_pages_kept():
         ...

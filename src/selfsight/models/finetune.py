@@ -20,6 +20,7 @@ from selfsight.data.reading import recorded
 from selfsight.data.request import Images
 from selfsight.data.splits import LabelFraction
 from selfsight.evaluation.controls import Material, subjects
+from selfsight.evaluation.pooling import Pooling
 from selfsight.fitting.finetune import FineTuning, Start, estimate, fine_tune
 from selfsight.fitting.labelled import Rows, Subset, target_of
 from selfsight.fitting.metrics import score
@@ -31,7 +32,7 @@ from selfsight.models.predictor import Card, Predictor, check_free, hashed
 from selfsight.runs.frame import Frame
 from selfsight.runs.labels_read import LabelsRead
 from selfsight.runs.request import RunData, images_of, reading_of
-from selfsight.runs.run import load_run
+from selfsight.runs.run import Run, load_run
 from selfsight.training.device import choose_device
 from selfsight.vocabulary import headline, value_text
 
@@ -86,17 +87,16 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
     images = images_of(run, settings, images)
     for caution in images.cautions:
         say(caution)
-    if images.tile_of is not None:
-        raise ValueError(
-            f"{images.name} is cut into tiles, and a model takes whole images; name data without "
-            "tiles, or use `evaluate`, which pools them."
-        )
+    tile = _tile_of(images, settings, run)
+    pooling = Pooling.of(images)
     target = target_of(images, settings.target, run.settings.target)
     candidates = _candidates(images, target)
     subset = Subset.drawn(images, target, candidates, settings.label_fraction, settings.seed)
     subset = replace(subset, balanced=settings.balanced)
     subset.check()
-    say(f"{images.name}, {target.name} ({target.kind}): {len(subset):,} labelled images")
+    tiles = f" in {len(subset):,} tiles" if pooling.tiles else ""
+    count = len(pooling.heads(subset.rows))
+    say(f"{images.name}, {target.name} ({target.kind}): {count:,} labelled images{tiles}")
     start = Start.of_run(run, device, allow_code=settings.allow_code)
 
     def represented() -> Representations:
@@ -119,12 +119,13 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
             start, subset, how, represented, {"run": run.name, "data": images.name}
         )
     validation = scores(predictor, images, target, images.rows("validation"), device)
-    read = LabelsRead.by([run], images, target.name).with_rows(subset.rows)
+    read = LabelsRead.by([run], images, target.name).with_rows(subset.rows, images.tile_of)
     reading = reading_of(run) | recorded(settings, guesses(images.notes))
     card = predictor.card.updated(
         {
             "validation": validation,
             "allowed_leaks": images.leaks,
+            "tile": tile,
             "num_labels": read,
             "reading": reading,
         }
@@ -135,7 +136,7 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
     if metric in validation:
         shown = value_text(metric, validation[metric])
         say(f"{metric} on the validation images: {shown}")
-        base = base_rate(target, images.rows("validation"))
+        base = base_rate(target, pooling.heads(images.rows("validation")))
         if warning := no_better(target.kind, validation[metric], base):
             say(warning)
     else:
@@ -195,11 +196,16 @@ def fit_model(
 def scores(
     predictor: Predictor, images: ImageSet, target: Target, rows: Rows, device: torch.device
 ) -> dict[str, float]:
-    """Metrics over all labels of the rows whose target is known; empty where none is."""
+    """Metrics over all labels of the rows whose target is known; empty where none is.
+
+    Of whole images where the rows are tiles.
+    """
     known = rows[target.known[rows]]
     if not len(known):
         return {}
+    pooling = Pooling.of(images)
     output = predictor.output(images, known, device=device)
+    output, known = pooling.pooled(known, output, target.kind), pooling.heads(known)
     given = predictor.card.thresholds
     thresholds = None if given is None else np.array(given)
     return {
@@ -207,6 +213,19 @@ def scores(
         for (metric, label), value in score(target, output, known, None, thresholds).items()
         if label is None and np.isfinite(value[0])
     }
+
+
+def _tile_of(images: ImageSet, settings: Finetune, run: Run) -> int | None:
+    """The side of the tiles that the images were cut into; None: they are whole."""
+    if images.tile_of is None:
+        return None
+    tile = settings.tile or (run.settings.tile if settings.data is None else None)
+    if tile is None:
+        raise ValueError(
+            f"{images.name} is cut into tiles already, and nothing says how large they are in the "
+            "image: name their side with --tile, so that the model can cut later images."
+        )
+    return tile
 
 
 def _candidates(images: ImageSet, target: Target) -> NDArray[np.int64]:

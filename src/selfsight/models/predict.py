@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import tyro
@@ -15,6 +16,7 @@ from pydantic import Field
 from selfsight.console import progress, say
 from selfsight.data.parts import RowPart, Shard
 from selfsight.data.request import DataOptions, Images
+from selfsight.evaluation.pooling import Pooling
 from selfsight.markup import ROWS, block, table
 from selfsight.models.parts import PartPlace
 from selfsight.models.predictor import Predictor
@@ -22,6 +24,7 @@ from selfsight.models.tables import check_suffix, csv_text, writing_table
 from selfsight.runs.request import images_in
 from selfsight.training.device import choose_device
 
+Wish = TypeVar("Wish", bound=DataOptions)
 PART = 2048
 """Images whose predictions are in memory at once."""
 
@@ -93,6 +96,9 @@ class PredictionTable:
 def predict(settings: Predict, images: Images | None = None) -> Path | PredictionTable:
     """Predicts one row an image.
 
+    A model that was fitted on tiles cuts images into tiles of the same side and pools their output
+    by image, as `evaluate` does.
+
     The columns are ``row_id``, then for a class ``predicted`` and ``p_NAME`` for each class, for
     several labels ``predicted`` (those above their thresholds: a list in Parquet, joined by ``|``
     in CSV) and ``p_NAME`` for each label, for numbers one column each, in its unit. Where pixels
@@ -128,27 +134,61 @@ def _predicted(
     device = choose_device(settings.device)
     predictor = Predictor.load(settings.model, allow_code=settings.allow_code)
     card, owner = predictor.card, f"model {settings.model}"
-    images = images_in(card.frame, owner, settings, source, card.reading, part)
+    images = images_in(
+        card.frame, owner, with_tiles(settings, card.tile, owner), source, card.reading, part
+    )
+    pooling = Pooling.of(images) if card.tile is not None else Pooling.whole(len(images))
+    row_ids = images.row_ids if images.tile_of is None or card.tile is None else images.tile_of
+    heads = pooling.heads(np.arange(len(images)))
     outputs: list[NDArray[np.float32]] = []
     damaged = 0
     with (
         nullcontext() if out is None else writing_table(out) as write,
         progress("predict", len(images)) as bar,
     ):
-        for first in range(0, len(images), PART):
-            rows = np.arange(first, min(first + PART, len(images)))
+        for rows in _parts(heads, len(images)):
             output = predictor.output(images, rows, device=device, batch_size=settings.batch_size)
+            output = pooling.pooled(rows, output, card.kind)
             damaged += int((~np.isfinite(output).all(1)).sum())
             if write is None:
                 outputs.append(output)
             else:
-                write(table_of(predictor, images.row_ids[rows], output, flat=csv))
+                write(table_of(predictor, row_ids[pooling.heads(rows)], output, flat=csv))
             bar.update(len(rows))
     if damaged:
         say(f"{damaged:,} images have pixels that are not finite: their predictions are empty.")
     if out is not None:
-        return Path(out), len(images)
-    return in_memory(predictor, images.row_ids, np.concatenate(outputs)), len(images)
+        return Path(out), len(heads)
+    return in_memory(predictor, row_ids[heads], np.concatenate(outputs)), len(heads)
+
+
+def with_tiles(settings: Wish, tile: int | None, owner: str) -> Wish:
+    """The settings with the tile of a model, where it has one.
+
+    Raises:
+        ValueError: another tile is asked for.
+    """
+    if tile is None:
+        return settings
+    if settings.tile not in (None, tile):
+        raise ValueError(
+            f"tile {settings.tile}: {owner} was fitted on tiles of {tile} pixels; leave --tile "
+            "out, it is taken from the model."
+        )
+    return settings.updated({"tile": tile})
+
+
+def _parts(heads: NDArray[np.int64], count: int) -> Iterator[NDArray[np.int64]]:
+    """Rows of about `PART` at a time, never a part of an image; ``heads`` are their first rows."""
+    first = 0
+    while first < count:
+        place = np.searchsorted(heads, first + PART, side="right") - 1
+        last = count if first + PART >= count else int(heads[place])
+        if last <= first:  # an image of more tiles than that
+            later = heads[heads > first]
+            last = int(later[0]) if len(later) else count
+        yield np.arange(first, last)
+        first = last
 
 
 def in_memory(

@@ -52,7 +52,9 @@ class Card(Settings):
     head: Shape = Shape()
     """Hidden layers of the head."""
     frame: Frame
-    """The images it was made for."""
+    """The images it was made for; their tiles, where it cuts them."""
+    tile: Annotated[int, Field(ge=8)] | None = None
+    """Side in pixels of the tiles that images are cut into; the output is pooled by image."""
     reading: dict[str, tuple[str, ...]] = {}
     """How the images of its run and its labels were read: later images are read in the same way."""
     weights: str

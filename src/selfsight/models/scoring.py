@@ -16,6 +16,7 @@ from selfsight.data.request import Images
 from selfsight.evaluation import protocol
 from selfsight.evaluation.intervals import Resampling
 from selfsight.evaluation.measured import Measured, scored_split, source_of
+from selfsight.evaluation.pooling import Pooling, by_image
 from selfsight.evaluation.predictions import Predictions
 from selfsight.evaluation.protocol import Evaluate
 from selfsight.evaluation.results import Results
@@ -24,6 +25,7 @@ from selfsight.fitting.chance import base_rates
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Subset
 from selfsight.fitting.metrics import score
+from selfsight.models.predict import with_tiles
 from selfsight.models.predictor import CARD, Predictor
 from selfsight.reporting.report import write_report
 from selfsight.runs.folder import RunFolder
@@ -69,11 +71,13 @@ def _of_model(settings: Evaluate, images: Images | None) -> Results:
     results = Results(measured.folder.results, card.weights)
     results.notes += [*opened.cautions, *notes]
     results.allowed_leaks += [f"{opened.name}: {leak}" for leak in opened.leaks]
-    rows = measured.scored[target.known[measured.scored]]
+    tiles = measured.scored[target.known[measured.scored]]
+    pooling = Pooling.of(opened)
+    rows = pooling.heads(tiles)
     if not len(rows):
         raise ValueError(f"{opened.name}: no test or validation image has a known {target.name}.")
     key = measured.enter(results, target, balanced=False, seed=0)
-    known = int(target.known[train].sum())
+    known = int(target.known[pooling.heads(train)].sum())
     place: dict[str, Any] = {
         "evaluation": key,
         "data": opened.name,
@@ -83,13 +87,14 @@ def _of_model(settings: Evaluate, images: Images | None) -> Results:
         "known_labels": max(known, card.num_labels),
     }
     say(f"{opened.name}, {target.name}: the model on {len(rows):,} {split} images")
-    output = predictor.output(opened, rows, device=choose_device(settings.device))
+    output = predictor.output(opened, tiles, device=choose_device(settings.device))
+    output = pooling.pooled(tiles, output, target.kind)
     outputs = {"trained": output}
     if known:
         rates = base_rates(Subset.drawn(opened, target, train, 1.0, 0))
         outputs["chance"] = np.tile(rates, (len(rows), 1))
     resampling = Resampling.of(groups_of(opened.groups, rows), seed=settings.seed)
-    predictions = Predictions(opened)
+    predictions = Predictions(by_image(opened))
     scores = []
     probe, fraction = str(card.choice.get("probe", "finetune")), _share(card.num_labels, known)
     for subject, output in outputs.items():
@@ -135,11 +140,12 @@ def _images(
                 f"{settings.run}: the run that it was fitted to ({path}) is not there; name the "
                 "images."
             )
-        own = ("data", "group", "split_column", "validation", "test")
+        own = ("data", "group", "split_column", "tile", "validation", "test")
         same: dict[str, Any] = {name: made[name] for name in own if name in made}
         wish = settings.updated({**same, "labels": labels, "target": target})
         return source_of(wish.data or run.settings.data), images_of(run, wish), []
     source = source_of(settings.data if images is None else images)
+    settings = with_tiles(settings, predictor.card.tile, f"model {settings.run}")
     if run is not None:
         return source, images_of(run, settings, images), []
     scale = predictor.card.frame.scale(f"model {settings.run}")
