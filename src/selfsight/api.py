@@ -182,7 +182,9 @@ def _settings_of(
     if verb.method != "none":
         first["method"] = changes.get("method", "simclr")
     rest = {name: value for name, value in changes.items() if name not in first}
-    return kind.model_validate(first).updated(rest)
+    settings = kind.model_validate(first).updated(rest)
+    unnamed = {"method"} if verb.method == "flag" and "method" not in changes else set()
+    return settings.marked(settings.model_fields_set - unnamed)
 
 
 def _plain(value: Any, field: FieldInfo | None) -> Any:

@@ -151,15 +151,17 @@ def parsed(verb: Verb, words: list[str]) -> Settings:
     from selfsight.settings import read_yaml
 
     words, file = _taken(words, "--settings")
-    changes = {} if file is None else read_yaml(file)
+    changed = changes = {} if file is None else read_yaml(file)
     base = kind = verb.settings_class
     program = f"selfsight {verb.name}"
-    method = None
+    method, unnamed = None, False
     if verb.method != "none":
         from selfsight.training.settings import Pretrain, typed
 
         assert issubclass(base, Pretrain)
+        before = words
         method, words, changes = _method(verb, words, changes)
+        unnamed = words == before and verb.method == "flag" and "method" not in changed
         kind = typed(method, base)
         program += f" {method}" * (verb.method == "word")
     if changes:
@@ -191,7 +193,7 @@ def parsed(verb: Verb, words: list[str]) -> Settings:
     settings = base(
         **{field: _as_given(getattr(values, field), kind, field, words) for field in fields}
     )
-    return settings.marked(_given(settings, words))
+    return settings.marked(_given(settings, words) - ({"method"} if unnamed else set()))
 
 
 def _as_given(value: Any, kind: type[Settings], field: str, words: Sequence[str]) -> Any:

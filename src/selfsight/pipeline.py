@@ -20,14 +20,13 @@ from selfsight.reporting.report import write_report
 from selfsight.runs.run import Run
 from selfsight.training.device import choose_device
 from selfsight.training.pretrain import pretrain
-from selfsight.training.settings import Pretrain, method_name
+from selfsight.training.settings import Pretrain
 from selfsight.training.trackers import publish
 
 
 class Pipeline(Pretrain):
-    """Train a backbone on images without labels, measure it beside its controls with few labels
-    and with all of them, and write one report page. The same command again goes on where it
-    stopped.
+    """Take published weights (--preset continue trains them) or train a backbone, measure it
+    beside its controls with few labels and all of them, and write one report page.
     """
 
     fractions: tuple[LabelFraction, ...] = (0.01, 0.1, 1.0)
@@ -61,7 +60,11 @@ class RunOutcome:
 
 
 def run(settings: Pipeline, images: Images | None = None) -> RunOutcome:
-    """Pretrains on ``settings.data``, evaluates beside controls, and writes the report.
+    """A backbone for ``settings.data``, evaluated beside controls, and its report.
+
+    Published weights, where they are taken, stay as they are unless ``settings`` asks for a
+    training (`selfsight.training.continuing.asks_for_training`). Without them a method trains
+    random ones.
 
     Args:
         settings: of the training, and the shares and draws of the evaluation.
@@ -84,12 +87,11 @@ def run(settings: Pipeline, images: Images | None = None) -> RunOutcome:
     choose_device(settings.device)  # a device that is not there is said before anything else
     shares = ", ".join(f"{100 * share:g} %" for share in settings.fractions)
     say(
-        f"First a training by {method_name(settings.method)}, then probes on "
-        f"{shares} of the labels ({settings.draws or 5} draws of each share) beside controls, then "
-        "the report."
+        f"First the backbone, then probes on {shares} of the labels "
+        f"({settings.draws or 5} draws of each share) beside controls, then the report."
     )
     opened = None if images is None else request.open(training, images)
-    finished = pretrain(training, opened)
+    finished = pretrain(training, opened, trains=False)
     path = str(finished.folder.path)
     evaluation = Evaluate(
         run=path,

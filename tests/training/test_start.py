@@ -94,6 +94,25 @@ def test_published_weights_are_taken_by_default_and_recorded(continued: Run, pac
         assert words in notes
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"representation": "mean"}, {"weights": "published"}, {"method": {"name": "vicreg"}},
+     {"preset": "continue"}, {"steps": 3}, {"optimizer": {"lr": 1e-4}}, {"batch_size": 8}],
+)  # fmt: skip
+def test_run_trains_published_weights_only_where_a_training_is_asked_for(
+    changes: dict[str, Any], package: Path, tmp_path: Path
+) -> None:
+    given = {"data": "photographs", "out": str(tmp_path / "run"), "method": "simclr", **changes}
+    settings = Pretrain(**given).marked(changes.keys())
+    plan = prepare(settings, photographs(), trains=False)
+    asked = not changes.keys() <= {"representation", "weights"}
+    assert (plan.epochs > 0) == asked
+    assert any("stay as they are" in note for note in plan.notes) != asked
+    if "preset" not in changes:
+        scratch = prepare(settings.updated({"weights": "none"}), photographs(), trains=False)
+        assert scratch.epochs > 0
+
+
 def test_a_continued_network_keeps_its_early_stages_and_its_statistics(continued: Run) -> None:
     start, trained = kept_start(continued.folder), continued.backbone()
     assert start is not None

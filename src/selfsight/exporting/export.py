@@ -100,8 +100,8 @@ def _exported_onnx(path: Path, source: Source, settings: Export) -> Exported:
     if card is not None and card.tile is not None:
         pool = "maximum" if card.kind == "labels" else "mean"
         usage += (
-            f" Each of them is a tile of {card.tile} pixels in the size above; take the {pool} of the "
-            "output over the tiles of an image."
+            f" Each of them is a tile of {card.tile} pixels in the size above; take the {pool} "
+            "of the output over the tiles of an image."
         )
     return Exported(path, usage, difference)
 

@@ -21,7 +21,7 @@ from selfsight.networks.stages import scales_and_shifts
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.lineage import lineage_of_weights
 from selfsight.runs.run import LABELS_READ
-from selfsight.training.continuing import continued, in_epochs, suits
+from selfsight.training.continuing import continued, in_epochs, left_alone, suits
 from selfsight.training.device import choose_device, choose_speed
 from selfsight.training.presets import with_length, with_preset
 from selfsight.training.settings import Pretrain, method_name
@@ -71,8 +71,13 @@ class Plan:
         return sum(len(rows) for _, rows in self.parts)
 
 
-def prepare(settings: Pretrain, images: Images | None = None) -> Plan:
+def prepare(settings: Pretrain, images: Images | None = None, *, trains: bool = True) -> Plan:
     """Opens the images and resolves every setting that depends on them.
+
+    Args:
+        settings: see `Pretrain`.
+        images: what to open instead of ``settings.data``.
+        trains: published weights are trained; where not, only if the settings ask for a training.
 
     Raises:
         ValueError: see `pretrain`.
@@ -95,6 +100,9 @@ def prepare(settings: Pretrain, images: Images | None = None) -> Plan:
     beginning = begin(settings, opened)
     settings = beginning.settings
     notes += beginning.notes
+    if not trains:
+        settings, said = left_alone(settings, beginning.source)
+        notes += said
     if settings.anchor and beginning.source == "none":
         raise ValueError(
             "anchor: it holds the weights near those of a start, and the training starts from "
@@ -164,7 +172,7 @@ def prepare(settings: Pretrain, images: Images | None = None) -> Plan:
         normalise, (statistics, whose) = "auto", wanted
         sentence = f"Normalised as the weights of {whose} were trained."
     notes += [sentence] * bool(sentence)
-    if settings.epochs == 0:
+    if settings.epochs == 0 and trains:
         notes.append("Epochs 0: the weights are kept as they are.")
     out = settings.out or f"runs/{Path(settings.data).stem}-{Path(name_of(kind.Settings)).stem}"
     resolved = settings.updated(

@@ -66,7 +66,11 @@ from selfsight.training.trackers import Trackers, check_packages, tracked
 
 
 def pretrain(
-    settings: Pretrain, images: Images | None = None, watching: Sequence[pl.Callback] = ()
+    settings: Pretrain,
+    images: Images | None = None,
+    watching: Sequence[pl.Callback] = (),
+    *,
+    trains: bool = True,
 ) -> Run:
     """Trains a backbone and writes the run folder; the same settings again resume it.
 
@@ -74,6 +78,7 @@ def pretrain(
         settings: everything, see `Pretrain`.
         images: what to open instead of ``settings.data``: an image set, arrays, a dataset.
         watching: see `train`.
+        trains: see `selfsight.training.plan.prepare`.
 
     Returns:
         The run, finished.
@@ -84,7 +89,7 @@ def pretrain(
     """
     check_processes(settings)
     check_packages(settings.track)
-    plan = prepare(settings, images)
+    plan = prepare(settings, images, trains=trains)
     with locked(plan.folder.path):
         return _pretrained(plan, watching)
 
