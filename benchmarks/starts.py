@@ -342,17 +342,23 @@ def compared(results: Results, problem: Problem, ours: str, other: str, number: 
             return None
         of_number.append(pair)
     draws = max(pair[0].shape[1] for pair in of_number)
-    seeds = min(pair[0].shape[0] for pair in of_number)
     scores = []
     for side in (0, 1):
+        seeds = min(pair[side].shape[0] for pair in of_number)
         whole = [pair[side][:seeds] for pair in of_number]
-        whole = [np.broadcast_to(v, (len(v), draws, v.shape[2])) for v in whole]
+        whole = [np.broadcast_to(v, (seeds, draws, v.shape[2])) for v in whole]
         scores.append(np.mean(whole, 0))
-    seeds = min(len(scores[0]), len(scores[1]))
-    if len(scores[1]) > 1:
-        scores = [each[:seeds] for each in scores]
-    kind = problem.kind
-    return difference(*scores, problem.resampling, of_images=kind.of_images, bounds=kind.bounds)
+    lengths = [len(each) for each in scores]
+    if min(lengths) > 1:  # what was trained on both sides is paired by seed
+        scores = [each[: min(lengths)] for each in scores]
+    kind, turned = problem.kind, lengths[0] == 1 < lengths[1]  # only the other side has seeds
+    if turned:
+        scores.reverse()
+    found = difference(*scores, problem.resampling, of_images=kind.of_images, bounds=kind.bounds)
+    if not turned:
+        return found
+    low, high = (None if end is None else -end for end in (found.high, found.low))
+    return replace(found, mean=-found.mean, low=low, high=high)
 
 
 def pooled(effects: list[Interval]) -> tuple[tuple[float, float, float], ...]:

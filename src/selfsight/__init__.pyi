@@ -124,6 +124,7 @@ def audit(
     out: str | Path | None = ...,
     near: bool = ...,
     run: str | Path | Run | Module | None = ...,
+    against: str | None = ...,
     device: str = ...,
     allow_code: bool = ...,
 ) -> Audited:
@@ -176,6 +177,8 @@ def audit(
         near: Look for near-duplicates too.
         run: A finished run or a model whose representations find labels that are probably
             wrong.
+        against: Other images, such as those of last year: which of these images are new beside
+            them, and how far the two sets are apart; only with --run.
         device: auto, cpu, cuda, or one GPU of several, as in cuda:1; only with --run.
         allow_code: Run the file.py:build that the backbone may name.
 
@@ -183,8 +186,8 @@ def audit(
         What was found, and the paths of the pages.
 
     Raises:
-        ValueError: the images or the run cannot be opened, or there is no target of classes or
-            labels.
+        ValueError: the images or the run cannot be opened, there is no target of classes or
+            labels (without other images), or too few images to compare.
     """
 
 @overload

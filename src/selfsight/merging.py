@@ -125,5 +125,5 @@ def _merge_indexes(out: Path, parts: Parts, first: PartCard) -> None:
         kind, recall, seed = (
             first.options.get(name, usual[name]) for name in ("kind", "recall", "seed")
         )
-        finished: IndexCard = searchable(card, folder, kind, recall, seed)
+        finished: IndexCard = searchable(card, folder, rows, kind, recall, seed)
         write_card(folder, finished)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.labelling.audit import AuditedLabels, AuditImages, audit_images, suspicious_labels
+from selfsight.labelling.audit import AuditedWithRun, AuditImages, audit_images, suspicious_labels
 from selfsight.labelling.wrong_labels import check_labels
 from selfsight.neighbours.encoder import Encoder
 
@@ -114,7 +114,7 @@ def test_an_audit_with_a_run_writes_table_and_page(
     images, wrong = with_errors(digits)
     wish = AuditImages(data="digits", run=str(digits_run), out=str(tmp_path), near=False)
     found = audit_images(wish.updated({"device": "cpu"}), images)
-    assert isinstance(found, AuditedLabels)
+    assert isinstance(found, AuditedWithRun)
     table = pc.read_csv(tmp_path / "labels.csv")
     listed = [str(row_id) for row_id in table["row_id"].to_pylist()]
     assert set(listed) <= set(images.row_ids[images.rows("train")].tolist())

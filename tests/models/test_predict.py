@@ -18,6 +18,7 @@ import selfsight
 from selfsight.cli import main
 from selfsight.data.imageset import ImageSet
 from selfsight.data.request import DataOptions
+from selfsight.fitting.finetune import FineTuning
 from selfsight.fitting.representations import represent
 from selfsight.models import embed as embedding
 from selfsight.models import predict as prediction
@@ -81,6 +82,42 @@ def test_every_image_gets_a_row(
         assert shown == (decided if suffix == ".parquet" else ["|".join(d) for d in decided])
 
 
+def test_the_distance_is_that_to_the_nearest_training_image(
+    models: dict[str, Path], described: ImageSet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predictor = Predictor.load(models["digit"])
+    assert predictor.training is not None and predictor.card.novelty is not None
+    novelty = predictor.card.novelty
+    assert novelty.taken_from == "validation" and novelty.share == pytest.approx(0.01)
+    test = described.take(described.rows("test"))
+    table = selfsight.predict(predictor, test)
+    train = torch.nn.functional.normalize(predictor.features(described, described.pool), dim=1)
+    asked = torch.nn.functional.normalize(predictor.features(test), dim=1)
+    expected = 1 - (asked @ train.T).amax(1).numpy()
+    np.testing.assert_allclose(table.distances, expected, atol=1e-3)  # they are kept as float16
+    assert (table.novel == (table.distances > novelty.threshold)).all()
+    assert table.novel.mean() < 0.03
+    words = f"{table.novel.sum():,} of {len(test):,} images are unlike anything in training"
+    assert words in capsys.readouterr().err
+    assert table.arrow["novel"].to_pylist() == table.novel.tolist()
+
+
+def test_images_of_another_kind_are_novel(fit: Fit, described: ImageSet, tmp_path: Path) -> None:
+    short = FineTuning(backbone_lr=3e-3, head_lr=1e-2, epochs=4, min_steps=20)
+    model = fit("digit", tmp_path / "m", finetuning=short, label_fraction=0.5)
+    test = described.take(described.rows("test")[:200])
+    usual = selfsight.predict(model, test)
+    assert usual.novel.mean() < 0.05
+    rates = {}
+    for name, pixels in {
+        "noise": np.random.default_rng(0).integers(0, 256, test.pixels.shape, dtype=np.uint8),
+        "inverted": 255 - test.pixels,
+        "brighter": (test.pixels // 2 + 127).astype(np.uint8),
+    }.items():
+        rates[name] = selfsight.predict(model, test.changed(pixels=pixels)).novel.mean()
+    assert min(rates.values()) > 0.25, rates
+
+
 def test_pixels_that_are_not_finite_are_empty(described: ImageSet, tmp_path: Path) -> None:
     pixels = (described.pixels / 255).astype(np.float32)
     images = replace(described, pixels=pixels)
@@ -95,6 +132,7 @@ def test_pixels_that_are_not_finite_are_empty(described: ImageSet, tmp_path: Pat
     table = pq.read_table(out)
     assert table["predicted"].is_null().to_pylist() == [False, False, True, False, False]
     assert table["p_3"].null_count == 1
+    assert table["distance"].null_count == table["novel"].null_count == 1
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".npz", ".npy"])
@@ -172,14 +210,14 @@ def test_a_failed_prediction_leaves_no_file(
     models: dict[str, Path], photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prediction, "PART", 3)
-    plain = Predictor.output
+    plain = Predictor.features
 
-    def fails(self: Predictor, images: ImageSet, rows: np.ndarray, **more: object) -> np.ndarray:
+    def fails(self: Predictor, images: ImageSet, rows: np.ndarray, **more: object) -> torch.Tensor:
         if rows[0] > 0:
             raise RuntimeError("stopped")
         return plain(self, images, rows)
 
-    monkeypatch.setattr(Predictor, "output", fails)
+    monkeypatch.setattr(Predictor, "features", fails)
     (tmp_path / "p.csv").write_text("old")
     with pytest.raises(RuntimeError, match="stopped"):
         selfsight.predict(models["digit"], photos, out=tmp_path / "p.csv")

@@ -17,7 +17,7 @@ from selfsight.files import read_json, write_json
 from selfsight.fitting.finetune import FineTuning
 from selfsight.models.predictor import Predictor
 from selfsight.networks.backbones import Network, build_backbone, choose_backbone, save_backbone
-from selfsight.networks.weights import write_weights
+from selfsight.networks.weights import read_weights, write_weights
 
 Fit = Callable[..., Predictor]
 SHORT = FineTuning(backbone_lr=3e-3, head_lr=1e-2, epochs=1, min_steps=20)
@@ -51,7 +51,10 @@ def test_a_model_comes_back_with_the_same_numbers(
         "head.safetensors",
         "model.json",
         "settings.yaml",
+        "training.safetensors",
     }
+    assert made.training is not None and again.training is not None
+    assert torch.equal(made.training, again.training)
     values = described.targets[target].values[rows]
     if target == "digit":
         assert np.allclose(output.sum(1), 1, atol=1e-5)
@@ -103,7 +106,10 @@ def copied(model: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(model, tmp_path / "m"))
 
 
-@pytest.mark.parametrize("name", ["backbone.safetensors", "head.safetensors", "model.json"])
+FILES = ["backbone.safetensors", "head.safetensors", "model.json", "training.safetensors"]
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_missing_and_damaged_files_are_named(copied: Path, name: str) -> None:
     content = (copied / name).read_bytes()
     for damaged in (content[: len(content) // 2], b"", b"\x80\x04cos\nsystem\n"):
@@ -168,6 +174,14 @@ def test_no_code_of_a_model_is_run(copied: Path, tmp_path: Path) -> None:
 def test_a_head_of_something_else_is_refused(copied: Path) -> None:
     write_weights(copied / "head.safetensors", torch.nn.Linear(2, 2), {})
     with pytest.raises(ValueError, match=r"head\.safetensors does not fit its network"):
+        Predictor.load(copied)
+
+
+def test_training_images_of_another_model_are_refused(copied: Path) -> None:
+    path = copied / "training.safetensors"
+    kept = {"training": read_weights(path)[0]["training"]}
+    write_weights(path, torch.nn.Module(), {"weights": "0" * 16}, kept)
+    with pytest.raises(ValueError, match="does not belong to this model"):
         Predictor.load(copied)
 
 

@@ -42,7 +42,10 @@ def test_vectors_are_those_of_embed(
     card = digits_index.card
     assert (card.kind, card.count, card.metric, card.target) == ("exact", 1797, "cosine", "digit")
     assert set(card.files) == {"vectors.npy", "rows.parquet", "pictures.parquet"}
-    assert card.nearest["1"] <= card.nearest["5"] <= card.nearest["50"] <= 1.0001
+    assert card.novelty is not None
+    assert (card.novelty.images, card.novelty.share) == (1797, 0.01)
+    cosines = digits_index.nearest(unit, 1, without=np.arange(len(digits)))[0][:, 0].numpy()
+    assert ((1 - cosines) > card.novelty.threshold).mean() == pytest.approx(0.01, abs=0.002)
 
 
 def test_pictures_are_the_images(digits_index: Index, digits: ImageSet) -> None:
@@ -74,13 +77,38 @@ def test_any_query_finds_its_own_image(
     assert digits_index.search(digits.take(np.array([5])), 1).row_ids[0, 0] == ids[0]
 
 
-def test_an_image_unlike_all_others_is_novel(digits_index: Index, digits: ImageSet) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 1), dtype=np.uint8)
-    flat = np.full((1, 8, 8, 1), 255, np.uint8)
-    usual = digits_index.search(digits.pixels[:200], 1).novel
-    assert not usual.any()  # they are in the index themselves
-    asked = np.concatenate([noise, flat])
-    assert digits_index.search(asked, 1).novel.any()
+def test_images_unlike_all_others_are_novel(digits_index: Index, digits: ImageSet) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), dtype=np.uint8)
+    inverted = 255 - digits.pixels[:20]
+    same = digits_index.search(digits.pixels[:200], 1)
+    assert not same.novel.any() and same.distances.max() < 1e-5  # they are in the index themselves
+    for strange in (noise, inverted):
+        found = digits_index.search(strange, 3)
+        assert found.novel.mean() > 0.2  # by a network that has learned nothing
+        np.testing.assert_allclose(found.distances, 1 - found.cosines[:, 0], atol=1e-5)
+        assert (digits_index.search(strange, 3, far=True).distances == found.distances).all()
+
+
+def test_images_of_one_group_do_not_count_as_near(digits_run: Path, tmp_path: Path) -> None:
+    # Four pictures each of 30 things, which differ by a pixel: the group is a column of a table.
+    random = np.random.default_rng(0)
+    things = random.integers(0, 256, (30, 1, 8, 8, 1), dtype=np.uint8).repeat(4, 1)
+    things[:, np.arange(4), np.arange(4)] = 0
+    rows = np.arange(120)
+    images = ImageSet(
+        "things",
+        things.reshape(120, 8, 8, 1),
+        np.array([f"{row}" for row in rows]),
+        np.full(120, "train"),
+        groups=rows // 4,
+        group_name="thing",
+    )
+    novelty = []
+    for name, one in (("groups", images), ("alone", images.changed(groups=None, group_name=None))):
+        made = index(settings(digits_run, tmp_path / name), one)
+        assert isinstance(made, Index) and made.card.novelty is not None
+        novelty.append(made.card.novelty.threshold)
+    assert novelty[0] > 1.5 * novelty[1]
 
 
 def test_append_adds_what_is_new(digits_run: Path, digits: ImageSet, tmp_path: Path) -> None:

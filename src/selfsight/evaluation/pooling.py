@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from selfsight.data.imageset import ImageSet, TargetKind
 from selfsight.fitting.representations import Representations
@@ -69,12 +70,17 @@ class Pooling:
         """Means over the tiles of each image, at the rows of its heads."""
         if not self.tiles:
             return found
-        place = torch.from_numpy(self._place(found.rows)).to(found.values.device)
-        count = int(place.max()) + 1
-        sums = torch.zeros(count, found.values.shape[1], device=found.values.device)
-        sums.index_add_(0, place, found.values)
-        values = sums / torch.bincount(place)[:, None]
+        values = self.means(found.rows, found.values)
         return replace(found, values=values, rows=self.heads(found.rows))
+
+    def means(self, rows: Rows, values: Tensor) -> Tensor:
+        """``(M, F)`` of the rows to their mean for each of their `heads`."""
+        if not self.tiles:
+            return values
+        place = torch.from_numpy(self._place(rows)).to(values.device)
+        sums = torch.zeros(int(place.max()) + 1, values.shape[1], device=values.device)
+        sums.index_add_(0, place, values)
+        return sums / torch.bincount(place)[:, None]
 
     def _place(self, rows: Rows) -> Rows:
         """For each row, which of the heads of ``rows`` stands for it."""

@@ -1,4 +1,4 @@
-"""The verb `audit`; with a run it also lists labels that are probably wrong."""
+"""The verb `audit`; with a run also labels that are probably wrong, and drift from other images."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import model_validator
 
 from selfsight.console import say
 from selfsight.data.audit import AuditData, Audited, audit_data
 from selfsight.data.imageset import ImageSet, Target, choose_target
 from selfsight.data.request import Images
 from selfsight.files import write_json
+from selfsight.labelling.drift import Drift, drift
 from selfsight.labelling.wrong_labels import LabelChecks, check_labels
 from selfsight.models.tables import writing_table
 from selfsight.neighbours.encoder import Encoder
@@ -29,37 +31,57 @@ SIDE = 96
 
 
 class AuditImages(AuditData):
-    """Look for what crosses the splits, duplicates, broken images, and wrong labels."""
+    """Look for what crosses the splits, duplicates, broken images, wrong labels, and drift."""
 
     run: str | None = None
     """A finished run or a model whose representations find labels that are probably wrong."""
+    against: str | None = None
+    """Other images, such as those of last year: which of these images are new beside them, and how
+    far the two sets are apart; only with --run."""
     device: str = "auto"
     """auto, cpu, cuda, or one GPU of several, as in cuda:1; only with --run."""
     allow_code: bool = False
     """Run the file.py:build that the backbone may name."""
 
+    @model_validator(mode="after")
+    def _settings_are_used(self) -> AuditImages:
+        if self.against is not None and self.run is None:
+            raise ValueError(
+                "against: images are compared by the representations of a run; give --run too"
+            )
+        return self
+
 
 @dataclass(frozen=True)
-class AuditedLabels(Audited):
-    """An audit with labels that are probably wrong.
+class AuditedWithRun(Audited):
+    """An audit with labels that are probably wrong, and drift from other images.
 
     Attributes:
-        labels: pyarrow, the most suspicious first.
+        labels: pyarrow, the most suspicious first; None: there were none to check.
         labels_page: path of ``labels.html``.
+        drift: from the other images; None: none were named.
     """
 
     labels: Any = None
     labels_page: Path | None = None
+    drift: Drift | None = None
 
     def __str__(self) -> str:
-        return f"{super().__str__()}\n{len(self.labels):,} suspicious labels: {self.labels_page}"
+        lines = [super().__str__()]
+        if self.labels is not None:
+            lines.append(f"{len(self.labels):,} suspicious labels: {self.labels_page}")
+        if self.drift is not None:
+            lines.append(str(self.drift))
+        return "\n".join(lines)
 
 
 def audit_images(settings: AuditImages, images: Images | None = None) -> Audited:
-    """Audits images; with a run also their labels.
+    """Audits images; with a run also their labels, and with other images the drift from them.
 
     ``labels.csv`` lists the train images whose label disagrees with predictions out of fold or with
-    their neighbours, the most suspicious first; ``labels.html`` shows them.
+    their neighbours, the most suspicious first; ``labels.html`` shows them. ``drift.csv`` has the
+    distance of each image to the nearest one of the other images, and whether that is further than
+    usual among those; ``drift.json`` and ``drift.html`` say how far the two sets are apart.
 
     Args:
         settings: see `AuditImages`.
@@ -69,8 +91,8 @@ def audit_images(settings: AuditImages, images: Images | None = None) -> Audited
         What was found, and the paths of the pages.
 
     Raises:
-        ValueError: the images or the run cannot be opened, or there is no target of classes or
-            labels.
+        ValueError: the images or the run cannot be opened, there is no target of classes or
+            labels (without other images), or too few images to compare.
     """
     plain = {name: getattr(settings, name) for name in AuditData.model_fields}
     found = audit_data(AuditData.model_validate(plain), images)
@@ -78,17 +100,35 @@ def audit_images(settings: AuditImages, images: Images | None = None) -> Audited
         return found
     encoder = Encoder.load(settings.run, device=settings.device, allow_code=settings.allow_code)
     opened = encoder.open(settings.data if images is None else images, settings)
-    target = choose_target(opened, settings.target)
-    if target is None or target.kind not in ("class", "labels"):
-        kind = "no target" if target is None else f"{target.name}, which is {target.kind}"
-        raise ValueError(f"run: {opened.name} has {kind}; wrong labels are found of classes alone.")
-    labels = suspicious_labels(opened, target, encoder, seed=settings.seed)
     folder = found.page.parent
+    compared: Drift | None = None
+    if settings.against is not None:
+        others = encoder.open(settings.against, settings.updated({"allow_leaks": True}))
+        compared = drift(opened, others, encoder, folder, run=str(settings.run), seed=settings.seed)
+    target = _checked_target(opened, settings)
+    if target is None:
+        return AuditedWithRun(found.audit, found.page, drift=compared)
+    labels = suspicious_labels(opened, target, encoder, seed=settings.seed)
     with writing_table(folder / "labels.csv") as write:
         write(labels)
     write_json(folder / "labels.json", _record(opened, target, labels, settings).plain())
     page = write_labels_page(folder / "labels.json")
-    return AuditedLabels(found.audit, found.page, labels, page)
+    return AuditedWithRun(found.audit, found.page, labels, page, compared)
+
+
+def _checked_target(images: ImageSet, settings: AuditImages) -> Target | None:
+    """The target whose labels are checked; None where there is none and drift was asked for."""
+    if settings.against is not None and settings.target is None and len(images.targets) != 1:
+        return None
+    target = choose_target(images, settings.target)
+    if target is not None and target.kind in ("class", "labels"):
+        if not len(_labelled(images, target)) and settings.against is not None:
+            return None
+        return target
+    if settings.against is not None:
+        return None
+    kind = "no target" if target is None else f"{target.name}, which is {target.kind}"
+    raise ValueError(f"run: {images.name} has {kind}; wrong labels are found of classes alone.")
 
 
 def suspicious_labels(images: ImageSet, target: Target, encoder: Encoder, *, seed: int = 0) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +30,7 @@ from selfsight.fitting.probes.mlp import Classifier
 from selfsight.fitting.representations import Representations
 from selfsight.models.base_rate import base_rate, no_better
 from selfsight.models.predictor import Card, Predictor, check_free, hashed
+from selfsight.models.training_images import with_training_images
 from selfsight.runs.frame import Frame
 from selfsight.runs.labels_read import LabelsRead
 from selfsight.runs.request import RunData, images_of, reading_of
@@ -99,6 +101,7 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
     say(f"{images.name}, {target.name} ({target.kind}): {count:,} labelled images{tiles}")
     start = Start.of_run(run, device, allow_code=settings.allow_code)
 
+    @cache
     def represented() -> Representations:
         # The rows that `evaluate` represents, so that each reads what the other has kept.
         needed = np.union1d(images.rows("train", "validation", "test"), candidates)
@@ -130,7 +133,15 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
             "reading": reading,
         }
     )
-    predictor = Predictor(predictor.backbone, predictor.head, predictor.statistics, card)
+    predictor = replace(predictor, card=card)
+
+    def features(rows: Rows) -> torch.Tensor:
+        # A backbone that is left as it is has been asked for most rows already.
+        if settings.head_only is not None and np.isin(rows, represented().rows).all():
+            return represented().at(rows)
+        return predictor.features(images, rows, device=device)
+
+    predictor = with_training_images(predictor, images, features, seed=settings.seed)
     predictor = predictor.save(settings.out, settings.to_yaml())
     metric = headline(card.kind)
     if metric in validation:

@@ -17,6 +17,7 @@ from selfsight.console import progress, say
 from selfsight.data.parts import RowPart, Shard
 from selfsight.data.request import DataOptions, Images
 from selfsight.evaluation.pooling import Pooling
+from selfsight.fitting.novelty import is_novel
 from selfsight.markup import ROWS, block, table
 from selfsight.models.parts import PartPlace
 from selfsight.models.predictor import Predictor
@@ -63,6 +64,8 @@ class PredictionTable:
             pixels are not finite.
         output: ``(N, K)`` float32 probabilities, or numbers in their unit.
         names: of the K classes, labels or numbers.
+        distances: ``(N,)`` float32, 1 - cosine of the nearest training image.
+        novel: ``(N,)``: further away than the model's threshold.
         arrow: the same as a pyarrow table, with the columns of `predict`.
     """
 
@@ -70,6 +73,8 @@ class PredictionTable:
     predicted: list[Any]
     output: NDArray[np.float32]
     names: tuple[str, ...]
+    distances: NDArray[np.float32]
+    novel: NDArray[np.bool_]
     arrow: Any
 
     def __len__(self) -> int:
@@ -101,8 +106,11 @@ def predict(settings: Predict, images: Images | None = None) -> Path | Predictio
 
     The columns are ``row_id``, then for a class ``predicted`` and ``p_NAME`` for each class, for
     several labels ``predicted`` (those above their thresholds: a list in Parquet, joined by ``|``
-    in CSV) and ``p_NAME`` for each label, for numbers one column each, in its unit. Where pixels
-    are not finite, everything but the row id is null.
+    in CSV) and ``p_NAME`` for each label, for numbers one column each, in its unit. ``distance`` is
+    1 - cosine of the image and the nearest training image, by their representations; ``novel`` is
+    true where it is above the model's threshold, which at most 1 % of images like the training
+    images exceed (`selfsight.fitting.novelty`). Where pixels are not finite, everything but the row
+    id is null.
 
     Args:
         settings: see `Predict`.
@@ -140,26 +148,38 @@ def _predicted(
     pooling = Pooling.of(images) if card.tile is not None else Pooling.whole(len(images))
     row_ids = images.row_ids if images.tile_of is None or card.tile is None else images.tile_of
     heads = pooling.heads(np.arange(len(images)))
-    outputs: list[NDArray[np.float32]] = []
-    damaged = 0
+    outputs: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
+    damaged = novel = 0
     with (
         nullcontext() if out is None else writing_table(out) as write,
         progress("predict", len(images)) as bar,
     ):
         for rows in _parts(heads, len(images)):
-            output = predictor.output(images, rows, device=device, batch_size=settings.batch_size)
-            output = pooling.pooled(rows, output, card.kind)
+            features = predictor.features(
+                images, rows, device=device, batch_size=settings.batch_size
+            )
+            output = pooling.pooled(rows, predictor.output_of(features), card.kind)
+            distances = predictor.distances(pooling.means(rows, features))
+            novel += int(is_novel(distances, card.novelty).sum())
             damaged += int((~np.isfinite(output).all(1)).sum())
             if write is None:
-                outputs.append(output)
+                outputs.append((output, distances))
             else:
-                write(table_of(predictor, row_ids[pooling.heads(rows)], output, flat=csv))
+                write(
+                    table_of(predictor, row_ids[pooling.heads(rows)], output, distances, flat=csv)
+                )
             bar.update(len(rows))
     if damaged:
         say(f"{damaged:,} images have pixels that are not finite: their predictions are empty.")
+    if card.novelty is not None:
+        say(
+            f"{novel:,} of {len(heads):,} images are unlike anything in training "
+            f"({card.novelty.words()})."
+        )
     if out is not None:
         return Path(out), len(heads)
-    return in_memory(predictor, row_ids[heads], np.concatenate(outputs)), len(heads)
+    output, distances = (np.concatenate(parts) for parts in zip(*outputs, strict=True))
+    return in_memory(predictor, row_ids[heads], output, distances), len(heads)
 
 
 def with_tiles(settings: Wish, tile: int | None, owner: str) -> Wish:
@@ -192,15 +212,20 @@ def _parts(heads: NDArray[np.int64], count: int) -> Iterator[NDArray[np.int64]]:
 
 
 def in_memory(
-    predictor: Predictor, row_ids: NDArray[np.str_], output: NDArray[np.float32]
+    predictor: Predictor,
+    row_ids: NDArray[np.str_],
+    output: NDArray[np.float32],
+    distances: NDArray[np.float32],
 ) -> PredictionTable:
-    """Predictions as `PredictionTable`, of ``(N, K)`` outputs of a predictor."""
+    """Predictions as `PredictionTable`, of ``(N, K)`` outputs and ``(N,)`` distances."""
     return PredictionTable(
         row_ids,
         predictor.decide(output),
         output,
         predictor.card.names,
-        table_of(predictor, row_ids, output),
+        distances,
+        is_novel(distances, predictor.card.novelty),
+        table_of(predictor, row_ids, output, distances),
     )
 
 
@@ -219,6 +244,7 @@ def table_of(
     predictor: Predictor,
     row_ids: NDArray[np.str_],
     output: NDArray[np.float32],
+    distances: NDArray[np.float32],
     *,
     flat: bool = False,
 ) -> Any:
@@ -228,6 +254,7 @@ def table_of(
         predictor: what made them.
         row_ids: ``(M,)``.
         output: ``(M, K)`` of `Predictor.output`.
+        distances: ``(M,)`` of `Predictor.distances`.
         flat: labels as text with ``|`` between them, instead of lists.
     """
     import pyarrow as pa
@@ -240,10 +267,15 @@ def table_of(
         columns["predicted"] = pa.array(joined(decided), pa.string())
     elif kind == "labels":
         columns["predicted"] = pa.array(decided, pa.list_(pa.string()))
+    novelty, near = predictor.card.novelty, np.isfinite(distances)
+    columns["distance"] = pa.array(distances, pa.float32(), mask=~near)
+    columns["novel"] = pa.array(
+        is_novel(distances, novelty), pa.bool_(), mask=~(near & (novelty is not None))
+    )
     prefix = "" if kind == "number" else "p_"
-    unknown = ~np.isfinite(output).all(1)
+    damaged = ~np.isfinite(output).all(1)
     for k, name in enumerate(predictor.card.names):
         column = prefix + name
         column = f"{column}_number" if column in columns else column
-        columns[column] = pa.array(output[:, k], pa.float32(), mask=unknown)
+        columns[column] = pa.array(output[:, k], pa.float32(), mask=damaged)
     return pa.table(columns)

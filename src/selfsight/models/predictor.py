@@ -3,6 +3,7 @@
 ========================== ==============================================================
 ``backbone.safetensors``    weights, with network and channel statistics in the header
 ``head.safetensors``        weights of the head
+``training.safetensors``    unit representations of (some of) the training images, float16
 ``model.json``              target, names, thresholds, form of the images, hash of the weights
 ``settings.yaml``           how it was made; not read back
 ========================== ==============================================================
@@ -20,12 +21,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
-from torch import nn
+from torch import Tensor, nn
 
 from selfsight.data.imageset import ImageSet, TargetSpec
 from selfsight.data.statistics import Statistics
 from selfsight.files import read_json, write_json, write_text
 from selfsight.fitting.head import Head, Shape
+from selfsight.fitting.novelty import Novelty, distances_to, unit
 from selfsight.fitting.representations import represent, weights_key
 from selfsight.markup import block, facts
 from selfsight.networks.backbones import Backbone, load_backbone, save_backbone
@@ -34,6 +36,7 @@ from selfsight.runs.frame import Frame
 from selfsight.settings import Settings, sentence
 
 CARD = "model.json"
+TRAINING = "training.safetensors"
 
 
 class Card(Settings):
@@ -65,6 +68,8 @@ class Card(Settings):
     """What was chosen inside of these."""
     validation: dict[str, float] = {}
     """Scores on the validation split, which no choice has read."""
+    novelty: Novelty | None = None
+    """From which distance to the training images an image is unlike all of them; None: unknown."""
     allowed_leaks: tuple[str, ...] = ()
     """Leaks that the user allowed: the scores are better than they should be."""
     run: str = ""
@@ -94,6 +99,7 @@ class Predictor:
         head: on its representations.
         statistics: of the channels, unit scale.
         card: all the rest.
+        training: ``(N, F)`` representations of training images, of length 1; None: not kept.
         folder: where it is kept; None: nowhere yet.
     """
 
@@ -101,6 +107,7 @@ class Predictor:
     head: Head
     statistics: Statistics
     card: Card
+    training: Tensor | None = None
     folder: Path | None = None
 
     def __str__(self) -> str:
@@ -138,6 +145,20 @@ class Predictor:
     ) -> NDArray[np.float32]:
         """``(M, K)`` probabilities, or numbers in their unit; NaN where pixels are not finite.
 
+        The arguments are those of `features`.
+        """
+        return self.output_of(self.features(images, rows, device=device, batch_size=batch_size))
+
+    def features(
+        self,
+        images: ImageSet,
+        rows: NDArray[np.int64] | None = None,
+        *,
+        device: torch.device | str = "cpu",
+        batch_size: int | None = None,
+    ) -> Tensor:
+        """``(M, F)`` representations on the CPU.
+
         Args:
             images: of the form of ``card.frame``; see `Frame.open`.
             rows: ``(M,)`` rows of `images`; None: all.
@@ -153,11 +174,24 @@ class Predictor:
                 f"{self.card.frame.words}."
             )
         rows = np.arange(len(images)) if rows is None else rows
-        features = represent(
+        return represent(
             self.backbone, images, rows, self.statistics, device=device, batch_size=batch_size
         )
+
+    def output_of(self, features: Tensor) -> NDArray[np.float32]:
+        """``(M, K)`` as `output`, of representations ``(M, F)``."""
         with torch.no_grad():
             return self.head(features).numpy()  # type: ignore[no-any-return]
+
+    def distances(self, features: Tensor) -> NDArray[np.float32]:
+        """``(M,)`` distances of representations ``(M, F)`` to the nearest training image.
+
+        1 - cosine, see `selfsight.fitting.novelty`; NaN where they are not finite, or where the
+        model keeps no training images.
+        """
+        if self.training is None:
+            return np.full(len(features), np.nan, np.float32)
+        return distances_to(unit(features), self.training)
 
     def decide(self, output: NDArray[np.float32]) -> list[Any]:
         """Of each row of `output`: a class, a list of labels, or a list of numbers.
@@ -192,6 +226,10 @@ class Predictor:
         extra = {"statistics": {"mean": mean, "std": std}}
         save_backbone(folder / "backbone.safetensors", self.backbone, extra)
         write_weights(folder / "head.safetensors", self.head, {"kind": self.card.kind})
+        if self.training is not None:
+            header = {"weights": self.card.weights}
+            kept = {"training": self.training.half()}
+            write_weights(folder / TRAINING, nn.Module(), header, kept)
         write_text(folder / "settings.yaml", settings)
         write_json(folder / CARD, self.card.plain())
         return replace(self, folder=folder)
@@ -223,7 +261,8 @@ class Predictor:
         if backbone.spec.channels != card.frame.channels:
             raise ValueError(f"model {folder}: channels of {CARD} and of the backbone differ.")
         statistics = _statistics(folder, extra, card.frame.channels)
-        return cls(backbone.eval(), head.finished(), statistics, card, folder)
+        training = _training(folder, card, backbone.features)
+        return cls(backbone.eval(), head.finished(), statistics, card, training, folder)
 
 
 def hashed(backbone: Backbone, head: Head) -> str:
@@ -261,6 +300,18 @@ def card_of(folder: Path) -> Card:
         return Card.model_validate(content)
     except ValidationError as error:
         raise ValueError(f"{path}: {sentence(error)}.") from None
+
+
+def _training(folder: Path, card: Card, width: int) -> Tensor | None:
+    """The kept training images; a model whose threshold needs them must have them."""
+    path = folder / TRAINING
+    if card.novelty is None and not path.is_file():
+        return None
+    tensors, header = read_weights(path)
+    training = tensors.get("training")
+    if training is None or training.shape[1:] != (width,) or header.get("weights") != card.weights:
+        raise ValueError(f"{path}: it does not belong to this model; copy the whole folder again.")
+    return training.float()
 
 
 def _statistics(folder: Path, extra: dict[str, Any], channels: int) -> Statistics:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from selfsight.data.imageset import ImageSet
 from selfsight.data.request import DataOptions
+from selfsight.fitting.novelty import is_novel
 from selfsight.neighbours.encoder import Encoder, is_image_file
 from selfsight.neighbours.pictures import encoded
 
@@ -35,7 +36,9 @@ class Neighbours:
         row_ids: ``(M, k)``; empty text where an approximate search found fewer.
         cosines: ``(M, k)`` float32.
         places: ``(M, k)`` int64 in the order of the index; -1 where there is none.
-        novel: ``(M,)``: the nearest image is further away than for 99 % of the indexed images.
+        distances: ``(M,)`` float32, 1 - cosine of the nearest image, whatever was asked for; a
+            query by row id is compared with the other images.
+        novel: ``(M,)``: the distance is above the threshold of the index.
         far: whether the least similar were asked for.
         pictures: PNG or JPEG of each query, or None.
     """
@@ -44,6 +47,7 @@ class Neighbours:
     row_ids: NDArray[np.str_]
     cosines: NDArray[np.float32]
     places: NDArray[np.int64]
+    distances: NDArray[np.float32]
     novel: NDArray[np.bool_]
     far: bool = False
     pictures: tuple[bytes | None, ...] = ()
@@ -128,15 +132,16 @@ def _found(
 ) -> Neighbours:
     cosines, places = index.nearest(vectors, k, far=far, without=without)
     row_ids = np.where(places < 0, "", index.row_ids[np.maximum(places, 0)])
-    usual = index.card.nearest.get("1")
-    novel = np.zeros(len(names), np.bool_)
-    if usual is not None and not far:
-        novel = (cosines[:, 0] < usual).numpy()
+    nearest = cosines[:, 0]
+    if far:
+        nearest = index.nearest(vectors, 1, without=without)[0][:, 0]
+    distances = (1.0 - nearest).clamp_min(0.0).float().numpy()
+    novel = is_novel(distances, index.card.novelty)
     if not pictures and without is not None and index.pictures is not None:
         kept = index.pictures.at(without[:SHOWN].tolist())
         pictures = tuple(kept.get(place) for place in without[:SHOWN].tolist())
     padded = (*pictures, *[None] * (len(names) - len(pictures)))
-    return Neighbours(names, row_ids, cosines.numpy(), places, novel, far, padded)
+    return Neighbours(names, row_ids, cosines.numpy(), places, distances, novel, far, padded)
 
 
 def joined(parts: Sequence[Neighbours]) -> Neighbours:
@@ -148,6 +153,7 @@ def joined(parts: Sequence[Neighbours]) -> Neighbours:
         row_ids=np.concatenate([part.row_ids for part in parts]),
         cosines=np.concatenate([part.cosines for part in parts]),
         places=np.concatenate([part.places for part in parts]),
+        distances=np.concatenate([part.distances for part in parts]),
         novel=np.concatenate([part.novel for part in parts]),
         far=parts[0].far,
         pictures=tuple(picture for part in parts for picture in part.pictures),

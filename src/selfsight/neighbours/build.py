@@ -16,11 +16,12 @@ from selfsight.console import progress, say
 from selfsight.data.imageset import ImageSet, Target, choose_target
 from selfsight.data.parts import RowPart, Shard
 from selfsight.data.request import DataOptions, Images
+from selfsight.fitting.novelty import ASKED, distances_within, drawn, novelty_of
 from selfsight.models.parts import PartPlace
 from selfsight.neighbours.approximate import build_lists, has_faiss
 from selfsight.neighbours.card import PICTURES, VECTORS, IndexCard
 from selfsight.neighbours.encoder import Encoder, file_names
-from selfsight.neighbours.exact import VectorsFile, mapped, usual_cosines
+from selfsight.neighbours.exact import VectorsFile, mapped
 from selfsight.neighbours.folder import (
     check_free,
     rows_table,
@@ -102,8 +103,8 @@ def index(settings: IndexImages, images: Images | None = None) -> Index | Path:
         say(f"All images of {opened.name} are in the index {out} already.")
         return old
     with writing_folder(out) as folder:
-        card = _written(settings, encoder, opened, rows, target, new, old, folder)
-        card = searchable(card, folder, settings.kind, settings.recall, settings.seed)
+        card, rows = _written(settings, encoder, opened, rows, target, new, old, folder)
+        card = searchable(card, folder, rows, settings.kind, settings.recall, settings.seed)
         write_card(folder, card)
     return Index.load(out)
 
@@ -123,7 +124,7 @@ def _part(settings: IndexImages, images: Images | None) -> Path:
     opened, rows, target = _opened(settings, encoder, images, place.part)
     with writing_folder(place.path) as folder:
         new = np.arange(len(opened))
-        card = _written(settings, encoder, opened, rows, target, new, None, folder)
+        card, _ = _written(settings, encoder, opened, rows, target, new, None, folder)
         write_card(folder, card)
     return place.finish(card.count)
 
@@ -218,8 +219,8 @@ def _written(
     new: NDArray[np.int64],
     old: Index | None,
     folder: Path,
-) -> IndexCard:
-    """Vectors, pictures and rows; what `old` holds comes first."""
+) -> tuple[IndexCard, Any]:
+    """Vectors, pictures and rows, what `old` holds first; the card and the table of all rows."""
     import pyarrow as pa
 
     width = encoder.backbone.features
@@ -255,11 +256,11 @@ def _written(
         table = pa.concat_tables([old.rows, table])
     write_rows(folder, table)
     if old is not None:
-        return exact_card(old.card, len(table))
+        return exact_card(old.card, len(table)), table
     target = (
         _target(images, settings.target) if len(images.targets) == 1 or settings.target else None
     )
-    return IndexCard(
+    card = IndexCard(
         kind="exact",
         count=len(table),
         width=width,
@@ -275,6 +276,7 @@ def _written(
         pictures=side,
         selfsight=__version__,
     )
+    return card, table
 
 
 def copied(old: Index, vectors: VectorsFile, pictures: PicturesFile | None) -> None:
@@ -295,17 +297,19 @@ def exact_card(card: IndexCard, count: int) -> IndexCard:
 
 
 def searchable(
-    card: IndexCard, folder: Path, wanted: IndexKind, recall: float, seed: int
+    card: IndexCard, folder: Path, rows: Any, wanted: IndexKind, recall: float, seed: int
 ) -> IndexCard:
-    """Inverted lists where they are wanted; how near the nearest image usually is.
+    """Inverted lists where they are wanted, and the distance from which a query is novel.
 
     Args:
         card: of the exact index in ``folder``.
         folder: of the index.
+        rows: its table; images of one group are not compared for that distance.
         wanted: see `IndexImages.kind`.
         recall: see `IndexImages.recall`.
         seed: of the lists.
     """
+    groups: NDArray[np.int64] = rows["group"].fill_null(-1).to_numpy(zero_copy_only=False)
     if wanted == "auto":
         wanted = "exact"
         if card.count > LARGE:
@@ -318,9 +322,10 @@ def searchable(
     exact = mapped(folder / VECTORS, card.count, card.width)
     if wanted != "exact":
         card = build_lists(folder, exact, card, wanted, recall, seed)
-    if card.count > 1:
-        nearest = usual_cosines(exact, card.count, seed)
-        card = card.updated({"nearest": nearest})
+    most = ASKED if card.count <= 100_000 else ASKED // 4
+    asked = drawn(card.count, most, seed)
+    distances = distances_within(exact.vectors, asked, groups)
+    card = card.updated({"novelty": novelty_of(distances)})
     if wanted != "exact":
         del exact
         (folder / VECTORS).unlink()

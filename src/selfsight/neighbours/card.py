@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from selfsight.files import read_json
+from selfsight.fitting.novelty import Novelty
 from selfsight.runs.frame import Frame
 from selfsight.settings import Settings, sentence
 
@@ -80,8 +81,9 @@ class IndexCard(Settings):
     """Lists that a query visits."""
     recall: Recall | None = None
     """Of an approximate search, with these lists visited."""
-    nearest: dict[str, float] = {}
-    """Percentiles (1, 5, 50) of the cosine between an image and the nearest other one."""
+    novelty: Novelty | None = None
+    """From which distance to the nearest image a query is unlike all that is indexed; None:
+    unknown, as of fewer than 20 images or of an index in memory."""
     pictures: Count = 0
     """Longest side of the kept pictures, pixels; 0: there are none."""
     files: dict[str, StoredFile] = {}

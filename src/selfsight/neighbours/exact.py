@@ -123,21 +123,3 @@ class VectorsFile:
         shape = (self.count, self.width)
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(self._file, header)
-
-
-def usual_cosines(exact: ExactVectors, count: int, seed: int = 0) -> dict[str, float]:
-    """Percentiles (1, 5, 50) of the cosine between an image and the nearest other one.
-
-    Args:
-        exact: at least two vectors.
-        count: of them; at most 2,000 are asked (500 of more than 100,000).
-        seed: of the draw.
-    """
-    places = np.arange(count)
-    most = 2000 if count <= 100_000 else 500
-    if count > most:
-        places = np.sort(np.random.default_rng([seed, 12]).choice(places, most, replace=False))
-    cosines, rows = exact.search(exact.at(places), 2)
-    own = rows[:, 0] == torch.from_numpy(places)
-    nearest = torch.where(own, cosines[:, 1], cosines[:, 0]).numpy()
-    return {str(p): round(float(np.percentile(nearest, p)), 6) for p in (1, 5, 50)}

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import tyro
 from pydantic import Field
 
+from selfsight.console import say
 from selfsight.files import write_json
 from selfsight.markup import block, gallery
 from selfsight.models.tables import check_suffix, csv_text, writing_table
@@ -50,7 +51,7 @@ class SearchResults:
 
     Attributes:
         neighbours: row ids and cosines.
-        table: pyarrow: query, rank, row_id, cosine, label, split, source, novel.
+        table: pyarrow: query, rank, row_id, cosine, label, split, source, distance, novel.
         path: of the table; None: it was not written.
         page: of the pictures.
         index: that was searched; for the display in a notebook.
@@ -81,14 +82,25 @@ class SearchResults:
     def __str__(self) -> str:
         if self.path is None:
             return csv_text(self.table)
-        return f"{len(self.neighbours.queries):,} queries: {self.path}, {self.page}"
+        return f"{self.summary} {self.path}, {self.page}"
+
+    @property
+    def summary(self) -> str:
+        """How many queries there are, and how many of them are unlike anything indexed."""
+        count, novel = len(self.neighbours.queries), int(self.neighbours.novel.sum())
+        queries = "1 query" if count == 1 else f"{count:,} queries"
+        novelty = None if self.index is None else self.index.card.novelty
+        if novelty is None:
+            return f"{queries}."
+        return f"{queries}, {novel:,} of them unlike anything indexed ({novelty.words('indexed')})."
 
 
 def search(settings: SearchIndex) -> SearchResults:
     """Searches, and writes one row a neighbour.
 
-    ``cosine`` is that of the two representations, from -1 to 1. ``novel`` is true for a query whose
-    nearest image is further away than the nearest other one is for 99 % of the indexed images.
+    ``cosine`` is that of the two representations, from -1 to 1; ``distance`` is 1 - cosine of the
+    query and the image of the index that is nearest to it. ``novel`` is true where that distance is
+    above the one that at most 1 % of such images exceed (`selfsight.fitting.novelty`).
 
     Returns:
         Neighbours, the table, and where it was written.
@@ -111,7 +123,9 @@ def search(settings: SearchIndex) -> SearchResults:
     found = index.search(words, settings.k, far=settings.far, encoder=encoder)
     table = neighbours_table(index, found)
     if settings.out is None:
-        return SearchResults(found, table, index=index)
+        results = SearchResults(found, table, index=index)
+        say(results.summary)
+        return results
     path = Path(settings.out)
     with writing_table(path) as write:
         write(table)
@@ -140,6 +154,7 @@ def neighbours_table(index: Index, found: Neighbours) -> Any:
             "label": rows["label"],
             "split": rows["split"],
             "source": rows["source"],
+            "distance": pa.array(np.repeat(found.distances, k)[kept]),
             "novel": pa.array(np.repeat(found.novel, k)[kept]),
         }
     )
@@ -162,7 +177,8 @@ def _record(index: Index, found: Neighbours, path: Path) -> SearchFile:
         far=found.far,
         queries=len(found.queries),
         neighbours=found.places.shape[1],
-        usual=index.card.nearest.get("1"),
+        novel=int(found.novel.sum()),
+        novelty=None if index.card.novelty is None else index.card.novelty.words("indexed"),
         recall=None if index.card.recall is None else index.card.recall.value,
         shown=tuple(shown),
         left_out=gallery.left_out,

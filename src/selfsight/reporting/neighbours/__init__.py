@@ -41,12 +41,10 @@ def write_neighbours_page(path: str | Path) -> Path:
             f"The search is approximate: it finds {number(100 * search.recall)} % of the ten exact "
             "neighbours."
         )
-    novel = sum(one.novel for one in search.shown)
-    if novel and search.usual is not None:
+    if search.novelty is not None:
         further.append(
-            f"{queries(novel)} {'are' if novel > 1 else 'is'} unlike anything indexed: the nearest "
-            f"image has a cosine below {number(search.usual)}, which 99 % of the indexed images "
-            "exceed."
+            f"{queries(search.novel)} {'is' if search.novel == 1 else 'are'} unlike anything "
+            f"indexed: {search.novelty}."
         )
     page = Page(
         kind="search",

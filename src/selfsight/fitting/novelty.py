@@ -1,0 +1,156 @@
+"""How far an image is from the training images, and from where on it is unlike anything seen.
+
+The distance is 1 - cosine between an image's representation and the nearest one of the training
+images: the nearest-neighbour score on normalised features of Sun et al., "Out-of-Distribution
+Detection with Deep Nearest Neighbors" (ICML 2022), eq. 2, with k = 1 and the cosine in place of the
+Euclidean distance, which orders unit vectors in the same way.
+
+The threshold is a conformal quantile (Vovk et al., 2005; Bates et al., "Testing for Outliers with
+Conformal p-values", 2023): of n images like the training images that are not compared with
+themselves, the ceil((n + 1) (1 - share))-th smallest distance. A further image like them exceeds it
+with a probability of at most ``share``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from selfsight.settings import Settings
+
+SHARE = 0.01
+"""Of images like the training images that may be called novel."""
+MIN_IMAGES = 20
+"""Fewer images give no threshold."""
+ROWS = 8192
+"""Reference vectors that are compared at once."""
+ASKED = 2000
+"""Images whose distances give the threshold, at most."""
+
+
+class Novelty(Settings):
+    """From which distance an image is unlike anything seen."""
+
+    threshold: Annotated[float, Field(ge=0.0)]
+    """Distance, 1 - cosine; an image that is further away from its nearest one is novel."""
+    share: Annotated[float, Field(gt=0.0, lt=1.0)]
+    """Of images like the training images that exceed it, at most."""
+    images: Annotated[int, Field(ge=1)]
+    """How many distances it comes from."""
+    taken_from: Literal["train", "validation"] = "train"
+    """train: each image was compared with the images of other groups (where there are none, with
+    all others); validation: images that no training saw were compared with those of train."""
+
+    def words(self, kind: str = "training") -> str:
+        """Such as "distance above 0.2, as for at most 1 % of images like the 900 training images".
+
+        Args:
+            kind: of the images that are compared with; validation images are called so anyway.
+        """
+        which = "validation" if self.taken_from == "validation" else kind
+        return (
+            f"distance above {self.threshold:.3g}, as for at most {100 * self.share:.2g} % of "
+            f"images like the {self.images:,} {which} images"
+        )
+
+
+def unit(representations: Tensor) -> Tensor:
+    """``(M, F)`` float32 of length 1; rows that are not finite become NaN."""
+    finite = torch.isfinite(representations).all(1, keepdim=True)
+    return torch.where(finite, F.normalize(representations.float(), dim=1), torch.nan)
+
+
+def distances_to(queries: Tensor, reference: Tensor) -> NDArray[np.float32]:
+    """``(M,)`` distances to the nearest vector of the reference; NaN where a query is not finite.
+
+    Args:
+        queries: ``(M, F)`` of length 1 or NaN.
+        reference: ``(N, F)`` of length 1.
+    """
+    return _nearest(queries, reference, None, None)
+
+
+def distances_within(
+    reference: Tensor, asked: NDArray[np.int64], groups: NDArray[np.int64] | None = None
+) -> NDArray[np.float32]:
+    """``(M,)`` distances of some of the vectors to the nearest one of another group.
+
+    Args:
+        reference: ``(N, F)`` of length 1, in memory or memory-mapped; read once from end to end.
+        asked: ``(M,)`` places in it.
+        groups: ``(N,)``; -1: of no group, as is every image where this is None. An image of no
+            group is compared with all but itself.
+
+    Returns:
+        Infinite where all images are of one group.
+    """
+    own = np.arange(len(reference))
+    if groups is not None:
+        own = np.unique(np.where(groups < 0, -1 - own, groups), return_inverse=True)[1]
+    units = torch.from_numpy(own.astype(np.int64))
+    places = torch.from_numpy(asked)
+    return _nearest(reference[places], reference, units[places], units)
+
+
+def _nearest(
+    queries: Tensor, reference: Tensor, of_queries: Tensor | None, units: Tensor | None
+) -> NDArray[np.float32]:
+    best = torch.full((len(queries),), -math.inf)
+    for first in range(0, len(reference), ROWS):
+        cosines = queries @ reference[first : first + ROWS].T
+        if of_queries is not None and units is not None:
+            same = of_queries[:, None] == units[None, first : first + ROWS]
+            cosines.masked_fill_(same, -math.inf)
+        best = torch.maximum(best, cosines.amax(1))
+    return (1.0 - best).clamp_min(0.0).numpy()
+
+
+def drawn(count: int, most: int, seed: int) -> NDArray[np.int64]:
+    """``(min(count, most),)`` different places in ascending order, drawn by seed."""
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng([seed, 12]).choice(count, most, replace=False))
+
+
+def novelty_of(
+    distances: NDArray[np.float32],
+    *,
+    share: float = SHARE,
+    taken_from: Literal["train", "validation"] = "train",
+) -> Novelty | None:
+    """The threshold that at most a share of such images exceeds; None where too few are known.
+
+    Args:
+        distances: ``(n,)`` of images that were not compared with themselves; those that are not
+            finite do not count. Fewer than ``1 / share - 1`` give their maximum, and the share
+            that goes with it, ``1 / (n + 1)``.
+        share: at most this.
+        taken_from: see `Novelty`.
+    """
+    values = np.sort(distances[np.isfinite(distances)].astype(np.float64))
+    count = len(values)
+    if count < MIN_IMAGES:
+        return None
+    share = max(share, 1.0 / (count + 1))
+    place = math.ceil((count + 1) * (1.0 - share) - 1e-9)
+    return Novelty(
+        threshold=float(values[min(place, count) - 1]),
+        share=share,
+        images=count,
+        taken_from=taken_from,
+    )
+
+
+def is_novel(distances: NDArray[np.float32], novelty: Novelty | None) -> NDArray[np.bool_]:
+    """``(M,)``: further away than the threshold; nothing is where there is none."""
+    if novelty is None:
+        return np.zeros(len(distances), np.bool_)
+    with np.errstate(invalid="ignore"):
+        return distances > novelty.threshold

@@ -1,0 +1,39 @@
+"""The page of drift: how far two image sets are apart, and which images are new."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from selfsight.records import DriftFile, read_record
+from selfsight.reporting.page import Page, write_page
+from selfsight.reporting.words import number, plural
+
+
+def write_drift_page(path: str | Path) -> Path:
+    """Writes ``drift.html`` beside ``drift.json``, one file that opens offline.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ValueError: the file is missing or damaged.
+    """
+    path = Path(path)
+    drift = read_record(DriftFile, path)
+    first, second = drift.compared
+    page = Page(
+        kind="audit",
+        title=f"{drift.data} against {drift.against}",
+        source=f"{drift.data}, {drift.against} and {drift.run}",
+        answers=[drift.answer, drift.news],
+        further=[
+            f"A classifier was fitted to {plural(first, 'image')} of {drift.data} and "
+            f"{number(second)} of {drift.against}, and scored out of fold. p = {drift.p:.3g} over "
+            f"{number(drift.permutations)} permutations of the sides; sets of one distribution are "
+            "called different in 5 % of cases.",
+            f"{drift.table} has the distance of each image to the nearest one of {drift.against}.",
+        ],
+        warnings=[("Note.", drift.caution)] if drift.caution else [],
+    )
+    return write_page(path.with_suffix(".html"), sys.modules[__name__], drift, page)
