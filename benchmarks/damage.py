@@ -123,7 +123,7 @@ VERBS: dict[str, Callable[[Path, Path], list[str]]] = {
     "evaluate": lambda run, folder: ["evaluate", str(run), *MEASURED],
     "report": lambda run, folder: ["report", str(run), "--out", str(run.parent / "page.html")],
     "finetune": lambda run, folder: [
-        *["finetune", str(run), "--mode", "linear", "--out", str(run.parent / "model")]
+        *["finetune", str(run), "--head-only", "linear", "--out", str(run.parent / "model")]
     ],
     "embed": lambda run, folder: ["embed", str(run), "digits", "--out", str(run.parent / "r.npz")],
     "export": lambda run, folder: [
