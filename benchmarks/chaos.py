@@ -48,24 +48,23 @@ network: {widths: [4, 8], depths: [1, 1]}
 MEASURED = ["--fractions", "0.5", "1.0", "--draws", "2", "--probes", "knn", "linear"]
 EMBED = ["embed", "RUN", "DATA", "--out", "OUT/r.parquet"]
 SMALL = ["--settings", "SMALL"]
+ONCE = ["--fractions", "1.0", "--draws", "1"]
+STUDY = ["--trials", "2", "--out", "OUT/tuning"]
 Commands = list[list[str]]
 VERBS: dict[str, Commands] = {
     "audit": [["audit", "DATA", "--out", "OUT/audit"]],
     "compare-starts": [["compare-starts", "DATA", "RUN", "--out", "OUT/starts.csv"]],
     "run": [
-        ["run", "DATA", "--method", "simclr", *SMALL, "--fractions", "1.0", "--draws", "1"]
-        + ["--out", "OUT/run"]
+        ["run", "DATA", "--method", "simclr", *SMALL, "--out", "OUT/run", *ONCE],
     ],
     "evaluate": [["evaluate", "RUN", *MEASURED, "--out", "OUT/results"]],
     "suggest": [["suggest", "RUN", "--count", "8", "--out", "OUT/suggestions"]],
-    "tune probe": [["tune", "probe", "RUN", "--trials", "4", "--out", "OUT/tuning"]],
+    "tune probe": [["tune", "probe", "RUN", *STUDY]],
     "tune pretrain": [
-        ["tune", "pretrain", "simclr", "DATA", *SMALL, "--epochs", "2", "--trials", "2"]
-        + ["--out", "OUT/tuning"]
+        ["tune", "pretrain", "simclr", "DATA", *SMALL, "--epochs", "2", *STUDY],
     ],
     "tune finetune": [
-        ["tune", "finetune", "RUN", "--trials", "2", "--finetuning.epochs", "2"]
-        + ["--out", "OUT/tuning"]
+        ["tune", "finetune", "RUN", "--finetuning.epochs", "2", *STUDY],
     ],
     "finetune": [["finetune", "RUN", "--finetuning.epochs", "3", "--out", "OUT/model"]],
     "predict": [["predict", "MODEL", "DATA", "--out", "OUT/predictions.csv"]],
@@ -79,7 +78,7 @@ VERBS: dict[str, Commands] = {
     "pairs": [["pairs", "INDEX", "--out", "OUT/pairs.csv"]],
     "cluster": [["cluster", "INDEX", "--out", "OUT/clusters.csv"]],
     "explore": [["explore", "INDEX", "--out", "OUT/map.html"]],
-    "export": [["export", "RUN", "--format", "torchvision", "--out", "OUT/state.safetensors"]],
+    "export": [["export", "RUN", "--format", "onnx", "--out", "OUT/model.onnx"]],
     "report": [["report", "RUN", "--out", "OUT/report.html"]],
 }
 TIMED = re.compile(
@@ -163,7 +162,7 @@ def content(path: Path) -> Any:
         import pyarrow.parquet as pq
 
         return pq.read_table(path).to_pydict()
-    if path.suffix in (".csv", ".png"):
+    if path.suffix in (".csv", ".png", ".onnx"):
         return path.read_bytes()
     return None
 
