@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -281,8 +282,12 @@ def flags(settings: dict[str, Any]) -> list[str]:
     return words
 
 
-def prepared(folder: Path) -> dict[str, str]:
-    """Images, settings, a run, a model and an index; what the words of the jobs stand for."""
+def prepared(folder: Path, jobs: Collection[str]) -> dict[str, str]:
+    """Images, settings, and the run, model and index that some jobs work on.
+
+    Returns:
+        What the words in the commands of the jobs stand for.
+    """
     from PIL import Image
     from sklearn.datasets import load_digits
 
@@ -299,12 +304,20 @@ def prepared(folder: Path) -> dict[str, str]:
     places["QUERY"] = folder / "images" / "kind0" / "000.png"
     texts = {name: str(path) for name, path in places.items()}
     os.environ["SELFSIGHT_CACHE"] = str(folder / "cache")
-    for words in (
-        ["pretrain", "simclr", "DATA", *SMALL, "--method.projector", "16", "8", "--out", "RUN"],
-        ["evaluate", "RUN", *MEASURED],
-        ["finetune", "RUN", "--head-only", "linear", "--out", "MODEL"],
-        ["index", "RUN", "DATA", "--out", "INDEX"],
-    ):
+    needed = {word for job in jobs for words in commands_of(job) for word in words}
+    steps = {
+        "RUN": ["pretrain", "simclr", "DATA", *SMALL, "--method.projector", "16", "8"],
+        "results": ["evaluate", "RUN", *MEASURED],
+        "MODEL": ["finetune", "RUN", "--head-only", "linear"],
+        "INDEX": ["index", "RUN", "DATA"],
+    }
+    needed |= {"RUN"} if needed & steps.keys() else set()
+    needed |= {"results"} if "report" in jobs else set()
+    for name, words in steps.items():
+        if name not in needed:
+            continue
+        if name in texts:
+            words = [*words, "--out", name]
         code, printed = child([texts.get(word, word) for word in words], None, 0, 600.0)
         assert code == 0, printed
     return texts
@@ -336,7 +349,8 @@ def main() -> int:
               for i in range(len(names))]  # fmt: skip
     rows = finished(options.rows)
     with tempfile.TemporaryDirectory() as name:
-        places = prepared(Path(name)) if set(names) - set(rows) else {}
+        todo = [job for job in names if job not in rows]
+        places = prepared(Path(name), todo) if todo else {}
         for number, (job, kills) in enumerate(zip(names, shares, strict=True)):
             if job in rows:
                 continue
