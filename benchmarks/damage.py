@@ -123,11 +123,11 @@ VERBS: dict[str, Callable[[Path, Path], list[str]]] = {
     "evaluate": lambda run, folder: ["evaluate", str(run), *MEASURED],
     "report": lambda run, folder: ["report", str(run), "--out", str(run.parent / "page.html")],
     "finetune": lambda run, folder: [
-        *["finetune", str(run), "--mode", "linear", "--out", str(run.parent / "model")]
+        *["finetune", str(run), "--head-only", "linear", "--out", str(run.parent / "model")]
     ],
     "embed": lambda run, folder: ["embed", str(run), "digits", "--out", str(run.parent / "r.npz")],
     "export": lambda run, folder: [
-        *["export", str(run), "--format", "torchvision", "--out", str(run.parent / "s.safetensors")]
+        *["export", str(run), "--format", "onnx", "--out", str(run.parent / "model.onnx")]
     ],
 }
 
@@ -140,7 +140,7 @@ def outcome(verb: str, run: Path) -> Any:
         with np.load(run.parent / "r.npz") as file:
             return file["representations"].tobytes()
     if verb in ("finetune", "export"):
-        paths = [*sorted(run.parent.glob("model/*.safetensors")), run.parent / "s.safetensors"]
+        paths = [*sorted(run.parent.glob("model/*.safetensors")), run.parent / "model.onnx"]
         return [path.read_bytes() for path in paths if path.is_file()]
     return None
 

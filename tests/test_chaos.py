@@ -16,7 +16,7 @@ SCRIPT = Path(__file__).parents[1] / "benchmarks" / "chaos.py"
     ("kills", "jobs"),
     [
         ("3", "embed"),
-        pytest.param("16", "simclr,evaluate,finetune,embed", marks=pytest.mark.slow),
+        pytest.param("16", "simclr,evaluate,finetune,merge,tune probe", marks=pytest.mark.slow),
     ],
 )
 def test_a_few_kills(heard_signals: None, kills: str, jobs: str) -> None:

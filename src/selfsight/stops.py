@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +17,8 @@ SIGNALS = tuple(
     if hasattr(signal, name)
 )
 """What ends a command: Ctrl-C, kill and schedulers, a closed terminal, SLURM's warning."""
+AGAIN = 0.05
+"""Seconds after which a signal that was lost is sent again."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -50,8 +53,45 @@ def raising() -> Iterator[None]:
     def handler(number: int, frame: FrameType | None) -> None:
         raise Stopped(number)
 
-    with _handled(handler):
+    with _handled(handler), _sent_again():
         yield
+
+
+@contextmanager
+def _sent_again() -> Iterator[None]:
+    """Sends a signal again whose exception was ignored.
+
+    Python ignores what is raised inside ``__del__`` and callbacks of weak references, so a signal
+    that arrives there would be lost.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = sys.unraisablehook
+    main = threading.get_ident()
+    lost: list[tuple[int, threading.Timer]] = []
+
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        stop = unraisable.exc_value
+        if not isinstance(stop, Stopped):
+            before(unraisable)
+            return
+        timer = threading.Timer(AGAIN, signal.pthread_kill, [main, stop.number])
+        timer.daemon = True
+        timer.start()
+        lost.append((stop.number, timer))
+
+    sys.unraisablehook = hook
+    try:
+        yield
+        for number, timer in lost:
+            if timer.is_alive():
+                raise Stopped(number)
+    finally:
+        sys.unraisablehook = before
+        for _, timer in lost:
+            timer.cancel()
+            timer.join()  # so that it sends nothing once the handlers are gone
 
 
 class StopRequest:

@@ -224,7 +224,8 @@ class ImageSet:
     def content(self) -> Content:
         """Digests and spans of the pixels, which are read for it once."""
         if self._content is None:
-            object.__setattr__(self, "_content", content_of(self.pixels))
+            known = getattr(self.pixels, "content", None)
+            object.__setattr__(self, "_content", known or content_of(self.pixels))
         assert self._content is not None
         return self._content
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.data.imageset import ImageSet
+from selfsight.data.pixels.lazy import LazyPixels
+from selfsight.data.pixels.store import fingerprint, noted
 
 CHUNK_BYTES = 16 << 20
 SCALES = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
@@ -27,14 +29,23 @@ class Statistics:
 def channel_statistics(images: ImageSet, rows: NDArray[np.int64]) -> Statistics:
     """Statistics over all pixels of the rows, in float64, a chunk at a time.
 
-    A channel that is constant gets the smallest step of its type as standard deviation (1 for
-    float32), so that nothing is divided by 0.
+    Those of images that are decoded anew at each reading are kept in the cache folder. A channel
+    that is constant gets the smallest step of its type as standard deviation (1 for float32), so
+    that nothing is divided by 0.
 
     Raises:
         ValueError: no rows, or pixels that are not finite.
     """
     if not len(rows):
         raise ValueError(f"{images.name}: there are no images to take the channel statistics of.")
+    if isinstance(images.pixels, LazyPixels) and images.pixels.content is not None:
+        name = fingerprint(["statistics", images.fingerprint(rows)])
+        kept = noted(name, lambda: asdict(_measured(images, rows)))
+        return Statistics(tuple(kept["mean"]), tuple(kept["std"]))
+    return _measured(images, rows)
+
+
+def _measured(images: ImageSet, rows: NDArray[np.int64]) -> Statistics:
     size = max(1, CHUNK_BYTES // (8 * int(np.prod(images.pixels.shape[1:]))))
     count = 0
     mean = np.zeros(images.channels)

@@ -144,7 +144,8 @@ def test_members_that_lead_elsewhere_are_named_and_nothing_is_written(
     assert "8 unreadable images were skipped" in told
     after = [file for file in tmp_path.rglob("*") if not file.is_relative_to(cache)]
     assert sorted(after) == before
-    table, _ = shards._index([path], path.parent)
+    folder, files = shards.local_shards(path)
+    table, _ = shards._index(files, folder)
     why = dict(zip(table["__name"].to_pylist(), table["__why"].to_pylist(), strict=True))
     for name in ("../escaped.png", str(tmp_path / "absolute.png")):
         assert why[name] == "a path outside the shard"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsight.data.pixels.content import Content
 from selfsight.data.pixels.decode import decode
 from selfsight.data.pixels.headers import Batches, each
 from selfsight.data.pixels.plan import DecodePlan
@@ -28,6 +29,7 @@ class LazyPixels:
 
     Attributes:
         given: splits of the whole source as it gave them, or None; `settled` reads it.
+        content: of these rows, where a pass over them has been made.
     """
 
     ndim = 4
@@ -44,6 +46,7 @@ class LazyPixels:
         self.settle = settle
         self.dtype = wanted.dtype
         self.given: NDArray[np.str_] | None = None
+        self.content: Content | None = None
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -61,6 +64,7 @@ class LazyPixels:
         rows = self.rows[chosen]
         part = LazyPixels(self.batches, rows, self.wanted, self.row_ids, self.settle)
         part.given = self.given
+        part.content = None if self.content is None else self.content.take(chosen)
         return part
 
     def __getitem__(self, key: Any) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""WebDataset: tar shards, read where they lie; nothing is ever unpacked.
+"""WebDataset: tar shards of this machine, read where they lie; nothing is ever unpacked.
 
 One pass over the headers makes an index, which is kept in the cache folder; after that any image
 is one seek away. Files of one key (the path up to the first dot of its last part) are one sample.
@@ -11,11 +11,11 @@ import builtins
 import json
 import re
 import tarfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -28,16 +28,25 @@ from selfsight.data.pixels.formats import FORMAT_OF, suffix_of
 from selfsight.data.pixels.headers import Encoded
 from selfsight.data.pixels.store import cache_folder, fingerprint
 from selfsight.data.reading import NONE, Asked
-from selfsight.data.sources.steps.listing import Files, Listing, file_identity
+from selfsight.data.sources.steps.listing import Files, Listing
 from selfsight.data.sources.steps.listing_from_columns import folders_of, with_columns
+from selfsight.data.sources.steps.shard_files import (
+    SUFFIX,
+    ShardFile,
+    is_pattern,
+    is_url,
+    local_shards,
+    ranges,
+    shards_in,
+)
 from selfsight.data.sources.steps.shard_keys import keys_to_last_dot
-from selfsight.data.sources.steps.split_names import SPLIT_OF, file_splits
+from selfsight.data.sources.steps.split_names import file_splits
 from selfsight.files import replacing
 
-SUFFIX = ".tar"
 SUFFIXES = (SUFFIX,)
-BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 BATCH = 512
+READERS = 8
+"""Shards of a store whose headers are read at the same time."""
 FIELDS = {"cls": "cls", "class": "cls", "class.txt": "cls", "cls.txt": "cls", "label.txt": "cls",
           "json": "json", "txt": "txt", "caption.txt": "txt"}  # fmt: skip
 """Suffix of a member, in lower case -> how it is read."""
@@ -47,22 +56,6 @@ MAX_IMAGE = 1 << 30
 """Bytes of an encoded image."""
 TEXTS = (".cls", ".class", ".json", ".txt")
 PLACE = ("__shard", "__name", "__offset", "__size", "__why")
-
-
-def is_pattern(path: Path) -> bool:
-    """``shards-*.tar`` or ``shards-{000..012}.tar``."""
-    return path.suffix.lower() == SUFFIX and (
-        has_magic(str(path)) or bool(BRACES.search(str(path)))
-    )
-
-
-def shards_in(path: Path) -> Sequence[Path]:
-    """The shards of a folder, in it or in folders named after splits."""
-    if not path.is_dir():
-        return []
-    return sorted(path.glob("*.tar")) or sorted(
-        file for file in path.glob("*/*.tar") if file.parent.name.lower() in SPLIT_OF
-    )
 
 
 def opens(path: str | Path) -> bool:
@@ -86,15 +79,27 @@ def list(path: str | Path, asked: Asked) -> Listing:
     Raises:
         ValueError: there are no shards, one is no tar, or none holds an image.
     """
-    path = Path(path)
-    files = _shards(path)
-    folder = files[0].parent if len({file.parent for file in files}) == 1 else files[0].parents[1]
+    return listed(str(path), *local_shards(Path(path)), asked)
+
+
+def listed(path: str, folder: str, files: Sequence[ShardFile], asked: Asked) -> Listing:
+    """The images of shards, undecoded.
+
+    Args:
+        path: as the user wrote it, for messages.
+        folder: that the shards lie in.
+        files: the shards.
+        asked: see `list`.
+
+    Raises:
+        ValueError: see `list`.
+    """
     table, notes = _index(files, folder)
     if table.num_rows == 0:
         raise ValueError(f"{path}: there are no images (png, jpg, webp, tiff, ...) in its shards.")
     shard = table["__shard"].to_numpy().astype(np.int64)
     names = table["__name"].to_pylist()
-    shorts = [file.relative_to(folder).as_posix() for file in files]
+    shorts = [file.short for file in files]
     distinct = len(set(names)) == len(names)
     row_ids = np.array(names if distinct else _distinct(shard, names, shorts))
     by_name = file_splits([name.removesuffix(SUFFIX) for name in shorts], asked.split)
@@ -106,7 +111,9 @@ def list(path: str | Path, asked: Asked) -> Listing:
     places = (shard, *(table[name].to_numpy().astype(np.int64) for name in PLACE[2:4]))
     read = partial(_read, files, places, table["__why"].to_pylist())
     identity = partial(_identity, files, row_ids)
-    encoded = Files(folder.name or path.stem, row_ids, read, identity, asked)
+    encoded = Files(
+        PurePosixPath(folder).name or PurePosixPath(path).stem, row_ids, read, identity, asked
+    )
     columns = {name: table[name] for name in table.column_names if name not in PLACE}
     if not columns:
         columns, more = _folders(names)
@@ -137,31 +144,12 @@ def _folders(names: Any) -> tuple[dict[str, Any], Any]:
     return {"class": pa.chunked_array([pa.array(folders)])}, [note]
 
 
-def _shards(path: Path) -> Sequence[Path]:
-    text = str(path)
-    braces = BRACES.search(text)
-    if braces:
-        first, last = braces.groups()
-        numbers = range(int(first), int(last) + 1)
-        texts = [
-            text[: braces.start()] + f"{n:0{len(first)}}" + text[braces.end() :] for n in numbers
-        ]
-        missing = next((name for name in texts if not Path(name).is_file()), None)
-        if missing:
-            raise ValueError(f"{path}: there is no {missing}.")
-        return [Path(name) for name in texts]
-    found = [path] if path.is_file() else shards_in(path) or sorted(map(Path, glob(text)))
-    if not found:
-        raise ValueError(f"{path}: no such file is there.")
-    return found
-
-
-def _index(files: Sequence[Path], folder: Path) -> tuple[Any, Any]:
+def _index(files: Sequence[ShardFile], folder: str) -> tuple[Any, Any]:
     """Where each image lies and what stands beside it, from the cache or from a pass."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    name = fingerprint(["shards 2", str(folder.absolute()), *map(file_identity, files)])
+    name = fingerprint(["shards 3", *(file.identity for file in files)])
     kept = cache_folder() / f"{name}.index.parquet"
     with suppress(OSError, pa.ArrowException, ValueError, KeyError, TypeError):
         table = pq.read_table(kept)
@@ -170,9 +158,14 @@ def _index(files: Sequence[Path], folder: Path) -> tuple[Any, Any]:
             return table.replace_schema_metadata(None), [_note(**note) for note in notes]
     members: Any = []
     notes = []
-    with progress("reading tar headers", len(files)) as bar:
-        for number, file in enumerate(files):
-            members += _members(file, number, notes)
+    workers = READERS if is_url(folder) else 1
+    with (
+        progress("reading tar headers", len(files)) as bar,
+        ThreadPoolExecutor(workers) as pool,
+    ):
+        for some_members, doubts in pool.map(_members, files, range(len(files))):
+            members += some_members
+            notes += doubts
             bar.update()
     rows = _samples(members, notes)
     table = _table(rows, notes)
@@ -210,25 +203,26 @@ class Member:
     text: bytes = b""
 
 
-def _members(file: Path, shard: int, notes: Any) -> Iterator[Member]:
-    """The images of a shard and the fields beside them, in order."""
+def _members(file: ShardFile, shard: int) -> tuple[builtins.list[Member], builtins.list[Note]]:
+    """The images of a shard and the fields beside them, in order; and what is doubtful of it."""
+    members: builtins.list[Member] = []
     images = 0
-    size = file.stat().st_size
     try:
-        with tarfile.open(file, "r:") as archive, file.open("rb") as raw:
+        with file.opened() as raw, tarfile.open(fileobj=raw, mode="r:") as archive:
             for member in archive:
                 if member.isdir():
                     continue
                 path = PurePosixPath(member.name)
                 if suffix_of(path.name) in FORMAT_OF:
-                    why = _unusable(member, path, size)
+                    why = _unusable(member, path, file.size)
                     images += 1
-                    yield Member(
-                        path, shard, (shard, member.name, member.offset_data, member.size, why)
-                    )
-                elif path.suffix.lower() in TEXTS and not _unusable(member, path, size, MAX_TEXT):
+                    place = (shard, member.name, member.offset_data, member.size, why)
+                    members.append(Member(path, shard, place))
+                elif path.suffix.lower() in TEXTS and not _unusable(
+                    member, path, file.size, MAX_TEXT
+                ):
                     raw.seek(member.offset_data)
-                    yield Member(path, shard, None, raw.read(member.size))
+                    members.append(Member(path, shard, None, raw.read(member.size)))
             # tarfile takes a file that ends between two members for whole.
             raw.seek(archive.offset)
             if raw.read(512).count(0) < 512:
@@ -236,10 +230,12 @@ def _members(file: Path, shard: int, notes: Any) -> Iterator[Member]:
     except tarfile.ReadError as error:
         if not images:
             raise ValueError(
-                f"{file} is not a readable tar ({error}); shards must be uncompressed."
+                f"{file.place} is not a readable tar ({error}); shards must be uncompressed."
             ) from None
-        text = f"{file.name} is cut off or damaged after {images:,} images ({error})."
-        notes.append(doubt(text, about=file.name))
+        name = PurePosixPath(file.short).name
+        text = f"{name} is cut off or damaged after {images:,} images ({error})."
+        return members, [doubt(text, about=name)]
+    return members, []
 
 
 def _samples(members: Any, notes: Any) -> Any:
@@ -324,35 +320,21 @@ def _fields(suffix: str, raw: bytes) -> dict[str, Any]:
 
 
 def _read(
-    files: Sequence[Path],
+    files: Sequence[ShardFile],
     places: tuple[NDArray[np.int64], ...],
     reasons: Sequence[str | None],
     rows: NDArray[np.int64],
 ) -> Iterable[builtins.list[Encoded | str]]:
     for first in range(0, len(rows), BATCH):
-        part = rows[first : first + BATCH]
-        found: builtins.list[Encoded | str] = []
-        open_shard, file = -1, None
-        try:
-            for row in part.tolist():
-                shard, offset, size = (int(place[row]) for place in places)
-                if reasons[row] is not None:
-                    found.append(str(reasons[row]))
-                    continue
-                if shard != open_shard or file is None:
-                    if file is not None:
-                        file.close()
-                    open_shard, file = shard, files[shard].open("rb")
-                file.seek(offset)
-                found.append(file.read(size))
-        finally:
-            if file is not None:
-                file.close()
-        yield found
+        part = rows[first : first + BATCH].tolist()
+        good = [row for row in part if reasons[row] is None]
+        spans = [(int(places[0][row]), int(places[1][row]), int(places[2][row])) for row in good]
+        contents = dict(zip(good, ranges(files, spans), strict=True))
+        yield [contents.get(row, reasons[row]) for row in part]
 
 
 def _identity(
-    files: Sequence[Path], row_ids: NDArray[np.str_], rows: NDArray[np.int64]
+    files: Sequence[ShardFile], row_ids: NDArray[np.str_], rows: NDArray[np.int64]
 ) -> Iterable[str]:
-    yield from map(file_identity, files)
+    yield from (file.identity for file in files)
     yield "\n".join(row_ids[rows].tolist())

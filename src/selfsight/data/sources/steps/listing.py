@@ -16,8 +16,9 @@ from selfsight.data.pixels.decode import all_grey, fill
 from selfsight.data.pixels.headers import Batches, Coloured, Unreadable, scan
 from selfsight.data.pixels.lazy import LazyPixels
 from selfsight.data.pixels.memmap import rows_at_once
+from selfsight.data.pixels.passes import passed
 from selfsight.data.pixels.plan import DecodePlan, plan
-from selfsight.data.pixels.store import NoRoom, decoded, fingerprint, noted
+from selfsight.data.pixels.store import NoRoom, decoded, fingerprint
 from selfsight.data.pixels.values import ValueScale, declared
 from selfsight.data.reading import Asked
 
@@ -136,13 +137,14 @@ class Files:
             named = partial(self._fingerprint, attempt, good)
             filled = partial(fill, batches=self.batches, rows=good, wanted=attempt)
             shape = (len(good), *attempt.shape)
-            pixels: Any = None
+            pixels, content = None, None
             try:
                 try:
                     pixels, said = decoded(shape, attempt.dtype, named, filled)
                 except NoRoom as error:
                     notes.append(f"Images are decoded anew whenever they are read: {error}")
-                    said = noted(named(), partial(filled, Nowhere()))
+                    empty = np.empty((0, *attempt.shape), attempt.dtype)
+                    said, content = passed(named(), empty, filled)
             except Coloured:
                 continue
             break
@@ -150,6 +152,7 @@ class Files:
         kept = good[~np.isin(good, list(broken))]
         if pixels is None:
             pixels = self._lazy(kept, attempt)
+            pixels.content = content
         bad.reasons.update(broken)
         bad.check(rows, self.row_ids, max_unreadable, self.name)
         notes = [*bad.notes(self.row_ids), *attempt.notes, *notes]
@@ -233,10 +236,3 @@ def evident(scale: ValueScale, pixels: Any, asked: Asked) -> ValueScale:
     if open_question and not isinstance(pixels, LazyPixels) and reaches(pixels, 1 << 15):
         return declared(scale, 16, None)
     return scale
-
-
-class Nowhere:
-    """Takes decoded images and keeps none."""
-
-    def __setitem__(self, place: Any, image: Any) -> None:
-        pass
