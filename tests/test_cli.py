@@ -143,6 +143,7 @@ def test_each_verb_starts_on_its_own() -> None:
 def test_overview_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     overview = capsys.readouterr().out
+    assert max(map(len, overview.splitlines())) <= 80
     for name in VERBS:
         assert f"  {name} " in overview
         with pytest.raises(SystemExit) as stopped:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Any
@@ -119,18 +120,18 @@ def _closed_pipe() -> int:
 
 def overview() -> str:
     """What ``selfsight --help`` prints; imports neither torch nor pydantic."""
-    methods = names_in(os.path.join(os.path.dirname(__file__), "methods"))
+    methods = ", ".join(names_in(os.path.join(os.path.dirname(__file__), "methods")))
     return "\n".join(
         [
-            "selfsight: image representations from unlabelled images, proved with few labels.",
+            "selfsight: image representations from unlabelled images, proved with few labels",
             "",
             _table(VERBS),
             "",
-            f"METHOD is {', '.join(methods)}, or a file of your own (./mine.py).",
-            "DATA is a folder of images, Parquet, CSV, .npy, .npz, HDF5, .tar, hf:owner/name,",
+            textwrap.fill(f"METHOD is {methods}, or a file of your own (./mine.py).", 79),
+            "DATA is a folder of images, Parquet, CSV, .npy, .npz, HDF5, .tar, hf:owner/name",
             "or `digits` (docs/data.md).",
-            "`selfsight VERB --help` shows the settings that people turn, --help-all all of them,",
-            "`selfsight pretrain METHOD --help-all` also those of the method. Every verb takes",
+            "`selfsight VERB --help` shows the most used settings, --help-all shows all of them,",
+            "`selfsight pretrain METHOD --help-all` those of the method, too. Every verb takes",
             "--settings FILE.yaml, --quiet (results and warnings only) and --json.",
         ]
     )

@@ -67,7 +67,8 @@ def _of_model(settings: Evaluate, images: Images | None) -> Results:
         RunFolder(settings.out or settings.run), opened, source, split, train, (), card.weights
     )
     results = Results(measured.folder.results, card.weights)
-    results.notes += [*opened.cautions, *notes]
+    results.notes += notes
+    results.cautions += opened.cautions
     results.allowed_leaks += [f"{opened.name}: {leak}" for leak in opened.leaks]
     rows = measured.scored[target.known[measured.scored]]
     if not len(rows):

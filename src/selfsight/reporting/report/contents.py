@@ -53,6 +53,11 @@ class RunContents:
         of_results = self.results.allowed_leaks if self.results else []
         return list(dict.fromkeys([*of_training, *of_results]))
 
+    @property
+    def cautions(self) -> list[str]:
+        """What lessens the results without being a leak, one sentence each."""
+        return self.results.cautions if self.results else []
+
 
 def read_run(path: str | Path) -> RunContents:
     """Raises ``ValueError`` when there is no such folder or one of its files is damaged."""
