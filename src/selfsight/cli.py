@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
+    if words[:1] == ["help"] and len(words) > 1:
+        words = [*words[1:], "--help"]
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())
         return 0
@@ -299,6 +301,18 @@ def _taken(words: list[str], flag: str) -> tuple[list[str], str | None]:
     return words, None
 
 
+def _check_order(verb: Verb, name: str, words: Sequence[str]) -> None:
+    """Raises ``ValueError`` where the data stand in front of the method."""
+    from selfsight.methods import method_names
+
+    known = method_names()
+    if name not in known and not is_file(name) and words and words[0] in known:
+        raise ValueError(
+            f"the method comes first: `selfsight {verb.name} {words[0]} {name}` "
+            f"({name!r} is no method)."
+        )
+
+
 def _method(
     verb: Verb, words: list[str], changes: Mapping[str, Any]
 ) -> tuple[str, list[str], dict[str, Any]]:
@@ -311,6 +325,7 @@ def _method(
         name = given or from_file or "simclr"
     elif words and not words[0].startswith("-"):
         name, words = words[0], words[1:]
+        _check_order(verb, name, words)
     elif from_file:
         name = from_file
     elif HELP & set(words):

@@ -308,6 +308,13 @@ def test_leaks_of_an_evaluation_count_too(make_run, tmp_path: Path) -> None:
     assert "leak 7." in words and "leak 8." not in words and "and 3 more" in words
 
 
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"")
+    with pytest.raises(ValueError, match="holds no file of a run"):
+        write_report([tmp_path])
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+
+
 def test_cautions_are_warnings_and_no_notes(make_run, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     results = json.loads((run / "results.json").read_text())

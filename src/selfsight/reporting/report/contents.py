@@ -60,7 +60,7 @@ class RunContents:
 
 
 def read_run(path: str | Path) -> RunContents:
-    """Raises ``ValueError`` when there is no such folder or one of its files is damaged."""
+    """Raises ``ValueError`` when there is no such run or one of its files is damaged."""
     folder = RunFolder(path)
     if not folder.path.is_dir():
         raise ValueError(f"run {path}: there is no such folder.")
@@ -68,7 +68,7 @@ def read_run(path: str | Path) -> RunContents:
     results = _optional(folder.results, lambda path: read_record(ResultsFile, path).shown)
     if results is not None:
         folder.check(results.files, remedy="Evaluate the run again.")
-    return RunContents(
+    contents = RunContents(
         path=folder.path,
         name=folder.path.resolve().name,
         settings=_optional(folder.settings, lambda _: folder.read_settings()),
@@ -79,6 +79,10 @@ def read_run(path: str | Path) -> RunContents:
         results=results,
         map=_optional(folder.representations / "map.npz", _read_map),
     )
+    parts = ("settings", "environment", "splits", "metrics", "samples", "results")
+    if all(getattr(contents, part) is None for part in parts):
+        raise ValueError(f"run {path}: the folder holds no file of a run, so nothing to report.")
+    return contents
 
 
 def with_own_names(runs: Sequence[RunContents]) -> list[RunContents]:
