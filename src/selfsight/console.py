@@ -62,7 +62,7 @@ class Step:
 
 def _speed(rate: float) -> str:
     """``1,200/s``, ``2.5/s``, or ``12 s each`` where a thing takes seconds."""
-    if rate < 0.5:
+    if rate < 0.4:
         return f"{duration(1 / rate)} each"
     return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s"
 
