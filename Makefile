@@ -39,7 +39,6 @@ stub: $(STAMP)  ## src/selfsight/__init__.pyi, after a change of the settings of
 	@$(BIN)/python tests/stub.py
 
 notebooks: $(STAMP)  ## execute the notebooks and keep their outputs
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check nbclient nbformat ipykernel
 	@$(BIN)/python notebooks/execute.py
 
 # lightly and kornia need torchvision, whose binaries are of one torch build: none of what is

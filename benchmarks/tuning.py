@@ -21,7 +21,8 @@ import optuna
 
 from selfsight.evaluation.results import aligned
 from selfsight.fitting.stopping import Stopping
-from selfsight.tuning.pretrain import TunePretraining, tune_pretraining
+from selfsight.tuning.pretrain import tune_pretraining
+from selfsight.tuning.pretraining_settings import TunePretraining
 from selfsight.tuning.probe import TuneProbe, tune_probe
 from selfsight.tuning.record import Tuned, curves
 from selfsight.tuning.storage import journal

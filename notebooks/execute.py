@@ -1,8 +1,8 @@
 """Executes the notebooks of this folder and keeps their outputs: ``python notebooks/execute.py``.
 
 Each runs in a folder of its own, with the embedded digits and without the network. What a person
-sees is kept; progress on standard error is not, nor is an output above 100 kB. Needs nbclient and
-ipykernel.
+sees is kept; progress on standard error is not, nor is an output above 100 kB. Needs the extra
+`dev`.
 """
 
 from __future__ import annotations

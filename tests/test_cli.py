@@ -63,7 +63,10 @@ def test_settings_survive_yaml() -> None:
         (["pretrain", "simclr", "digits", "--batch-size", "5000"], "batch size 5000"),
         (["pretrain", "simclr", "digits", "--device", "cuda:9"], "device 'cuda:9'"),
         (["pretrain", "simclr", "digits", "--settings", "/no.yaml"], "/no.yaml"),
-        (["pretrain", "simclr", "digits", "--epochs", "-1"], "selfsight: epochs: Input should be"),
+        (
+            ["pretrain", "simclr", "digits", "--epochs", "-1"],
+            "selfsight: epochs: must be at least 0 (got -1)",
+        ),
         (
             ["pretrain", "simclr", "digits", "--method.temperature", "0"],
             "method.temperature: Input",
@@ -71,7 +74,7 @@ def test_settings_survive_yaml() -> None:
         (["pretrain", "simclr", "digits", "--backbone", "resnet81"], "did you mean 'resnet18'"),
         (
             ["evaluate", "runs/x", "--fractions", "2"],
-            "fractions.0: Input should be less than or equal to 1",
+            "fractions.0: must be at most 1",
         ),
         (["evaluate", "/no/such/run"], "/no/such/run"),
         (["report", "/no/such/run"], "/no/such/run"),
@@ -143,6 +146,7 @@ def test_each_verb_starts_on_its_own() -> None:
 def test_overview_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     overview = capsys.readouterr().out
+    assert max(map(len, overview.splitlines())) <= 80
     for name in VERBS:
         assert f"  {name} " in overview
         with pytest.raises(SystemExit) as stopped:

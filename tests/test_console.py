@@ -93,6 +93,17 @@ def test_what_was_done_before_does_not_count_for_the_rate() -> None:
     assert "95 of 100" in str(step) and "0.5/s" in str(step) and "10 s left" in str(step)
 
 
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [(1234.5, "1,234/s"), (2.5, "2.5/s"), (0.5, "0.5/s"), (0.074, "14 s each")],
+)  # fmt: skip
+def test_what_takes_seconds_is_counted_in_seconds(rate: float, text: str) -> None:
+    step = console.Step("training step", 30)
+    step.began -= 1 / rate  # seconds
+    step.update(1)
+    assert f"  {text}  " in str(step)
+
+
 def test_steps_close_after_an_error(fast: None, monkeypatch: pytest.MonkeyPatch) -> None:
     screen(monkeypatch, True)
     with pytest.raises(ValueError), console.progress("a"), console.progress("b"):

@@ -23,7 +23,7 @@ def screen(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def flags_in(text: str) -> list[str]:
-    return re.findall(r"^  --([a-z][a-z._-]*)", text, re.MULTILINE)
+    return re.findall(r"^  (?:-\w \w+, )?--([a-z][a-z._-]*)", text, re.MULTILINE)
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +49,23 @@ def test_the_long_help_has_every_flag(name: str, capsys: pytest.CaptureFixture[s
     kind = typed("simclr", kind) if issubclass(kind, Pretrain) else kind
     wanted = {f.path.replace("_", "-") for f in flags_of(kind) if not f.positional}
     assert wanted <= set(flags_in(text))
+
+
+def test_short_texts_are_whole_and_name_the_choices(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("suggest", "finetune", "export", "cluster", "evaluate"):
+        text = " ".join(screen([*name.split(), "--help"], capsys).split())
+        assert text.count("(") == text.count(")") and "(default: )" not in text
+    words = " ".join(screen(["cluster", "--help"], capsys).split())
+    assert "One of auto, hdbscan, linkage." in words
+    search = screen(["search", "--help"], capsys)
+    assert "INDEX QUERIES...\n" in search and "[QUERIES" not in search and "-k INT" in search
+    assert "-n INT" in screen(["suggest", "--help"], capsys)
+    assert "--run" in screen(["audit", "--help"], capsys)
+
+
+def test_help_of_a_verb_by_its_word(capsys: pytest.CaptureFixture[str]) -> None:
+    assert screen(["help", "tune", "probe"], capsys) == screen(["tune", "probe", "--help"], capsys)
+    assert main(["help"]) == 0 and "compare-starts" in capsys.readouterr().out
 
 
 def test_what_people_look_for_is_a_flag(capsys: pytest.CaptureFixture[str]) -> None:

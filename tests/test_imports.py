@@ -197,6 +197,13 @@ def test_the_overview_needs_no_torch() -> None:
     assert not loaded & {"torch", "pydantic", "yaml", "numpy"}
 
 
+@pytest.mark.parametrize("name", ["run", "tune pretrain", "evaluate", "finetune"])
+def test_help_needs_no_training_engine(name: str) -> None:
+    loaded = modules_after(f"from selfsight.verbs import VERBS; VERBS[{name!r}].settings_class")
+    assert "torch" in loaded
+    assert not loaded & {"lightning", "torchmetrics", "sklearn", "optuna", "plotly", "scipy"}
+
+
 def test_networks_know_no_loss() -> None:
     arrows = graph()
     assert not [

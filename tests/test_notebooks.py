@@ -6,6 +6,8 @@ import ast
 import importlib
 import inspect
 import json
+import re
+import subprocess
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -78,6 +80,62 @@ def test_outputs_are_kept_and_small(name: str) -> None:
     assert all(cell["execution_count"] for cell in cells(name))
     assert sum(bool(cell["outputs"]) for cell in cells(name)) >= len(cells(name)) // 2
     assert "± " in shown or "untrained" in shown
+
+
+def installed(
+    monkeypatch: pytest.MonkeyPatch, where: Path, source: str = "", code: int = 0
+) -> list[str]:
+    """What the first cell gives pip where selfsight is missing."""
+    text = "".join(cells("tour")[0]["source"]).replace('SOURCE = ""', f"SOURCE = {source!r}")
+    given: list[str] = []
+
+    def run(words: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        given.extend(words)
+        return subprocess.CompletedProcess(words, code)
+
+    monkeypatch.chdir(where)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(subprocess, "run", run)
+    exec(compile(text, "cell", "exec"), {})
+    assert given[1:4] == ["-m", "pip", "install"]
+    return given[5:]
+
+
+def test_the_first_cell_installs_from_the_checkout_it_lies_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert installed(monkeypatch, FOLDER) == [f"{FOLDER.parent}[hub,start,onnx]"]
+
+
+@pytest.mark.parametrize(
+    ("source", "wanted"),
+    [
+        ("git+https://example.org/x", "selfsight[hub,start,onnx] @ git+https://example.org/x"),
+        ("/else/where", "/else/where[hub,start,onnx]"),
+    ],
+)
+def test_the_first_cell_installs_from_the_source_that_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: str, wanted: str
+) -> None:
+    assert installed(monkeypatch, tmp_path, source) == [wanted]
+    assert installed(monkeypatch, FOLDER, source) == [wanted]
+
+
+def test_the_first_cell_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    other = tmp_path / "pyproject.toml"
+    other.write_text('[project]\nname = "another"\n')
+    with pytest.raises(RuntimeError, match="set SOURCE in this cell"):
+        installed(monkeypatch, tmp_path)
+    with pytest.raises(RuntimeError, match="pip cannot install /no/where: set SOURCE"):
+        installed(monkeypatch, tmp_path, "/no/where", code=1)
+
+
+def test_the_notebooks_share_the_first_cell_and_name_no_owner() -> None:
+    """pip must not install from an address that somebody else may own."""
+    assert cells("tour")[0]["source"] == cells("reproduce")[0]["source"]
+    for name in NAMES:
+        text = (FOLDER / f"{name}.ipynb").read_text(encoding="utf-8")
+        assert set(re.findall(r"github\.com/([\w.-]+)", text)) <= {"OWNER"}
 
 
 def test_the_kept_run_is_whole_and_small() -> None:

@@ -24,6 +24,13 @@ WRONG = [
     ("run", "--epochs 3", "DATA is missing"),
     ("evaluate", "r --fractions 0.1 most", "--fractions takes"),
     ("suggest", "r -n many", "-n takes INT, not 'many'."),
+    ("suggest", "r --help-al", "there is no flag --help-al; did you mean --help-all?"),
+    ("pretrain", "simclr d --lr 1", "there is no flag --lr; did you mean --optimizer.lr?"),
+    ("pretrain", "simclr d --temperture 1", "did you mean --method.temperature?"),
+    ("pretrain", "d simclr --epochs 3", "the method comes first: `selfsight pretrain simclr d`"),
+    ("finetune", "r", "--out is missing: The model's folder."),
+    ("export", "r --format timm", "--out is missing: The file: .onnx"),
+    ("completion", "powershell", "SHELL takes {bash,zsh,fish}, not 'powershell'."),
     ("search", "i q -k 2.5", "-k takes INT, not '2.5'."),
 ]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
+    if words[:1] == ["help"] and len(words) > 1:
+        words = [*words[1:], "--help"]
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())
         return 0
@@ -119,18 +122,18 @@ def _closed_pipe() -> int:
 
 def overview() -> str:
     """What ``selfsight --help`` prints; imports neither torch nor pydantic."""
-    methods = names_in(os.path.join(os.path.dirname(__file__), "methods"))
+    methods = ", ".join(names_in(os.path.join(os.path.dirname(__file__), "methods")))
     return "\n".join(
         [
-            "selfsight: image representations from unlabelled images, proved with few labels.",
+            "selfsight: image representations from unlabelled images, proved with few labels",
             "",
             _table(VERBS),
             "",
-            f"METHOD is {', '.join(methods)}, or a file of your own (./mine.py).",
-            "DATA is a folder of images, Parquet, CSV, .npy, .npz, HDF5, .tar, hf:owner/name,",
+            textwrap.fill(f"METHOD is {methods}, or a file of your own (./mine.py).", 79),
+            "DATA is a folder of images, Parquet, CSV, .npy, .npz, HDF5, .tar, hf:owner/name",
             "or `digits` (docs/data.md).",
-            "`selfsight VERB --help` shows the settings that people turn, --help-all all of them,",
-            "`selfsight pretrain METHOD --help-all` also those of the method. Every verb takes",
+            "`selfsight VERB --help` shows the most used settings, --help-all shows all of them,",
+            "`selfsight pretrain METHOD --help-all` those of the method, too. Every verb takes",
             "--settings FILE.yaml, --quiet (results and warnings only) and --json.",
         ]
     )
@@ -300,6 +303,18 @@ def _taken(words: list[str], flag: str) -> tuple[list[str], str | None]:
     return words, None
 
 
+def _check_order(verb: Verb, name: str, words: Sequence[str]) -> None:
+    """Raises ``ValueError`` where the data stand in front of the method."""
+    from selfsight.methods import method_names
+
+    known = method_names()
+    if name not in known and not is_file(name) and words and words[0] in known:
+        raise ValueError(
+            f"the method comes first: `selfsight {verb.name} {words[0]} {name}` "
+            f"({name!r} is no method)."
+        )
+
+
 def _method(
     verb: Verb, words: list[str], changes: Mapping[str, Any]
 ) -> tuple[str, list[str], dict[str, Any]]:
@@ -312,6 +327,7 @@ def _method(
         name = given or from_file or "simclr"
     elif words and not words[0].startswith("-"):
         name, words = words[0], words[1:]
+        _check_order(verb, name, words)
     elif from_file:
         name = from_file
     elif HELP & set(words):

@@ -53,11 +53,18 @@ class Step:
             words = [f"{self.what} {self.count:,} of {self.total:,}"]
             rate = (self.count - self.done) / max(passed, 1e-9)
             if rate:
-                words.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s")
+                words.append(_speed(rate))
                 words.append(f"{duration((self.total - self.count) / rate)} left")
             else:
                 words.append(duration(passed))
         return "  ".join([*words, self.more] if self.more else words)
+
+
+def _speed(rate: float) -> str:
+    """``1,200/s``, ``2.5/s``, or ``12 s each`` where a thing takes seconds."""
+    if rate < 0.4:
+        return f"{duration(1 / rate)} each"
+    return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s"
 
 
 class _Screen:

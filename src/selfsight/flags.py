@@ -25,6 +25,9 @@ DIALS = (
     "target",
     "labels",
     "group",
+    "run",
+    "count",
+    "by",
     "search",
     "trials",
     "head_only",
@@ -187,16 +190,18 @@ def _shown(flag: Flag, *, brief: bool) -> tuple[Any, Any]:
     text = flag.text
     if brief:
         text = text.split(". ")[0].rstrip(".")
-        first = text.split("; ")[0]
+        first = _first_clause(text)
         # What comes behind a semicolon stays where it says what happens without the setting.
         text = (text if "default" in text or "None:" in text else first) + "."
         text = text if len(text) <= BRIEF else first + "."
+        text += _choices(flag, text)
     hint = "(required)" if required else default_text(flag)
     hint = "" if brief and hint == "(optional)" else hint
     options: dict[str, Any] = {"help": text, "help_behavior_hint": hint}
     plain = _without_none(flag.field.annotation)
     if not flag.positional:
         options["name"] = flag.path.rpartition(".")[2] if not brief else flag.path
+        options["aliases"] = aliases(flag)
         if plain is not bool:
             options["metavar"] = metavar(plain, brief=brief)
     argument: Any = tyro.conf.arg(**options)
@@ -208,10 +213,34 @@ def _shown(flag: Flag, *, brief: bool) -> tuple[Any, Any]:
     return annotation, ... if required else flag.default
 
 
+def aliases(flag: Flag) -> tuple[str, ...]:
+    """Short names of a flag, such as ``-n``."""
+    return tuple(
+        name for mark in flag.field.metadata for name in getattr(mark, "aliases", None) or ()
+    )
+
+
+def _first_clause(text: str) -> str:
+    """What stands in front of the first semicolon outside brackets."""
+    for end, sign in enumerate(text):
+        if sign == ";" and text[:end].count("(") == text[:end].count(")"):
+            return text[:end]
+    return text
+
+
+def _choices(flag: Flag, text: str) -> str:
+    """The names to choose from, where the metavar is too short for them and the text has none."""
+    plain = _without_none(flag.field.annotation)
+    names = [str(name) for name in get_args(plain)] if get_origin(plain) is Literal else []
+    if metavar(plain, brief=True) != "NAME" or all(name in text for name in names):
+        return ""
+    return f" One of {', '.join(names)}."
+
+
 def default_text(flag: Flag) -> str:
     """``(default: 100)``; nothing where the text says what happens without the setting."""
     value = flag.default
-    if value is None or value == ():
+    if value is None or value == () or value == "":
         told = any(word in flag.text for word in ("default", "None:", "auto:"))
         return "" if told else "(optional)"
     if "auto:" in flag.text and value == "auto":
@@ -266,10 +295,16 @@ def _formatted(kind: type[Settings], program: str, description: str) -> str:
             description=description,
             config=(tyro.conf.PositionalMetavarFromFieldName, tyro.conf.AvoidSubcommands),
         )
+    # tyro puts words in brackets also where at least one of them is needed.
+    text = printed.getvalue()
+    for name, field in kind.model_fields.items():
+        if tyro.conf.Positional in field.metadata and field.is_required():
+            word = name.upper().replace("_", "-")
+            text = text.replace(f"[{word}]  ", f"{word}... ").replace(f"[{word}]", f"{word}...")
     # tyro wraps its tables and leaves usage and description as they come.
     return "\n".join(
         textwrap.fill(line, width, subsequent_indent="  " * line.startswith("usage"))
         if len(line) > width
         else line
-        for line in map(str.rstrip, printed.getvalue().split("\n"))
+        for line in map(str.rstrip, text.split("\n"))
     )

@@ -19,7 +19,6 @@ from selfsight.plugins import is_file
 from selfsight.reporting.report import write_report
 from selfsight.runs.run import Run
 from selfsight.training.device import choose_device
-from selfsight.training.pretrain import pretrain
 from selfsight.training.settings import Pretrain
 from selfsight.training.trackers import publish
 
@@ -90,6 +89,9 @@ def run(settings: Pipeline, images: Images | None = None) -> RunOutcome:
         f"First the backbone, then probes on {shares} of the labels "
         f"({settings.draws or 5} draws of each share) beside controls, then the report."
     )
+    # Lightning takes seconds to import, and help shows these settings without it.
+    from selfsight.training.pretrain import pretrain
+
     opened = None if images is None else request.open(training, images)
     finished = pretrain(training, opened, trains=False)
     path = str(finished.folder.path)

@@ -62,6 +62,7 @@ class Evaluation(BaseModel):
         when: the last time (ISO 8601).
         notes: what was decided for the user, one sentence each.
         allowed_leaks: leaks that the user allowed, one sentence each.
+        cautions: what lessens the results without being a leak, one sentence each.
     """
 
     model_config = CLOSED
@@ -80,6 +81,7 @@ class Evaluation(BaseModel):
     when: str
     notes: list[str] = []
     allowed_leaks: list[str] = []
+    cautions: list[str] = []
 
     @property
     def family(self) -> tuple[object, ...]:
@@ -308,6 +310,7 @@ class ResultsFile(BaseModel):
         test_readings: each comparison of predictions with the test split; only added to.
         notes: of the evaluations to show.
         allowed_leaks: of the evaluations to show.
+        cautions: of the evaluations to show.
         subjects: subjects that are runs: name -> path (``run``) and hash of the weights.
         files: checksums of the files written with it: path inside the run -> hash.
     """
@@ -324,6 +327,7 @@ class ResultsFile(BaseModel):
     test_readings: list[Reading] = []
     notes: list[str] = []
     allowed_leaks: list[str] = []
+    cautions: list[str] = []
     subjects: dict[str, dict[str, str]] = {}
     files: dict[str, str] = {}
 

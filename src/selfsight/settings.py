@@ -168,12 +168,20 @@ def unknown(what: str, word: object, known: Iterable[str]) -> ValueError:
     return ValueError(f"there is no {what} {str(word)!r}; {hint}")
 
 
+LIMITS = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}
+"""Constraints of numbers in pydantic's words and in ours."""
+
+
 def sentence(error: ValidationError, prefix: str = "") -> str:
     """One line for a pydantic error: field, what is wrong, what was given."""
     parts = []
-    for problem in error.errors(include_url=False, include_context=False):
+    for problem in error.errors(include_url=False):
         where = ".".join([prefix] * bool(prefix) + [str(part) for part in problem["loc"]])
-        message = problem["msg"].removeprefix("Value error, ")
+        limits = problem.get("ctx", {})
+        message = next(
+            (f"must be {words} {limits[sign]}" for sign, words in LIMITS.items() if sign in limits),
+            problem["msg"].removeprefix("Value error, "),
+        )
         given = problem.get("input")
         shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
         parts.append(f"{where}: {message}{shown}" if where else message)

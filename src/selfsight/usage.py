@@ -9,16 +9,18 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
-from selfsight.flags import Flag, flags_of, metavar
+from selfsight.flags import Flag, aliases, flags_of, metavar
 from selfsight.settings import Settings
 
 NUMBER = re.compile(r"-[\d.]")
+EVERY_VERB = ("--help", "--help-all", "--settings", "--quiet", "--json")
+"""Flags that every verb takes beside its settings."""
 
 
 def complaint(kind: type[Settings], words: Sequence[str]) -> str | None:
@@ -44,11 +46,14 @@ def _problem(kind: type[Settings], words: Sequence[str]) -> str | None:
     free = room = len(words) if several else len(positional) - len(loose)
     if free < 0:
         return f"the word {loose[len(positional)]!r} belongs to no flag"
+    for flag, value in zip(positional, loose, strict=False):
+        if get_origin(flag.field.annotation) is Literal and not _fits(value, _parts(flag)[0]):
+            return f"{_word(flag)} takes {metavar(_parts(flag)[0])}, not {value!r}"
     for word, values in rest:
         flag = named.get(word) or named.get(word.replace("--no-", "--", 1))
         if flag is None:
-            near = difflib.get_close_matches(word, named, n=1, cutoff=0.7)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            near = _nearest(word, named)
+            hint = f"; did you mean {near}?" if near else ""
             return f"there is no flag {word}{hint}"
         free -= max(0, _spare(flag, values))
         if problem := _values(flag, word, values, free):
@@ -56,17 +61,32 @@ def _problem(kind: type[Settings], words: Sequence[str]) -> str | None:
     wanted = [flag for flag in positional if flag.field.is_required()]
     if len(loose) < len(wanted) and free == room:
         flag = wanted[len(loose)]
-        name = flag.path.upper().replace("_", "-")
-        return f"{name} is missing: {flag.text.split('. ')[0].rstrip('.')}"
+        return f"{_word(flag)} is missing: {flag.text.split('. ')[0].rstrip('.')}"
+    given = {word for word, _ in rest}
+    for flag in flags:
+        if not flag.positional and flag.field.is_required() and not given & set(_names(flag)):
+            return f"{_names(flag)[0]} is missing: {flag.text.split('. ')[0].rstrip('.')}"
     return None
+
+
+def _word(flag: Flag) -> str:
+    """What help calls a positional word."""
+    return flag.path.upper().replace("_", "-")
+
+
+def _nearest(word: str, named: Iterable[str]) -> str | None:
+    """The flag that a wrong one comes near to, as a whole or in its last part (``--lr``)."""
+    names = [*named, *EVERY_VERB]
+    if near := difflib.get_close_matches(word, names, n=1, cutoff=0.7):
+        return near[0]
+    last = {name.rpartition(".")[2]: name for name in reversed(names) if "." in name}
+    near = difflib.get_close_matches(word.removeprefix("--"), last, n=1, cutoff=0.7)
+    return last[near[0]] if near else None
 
 
 def _names(flag: Flag) -> list[str]:
     """The ways to write a flag: its path, and ``-n`` where it has that name, too."""
-    aliases = [
-        name for mark in flag.field.metadata for name in getattr(mark, "aliases", None) or ()
-    ]
-    return ["--" + flag.path.replace("_", "-"), *aliases]
+    return ["--" + flag.path.replace("_", "-"), *aliases(flag)]
 
 
 def _is_flag(word: str) -> bool:

@@ -26,7 +26,7 @@ class Verb(NamedTuple):
         words: its positional words.
         settings: their class, or ``module:name``.
         function: that does it, or ``module:name``.
-        summary: one line.
+        summary: one line of the overview, at most 46 characters.
         method: how a method is named: as the first word, by ``--method``, or not at all.
     """
 
@@ -54,14 +54,14 @@ _TABLE = (
         "DATA",
         "selfsight.labelling.audit:AuditImages",
         "selfsight.labelling.audit:audit_images",
-        "Look for what crosses the splits, duplicates, broken images, and wrong labels.",
+        "Find leaks, duplicates, bad files, wrong labels.",
     ),
     Verb(
         "compare-starts",
         "DATA [START...]",
         "selfsight.models.starts:CompareStarts",
         "selfsight.models.starts:compare_starts",
-        "Rank the weights that a training could start from, on the train labels.",
+        "Rank the weights a training can start from.",
     ),
     Verb(
         "run",
@@ -84,28 +84,28 @@ _TABLE = (
         "[RUN] [DATA]",
         "selfsight.evaluation.protocol:Evaluate",
         "selfsight.models.scoring:evaluate",
-        "Measure a run, a model or --features beside controls, with few labels and all of them.",
+        "Measure a run or a model beside its controls.",
     ),
     Verb(
         "suggest",
         "RUN [DATA]",
         "selfsight.labelling.suggest:Suggest",
         "selfsight.labelling.suggest:suggest",
-        "Pick the images whose labels will help most, and write a table to fill in.",
+        "Pick the images to label next.",
     ),
     Verb(
         "tune probe",
         "RUN [DATA]",
         "selfsight.tuning.probe:TuneProbe",
         "selfsight.tuning.probe:tune_probe",
-        "Search the classifier on a run's representations; read test once, with the best.",
+        "Search the classifier on a frozen backbone.",
     ),
     Verb(
         "tune pretrain",
         "METHOD DATA",
-        "selfsight.tuning.pretrain:TunePretraining",
+        "selfsight.tuning.pretraining_settings:TunePretraining",
         "selfsight.tuning.pretrain:tune_pretraining",
-        "Search a pretraining's settings; end trials early that will not win.",
+        "Search the settings of a pretraining.",
         "word",
     ),
     Verb(
@@ -113,21 +113,21 @@ _TABLE = (
         "RUN [DATA]",
         "selfsight.tuning.finetune:TuneFinetuning",
         "selfsight.tuning.finetune:tune_finetuning",
-        "Search how a run's backbone is fine-tuned; read test once, with the best.",
+        "Search the settings of a fine-tuning.",
     ),
     Verb(
         "finetune",
         "RUN [DATA]",
         "selfsight.models.finetune:Finetune",
         "selfsight.models.finetune:finetune",
-        "Fit a run to labels, all of its weights or a head, and write a model folder.",
+        "Fit a run to labels; write a model folder.",
     ),
     Verb(
         "predict",
         "MODEL IMAGES",
         "selfsight.models.predict:Predict",
         "selfsight.models.predict:predict",
-        "Predict classes, labels or numbers of images with a model.",
+        "Predict the targets of images with a model.",
     ),
     Verb(
         "embed",
@@ -141,56 +141,56 @@ _TABLE = (
         "RUN [IMAGES]",
         "selfsight.neighbours.build:IndexImages",
         "selfsight.neighbours.build:index",
-        "Represent images once, and keep them in a folder that can be searched.",
+        "Represent images once, to search them.",
     ),
     Verb(
         "merge",
         "OUT",
         "selfsight.merging:Merge",
         "selfsight.merging:merge",
-        "Join the parts that embed, predict or index wrote with --shard; none may be missing.",
+        "Join the parts that --shard wrote.",
     ),
     Verb(
         "search",
         "INDEX QUERY...",
         "selfsight.neighbours.query:SearchIndex",
         "selfsight.neighbours.query:search",
-        "Find the images of an index that look most like a query, or least.",
+        "Find the images that look most like a query.",
     ),
     Verb(
         "pairs",
         "INDEX",
         "selfsight.neighbours.pairs:ComparePairs",
         "selfsight.neighbours.pairs:pairs",
-        "Decide of pairs of images whether they are the same, or list the most similar ones.",
+        "Judge pairs of images, or list similar ones.",
     ),
     Verb(
         "cluster",
         "INDEX",
         "selfsight.neighbours.clusters:ClusterImages",
         "selfsight.neighbours.clusters:cluster",
-        "Group the images of an index by similarity, and name near-duplicates.",
+        "Group images by similarity, find duplicates.",
     ),
     Verb(
         "explore",
         "RUN|INDEX",
         "selfsight.neighbours.explore:Explore",
         "selfsight.neighbours.explore:explore",
-        "Look at images on a map: neighbours, search by image, selections as CSV.",
+        "Look at all images on one map.",
     ),
     Verb(
         "export",
         "RUN",
         "selfsight.exporting.export:Export",
         "selfsight.exporting.export:export",
-        "Write a run or a model as ONNX, or as a state dict of torchvision, timm, transformers.",
+        "Write a run or a model as ONNX or state dict.",
     ),
     Verb(
         "report",
         "RUN...",
         "selfsight.reporting.report:Report",
         "selfsight.reporting.report:report",
-        "Write one self-contained page on one run, or on several side by side.",
+        "Write one HTML page on one or several runs.",
     ),
     Verb(
         "list-methods",
@@ -204,14 +204,14 @@ _TABLE = (
         "",
         "selfsight.data.pixels.inventory:Cache",
         "selfsight.data.pixels.inventory:cache",
-        "List decoded images and downloaded weights on this machine, and remove the first.",
+        "List decoded images and weights; clean up.",
     ),
     Verb(
         "completion",
         "SHELL",
         "selfsight.completions:Completion",
         "selfsight.completions:completion",
-        "Print a script that completes verbs and flags in bash, zsh or fish.",
+        "Print completions for bash, zsh or fish.",
     ),
 )
 

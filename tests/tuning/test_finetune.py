@@ -30,6 +30,7 @@ SPACE = (
     "finetuning.dropout=0..0.5",
     "finetuning.batch_size=16,32",
 )
+BUDGETED = FinetuneProblem.default
 SHORT = {"min_steps": 40, "epochs": 1, "batch_size": 32}
 
 
@@ -87,6 +88,19 @@ def test_the_best_is_trained_again_and_reads_test_once_beside_its_controls(
     search = ("finetuning.dropout=0..0.9",)
     one = tuned(small, tmp_path / "one", few, trials=1, search=search, finetuning=best)
     assert one.best["value"] == found.best["value"]
+
+
+@pytest.mark.parametrize("given", [{}, {"min_steps": 40, "epochs": 1}, {"epochs": 7}])
+def test_the_default_has_the_budget_of_the_recipe_and_the_cost_is_told_first(
+    small: Path, few: ImageSet, given: dict[str, int]
+) -> None:
+    problem = prepare(TuneFinetuning(run=str(small), finetuning=given), few)  # type: ignore[arg-type]
+    default = BUDGETED.fget(problem)  # type: ignore[attr-defined]
+    recipe = problem.settings.finetuning
+    assert (default.epochs, default.min_steps) == (recipe.epochs, recipe.min_steps)
+    assert len(default.recipes) == 6 and "6 pairs of learning rates" in problem.cost
+    steps = recipe.steps(len(problem.labels.subset))
+    assert f"up to {steps:,} steps" in problem.cost and "10 more trainings" in problem.cost
 
 
 def test_no_choice_depends_on_test(

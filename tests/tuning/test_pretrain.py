@@ -17,7 +17,8 @@ from selfsight.data.imageset import ImageSet, Target
 from selfsight.methods import METHODS
 from selfsight.training.plan import prepare as resolved
 from selfsight.training.settings import Pretrain
-from selfsight.tuning.pretrain import TunePretraining, prepare, tune_pretraining
+from selfsight.tuning.pretrain import prepare, tune_pretraining
+from selfsight.tuning.pretraining_settings import TunePretraining
 from selfsight.tuning.pretraining_space import default_space, value_of, with_changes
 from selfsight.tuning.space import read_space
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.evaluation.controls import Material, Subject
 from selfsight.evaluation.predictions import Predictions
-from selfsight.evaluation.results import Results, Row
+from selfsight.evaluation.results import SENTENCES, Results, Row
 from selfsight.records import PROTOCOL
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.lock import locked
@@ -82,7 +82,7 @@ class Measured:
         content = {name: value for name, value in entry.items() if name not in ("data", "source")}
         key = _hashed(repr(sorted(content.items())).encode())
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
-        results.evaluations[key] = {**entry, "when": now, "notes": [], "allowed_leaks": []}
+        results.evaluations[key] = {**entry, "when": now, **{part: [] for part in SENTENCES}}
         return key
 
     def keep(
@@ -104,8 +104,8 @@ class Measured:
             results.notes += predictions.write(folder.predictions, digests)
             write_more()
             for evaluation in results.evaluations.values():
-                evaluation["notes"] = list(dict.fromkeys(results.notes))
-                evaluation["allowed_leaks"] = list(results.allowed_leaks)
+                for part in SENTENCES:
+                    evaluation[part] = list(dict.fromkeys(getattr(results, part)))
             results.write()
 
 

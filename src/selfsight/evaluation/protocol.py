@@ -171,6 +171,7 @@ def evaluate(
     results.subjects = {s.name: s.identity for s in found if s.identity is not None}
     results.notes += [*measured.notes, *drawn]
     results.allowed_leaks += measured.leaks
+    results.cautions += measured.images.cautions
     targets = learnable(targets, measured, results.notes)
     of_targets = {target.name: target for target in targets}
     predictions = Predictions(by_image(measured.images.changed(targets=of_targets)))
@@ -212,7 +213,7 @@ def _of_network(settings: Evaluate, images: Images | None, network: nn.Module) -
     leaks = tuple(f"{images.name}: {leak}" for leak in images.leaks)
     return Measured(
         RunFolder(out), images, source, split, train, found, weights,
-        notes=(*images.cautions, *notes), leaks=leaks,
+        notes=tuple(notes), leaks=leaks,
     )  # fmt: skip
 
 
@@ -229,8 +230,7 @@ def _of_features(settings: Evaluate) -> Measured:
     weights = images.fingerprint()
     folder = RunFolder(out)
     return Measured(
-        folder, images, source_of(path), split, train, found, weights, leaks=leaks,
-        notes=images.cautions,
+        folder, images, source_of(path), split, train, found, weights, leaks=leaks
     )  # fmt: skip
 
 
@@ -278,7 +278,7 @@ def _of_run(settings: Evaluate, images: Images | None) -> Measured:
         material, controls, before.subjects if before else {}
     )
     found[0] = with_seeds(material, found[0], replicates, representation)
-    notes = [*images.cautions, *said]
+    notes = list(said)
     if run.labels_read is not None:
         notes.append(f"{run.labels_read} num_labels of trained counts them, each once.")
     if images.tile_of is not None:

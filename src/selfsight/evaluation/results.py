@@ -40,6 +40,8 @@ class Results:
         notes: what was decided for the user, one sentence each.
         files: checksums of the predictions and the map, as `read` found them.
         allowed_leaks: leaks that the user allowed, one sentence each, after the name of the data.
+        cautions: what lessens the results without being a leak, such as test images that the
+            weights were trained on without their labels.
         subjects: subjects that are runs: name -> path (``run``) and hash of the weights.
     """
 
@@ -56,6 +58,7 @@ class Results:
     notes: list[str] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
     allowed_leaks: list[str] = field(default_factory=list)
+    cautions: list[str] = field(default_factory=list)
     subjects: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def note_reading(self, about: Row) -> None:
@@ -128,6 +131,7 @@ class Results:
                 "notes": merged.notes,
                 "files": RunFolder(self.path.parent).digests_of_results(),
                 "allowed_leaks": merged.allowed_leaks,
+                "cautions": merged.cautions,
                 "subjects": merged.subjects,
             }
             checked(ResultsFile, content, self.path)
@@ -139,7 +143,7 @@ class Results:
             before = old.evaluations.get(name, {})
             both = {
                 part: list(dict.fromkeys([*before.get(part, []), *mine[part]]))
-                for part in ("notes", "allowed_leaks")
+                for part in SENTENCES
             }
             evaluations[name] = {**mine, **both}
         readings = [*old.test_readings, *self.test_readings]
@@ -150,7 +154,7 @@ class Results:
         merged._name_apart()
         shown = [evaluations[name] for name in merged._current()]
         known = [self] if shown else [old, self]
-        for part in ("notes", "allowed_leaks"):
+        for part in SENTENCES:
             texts = [text for evaluation in shown for text in evaluation[part]]
             texts += [text for results in known for text in getattr(results, part)]
             setattr(merged, part, list(dict.fromkeys(texts)))
@@ -180,15 +184,20 @@ class Results:
         for place, way in self._places():
             for title, rows in self._task_tables(place, way):
                 parts.append(block(title, table(rows[0], rows[1:], most=100)))
-        warnings = [f"Warning, allowed: {leak}" for leak in self.allowed_leaks]
-        return "".join(parts) + lines([*warnings, *(f"note: {note}" for note in self.notes)])
+        return "".join(parts) + lines(self._below())
 
     def table(self) -> str:
         """One table a task: probes and weights by label fraction, then differences to controls."""
         parts = [self._task_table(place, way) for place, way in self._places()]
-        below = [f"Warning, allowed: {leak}" for leak in self.allowed_leaks]
-        below += [f"note: {note}" for note in self.notes]
-        return "\n\n".join(filter(None, parts)) + "".join("\n" + line for line in below)
+        return "\n\n".join(filter(None, parts)) + "".join("\n" + line for line in self._below())
+
+    def _below(self) -> list[str]:
+        """The sentences below the tables, the gravest first."""
+        return [
+            *(f"Warning, allowed: {leak}" for leak in self.allowed_leaks),
+            *(f"Caution: {caution}" for caution in self.cautions),
+            *(f"note: {note}" for note in self.notes),
+        ]
 
     def _places(self) -> list[tuple[tuple[str, str, str | None], str]]:
         """Evaluation, data and target of each table, and the way it was made where it matters."""
@@ -221,6 +230,8 @@ class Results:
 
 ROWS = ("records", "values", "differences", "choices", "confusion", "corruptions")
 """Lists whose rows take the place of the same row."""
+SENTENCES = ("notes", "allowed_leaks", "cautions")
+"""Lists of sentences; each evaluation keeps its own."""
 _KEY = (
     "evaluation",
     "task",

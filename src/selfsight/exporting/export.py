@@ -25,7 +25,7 @@ class Export(Settings):
     run: tyro.conf.Positional[str]
     """The folder of a finished run, or of a model of `finetune`."""
     out: str
-    """.onnx; for a state dict .safetensors, or .pth or .pt."""
+    """The file: .onnx, or for a state dict .safetensors, .pth or .pt."""
     format: Literal["onnx", "torchvision", "timm", "transformers"] = "onnx"
     """ONNX from raw pixels on, or a state dict that this library loads strictly."""
     input: Literal["float32", "own"] = "float32"

@@ -29,7 +29,7 @@ from pydantic import BeforeValidator, Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from selfsight.console import duration
+from selfsight.console import duration, progress
 from selfsight.data.imageset import ImageSet
 from selfsight.data.statistics import Statistics
 from selfsight.draws import keys_of
@@ -239,16 +239,21 @@ def _best(
     if subset.kind == "class":
         metric = "balanced_accuracy" if subset.balanced else "accuracy"
     best: tuple[tuple[float, float], Recipe, FineTuned] | None = None
-    for recipe in recipes:
-        try:
-            tried = train(start, subset, recipe, features, held, metric=metric, stopping=Stopping())
-        except DivergedError as error:
-            reason = error
-            continue
-        value, loss = tried.looks.value, tried.looks.loss
-        place = (-value if metric == "loss" else value, -loss)
-        if best is None or place > best[0]:
-            best = (place, recipe, tried)
+    with progress("pairs of learning rates", len(recipes)) as tries:
+        for recipe in recipes:
+            try:
+                tried = train(
+                    start, subset, recipe, features, held, metric=metric, stopping=Stopping()
+                )
+            except DivergedError as error:
+                reason = error
+                continue
+            finally:
+                tries.update()
+            value, loss = tried.looks.value, tried.looks.loss
+            place = (-value if metric == "loss" else value, -loss)
+            if best is None or place > best[0]:
+                best = (place, recipe, tried)
     if best is None:
         raise DivergedError(f"fine-tuning: with every learning rate {reason}; try lower ones.")
     return best[1], best[2]
@@ -303,7 +308,8 @@ def train(
         truth = (truth - head.centre) / head.spread
     weights = _weights(subset, device)
     result = FineTuned(backbone, head, start.statistics, stop_at or total, looks)
-    with _seeded(subset.seed, device):
+    status = progress("fine-tuning step", result.steps)
+    with _seeded(subset.seed, device), status as shown:
         for step in range(1, result.steps + 1):
             frozen = step <= recipe.frozen * total
             backbone.train(not frozen)
@@ -322,6 +328,7 @@ def train(
             loss.backward()  # type: ignore[no-untyped-call]
             add_pull(anchored, first, recipe.anchor)
             optimizer.step()
+            shown.update()
             if not len(outside) or step % every:
                 continue
             output, lost = _look(result, subset, outside, truth, recipe.label_smoothing)

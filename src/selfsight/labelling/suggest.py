@@ -48,8 +48,8 @@ class Suggest(RunData):
     out: str = "suggestions"
     """Folder of labels.csv, sheet.png, suggestions.json and index.html."""
     by: Literal["auto", "representative", "typical", "coverage", "uncertainty", "random"] = "auto"
-    """representative: facility location; typical: TypiClust; coverage: k-centre; auto:
-    representative, and uncertainty from ten labels a class on."""
+    """How to pick: representative (facility location), typical (TypiClust), coverage (k-centre),
+    uncertainty or random; auto: representative, and uncertainty from ten labels a class on."""
     per_group: Annotated[int, Field(ge=1)] | None = None
     """Images of one group at most; None: twice an even share."""
     test_images: Annotated[int, Field(ge=0)] | None = None

@@ -69,7 +69,8 @@ def _of_model(settings: Evaluate, images: Images | None) -> Results:
         RunFolder(settings.out or settings.run), opened, source, split, train, (), card.weights
     )
     results = Results(measured.folder.results, card.weights)
-    results.notes += [*opened.cautions, *notes]
+    results.notes += notes
+    results.cautions += opened.cautions
     results.allowed_leaks += [f"{opened.name}: {leak}" for leak in opened.leaks]
     tiles = measured.scored[target.known[measured.scored]]
     pooling = Pooling.of(opened)

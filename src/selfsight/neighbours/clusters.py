@@ -47,8 +47,8 @@ class ClusterImages(Settings):
     out: str = "clusters.csv"
     """.csv or .parquet: row_id, cluster, size, duplicate_of, label; a page is written beside it."""
     by: Literal["auto", "hdbscan", "linkage"] = "auto"
-    """hdbscan needs no threshold; linkage: average linkage at a threshold; auto: linkage where
-    there are pairs or a threshold."""
+    """How to group: hdbscan, which needs no threshold, or average linkage at one; auto: linkage
+    where there are pairs or a threshold."""
     pairs: str | None = None
     """Labelled pairs, as for `pairs`; the threshold lies 3.3 deviations above the mean cosine of
     the different ones."""

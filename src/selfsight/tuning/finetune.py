@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -123,7 +123,7 @@ class FinetuneProblem(Problem):
             say(f"the tuned recipe on all {len(subset):,} labels: {name}")
             whole = self.whole(changes, begin, again.trained.steps)
             predictions["tuned", name] = whole.predict(images, rows), thresholds
-        say("the default fine-tuning, with the same labels")
+        say("the default fine-tuning, with the same labels and as many steps at most")
         default = fine_tune(start, subset, self.default)
         predictions["finetune", "trained"] = default.predict(images, rows), default.thresholds
         known = Representations.of(self.features(start), subset.rows, subset.rows)
@@ -133,8 +133,11 @@ class FinetuneProblem(Problem):
         predictions["linear", "trained"] = output, linear.thresholds
         return compared(images, subset.target, self.seed, predictions)
 
-    default: ClassVar[FineTuning] = FineTuning()
-    """The fine-tuning that stands beside the best recipe."""
+    @property
+    def default(self) -> FineTuning:
+        """The fine-tuning that stands beside the best recipe, with its epochs and steps."""
+        recipe = self.settings.finetuning
+        return FineTuning(epochs=recipe.epochs, min_steps=recipe.min_steps)
 
     def whole(self, changes: Mapping[str, Any], start: Start, steps: int) -> FineTuned:
         """The recipe on all labels, for so many steps."""
@@ -148,7 +151,8 @@ class FinetuneProblem(Problem):
         note = (
             "A look is a twentieth of the longest training of a trial. The best recipe was trained "
             f"on all labelled images for {steps:,} steps, as many as its best look says. The "
-            "default fine-tuning chooses its two learning rates and steps inside the same labels; "
+            "default fine-tuning has as many epochs and steps at most, and chooses its two "
+            "learning rates and its steps inside the same labels; "
             "from fresh weights means the tuned recipe on an untrained backbone."
         )
         facts = self.labels.facts(self.source, best, look=again.best, steps=steps)
@@ -194,10 +198,16 @@ def prepare(settings: TuneFinetuning, images: Images | None = None) -> FinetuneP
     settings = settings.updated({"finetuning": usual})
     about = {"verb": "finetune", "weights": weights_key(start.backbone)}
     name = f"finetune-{labels.subset.target.name}"
+    steps, count = usual.steps(len(labels.subset)), len(labels.subset)
+    pairs = len(FineTuning().recipes)
     return FinetuneProblem(
         **labels.problem(settings, run, "finetuning", default, **about),
         folder=Path(settings.out or run.folder.path / "tuning" / name),
         looks=LOOKS,
+        cost=f"A trial trains for up to {steps:,} steps on {count:,} labelled images. The end "
+        f"takes up to {pairs + 4} more trainings: the best recipe again and on all labels, the "
+        f"same from fresh weights, and the default fine-tuning with {pairs} pairs of learning "
+        "rates.",
         notes=(labels.note, *images.cautions, *(f"Allowed: {leak}" for leak in images.leaks)),
         start=start,
     )

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from selfsight import vocabulary
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.request import DataOptions, Images
-from selfsight.data.splits import LabelFraction
 from selfsight.evaluation.protocol import Evaluate, evaluate
 from selfsight.evaluation.results import Results, Row
 from selfsight.files import read_json
 from selfsight.fitting.representations import weights_key
-from selfsight.fitting.stopping import DivergedError, Look, Stopping
+from selfsight.fitting.stopping import DivergedError, Look
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.run import load_run
 from selfsight.training import plan as planning
@@ -29,30 +28,14 @@ from selfsight.training.monitor import monitored
 from selfsight.training.run_files import write_selection
 from selfsight.training.settings import Pretrain, method_name
 from selfsight.tuning.judge import WORTH, Judge, Objective, choose_objective, metric_of
+from selfsight.tuning.pretraining_settings import TunePretraining
 from selfsight.tuning.pretraining_space import default_space, value_of, with_changes
 from selfsight.tuning.record import Tuned
 from selfsight.tuning.space import read_space
-from selfsight.tuning.study import Outcome, Problem, Search
+from selfsight.tuning.study import Outcome, Problem
 from selfsight.tuning.verdict import tune
 
 _DATA = ("data", "out", *DataOptions.model_fields)
-
-
-class TunePretraining(Pretrain, Search):
-    """Search the settings of a pretraining; each trial is one, on train, judged on validation."""
-
-    out: str | None = None
-    """The study's folder; by default runs/tune-DATA-METHOD. The same command continues it."""
-    pruner: Literal["median", "hyperband", "halving", "none"] = "halving"
-    """How a trial that will not win is ended early: of those that came as far, halving lets the
-    best third go on, hyperband lets some be for longer, and median keeps the better half."""
-    objective: Literal["auto", "knn", "linear", "rankme", "alpha_req"] = "auto"
-    """What a trial is worth: auto is kNN for classes, a linear probe for other labels, both on
-    validation, and RankMe without labels."""
-    stopping: Stopping = Stopping(patience=None)
-    """When a trial is ended early; by default never, for the learning rate falls to the end."""
-    fractions: tuple[LabelFraction, ...] = (1.0,)
-    """Shares of the train labels for the one evaluation of the best run; () leaves it out."""
 
 
 @dataclass(kw_only=True)
@@ -264,6 +247,8 @@ def prepare(settings: TunePretraining, images: Images | None = None) -> Pretrain
         metric=metric_of(objective, resolved.target),
         mode="highest",
         looks=resolved.epochs,
+        cost=f"A trial trains for up to {resolved.epochs:,} epochs. The end takes up to two more "
+        "trainings (the best settings and those that the study began with) and one evaluation.",
         seed=settings.seed,
         notes=(*resolved.notes, f"Trials are compared by {WORTH[objective]}."),
         judged_by=WORTH[objective],

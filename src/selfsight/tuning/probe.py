@@ -165,6 +165,7 @@ def prepare(settings: TuneProbe, images: Images | None = None) -> ProbeProblem:
         folder=Path(settings.out or run.folder.path / "tuning" / labels.subset.target.name),
         looks=LOOKS,
         every=LOOKS // 25,
+        cost="A trial fits a probe to representations that are computed once, before the first.",
         notes=(
             *notes,
             labels.note,

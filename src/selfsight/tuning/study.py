@@ -92,6 +92,7 @@ class Problem(ABC):
         every: looks between two reports; each is a write to the disk.
         seed: of the sampler.
         notes: sentences for the user.
+        cost: what a trial and the reading of test take, in sentences.
         judged_by: what the value is taken of, in words.
         fraction: share of the labels that trials read.
         unit: what a curve has one value for.
@@ -109,6 +110,7 @@ class Problem(ABC):
     every: int = 1
     seed: int = 0
     notes: tuple[str, ...] = ()
+    cost: str = ""
     judged_by: str = "on the held-out images"
     fraction: float = 1.0
     unit: str = "look"

@@ -65,8 +65,9 @@ def tune(settings: Search, images: Images | None, prepare: Prepare) -> Tuned | N
     say(
         f"Up to {search.trials} trials{hands}, compared by {problem.metric} on validation data"
         + (f", for {search.minutes:g} minutes at most" if search.minutes is not None else "")
-        + "; then the best one once more, and test is read. After the first trial the status line "
-        "says how long the others take."
+        + "; then the best one once more, and test is read. "
+        + f"{problem.cost} " * bool(problem.cost)
+        + "After the first trial the status line says how long the others take."
     )
     with terminated_as_interrupted():
         study, reason = make_trials(settings, problem, prepare)

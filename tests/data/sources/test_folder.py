@@ -287,9 +287,9 @@ def test_sentences_for_bad_input(tmp_path: Path) -> None:
         open_images(root, target="clas")
     with pytest.raises(ValueError, match="group 'patient': a folder of images has no columns"):
         open_images(root, group="patient")
-    with pytest.raises(ValueError, match=r"limit: Input should be greater than or equal to 1"):
+    with pytest.raises(ValueError, match=r"limit: must be at least 1"):
         open_images(root, limit=0)
-    with pytest.raises(ValueError, match=r"image_size: Input should be greater than or equal to 4"):
+    with pytest.raises(ValueError, match=r"image_size: must be at least 4"):
         open_images(root, image_size=1)
     for path in root.rglob("*.png"):
         path.write_bytes(b"")

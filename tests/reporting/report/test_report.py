@@ -308,6 +308,27 @@ def test_leaks_of_an_evaluation_count_too(make_run, tmp_path: Path) -> None:
     assert "leak 7." in words and "leak 8." not in words and "and 3 more" in words
 
 
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"")
+    with pytest.raises(ValueError, match="holds no file of a run"):
+        write_report([tmp_path])
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+
+
+def test_cautions_are_warnings_and_no_notes(make_run, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    results = json.loads((run / "results.json").read_text())
+    caution = "runs/b was trained on 3 of the 20 test images, without their labels."
+    (run / "results.json").write_text(json.dumps(results | {"cautions": [caution]}))
+    page = Page(write_report([run]))
+    box = page.source.index('<div class="warning" role="note"><p><strong>Read these results')
+    assert box < page.source.index(caution) < page.source.index("<nav")
+    assert page.words.count(caution) == 1
+    other = make_run(tmp_path / "other")
+    words = Page(write_report([other, run], tmp_path / "both.html")).words
+    assert f"run: {caution}" in words
+
+
 @pytest.mark.parametrize("collapsed", [True, False])
 def test_a_collapse_is_a_warning(make_run, tmp_path: Path, collapsed: bool) -> None:
     page = Page(write_report([make_run(tmp_path / "run", collapsed=collapsed)]))

@@ -123,6 +123,8 @@ def _header(contents: ReportContents) -> Page:
         for run in runs
         if (warning := collapse_warning(run))
     ]
+    cautions = [contents.start(run) + caution for run in runs for caution in run.cautions]
+    warnings += [("Read these results with care.", sentence) for sentence in cautions]
     lines = [sentence for question in contents.answered for sentence in further(question)]
     classes = [name for name, holds in (("comparison", several), ("leaked", leaks)) if holds]
     return Page(

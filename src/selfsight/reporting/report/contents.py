@@ -53,9 +53,14 @@ class RunContents:
         of_results = self.results.allowed_leaks if self.results else []
         return list(dict.fromkeys([*of_training, *of_results]))
 
+    @property
+    def cautions(self) -> list[str]:
+        """What lessens the results without being a leak, one sentence each."""
+        return self.results.cautions if self.results else []
+
 
 def read_run(path: str | Path) -> RunContents:
-    """Raises ``ValueError`` when there is no such folder or one of its files is damaged."""
+    """Raises ``ValueError`` when there is no such run or one of its files is damaged."""
     folder = RunFolder(path)
     if not folder.path.is_dir():
         raise ValueError(f"run {path}: there is no such folder.")
@@ -63,7 +68,7 @@ def read_run(path: str | Path) -> RunContents:
     results = _optional(folder.results, lambda path: read_record(ResultsFile, path).shown)
     if results is not None:
         folder.check(results.files, remedy="Evaluate the run again.")
-    return RunContents(
+    contents = RunContents(
         path=folder.path,
         name=folder.path.resolve().name,
         settings=_optional(folder.settings, lambda _: folder.read_settings()),
@@ -74,6 +79,10 @@ def read_run(path: str | Path) -> RunContents:
         results=results,
         map=_optional(folder.representations / "map.npz", _read_map),
     )
+    parts = ("settings", "environment", "splits", "metrics", "samples", "results")
+    if all(getattr(contents, part) is None for part in parts):
+        raise ValueError(f"run {path}: the folder holds no file of a run, so nothing to report.")
+    return contents
 
 
 def with_own_names(runs: Sequence[RunContents]) -> list[RunContents]:
