@@ -115,6 +115,8 @@ def audit(
     limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
+    drop_near: bool = ...,
+    allow_near: bool = ...,
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
@@ -152,7 +154,8 @@ def audit(
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
-        group: The column that no split may cut: a coil, a patient, a board.
+        group: The column that no split may cut: a coil, a patient, a board; `near` keeps
+            near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
         tile: Side in pixels of tiles that large images are cut into; results are pooled by
@@ -162,6 +165,10 @@ def audit(
         drop_leaks: Leave out train images that are in validation or test too, or whose group
             is, and test images that a run has been trained on.
         allow_leaks: Go on with such leaks; every result carries them in red.
+        drop_near: Leave out train images that nearly equal a test image: re-encoded, mirrored,
+            cropped.
+        allow_near: Go on where more than 1 % of the test images have such a train image;
+            results carry it.
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
@@ -217,6 +224,8 @@ def compare_starts(
     limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
+    drop_near: bool = ...,
+    allow_near: bool = ...,
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
@@ -258,7 +267,8 @@ def compare_starts(
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
-        group: The column that no split may cut: a coil, a patient, a board.
+        group: The column that no split may cut: a coil, a patient, a board; `near` keeps
+            near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
         tile: Side in pixels of tiles that large images are cut into; results are pooled by
@@ -268,6 +278,10 @@ def compare_starts(
         drop_leaks: Leave out train images that are in validation or test too, or whose group
             is, and test images that a run has been trained on.
         allow_leaks: Go on with such leaks; every result carries them in red.
+        drop_near: Leave out train images that nearly equal a test image: re-encoded, mirrored,
+            cropped.
+        allow_near: Go on where more than 1 % of the test images have such a train image;
+            results carry it.
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
@@ -323,6 +337,8 @@ def run(
     limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
+    drop_near: bool = ...,
+    allow_near: bool = ...,
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
@@ -390,7 +406,8 @@ def run(
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
-        group: The column that no split may cut: a coil, a patient, a board.
+        group: The column that no split may cut: a coil, a patient, a board; `near` keeps
+            near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
         tile: Side in pixels of tiles that large images are cut into; results are pooled by
@@ -400,6 +417,10 @@ def run(
         drop_leaks: Leave out train images that are in validation or test too, or whose group
             is, and test images that a run has been trained on.
         allow_leaks: Go on with such leaks; every result carries them in red.
+        drop_near: Leave out train images that nearly equal a test image: re-encoded, mirrored,
+            cropped.
+        allow_near: Go on where more than 1 % of the test images have such a train image;
+            results carry it.
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
@@ -507,6 +528,8 @@ def pretrain(
     limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
+    drop_near: bool = ...,
+    allow_near: bool = ...,
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
@@ -571,7 +594,8 @@ def pretrain(
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
-        group: The column that no split may cut: a coil, a patient, a board.
+        group: The column that no split may cut: a coil, a patient, a board; `near` keeps
+            near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
         tile: Side in pixels of tiles that large images are cut into; results are pooled by
@@ -581,6 +605,10 @@ def pretrain(
         drop_leaks: Leave out train images that are in validation or test too, or whose group
             is, and test images that a run has been trained on.
         allow_leaks: Go on with such leaks; every result carries them in red.
+        drop_near: Leave out train images that nearly equal a test image: re-encoded, mirrored,
+            cropped.
+        allow_near: Go on where more than 1 % of the test images have such a train image;
+            results carry it.
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
@@ -685,6 +713,8 @@ def evaluate(
     limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
+    drop_near: bool = ...,
+    allow_near: bool = ...,
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
@@ -735,7 +765,8 @@ def evaluate(
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
-        group: The column that no split may cut: a coil, a patient, a board.
+        group: The column that no split may cut: a coil, a patient, a board; `near` keeps
+            near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
         tile: Side in pixels of tiles that large images are cut into; results are pooled by
@@ -745,6 +776,10 @@ def evaluate(
         drop_leaks: Leave out train images that are in validation or test too, or whose group
             is, and test images that a run has been trained on.
         allow_leaks: Go on with such leaks; every result carries them in red.
+        drop_near: Leave out train images that nearly equal a test image: re-encoded, mirrored,
+            cropped.
+        allow_near: Go on where more than 1 % of the test images have such a train image;
+            results carry it.
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
@@ -821,6 +856,8 @@ def suggest(
     limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
+    drop_near: bool = ...,
+    allow_near: bool = ...,
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
@@ -862,7 +899,8 @@ def suggest(
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
-        group: The column that no split may cut: a coil, a patient, a board.
+        group: The column that no split may cut: a coil, a patient, a board; `near` keeps
+            near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
         tile: Side in pixels of tiles that large images are cut into; results are pooled by
@@ -872,6 +910,10 @@ def suggest(
         drop_leaks: Leave out train images that are in validation or test too, or whose group
             is, and test images that a run has been trained on.
         allow_leaks: Go on with such leaks; every result carries them in red.
+        drop_near: Leave out train images that nearly equal a test image: re-encoded, mirrored,
+            cropped.
+        allow_near: Go on where more than 1 % of the test images have such a train image;
+            results carry it.
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
@@ -941,6 +983,8 @@ def tune_probe(
     limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
+    drop_near: bool = ...,
+    allow_near: bool = ...,
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
@@ -998,7 +1042,8 @@ def tune_probe(
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
-        group: The column that no split may cut: a coil, a patient, a board.
+        group: The column that no split may cut: a coil, a patient, a board; `near` keeps
+            near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
         tile: Side in pixels of tiles that large images are cut into; results are pooled by
@@ -1008,6 +1053,10 @@ def tune_probe(
         drop_leaks: Leave out train images that are in validation or test too, or whose group
             is, and test images that a run has been trained on.
         allow_leaks: Go on with such leaks; every result carries them in red.
+        drop_near: Leave out train images that nearly equal a test image: re-encoded, mirrored,
+            cropped.
+        allow_near: Go on where more than 1 % of the test images have such a train image;
+            results carry it.
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
@@ -1079,6 +1128,8 @@ def tune_pretrain(
     limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
+    drop_near: bool = ...,
+    allow_near: bool = ...,
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
@@ -1162,7 +1213,8 @@ def tune_pretrain(
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
-        group: The column that no split may cut: a coil, a patient, a board.
+        group: The column that no split may cut: a coil, a patient, a board; `near` keeps
+            near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
         tile: Side in pixels of tiles that large images are cut into; results are pooled by
@@ -1172,6 +1224,10 @@ def tune_pretrain(
         drop_leaks: Leave out train images that are in validation or test too, or whose group
             is, and test images that a run has been trained on.
         allow_leaks: Go on with such leaks; every result carries them in red.
+        drop_near: Leave out train images that nearly equal a test image: re-encoded, mirrored,
+            cropped.
+        allow_near: Go on where more than 1 % of the test images have such a train image;
+            results carry it.
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
@@ -1292,6 +1348,8 @@ def tune_finetune(
     limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
+    drop_near: bool = ...,
+    allow_near: bool = ...,
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
@@ -1347,7 +1405,8 @@ def tune_finetune(
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
-        group: The column that no split may cut: a coil, a patient, a board.
+        group: The column that no split may cut: a coil, a patient, a board; `near` keeps
+            near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
         tile: Side in pixels of tiles that large images are cut into; results are pooled by
@@ -1357,6 +1416,10 @@ def tune_finetune(
         drop_leaks: Leave out train images that are in validation or test too, or whose group
             is, and test images that a run has been trained on.
         allow_leaks: Go on with such leaks; every result carries them in red.
+        drop_near: Leave out train images that nearly equal a test image: re-encoded, mirrored,
+            cropped.
+        allow_near: Go on where more than 1 % of the test images have such a train image;
+            results carry it.
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
@@ -1415,6 +1478,8 @@ def finetune(
     limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
+    drop_near: bool = ...,
+    allow_near: bool = ...,
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
@@ -1456,7 +1521,8 @@ def finetune(
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
-        group: The column that no split may cut: a coil, a patient, a board.
+        group: The column that no split may cut: a coil, a patient, a board; `near` keeps
+            near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
         tile: Side in pixels of tiles that large images are cut into; results are pooled by
@@ -1466,6 +1532,10 @@ def finetune(
         drop_leaks: Leave out train images that are in validation or test too, or whose group
             is, and test images that a run has been trained on.
         allow_leaks: Go on with such leaks; every result carries them in red.
+        drop_near: Leave out train images that nearly equal a test image: re-encoded, mirrored,
+            cropped.
+        allow_near: Go on where more than 1 % of the test images have such a train image;
+            results carry it.
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
@@ -1525,6 +1595,8 @@ def predict(
     limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
+    drop_near: bool = ...,
+    allow_near: bool = ...,
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
@@ -1563,7 +1635,8 @@ def predict(
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
-        group: The column that no split may cut: a coil, a patient, a board.
+        group: The column that no split may cut: a coil, a patient, a board; `near` keeps
+            near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
         tile: Side in pixels of tiles that large images are cut into; results are pooled by
@@ -1573,6 +1646,10 @@ def predict(
         drop_leaks: Leave out train images that are in validation or test too, or whose group
             is, and test images that a run has been trained on.
         allow_leaks: Go on with such leaks; every result carries them in red.
+        drop_near: Leave out train images that nearly equal a test image: re-encoded, mirrored,
+            cropped.
+        allow_near: Go on where more than 1 % of the test images have such a train image;
+            results carry it.
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
@@ -1629,6 +1706,8 @@ def embed(
     limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
+    drop_near: bool = ...,
+    allow_near: bool = ...,
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
@@ -1667,7 +1746,8 @@ def embed(
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
-        group: The column that no split may cut: a coil, a patient, a board.
+        group: The column that no split may cut: a coil, a patient, a board; `near` keeps
+            near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
         tile: Side in pixels of tiles that large images are cut into; results are pooled by
@@ -1677,6 +1757,10 @@ def embed(
         drop_leaks: Leave out train images that are in validation or test too, or whose group
             is, and test images that a run has been trained on.
         allow_leaks: Go on with such leaks; every result carries them in red.
+        drop_near: Leave out train images that nearly equal a test image: re-encoded, mirrored,
+            cropped.
+        allow_near: Go on where more than 1 % of the test images have such a train image;
+            results carry it.
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
@@ -1734,6 +1818,8 @@ def index(
     limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
+    drop_near: bool = ...,
+    allow_near: bool = ...,
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
@@ -1776,7 +1862,8 @@ def index(
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
-        group: The column that no split may cut: a coil, a patient, a board.
+        group: The column that no split may cut: a coil, a patient, a board; `near` keeps
+            near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
         tile: Side in pixels of tiles that large images are cut into; results are pooled by
@@ -1786,6 +1873,10 @@ def index(
         drop_leaks: Leave out train images that are in validation or test too, or whose group
             is, and test images that a run has been trained on.
         allow_leaks: Go on with such leaks; every result carries them in red.
+        drop_near: Leave out train images that nearly equal a test image: re-encoded, mirrored,
+            cropped.
+        allow_near: Go on where more than 1 % of the test images have such a train image;
+            results carry it.
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.

@@ -30,6 +30,7 @@ from selfsight.models.base_rate import base_rate, no_better
 from selfsight.models.predictor import Card, Predictor, check_free, hashed
 from selfsight.runs.frame import Frame
 from selfsight.runs.labels_read import LabelsRead
+from selfsight.runs.lineage import lineage_of
 from selfsight.runs.request import RunData, images_of, reading_of
 from selfsight.runs.run import load_run
 from selfsight.training.device import choose_device
@@ -119,7 +120,7 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
             start, subset, how, represented, {"run": run.name, "data": images.name}
         )
     validation = scores(predictor, images, target, images.rows("validation"), device)
-    read = LabelsRead.by([run], images, target.name).with_rows(subset.rows)
+    read = LabelsRead.by(lineage_of([run]), images, target.name).with_rows(subset.rows)
     reading = reading_of(run) | recorded(settings, guesses(images.notes))
     card = predictor.card.updated(
         {

@@ -55,20 +55,17 @@ def images_of(
             images that their training has settled.
     """
     moved, caution = moved_images(run, settings) if source is None else (None, None)
-    if moved is not None:
-        lineage = lineage_of([run, *controls], settings.labels, without=[run])
-        images = own_images(moved, settings.updated({"data": None}), lineage.seen)
-    elif source is None and settings.data is None:
-        lineage = lineage_of([run, *controls], settings.labels, without=[run])
-        images = own_images(run, settings, lineage.seen)
+    own = source is None and (moved is not None or settings.data is None)
+    of_run = lineage_of([run], settings.labels, without=[run] if own else [])
+    lineage = lineage_of(controls, known=of_run)
+    if own:
+        images = own_images(moved or run, settings.updated({"data": None}), lineage.seen)
     else:
-        lineage = lineage_of([run, *controls], settings.labels)
-        scale = Frame.of_run(run).scale(run.name)
         images = request.open(
             settings,
             source,
-            records=lineage_of([run], settings.labels).records,
-            scale=scale,
+            records=of_run.records,
+            scale=Frame.of_run(run).scale(run.name),
             seen=lineage.seen,
             reading=reading_of(run),
         )
@@ -182,7 +179,9 @@ def images_in(
     """
     wish = settings.updated({"validation": 0.0, "test": 0.0, "allow_leaks": True})
     scale = frame.scale(owner)
-    images = request.open(wish, source, scale=scale, whole=True, reading=reading, part=part)
+    images = request.open(
+        wish, source, scale=scale, whole=True, near=False, reading=reading, part=part
+    )
     for note in images.notes:
         say(note)
     return images
