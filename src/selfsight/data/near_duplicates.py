@@ -39,6 +39,10 @@ PART = 128
 ALIKE = 0.5
 """Share of images with a similar one above which a set may be too uniform to search."""
 
+MIN_CLEAR = 0.75
+"""Share of the images with a similar one that have a significantly similar one in a set that is
+searched although most images have a similar one: a set of copies."""
+
 
 @dataclass(frozen=True)
 class NearPairs:
@@ -139,8 +143,8 @@ def _search(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], tuple[str, ...]]:
     """Pairs ``(P, 2)`` of rows, most similar first, their similarity, and notes.
 
-    A set in which most images have a similar one, and none of the first few hundred a significantly
-    similar one, is given up: everything in it looks alike.
+    A set in which most images have a similar one, and only some of these a significantly similar
+    one, is given up: everything in it looks alike.
 
     Args:
         small: ``(N, 1, S, S)``.
@@ -172,10 +176,12 @@ def _search(
     values = np.array([best[one, other] for one, other in pairs.tolist()], np.float32)
     by_similarity = np.argsort(-values, kind="stable")
     notes: tuple[str, ...] = ()
-    if alike > ALIKE * looked and len(best) < ALIKE * alike:
+    paired = len(np.intersect1d(pairs, order[:looked]))
+    if alike > ALIKE * looked and paired < MIN_CLEAR * alike:
+        pairs, values, by_similarity = pairs[:0], values[:0], by_similarity[:0]
         notes = (
-            "Most images resemble many others about as much as a copy would, so only clear "
-            "near-duplicates are listed.",
+            "Most images resemble many others as much as a copy would, so near-duplicates cannot "
+            "be distinguished from them and are not listed.",
         )
     return pairs[by_similarity], values[by_similarity], notes
 

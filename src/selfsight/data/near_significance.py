@@ -23,6 +23,11 @@ MAX_P = 2e-3
 NEAR, FAR = 10, 40
 """Ranks between which the dimension is measured; up to nine copies of an image may be nearer."""
 MAX_DIMENSION = 40.0
+UNLIKE = 0.75
+"""Distance of the k-th nearest image above which nothing else resembles an image: a correlation of
+0.44. A similar one is then likelier to be a copy than among images that all look alike."""
+LIKELIER = 0.1
+"""What the probability is multiplied by there."""
 SIDE = 32
 
 
@@ -48,6 +53,7 @@ def chances(versions: Versions, pairs: NDArray[np.int64]) -> NDArray[np.float64]
         dimension, reference = _surroundings(versions, torch.from_numpy(rows))
         ratio = distance[left] / np.maximum(reference[place], 1e-9)
         here = (rank - 1) * ratio ** dimension[place]
+        here = np.where(reference[place] >= UNLIKE, LIKELIER * here, here)
         measures[left] = np.maximum(measures[left], here)
         chance[left] = np.minimum(measures[left].min(1), 1.0)
         left = left[chance[left] <= MAX_P]

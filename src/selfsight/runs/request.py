@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import tyro
 
 from selfsight.console import say
@@ -146,7 +147,14 @@ def own_images(
         return request.open(changed, sides=sides, scale=scale, seen=seen)
     images = request.open(run.settings.updated(flags), sides=sides, scale=scale)
     wish = DataOptions(labels=settings.labels, target=settings.target, **flags)
-    return request.open(wish, images, sides=sides, seen=seen)
+    return _labelled(request.open(wish, images, sides=sides, seen=seen))
+
+
+def _labelled(images: ImageSet) -> ImageSet:
+    """The images, those that the training saw without a label in train where they have one now."""
+    known = np.any([target.known for target in images.targets.values()], axis=0)
+    now = (images.splits == "unlabelled") & known
+    return images.changed(splits=np.where(now, "train", images.splits).astype("<U10"))
 
 
 def reading_of(run: Run) -> dict[str, tuple[str, ...]]:
