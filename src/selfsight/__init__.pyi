@@ -50,7 +50,7 @@ from selfsight.runs.run import Run
 from selfsight.training.settings import Pretrain
 from selfsight.training.supervision import Supervision
 from selfsight.tuning.finetune import TuneFinetuning
-from selfsight.tuning.pretrain import TunePretraining
+from selfsight.tuning.pretraining_settings import TunePretraining
 from selfsight.tuning.probe import TuneProbe
 from selfsight.tuning.record import Tuned
 from selfsight.version import __version__ as __version__
@@ -115,6 +115,8 @@ def audit(
     limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
+    drop_near: bool = ...,
+    allow_near: bool = ...,
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
@@ -128,7 +130,7 @@ def audit(
     device: str = ...,
     allow_code: bool = ...,
 ) -> Audited:
-    """Look for what crosses the splits, duplicates, broken images, and wrong labels.
+    """Find leaks, duplicates, bad files, wrong labels.
 
     Args:
         data: Images: a folder, Parquet, CSV, .npy, .npz, HDF5, .tar shards, hf:owner/name or
@@ -153,7 +155,8 @@ def audit(
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
-        group: The column that no split may cut: a coil, a patient, a board.
+        group: The column that no split may cut: a coil, a patient, a board; `near` keeps
+            near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
         tile: Side in pixels of tiles that large images are cut into; results are pooled by
@@ -163,6 +166,10 @@ def audit(
         drop_leaks: Leave out train images that are in validation or test too, or whose group
             is, and test images that a run has been trained on.
         allow_leaks: Go on with such leaks; every result carries them in red.
+        drop_near: Leave out train images that nearly equal a test image: re-encoded, mirrored,
+            cropped.
+        allow_near: Go on where more than 1 % of the test images have such a train image;
+            results carry it.
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
@@ -192,7 +199,7 @@ def audit(
 
 @overload
 def audit(settings: AuditImages, /) -> Audited:
-    """Look for what crosses the splits, duplicates, broken images, and wrong labels."""
+    """Find leaks, duplicates, bad files, wrong labels."""
 
 @overload
 def compare_starts(
@@ -220,6 +227,8 @@ def compare_starts(
     limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
+    drop_near: bool = ...,
+    allow_near: bool = ...,
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
@@ -233,7 +242,7 @@ def compare_starts(
     device: str = ...,
     allow_code: bool = ...,
 ) -> StartTable:
-    """Rank the weights that a training could start from, on the train labels.
+    """Rank the weights a training can start from.
 
     Args:
         data: Images: a folder, Parquet, CSV, .npy, .npz, HDF5, .tar shards, hf:owner/name or
@@ -261,7 +270,8 @@ def compare_starts(
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
-        group: The column that no split may cut: a coil, a patient, a board.
+        group: The column that no split may cut: a coil, a patient, a board; `near` keeps
+            near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
         tile: Side in pixels of tiles that large images are cut into; results are pooled by
@@ -271,6 +281,10 @@ def compare_starts(
         drop_leaks: Leave out train images that are in validation or test too, or whose group
             is, and test images that a run has been trained on.
         allow_leaks: Go on with such leaks; every result carries them in red.
+        drop_near: Leave out train images that nearly equal a test image: re-encoded, mirrored,
+            cropped.
+        allow_near: Go on where more than 1 % of the test images have such a train image;
+            results carry it.
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
@@ -299,7 +313,7 @@ def compare_starts(
 
 @overload
 def compare_starts(settings: CompareStarts, /) -> StartTable:
-    """Rank the weights that a training could start from, on the train labels."""
+    """Rank the weights a training can start from."""
 
 @overload
 def run(
@@ -326,6 +340,8 @@ def run(
     limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
+    drop_near: bool = ...,
+    allow_near: bool = ...,
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
@@ -393,7 +409,8 @@ def run(
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
-        group: The column that no split may cut: a coil, a patient, a board.
+        group: The column that no split may cut: a coil, a patient, a board; `near` keeps
+            near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
         tile: Side in pixels of tiles that large images are cut into; results are pooled by
@@ -403,6 +420,10 @@ def run(
         drop_leaks: Leave out train images that are in validation or test too, or whose group
             is, and test images that a run has been trained on.
         allow_leaks: Go on with such leaks; every result carries them in red.
+        drop_near: Leave out train images that nearly equal a test image: re-encoded, mirrored,
+            cropped.
+        allow_near: Go on where more than 1 % of the test images have such a train image;
+            results carry it.
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
@@ -510,6 +531,8 @@ def pretrain(
     limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
+    drop_near: bool = ...,
+    allow_near: bool = ...,
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
@@ -574,7 +597,8 @@ def pretrain(
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
-        group: The column that no split may cut: a coil, a patient, a board.
+        group: The column that no split may cut: a coil, a patient, a board; `near` keeps
+            near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
         tile: Side in pixels of tiles that large images are cut into; results are pooled by
@@ -584,6 +608,10 @@ def pretrain(
         drop_leaks: Leave out train images that are in validation or test too, or whose group
             is, and test images that a run has been trained on.
         allow_leaks: Go on with such leaks; every result carries them in red.
+        drop_near: Leave out train images that nearly equal a test image: re-encoded, mirrored,
+            cropped.
+        allow_near: Go on where more than 1 % of the test images have such a train image;
+            results carry it.
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
@@ -688,6 +716,8 @@ def evaluate(
     limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
+    drop_near: bool = ...,
+    allow_near: bool = ...,
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
@@ -712,7 +742,7 @@ def evaluate(
     split: Literal["auto", "test", "validation"] = ...,
     out: str | Path | None = ...,
 ) -> Results:
-    """Measure a run, a model or --features beside controls, with few labels and all of them.
+    """Measure a run or a model beside its controls.
 
     Args:
         run: The folder of a finished run, or of a model.
@@ -738,7 +768,8 @@ def evaluate(
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
-        group: The column that no split may cut: a coil, a patient, a board.
+        group: The column that no split may cut: a coil, a patient, a board; `near` keeps
+            near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
         tile: Side in pixels of tiles that large images are cut into; results are pooled by
@@ -748,6 +779,10 @@ def evaluate(
         drop_leaks: Leave out train images that are in validation or test too, or whose group
             is, and test images that a run has been trained on.
         allow_leaks: Go on with such leaks; every result carries them in red.
+        drop_near: Leave out train images that nearly equal a test image: re-encoded, mirrored,
+            cropped.
+        allow_near: Go on where more than 1 % of the test images have such a train image;
+            results carry it.
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
@@ -796,7 +831,7 @@ def evaluate(
 
 @overload
 def evaluate(settings: Evaluate, /) -> Results:
-    """Measure a run, a model or --features beside controls, with few labels and all of them."""
+    """Measure a run or a model beside its controls."""
 
 @overload
 def suggest(
@@ -824,6 +859,8 @@ def suggest(
     limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
+    drop_near: bool = ...,
+    allow_near: bool = ...,
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
@@ -839,7 +876,7 @@ def suggest(
     test_images: int | None = ...,
     near: float = ...,
 ) -> Suggestions:
-    """Pick the images whose labels will help most, and write a table to fill in.
+    """Pick the images to label next.
 
     Args:
         run: The folder of a finished run.
@@ -865,7 +902,8 @@ def suggest(
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
-        group: The column that no split may cut: a coil, a patient, a board.
+        group: The column that no split may cut: a coil, a patient, a board; `near` keeps
+            near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
         tile: Side in pixels of tiles that large images are cut into; results are pooled by
@@ -875,6 +913,10 @@ def suggest(
         drop_leaks: Leave out train images that are in validation or test too, or whose group
             is, and test images that a run has been trained on.
         allow_leaks: Go on with such leaks; every result carries them in red.
+        drop_near: Leave out train images that nearly equal a test image: re-encoded, mirrored,
+            cropped.
+        allow_near: Go on where more than 1 % of the test images have such a train image;
+            results carry it.
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
@@ -889,8 +931,9 @@ def suggest(
         allow_code: Run the file.py:build that a run's backbone may name.
         count: How many images to suggest.
         out: Folder of labels.csv, sheet.png, suggestions.json and index.html.
-        by: representative: facility location; typical: TypiClust; coverage: k-centre; auto:
-            representative, and uncertainty from ten labels a class on.
+        by: How to pick: representative (facility location), typical (TypiClust), coverage
+            (k-centre), uncertainty or random; auto: representative, and uncertainty from ten
+            labels a class on.
         per_group: Images of one group at most; None: twice an even share.
         test_images: Images of the test split to label too, drawn at random, so that results on
             test are of a random sample; None: one for every four that are suggested, as long as
@@ -906,7 +949,7 @@ def suggest(
 
 @overload
 def suggest(settings: Suggest, /) -> Suggestions:
-    """Pick the images whose labels will help most, and write a table to fill in."""
+    """Pick the images to label next."""
 
 @overload
 def tune_probe(
@@ -944,6 +987,8 @@ def tune_probe(
     limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
+    drop_near: bool = ...,
+    allow_near: bool = ...,
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
@@ -960,7 +1005,7 @@ def tune_probe(
     watch: Literal["metric", "loss"] = ...,
     probe: Classifier = ...,
 ) -> Tuned | None:
-    """Search the classifier on a run's representations; read test once, with the best.
+    """Search the classifier on a frozen backbone.
 
     Args:
         run: The folder of a finished run.
@@ -1001,7 +1046,8 @@ def tune_probe(
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
-        group: The column that no split may cut: a coil, a patient, a board.
+        group: The column that no split may cut: a coil, a patient, a board; `near` keeps
+            near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
         tile: Side in pixels of tiles that large images are cut into; results are pooled by
@@ -1011,6 +1057,10 @@ def tune_probe(
         drop_leaks: Leave out train images that are in validation or test too, or whose group
             is, and test images that a run has been trained on.
         allow_leaks: Go on with such leaks; every result carries them in red.
+        drop_near: Leave out train images that nearly equal a test image: re-encoded, mirrored,
+            cropped.
+        allow_near: Go on where more than 1 % of the test images have such a train image;
+            results carry it.
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
@@ -1044,7 +1094,7 @@ def tune_probe(
 
 @overload
 def tune_probe(settings: TuneProbe, /) -> Tuned | None:
-    """Search the classifier on a run's representations; read test once, with the best."""
+    """Search the classifier on a frozen backbone."""
 
 @overload
 def tune_pretrain(
@@ -1082,6 +1132,8 @@ def tune_pretrain(
     limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
+    drop_near: bool = ...,
+    allow_near: bool = ...,
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
@@ -1123,7 +1175,7 @@ def tune_pretrain(
     stopping: Stopping = ...,
     fractions: tuple[float, ...] = ...,
 ) -> Tuned | None:
-    """Search a pretraining's settings; end trials early that will not win.
+    """Search the settings of a pretraining.
 
     Args:
         method: A name in `METHODS`, or the path of a file of your own (``./mine.py``).
@@ -1165,7 +1217,8 @@ def tune_pretrain(
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
-        group: The column that no split may cut: a coil, a patient, a board.
+        group: The column that no split may cut: a coil, a patient, a board; `near` keeps
+            near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
         tile: Side in pixels of tiles that large images are cut into; results are pooled by
@@ -1175,6 +1228,10 @@ def tune_pretrain(
         drop_leaks: Leave out train images that are in validation or test too, or whose group
             is, and test images that a run has been trained on.
         allow_leaks: Go on with such leaks; every result carries them in red.
+        drop_near: Leave out train images that nearly equal a test image: re-encoded, mirrored,
+            cropped.
+        allow_near: Go on where more than 1 % of the test images have such a train image;
+            results carry it.
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
@@ -1257,7 +1314,7 @@ def tune_pretrain(
 
 @overload
 def tune_pretrain(settings: TunePretraining, /) -> Tuned | None:
-    """Search a pretraining's settings; end trials early that will not win."""
+    """Search the settings of a pretraining."""
 
 @overload
 def tune_finetune(
@@ -1295,6 +1352,8 @@ def tune_finetune(
     limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
+    drop_near: bool = ...,
+    allow_near: bool = ...,
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
@@ -1309,7 +1368,7 @@ def tune_finetune(
     out: str | Path | None = ...,
     finetuning: Recipe = ...,
 ) -> Tuned | None:
-    """Search how a run's backbone is fine-tuned; read test once, with the best.
+    """Search the settings of a fine-tuning.
 
     Args:
         run: The folder of a finished run.
@@ -1350,7 +1409,8 @@ def tune_finetune(
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
-        group: The column that no split may cut: a coil, a patient, a board.
+        group: The column that no split may cut: a coil, a patient, a board; `near` keeps
+            near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
         tile: Side in pixels of tiles that large images are cut into; results are pooled by
@@ -1360,6 +1420,10 @@ def tune_finetune(
         drop_leaks: Leave out train images that are in validation or test too, or whose group
             is, and test images that a run has been trained on.
         allow_leaks: Go on with such leaks; every result carries them in red.
+        drop_near: Leave out train images that nearly equal a test image: re-encoded, mirrored,
+            cropped.
+        allow_near: Go on where more than 1 % of the test images have such a train image;
+            results carry it.
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
@@ -1390,7 +1454,7 @@ def tune_finetune(
 
 @overload
 def tune_finetune(settings: TuneFinetuning, /) -> Tuned | None:
-    """Search how a run's backbone is fine-tuned; read test once, with the best."""
+    """Search the settings of a fine-tuning."""
 
 @overload
 def finetune(
@@ -1418,6 +1482,8 @@ def finetune(
     limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
+    drop_near: bool = ...,
+    allow_near: bool = ...,
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
@@ -1433,7 +1499,7 @@ def finetune(
     finetuning: FineTuning = ...,
     probe: Classifier = ...,
 ) -> Predictor:
-    """Fit a run to labels, all of its weights or a head, and write a model folder.
+    """Fit a run to labels; write a model folder.
 
     Args:
         run: The folder of a finished run.
@@ -1459,7 +1525,8 @@ def finetune(
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
-        group: The column that no split may cut: a coil, a patient, a board.
+        group: The column that no split may cut: a coil, a patient, a board; `near` keeps
+            near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
         tile: Side in pixels of tiles that large images are cut into; results are pooled by
@@ -1469,6 +1536,10 @@ def finetune(
         drop_leaks: Leave out train images that are in validation or test too, or whose group
             is, and test images that a run has been trained on.
         allow_leaks: Go on with such leaks; every result carries them in red.
+        drop_near: Leave out train images that nearly equal a test image: re-encoded, mirrored,
+            cropped.
+        allow_near: Go on where more than 1 % of the test images have such a train image;
+            results carry it.
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
@@ -1500,7 +1571,7 @@ def finetune(
 
 @overload
 def finetune(settings: Finetune, /) -> Predictor:
-    """Fit a run to labels, all of its weights or a head, and write a model folder."""
+    """Fit a run to labels; write a model folder."""
 
 @overload
 def predict(
@@ -1528,6 +1599,8 @@ def predict(
     limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
+    drop_near: bool = ...,
+    allow_near: bool = ...,
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
@@ -1540,7 +1613,7 @@ def predict(
     shard: str | None = ...,
     allow_code: bool = ...,
 ) -> Path | PredictionTable:
-    """Predict classes, labels or numbers of images with a model.
+    """Predict the targets of images with a model.
 
     Args:
         model: The folder of a model.
@@ -1566,7 +1639,8 @@ def predict(
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
-        group: The column that no split may cut: a coil, a patient, a board.
+        group: The column that no split may cut: a coil, a patient, a board; `near` keeps
+            near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
         tile: Side in pixels of tiles that large images are cut into; results are pooled by
@@ -1576,6 +1650,10 @@ def predict(
         drop_leaks: Leave out train images that are in validation or test too, or whose group
             is, and test images that a run has been trained on.
         allow_leaks: Go on with such leaks; every result carries them in red.
+        drop_near: Leave out train images that nearly equal a test image: re-encoded, mirrored,
+            cropped.
+        allow_near: Go on where more than 1 % of the test images have such a train image;
+            results carry it.
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
@@ -1604,7 +1682,7 @@ def predict(
 
 @overload
 def predict(settings: Predict, /) -> Path | PredictionTable:
-    """Predict classes, labels or numbers of images with a model."""
+    """Predict the targets of images with a model."""
 
 @overload
 def embed(
@@ -1632,6 +1710,8 @@ def embed(
     limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
+    drop_near: bool = ...,
+    allow_near: bool = ...,
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
@@ -1670,7 +1750,8 @@ def embed(
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
-        group: The column that no split may cut: a coil, a patient, a board.
+        group: The column that no split may cut: a coil, a patient, a board; `near` keeps
+            near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
         tile: Side in pixels of tiles that large images are cut into; results are pooled by
@@ -1680,6 +1761,10 @@ def embed(
         drop_leaks: Leave out train images that are in validation or test too, or whose group
             is, and test images that a run has been trained on.
         allow_leaks: Go on with such leaks; every result carries them in red.
+        drop_near: Leave out train images that nearly equal a test image: re-encoded, mirrored,
+            cropped.
+        allow_near: Go on where more than 1 % of the test images have such a train image;
+            results carry it.
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
@@ -1737,6 +1822,8 @@ def index(
     limit: int | None = ...,
     drop_leaks: bool = ...,
     allow_leaks: bool = ...,
+    drop_near: bool = ...,
+    allow_near: bool = ...,
     max_unreadable: float = ...,
     validation: float = ...,
     test: float = ...,
@@ -1753,7 +1840,7 @@ def index(
     device: str = ...,
     allow_code: bool = ...,
 ) -> Index | Path:
-    """Represent images once, and keep them in a folder that can be searched.
+    """Represent images once, to search them.
 
     Args:
         run: The folder of a finished run, or of a model.
@@ -1779,7 +1866,8 @@ def index(
         target: The column that says what is on an image; by default the run's, or the only one.
         labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
             target, group and split column are then columns of it.
-        group: The column that no split may cut: a coil, a patient, a board.
+        group: The column that no split may cut: a coil, a patient, a board; `near` keeps
+            near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
             files' names.
         tile: Side in pixels of tiles that large images are cut into; results are pooled by
@@ -1789,6 +1877,10 @@ def index(
         drop_leaks: Leave out train images that are in validation or test too, or whose group
             is, and test images that a run has been trained on.
         allow_leaks: Go on with such leaks; every result carries them in red.
+        drop_near: Leave out train images that nearly equal a test image: re-encoded, mirrored,
+            cropped.
+        allow_near: Go on where more than 1 % of the test images have such a train image;
+            results carry it.
         max_unreadable: Share of unreadable images above which it stops; the others are left out
             and named.
         validation: Share of train that is cut as validation where the images have none.
@@ -1824,7 +1916,7 @@ def index(
 
 @overload
 def index(settings: IndexImages, /) -> Index | Path:
-    """Represent images once, and keep them in a folder that can be searched."""
+    """Represent images once, to search them."""
 
 @overload
 def merge(
@@ -1833,7 +1925,7 @@ def merge(
     settings: Merge | Mapping[str, Any] | None = ...,
     parts: tuple[str, ...] = ...,
 ) -> Path:
-    """Join the parts that embed, predict or index wrote with --shard; none may be missing.
+    """Join the parts that --shard wrote.
 
     Args:
         out: The --out of the parts.
@@ -1850,7 +1942,7 @@ def merge(
 
 @overload
 def merge(settings: Merge, /) -> Path:
-    """Join the parts that embed, predict or index wrote with --shard; none may be missing."""
+    """Join the parts that --shard wrote."""
 
 @overload
 def search(
@@ -1865,7 +1957,7 @@ def search(
     device: str = ...,
     allow_code: bool = ...,
 ) -> SearchResults:
-    """Find the images of an index that look most like a query, or least.
+    """Find the images that look most like a query.
 
     Args:
         index: The folder of an index.
@@ -1890,7 +1982,7 @@ def search(
 
 @overload
 def search(settings: SearchIndex, /) -> SearchResults:
-    """Find the images of an index that look most like a query, or least."""
+    """Find the images that look most like a query."""
 
 @overload
 def pairs(
@@ -1904,7 +1996,7 @@ def pairs(
     copies: float = ...,
     seed: int = ...,
 ) -> PairsResults:
-    """Decide of pairs of images whether they are the same, or list the most similar ones.
+    """Judge pairs of images, or list similar ones.
 
     Args:
         index: The folder of an index.
@@ -1930,7 +2022,7 @@ def pairs(
 
 @overload
 def pairs(settings: ComparePairs, /) -> PairsResults:
-    """Decide of pairs of images whether they are the same, or list the most similar ones."""
+    """Judge pairs of images, or list similar ones."""
 
 @overload
 def cluster(
@@ -1943,7 +2035,7 @@ def cluster(
     threshold: float | None = ...,
     near: float = ...,
 ) -> Clusters:
-    """Group the images of an index by similarity, and name near-duplicates.
+    """Group images by similarity, find duplicates.
 
     Args:
         index: The folder of an index.
@@ -1951,8 +2043,8 @@ def cluster(
             (``{'optimizer.lr': 1e-3}``).
         out: .csv or .parquet: row_id, cluster, size, duplicate_of, label; a page is written
             beside it.
-        by: hdbscan needs no threshold; linkage: average linkage at a threshold; auto: linkage
-            where there are pairs or a threshold.
+        by: How to group: hdbscan, which needs no threshold, or average linkage at one; auto:
+            linkage where there are pairs or a threshold.
         pairs: Labelled pairs, as for `pairs`; the threshold lies 3.3 deviations above the mean
             cosine of the different ones.
         threshold: Mean cosine of two groups from which average linkage joins them.
@@ -1967,7 +2059,7 @@ def cluster(
 
 @overload
 def cluster(settings: ClusterImages, /) -> Clusters:
-    """Group the images of an index by similarity, and name near-duplicates."""
+    """Group images by similarity, find duplicates."""
 
 @overload
 def explore(
@@ -1985,7 +2077,7 @@ def explore(
     allow_code: bool = ...,
     seed: int = ...,
 ) -> ImageMap:
-    """Look at images on a map: neighbours, search by image, selections as CSV.
+    """Look at all images on one map.
 
     Args:
         index: The folder of an index, or of a run, whose images are indexed first.
@@ -2015,7 +2107,7 @@ def explore(
 
 @overload
 def explore(settings: Explore, /) -> ImageMap:
-    """Look at images on a map: neighbours, search by image, selections as CSV."""
+    """Look at all images on one map."""
 
 @overload
 def export(
@@ -2027,13 +2119,13 @@ def export(
     input: Literal["float32", "own"] = ...,
     allow_code: bool = ...,
 ) -> Exported:
-    """Write a run or a model as ONNX, or as a state dict of torchvision, timm, transformers.
+    """Write a run or a model as ONNX or state dict.
 
     Args:
         run: The folder of a finished run, or of a model of `finetune`.
         settings: A settings object, or a mapping with nested or dotted names
             (``{'optimizer.lr': 1e-3}``).
-        out: .onnx; for a state dict .safetensors, or .pth or .pt.
+        out: The file: .onnx, or for a state dict .safetensors, .pth or .pt.
         format: ONNX from raw pixels on, or a state dict that this library loads strictly.
         input: ONNX: dtype of the input; own: that of the images, such as uint8. Values are the
             same.
@@ -2049,7 +2141,7 @@ def export(
 
 @overload
 def export(settings: Export, /) -> Exported:
-    """Write a run or a model as ONNX, or as a state dict of torchvision, timm, transformers."""
+    """Write a run or a model as ONNX or state dict."""
 
 @overload
 def report(
@@ -2059,7 +2151,7 @@ def report(
     out: str | Path | None = ...,
     to: Literal["wandb"] | None = ...,
 ) -> Path | Published:
-    """Write one self-contained page on one run, or on several side by side.
+    """Write one HTML page on one or several runs.
 
     Args:
         runs: Folders of finished runs.
@@ -2080,7 +2172,7 @@ def report(
 
 @overload
 def report(settings: Report, /) -> Path | Published:
-    """Write one self-contained page on one run, or on several side by side."""
+    """Write one HTML page on one or several runs."""
 
 @overload
 def list_methods(
@@ -2108,7 +2200,7 @@ def cache(
     clean: bool = ...,
     older_days: float = ...,
 ) -> Inventory:
-    """List decoded images and downloaded weights on this machine, and remove the first.
+    """List decoded images and weights; clean up.
 
     Args:
         settings: A settings object, or a mapping with nested or dotted names
@@ -2126,7 +2218,7 @@ def cache(
 
 @overload
 def cache(settings: Cache, /) -> Inventory:
-    """List decoded images and downloaded weights on this machine, and remove the first."""
+    """List decoded images and weights; clean up."""
 
 @overload
 def completion(
@@ -2134,7 +2226,7 @@ def completion(
     *,
     settings: Completion | Mapping[str, Any] | None = ...,
 ) -> str:
-    """Print a script that completes verbs and flags in bash, zsh or fish.
+    """Print completions for bash, zsh or fish.
 
     Args:
         shell: bash, zsh or fish.
@@ -2147,7 +2239,7 @@ def completion(
 
 @overload
 def completion(settings: Completion, /) -> str:
-    """Print a script that completes verbs and flags in bash, zsh or fish."""
+    """Print completions for bash, zsh or fish."""
 
 def open_images(source: Images, **options: Any) -> ImageSet:
     """Opens images: see `selfsight.data.request.open_images`; arrays and datasets too.

@@ -58,6 +58,7 @@ class Evaluation(BaseModel):
         representation: ``output``, ``mean`` or ``stages``.
         balanced: whether rare classes counted more.
         seed: of the label draws.
+        finetuning: settings of the fine-tuning that are not the defaults, as ``name=value``.
         protocol: `PROTOCOL` at that time.
         when: the last time (ISO 8601).
         notes: what was decided for the user, one sentence each.
@@ -77,6 +78,7 @@ class Evaluation(BaseModel):
     representation: str
     balanced: bool
     seed: int
+    finetuning: str = ""
     protocol: int
     when: str
     notes: list[str] = []
@@ -109,6 +111,8 @@ class Evaluation(BaseModel):
             words.append("balanced" if self.balanced else "not balanced")
         if self.seed != other.seed:
             words.append(f"label seed {self.seed}")
+        if self.finetuning != other.finetuning:
+            words.append(f"fine-tuning {self.finetuning or 'by default'}")
         return ", ".join(words)
 
 
@@ -420,6 +424,17 @@ class RowNote:
     target: str
 
 
+MAX_NEAR = 0.01
+"""Share of test images with a near-duplicate in train above which a training does not start."""
+MIN_NEAR = 3
+"""Test images with one, in a small test split: one or two may be a chance resemblance."""
+
+
+def near_leak(count: int, of: int) -> bool:
+    """Whether so many of the test images have a near-duplicate in train that a verb stops."""
+    return count >= MIN_NEAR and count > MAX_NEAR * of
+
+
 @dataclass(frozen=True)
 class Audit(FileContent):
     """``audit.json``: everything that an audit found; row numbers are those of the image set.
@@ -436,6 +451,7 @@ class Audit(FileContent):
         near: near-duplicates, most similar first; at most 1,000, those across splits first.
         near_count: how many there are.
         near_across: how many of them stand on two sides of the splits.
+        near_test: test images that have a near-duplicate in train.
         crossings: what must not be.
         rows: the images that are mentioned, by row.
         notes: of the image set and of the audit.
@@ -458,11 +474,23 @@ class Audit(FileContent):
     near: tuple[NearPair, ...]
     near_count: int
     near_across: int
+    near_test: int
     crossings: tuple[Crossing, ...]
     rows: dict[int, RowNote]
     notes: tuple[str, ...]
     readings: tuple[dict[str, Any], ...]
     seconds: float
+
+    @property
+    def near_leak(self) -> bool:
+        """Whether too many test images have a near-duplicate in train; see `near_leak`."""
+        return near_leak(self.near_test, self.splits.get("test", 0))
+
+    @property
+    def near_sentence(self) -> str:
+        """How many test images have a near-duplicate in train."""
+        of = self.splits.get("test", 0)
+        return f"{self.near_test:,} of the {of:,} test images have a near-duplicate in train."
 
     @property
     def different_labels(self) -> tuple[Copies, ...]:

@@ -114,3 +114,39 @@ def test_the_representation_is_that_of_the_setting(tmp_path: Path) -> None:
     more = {path.name for path in (run / "representations").glob("finetune-*")} - kept
     assert sorted(name.split("-")[1] for name in kept) == ["scratch", "start", "trained"]
     assert sorted(name.split("-")[1] for name in more) == ["start", "trained"]
+
+
+def test_other_settings_of_the_fine_tuning_replace_nothing(tmp_path: Path) -> None:
+    """Two recipes stand in two tables; one that is given again takes its own place."""
+    images = bright_and_dark()
+    first = measured(tmp_path, images)
+    run = Path(first.path).parent
+
+    def tuned(finetuning: dict[str, Any]) -> list[dict[str, Any]]:
+        evaluate(
+            Evaluate.model_validate(
+                {
+                    "run": str(run),
+                    "finetuning": finetuning,
+                    "device": "cpu",
+                    "fractions": (1.0,),
+                    "probes": ("linear",),
+                    "clusters": False,
+                    "finetune": True,
+                }
+            ),
+            images,
+        )
+        rows = Results.read(run / "results.json").values
+        return [
+            row for row in rows
+            if (row["probe"], row["subject"]) == ("finetune", "trained")
+            and row["metric"] == "accuracy" and row["label"] is None
+        ]  # fmt: skip
+
+    longer = tuned({**SHORT, "min_steps": 21})
+    assert len(longer) == len({row["evaluation"] for row in longer}) == 2
+    assert len(tuned({**SHORT, "head_lr": (2e-2,)})) == 3
+    assert len(tuned(SHORT)) == 3
+    evaluations = Results.read(run / "results.json").evaluations.values()
+    assert any("min_steps=21" in evaluation["finetuning"] for evaluation in evaluations)

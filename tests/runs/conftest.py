@@ -18,6 +18,18 @@ NETWORK = {"backbone": "resnet20", "network.widths": (4, 8), "network.depths": (
 
 
 @pytest.fixture
+def quick() -> dict[str, Any]:
+    """An evaluation by one probe on all labels, beside one control."""
+    return {
+        "fractions": (1.0,),
+        "probes": ("knn",),
+        "controls": ("untrained",),
+        "clusters": False,
+        "device": "cpu",
+    }
+
+
+@pytest.fixture
 def make_file(tmp_path: Path) -> MakeFile:
     """``make_file("a", rows, test=rows)``: images 0 to 199 by number; every third is of a class."""
     pixels = np.random.default_rng(0).integers(0, 255, (200, 8, 8, 1)).astype(np.uint8)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import selfsight
 from selfsight.evaluation.results import Results
 from selfsight.runs.labels_read import LabelsRead, label_draw
+from selfsight.runs.lineage import lineage_of
 from selfsight.runs.request import own_images
 from selfsight.runs.run import Run, load_run
 
@@ -85,7 +86,7 @@ def test_a_start_counts_and_a_label_counts_once(make_file: MakeFile, train_run: 
     other = make_file("b", range(150, 190), range(190, 200))
     third = train_run("third", other, "supervised", weights=str(first.folder.path))
     own = len(own_images(third).rows("train"))
-    read = LabelsRead.by([third], own_images(third), "labels")
+    read = LabelsRead.by(lineage_of([third]), own_images(third), "labels")
     assert read.elsewhere == round(0.5 * labelled)
     assert read.with_rows(own_images(third).rows("train")[:3]) == own + read.elsewhere
     model = selfsight.finetune(
@@ -107,7 +108,7 @@ def test_the_choice_between_trainings_counts(make_file: MakeFile, tmp_path: Path
     chosen = pq.read_table(run.folder.selection)["row_id"].to_pylist()
     assert 20 <= len(chosen) <= 30
     images = own_images(run)
-    read = LabelsRead.by([run], images, "labels")
+    read = LabelsRead.by(lineage_of([run]), images, "labels")
     assert set(images.row_ids[read.read]) == set(chosen)
     results = Results.read(run.folder.results)
     trained = {v["num_labels"] for v in results.values

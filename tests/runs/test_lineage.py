@@ -18,13 +18,6 @@ from selfsight.runs.run import Run, load_run
 
 MakeFile = Callable[..., Path]
 TrainRun = Callable[..., Run]
-QUICK: dict[str, Any] = {
-    "fractions": (1.0,),
-    "probes": ("knn",),
-    "controls": ("untrained",),
-    "clusters": False,
-    "device": "cpu",
-}
 
 
 def test_a_run_knows_what_it_was_trained_on(make_file: MakeFile, train_run: TrainRun) -> None:
@@ -48,59 +41,65 @@ def test_the_labels_that_were_read_are_known(make_file: MakeFile, train_run: Tra
     assert len(seen_by(joined).labelled) == len(train)
 
 
-def test_its_own_images_are_no_leak(make_file: MakeFile, train_run: TrainRun) -> None:
+def test_its_own_images_are_no_leak(
+    make_file: MakeFile, train_run: TrainRun, quick: dict[str, Any]
+) -> None:
     data = make_file("a", range(60), range(60, 80))
     run = train_run("run", data, "supervised")
-    results = selfsight.evaluate(run, **QUICK)
+    results = selfsight.evaluate(run, **quick)
     assert results.allowed_leaks == [] and results.records
-    again = selfsight.evaluate(run, str(data), **QUICK)  # the same file, named: still none
+    again = selfsight.evaluate(run, str(data), **quick)  # the same file, named: still none
     assert again.allowed_leaks == []
     assert not any("was trained on" in note for note in [*results.notes, *again.notes])
 
 
-def test_other_data_that_the_run_has_seen_is_said(make_file: MakeFile, train_run: TrainRun) -> None:
+def test_other_data_that_the_run_has_seen_is_said(
+    make_file: MakeFile, train_run: TrainRun, quick: dict[str, Any]
+) -> None:
     run = train_run("run", make_file("a", range(60), range(60, 80)))
     other = make_file("other", range(100, 130), [*range(5), *range(130, 140)])
-    results = selfsight.evaluate(run, str(other), **QUICK)
+    results = selfsight.evaluate(run, str(other), **quick)
     (note,) = [note for note in results.notes if "was trained on" in note]
     seen = np.isin(range(5), _numbers(run)).sum()
     assert f"was trained on {seen} of the 15 test images of other, without their labels" in note
     assert note in results.table()
     kept = json.loads(run.folder.results.read_text())
     assert note in kept["notes"] and kept["allowed_leaks"] == []
-    dropped = selfsight.evaluate(run, str(other), drop_leaks=True, **QUICK)
+    dropped = selfsight.evaluate(run, str(other), drop_leaks=True, **quick)
     assert not any("without their labels" in note for note in dropped.notes)
 
 
 def test_with_their_labels_they_stop_both_verbs(
-    make_file: MakeFile, train_run: TrainRun, tmp_path: Path
+    make_file: MakeFile, train_run: TrainRun, tmp_path: Path, quick: dict[str, Any]
 ) -> None:
     run = train_run("run", make_file("a", range(60), range(60, 80)), "supervised")
     other = make_file("other", range(100, 130), [*range(5), *range(130, 140)])
     said = r"other: .*run was trained on \d of the 15 test images with their labels.*--allow-leaks"
     with pytest.raises(ValueError, match=said):
-        selfsight.evaluate(run, str(other), **QUICK)
+        selfsight.evaluate(run, str(other), **quick)
     model: dict[str, Any] = {"out": tmp_path / "model", "head_only": "linear", "device": "cpu"}
     with pytest.raises(ValueError, match=said):
         selfsight.finetune(run, str(other), **model)
-    allowed = selfsight.evaluate(run, str(other), allow_leaks=True, **QUICK)
+    allowed = selfsight.evaluate(run, str(other), allow_leaks=True, **quick)
     (leak,) = allowed.allowed_leaks
     assert leak.startswith("other: ") and f"Warning, allowed: {leak}" in allowed.table()
     page = selfsight.report(run.folder.path).read_text()
     assert "A leak between the splits was allowed" in page and "with their labels" in page
     card = selfsight.finetune(run, str(other), allow_leaks=True, **model).card
     assert len(card.allowed_leaks) == 1
-    assert not selfsight.evaluate(run, str(other), drop_leaks=True, **QUICK).allowed_leaks
+    assert not selfsight.evaluate(run, str(other), drop_leaks=True, **quick).allowed_leaks
 
 
-def test_ancestors_count(make_file: MakeFile, train_run: TrainRun, tmp_path: Path) -> None:
+def test_ancestors_count(
+    make_file: MakeFile, train_run: TrainRun, tmp_path: Path, quick: dict[str, Any]
+) -> None:
     """Two generations; what the first read is a leak of the third, and is refused at its start."""
     first = train_run("first", make_file("a", range(60), range(60, 80)), "supervised")
     middle = make_file("b", range(100, 140), range(140, 150))
     second = train_run("second", middle, weights=str(first.folder.path))
     other = make_file("other", range(150, 190), range(10))
     with pytest.raises(ValueError, match=r"first was trained on \d+ of the 10 test images with"):
-        selfsight.evaluate(second, str(other), **QUICK)
+        selfsight.evaluate(second, str(other), **quick)
     with pytest.raises(ValueError, match=r"first was trained on \d+ of the 10 test images with"):
         train_run("third", other, weights=str(second.folder.path))
     assert not (tmp_path / "third").exists()
@@ -108,10 +107,12 @@ def test_ancestors_count(make_file: MakeFile, train_run: TrainRun, tmp_path: Pat
     assert owners == ["second", "first"]
 
 
-def test_a_control_that_has_seen_the_test_images(make_file: MakeFile, train_run: TrainRun) -> None:
+def test_a_control_that_has_seen_the_test_images(
+    make_file: MakeFile, train_run: TrainRun, quick: dict[str, Any]
+) -> None:
     run = train_run("run", make_file("a", range(60), range(60, 80)))
     control = train_run("control", make_file("b", range(60, 120), range(120, 130)), "supervised")
-    wish = {**QUICK, "controls": (str(control.folder.path),)}
+    wish = {**quick, "controls": (str(control.folder.path),)}
     with pytest.raises(ValueError, match=r"control was trained on \d+ of the 20 test images with"):
         selfsight.evaluate(run, **wish)
     results = selfsight.evaluate(run, **wish, allow_leaks=True)
@@ -119,7 +120,7 @@ def test_a_control_that_has_seen_the_test_images(make_file: MakeFile, train_run:
 
 
 def test_a_start_that_is_gone_is_said(
-    make_file: MakeFile, train_run: TrainRun, tmp_path: Path
+    make_file: MakeFile, train_run: TrainRun, tmp_path: Path, quick: dict[str, Any]
 ) -> None:
     data = make_file("a", range(60), range(60, 80))
     first = train_run("first", data)
@@ -134,14 +135,16 @@ def test_a_start_that_is_gone_is_said(
     shutil.rmtree(moved / "first")
     (caution,) = lineage_of([second]).cautions
     assert "started from the weights of" in caution and "is not known here" in caution
-    assert caution in selfsight.evaluate(second, **QUICK).notes
+    assert caution in selfsight.evaluate(second, **quick).notes
 
 
-def test_a_damaged_table_is_named(make_file: MakeFile, train_run: TrainRun) -> None:
+def test_a_damaged_table_is_named(
+    make_file: MakeFile, train_run: TrainRun, quick: dict[str, Any]
+) -> None:
     run = train_run("run", make_file("a", range(30), range(30, 40)))
     run.folder.splits.write_bytes(b"PAR1")
     with pytest.raises(ValueError, match=r"splits\.parquet is damaged"):
-        selfsight.evaluate(run, **QUICK)
+        selfsight.evaluate(run, **quick)
 
 
 def _numbers(run: Run) -> list[int]:

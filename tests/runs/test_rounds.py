@@ -18,13 +18,6 @@ from selfsight.runs.request import own_images
 from selfsight.runs.run import Run
 
 TrainRun = Callable[..., Run]
-QUICK: dict[str, Any] = {
-    "fractions": (1.0,),
-    "probes": ("knn",),
-    "controls": ("untrained",),
-    "clusters": False,
-    "device": "cpu",
-}
 COUNT = 400
 
 
@@ -49,7 +42,7 @@ def sides(run: Run) -> dict[str, str]:
 
 
 def test_random_labels_over_two_rounds_stay_at_chance(
-    digits: Path, train_run: TrainRun, tmp_path: Path
+    digits: Path, train_run: TrainRun, tmp_path: Path, quick: dict[str, Any]
 ) -> None:
     """The second round has more labels than the first; its test images were test before."""
     random = np.random.default_rng(0)
@@ -76,7 +69,7 @@ def test_random_labels_over_two_rounds_stay_at_chance(
     read = {row["row_id"] for row in table.to_pylist() if row["label_read"]}
     test = {row_id for row_id, split in sides(second).items() if split == "test"}
     assert len(read) > 100 and len(test) == 80 and not read & test
-    results = selfsight.evaluate(second, **QUICK)
+    results = selfsight.evaluate(second, **quick)
     (knn,) = [
         v
         for v in results.values
@@ -87,7 +80,9 @@ def test_random_labels_over_two_rounds_stay_at_chance(
     assert not results.allowed_leaks
 
 
-def test_suggest_label_and_continue(digits: Path, train_run: TrainRun, tmp_path: Path) -> None:
+def test_suggest_label_and_continue(
+    digits: Path, train_run: TrainRun, tmp_path: Path, quick: dict[str, Any]
+) -> None:
     """Two rounds of labels that a model chose, with and without its weights."""
     first = train_run("first", digits)
     held = {row_id for row_id, split in sides(first).items() if split == "test"}
@@ -113,21 +108,21 @@ def test_suggest_label_and_continue(digits: Path, train_run: TrainRun, tmp_path:
         images = own_images(run)
         known = images.targets["digit"].known
         assert known[images.rows("test")].sum() == 10 * number
-        results = selfsight.evaluate(run, **QUICK)
+        results = selfsight.evaluate(run, **quick)
         assert results.records and not results.allowed_leaks
         assert not any("was trained on" in note for note in results.notes)
         previous = run
 
 
 def test_other_verbs_take_the_recorded_sides_too(
-    digits: Path, train_run: TrainRun, tmp_path: Path
+    digits: Path, train_run: TrainRun, tmp_path: Path, quick: dict[str, Any]
 ) -> None:
     """Data that are named again, with labels that come later."""
     run = train_run("run", digits)
     held = {row_id for row_id, split in sides(run).items() if split == "test"}
     ids = list(sides(run))
     labels = write_labels(tmp_path / "l.csv", ids, [f"d{i % 3}" for i in range(COUNT)])
-    results = selfsight.evaluate(run, str(digits), labels=labels, **QUICK)
+    results = selfsight.evaluate(run, str(digits), labels=labels, **quick)
     assert not any("was trained on" in note for note in results.notes)
     predictions = pq.read_table(run.folder.predictions)
     assert set(predictions["row_id"].to_pylist()) == held
@@ -141,3 +136,24 @@ def test_a_table_of_splits_holds_in_a_training(digits: Path, train_run: TrainRun
     first = train_run("first", digits)
     second = train_run("second", digits, splits=str(first.folder.splits), seed=5)
     assert sides(second) == sides(first)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_suggested_labels_are_evaluated_without_another_training(
+    digits: Path, train_run: TrainRun, tmp_path: Path, quick: dict[str, Any], named: bool
+) -> None:
+    """suggest, label, ``evaluate --labels``: on the run's own images, or on the data by name."""
+    run = train_run("run", digits)
+    held = {row_id for row_id, split in sides(run).items() if split == "test"}
+    wish = {"count": 60, "out": str(tmp_path / "s"), "by": "representative", "device": "cpu"}
+    suggested = selfsight.suggest(run, **wish)
+    ids = list(suggested.row_ids)
+    labels = write_labels(tmp_path / "s/labels.csv", ids, [f"d{i % 3}" for i in range(len(ids))])
+    data = (str(digits),) if named else ()
+    results = selfsight.evaluate(run, *data, labels=labels, **quick)
+    of_train = {row_id for row_id in ids if row_id not in held}
+    counts = {v["num_labels"] for v in results.values if v["subject"] == "trained" and v["label"]
+              is None and v["probe"] == "knn"}  # fmt: skip
+    assert counts == {len(of_train)} and not results.allowed_leaks
+    scored = set(pq.read_table(run.folder.predictions)["row_id"].to_pylist())
+    assert scored == set(ids) & held and scored

@@ -23,7 +23,7 @@ from selfsight.data.notes import records
 from selfsight.data.pixels.display import write_pictures
 from selfsight.data.request import Data, Images
 from selfsight.files import write_json
-from selfsight.records import Audit, NearPair, RowNote
+from selfsight.records import SIDES, Audit, NearPair, RowNote
 
 MAX_PAIRS = 1000
 BINS = 20
@@ -52,12 +52,16 @@ class Audited:
 
     @property
     def exit_code(self) -> int:
-        """1 where something crosses the splits, or the images may have been read wrongly."""
+        """1 where images or groups cross the splits, where too many test images have a
+        near-duplicate in train, or where the images may have been read wrongly.
+        """
         doubtful = any(reading["doubtful"] for reading in self.audit.readings)
-        return 1 if self.audit.crossings or doubtful else 0
+        return 1 if self.audit.crossings or self.audit.near_leak or doubtful else 0
 
     def __str__(self) -> str:
         lines = [crossing.what for crossing in self.audit.crossings]
+        if self.audit.near_test:
+            lines.append(self.audit.near_sentence)
         return "\n".join([*lines, f"The audit: {self.page}"])
 
 
@@ -77,7 +81,7 @@ def audit_data(settings: AuditData, images: Images | None = None) -> Audited:
     from selfsight.reporting.audit import pictured_rows, write_audit_page
 
     # A leak does not stop an audit, which looks for leaks.
-    opened = request.open(settings.updated({"allow_leaks": True}), images)
+    opened = request.open(settings.updated({"allow_leaks": True}), images, near=False)
     for note in describe(opened):
         say(note)
     found = audit(opened, near=settings.near)
@@ -118,6 +122,13 @@ def audit(images: ImageSet, *, near: bool = True) -> Audit:
             )
             for (a, b), similarity in zip(found.rows, found.similarity, strict=True)
         ]
+    near_test = {
+        row
+        for pair in pairs
+        if {SIDES[split] for split in pair.splits} == {SIDES["train"], SIDES["test"]}
+        for row, split in zip(pair.rows, pair.splits, strict=True)
+        if split == "test"
+    }
     shown = sorted(pairs, key=lambda pair: (not pair.across, -pair.similarity))[:MAX_PAIRS]
     crossings = crossings_of(images, copies)
     named = {row for group in copies for row in group.rows} | set(blank.tolist())
@@ -141,6 +152,7 @@ def audit(images: ImageSet, *, near: bool = True) -> Audit:
         near=tuple(shown),
         near_count=len(pairs),
         near_across=sum(pair.across for pair in pairs),
+        near_test=len(near_test),
         crossings=tuple(crossings),
         rows={row: _note(images, row) for row in sorted(named)},
         notes=tuple(notes),

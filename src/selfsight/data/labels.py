@@ -10,12 +10,13 @@ import numpy as np
 
 from selfsight.data.imageset import ImageSet
 from selfsight.data.reading import Asked
-from selfsight.data.sources.steps.columns import GROUP, SPLIT, find_column, groups_of, splits_of
+from selfsight.data.sources.steps.columns import SPLIT, find_column, groups_of, splits_of
+from selfsight.data.sources.steps.group_columns import groups_and_targets
 from selfsight.data.sources.steps.labels_by_name import named_rows
 from selfsight.data.sources.steps.listing import Listing
 from selfsight.data.sources.steps.matching import key_columns
 from selfsight.data.sources.steps.tables import read_columns
-from selfsight.data.sources.steps.targets import check_asked, targets_of
+from selfsight.data.sources.steps.targets import check_asked
 
 Set = TypeVar("Set", ImageSet, Listing)
 
@@ -49,20 +50,20 @@ def _joined(result: Any, path: Path, asked: Asked) -> Any:
     columns, place = dict(rows.columns), rows.place
     found = np.flatnonzero(place >= 0)
     result = replace(result, notes=(*result.notes, *notes, *rows.notes))
-    column = find_column(columns, asked.group, GROUP, "group")
+    split = find_column(columns, asked.split, SPLIT, "split")
+    rest = {name: values for name, values in columns.items() if name != split}
+    check_asked(path.name, asked.target, asked.options, {**columns, **result.targets})
+    column, targets, said = groups_and_targets(rest, columns, names, asked)
     if column is not None and column != asked.target:
-        groups, group_names = groups_of(columns.pop(column))
+        groups, group_names = groups_of(columns[column])
         if result.groups is None or asked.group is not None:
             new = np.full(len(result.row_ids), -1, np.int64)
             new[found] = groups[place[found]]
             result = replace(result, groups=new, group_name=column, group_names=group_names)
-    column = find_column(columns, asked.split, SPLIT, "split")
-    if column is not None and column != asked.target:
+    if split is not None and split != asked.target:
         splits = result.splits.astype("<U10")
-        splits[found] = splits_of(columns.pop(column), column)[place[found]]
+        splits[found] = splits_of(columns[split], split)[place[found]]
         result = replace(result, splits=splits)
-    check_asked(path.name, asked.target, asked.options, {**columns, **result.targets})
-    targets, said = targets_of(columns, names, asked.target, asked.options)
     if not targets:
         raise ValueError(f"{path}: beside the row ids it has no column of targets.")
     spread = {}

@@ -24,6 +24,7 @@ from selfsight.data.duplicates import copies_together
 from selfsight.data.imageset import ImageSet, Scale
 from selfsight.data.labels import join_labels
 from selfsight.data.leaks import Seen, apart, checked, scored_rows, unseen
+from selfsight.data.near_groups import NAME, NEAR, frames_hint, near_groups
 from selfsight.data.parts import RowPart
 from selfsight.data.pixels.lazy import waiting
 from selfsight.data.reading import FOLDER, NONE, Asked, Reading, ReadOptions, held_to
@@ -32,9 +33,10 @@ from selfsight.data.sides import Sides, group_of, read_sides, recorded
 from selfsight.data.sources import list_source
 from selfsight.data.sources.memory import MapDataset, name_of_memory
 from selfsight.data.sources.steps.array_pixels import list_set, made_like
-from selfsight.data.sources.steps.listing import MAX_SCANNED, Listing, Loaded
+from selfsight.data.sources.steps.listing import MAX_SCANNED, Listing, Loaded, Size
 from selfsight.data.splits import assign_splits, draw_pool
 from selfsight.data.tiles import tiled
+from selfsight.data.twins import apart_from_twins, without_twins
 from selfsight.settings import sentence, unknown
 
 Images = str | Path | ImageSet | ArrayLike | MapDataset
@@ -50,7 +52,8 @@ class DataOptions(ReadOptions):
     """A table of targets (CSV, Parquet) that is joined to the images by row id; target, group and
     split column are then columns of it."""
     group: str | None = None
-    """The column that no split may cut: a coil, a patient, a board."""
+    """The column that no split may cut: a coil, a patient, a board; `near` keeps near-duplicates
+    and runs of file names together, `none` takes no column."""
     split_column: str | None = None
     """The column that says train, validation or test; by default guessed, or the files' names."""
     tile: Annotated[int, Field(ge=8)] | None = None
@@ -64,6 +67,10 @@ class DataOptions(ReadOptions):
     images that a run has been trained on."""
     allow_leaks: bool = False
     """Go on with such leaks; every result carries them in red."""
+    drop_near: bool = False
+    """Leave out train images that nearly equal a test image: re-encoded, mirrored, cropped."""
+    allow_near: bool = False
+    """Go on where more than 1 % of the test images have such a train image; results carry it."""
     max_unreadable: Annotated[float, Field(ge=0.0, le=1.0)] = 0.05
     """Share of unreadable images above which it stops; the others are left out and named."""
     validation: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
@@ -96,6 +103,7 @@ def open(
     seen: Sequence[Seen] = (),
     decode: bool | None = True,
     whole: bool = False,
+    near: bool = True,
     reading: Reading | None = None,
     part: RowPart | None = None,
 ) -> ImageSet:
@@ -121,6 +129,7 @@ def open(
             and no memory for pixels, but only some headers are looked at, and identical images
             are not looked for. None: so above 20,000 images.
         whole: take images of unknown splits too, for verbs that only look at every image.
+        near: look for near-duplicates of test images in train, where no sides are given.
         reading: how a run read its own images (see `selfsight.data.reading.recorded`), which
             these are held to.
         part: of everything that the source lists; None: all.
@@ -154,13 +163,15 @@ def open(
     elif (listing.splits == "test").any():
         records = ()
     keep = isinstance(source, ImageSet) and settings.splits is None
+    size = settings.image_size if scale is None else (scale.height, scale.width)
+    if settings.group == NEAR and sides is None:
+        listing = _grouped_by_content(listing, size, settings.max_unreadable)
     rows, splits, cut = _split(listing, settings, sides, records, keep=keep)
     notes = list(cut)
     if len(rows) < len(splits) and sides is None:
         notes.append(f"{len(splits):,} images were limited to {settings.limit:,} of the pool.")
     lazily = decode is False or (decode is None and len(rows) > MAX_SCANNED)
     files = listing.files if lazily and scale is None and sides is None else None
-    size = settings.image_size if scale is None else (scale.height, scale.width)
     loaded = (listing.load if files is None else files.look)(rows, size, settings.max_unreadable)
     kept = replace(listing, splits=splits).take(loaded.rows)
     images = ImageSet(
@@ -212,6 +223,10 @@ def open(
     else:
         images = copies_together(images, declared)
     images = checked(images, drop, allow)
+    if near and sides is None:
+        images = without_twins(images, settings.drop_near, settings.allow_near)
+    hint = frames_hint(images) if sides is None and near else None
+    images = images.with_notes(*([hint] if hint else []))
     doubts = (*gaps(images, settings.nodata), *unlike_splits(images))
     images = images.with_notes(*(note for note in doubts if note not in images.notes))
     for weights in seen:
@@ -240,7 +255,7 @@ def open_images(source: Images, *, decode: bool | None = True, **options: Any) -
         settings = DataOptions(allow_leaks=True).updated(plain)
     except ValidationError as error:
         raise ValueError(sentence(error)) from None
-    return open(settings, source, decode=decode)
+    return open(settings, source, decode=decode, near=False)
 
 
 @dataclass(frozen=True)
@@ -250,7 +265,7 @@ class Pool:
     Attributes:
         images: of another source, in the form of the set.
         rows: those that are trained on.
-        left_out: how many are not, since they are validation or test images of the set.
+        left_out: how many are not, since they are validation or test images of the set, or nearly.
         leaks: a sentence where they are trained on nevertheless.
     """
 
@@ -287,7 +302,9 @@ def open_pool(settings: DataOptions, source: Images, images: ImageSet) -> Pool:
         allow_leaks=True,
     )
     pool = open(wish, source, scale=images.scale)
-    return Pool(pool, *apart(pool, images, settings.drop_leaks, settings.allow_leaks))
+    rows, left_out, leaks = apart(pool, images, settings.drop_leaks, settings.allow_leaks)
+    rows, near, more = apart_from_twins(pool, rows, images, settings.drop_near, settings.allow_near)
+    return Pool(pool, rows, left_out + near, (*leaks, *more))
 
 
 def settled(images: ImageSet) -> ImageSet:
@@ -343,7 +360,8 @@ def _listing(
     held: bool = False,
 ) -> Listing:
     """What the source holds, with its labels and tiles."""
-    target, group, split = settings.target, settings.group, settings.split_column
+    target, split = settings.target, settings.split_column
+    group = None if settings.group == NEAR else settings.group
     table = None if settings.labels in (None, NONE) else settings.labels
     form = Asked(
         labels=settings.labels is None,
@@ -392,6 +410,23 @@ def _part_of(listing: Listing, part: RowPart, settings: DataOptions) -> Listing:
     order = np.argsort(first)  # images as they come; all tiles of one are in one part
     wanted = order[part.rows(listing.tile_of[first[order]], listing.name)]
     return listing.only(np.flatnonzero(np.isin(image, wanted)))
+
+
+def _grouped_by_content(listing: Listing, size: Size, max_unreadable: float) -> Listing:
+    """The listing in groups of near-duplicates; an image that cannot be read is in none."""
+    loaded = listing.load(np.arange(len(listing.row_ids)), size, max_unreadable)
+    part = listing.take(loaded.rows)
+    images = ImageSet(
+        part.name, loaded.pixels, part.row_ids, part.splits, part.targets,
+        value_scale=loaded.scale,
+    )  # fmt: skip
+    codes, names, notes = near_groups(images)
+    groups = np.full(len(listing.row_ids), -1, np.int64)
+    groups[loaded.rows] = codes
+    return replace(
+        listing, groups=groups, group_name=NAME, group_names=names,
+        notes=(*listing.notes, *notes),
+    )  # fmt: skip
 
 
 def _check_kinds(settings: DataOptions, listing: Listing) -> None:

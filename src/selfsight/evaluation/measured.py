@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from selfsight.evaluation.predictions import Predictions
 from selfsight.evaluation.results import SENTENCES, Results, Row
 from selfsight.records import PROTOCOL
 from selfsight.runs.folder import RunFolder
+from selfsight.runs.lineage import Lineage
 from selfsight.runs.lock import locked
 
 MOST_UNLABELLED = 20_000
@@ -38,6 +39,7 @@ class Measured:
         representation: ``output``, ``mean`` or ``stages``.
         material: of a run; None where there are representations alone.
         notes, leaks: sentences of the results.
+        lineages: what subjects that are runs were trained on, by subject.
     """
 
     folder: RunFolder
@@ -51,13 +53,22 @@ class Measured:
     material: Material | None = None
     notes: tuple[str, ...] = ()
     leaks: tuple[str, ...] = ()
+    lineages: Mapping[str, Lineage] = field(default_factory=dict)
 
     @property
     def scored(self) -> NDArray[np.int64]:
         """Rows of the split that is scored."""
         return self.images.rows(self.split) if self.split else np.zeros(0, np.int64)
 
-    def enter(self, results: Results, target: Target | None, *, balanced: bool, seed: int) -> str:
+    def enter(
+        self,
+        results: Results,
+        target: Target | None,
+        *,
+        balanced: bool,
+        seed: int,
+        finetuning: str = "",
+    ) -> str:
         """Adds the entry of `selfsight.records.Evaluation` to the results; its key."""
         images = self.images
         groups = b"" if images.groups is None else images.groups.tobytes()
@@ -77,6 +88,7 @@ class Measured:
             "representation": self.representation,
             "balanced": balanced,
             "seed": seed,
+            "finetuning": finetuning,
             "protocol": PROTOCOL,
         }
         content = {name: value for name, value in entry.items() if name not in ("data", "source")}

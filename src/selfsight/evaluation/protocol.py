@@ -62,6 +62,7 @@ from selfsight.fitting.representation_choice import best_representation
 from selfsight.reporting.report import write_report
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.labels_read import LabelsRead, label_draw
+from selfsight.runs.lineage import Lineage, lineage_of
 from selfsight.runs.lineage import start_of as start_of_training
 from selfsight.runs.request import RunData, images_of
 from selfsight.runs.run import Run, load_run
@@ -301,6 +302,7 @@ def _of_run(settings: Evaluate, images: Images | None) -> Measured:
         material,
         tuple(notes),
         tuple(leaks),
+        _lineages(run, found),
     )
 
 
@@ -312,8 +314,21 @@ def _write_map(measured: Measured, target: Target | None) -> None:
 
 
 def _place(settings: Evaluate, results: Results, measured: Measured, target: Target | None) -> Row:
-    key = measured.enter(results, target, balanced=settings.balanced, seed=settings.seed)
+    key = measured.enter(
+        results,
+        target,
+        balanced=settings.balanced,
+        seed=settings.seed,
+        finetuning=_own(settings.finetuning) if settings.finetune and target is not None else "",
+    )
     return {"evaluation": key, "data": measured.images.name, "split": measured.split}
+
+
+def _own(finetuning: FineTuning) -> str:
+    """The settings that are not the defaults."""
+    default = FineTuning().plain()
+    own = {n: v for n, v in finetuning.plain().items() if v != default[n]}
+    return ", ".join(f"{name}={value}" for name, value in sorted(own.items()))
 
 
 def _targets(settings: Evaluate, measured: Measured) -> list[Target]:
@@ -335,17 +350,15 @@ def _drawn_as_trained(settings: Evaluate, run: str) -> tuple[Evaluate, list[str]
     return settings.updated({"draws": 1, "seed": seed}), [sentence]
 
 
-def _read_before(
-    material: Material, found: Sequence[Subject], target: Target
-) -> dict[str, LabelsRead]:
-    """By subject, the labels that were read before its probe; runs and starts have some."""
-    images, run = material.images, material.run
+def _lineages(run: Run, found: Sequence[Subject]) -> dict[str, Lineage]:
+    """Of the subjects that are runs or starts of one."""
     start = start_of_training(run)
     runs = {"trained": [run], "start": [start] if isinstance(start, Run) else []}
     for subject in found:
         if subject.identity is not None and subject.name != "trained":
             runs[subject.name] = [load_run(subject.identity["run"])]
-    return {s.name: LabelsRead.by(runs.get(s.name, []), images, target.name) for s in found}
+    names = [subject.name for subject in found if runs.get(subject.name)]
+    return {name: lineage_of(runs[name]) for name in names}
 
 
 def _known(settings: Evaluate, images: ImageSet, run: Run | None) -> list[Target]:
@@ -392,7 +405,10 @@ def _evaluate_target(
     probes = [name for name in settings.probes if name in probes_of(target.kind)]
     subjects = {subject.name: subject for subject in found}
     material = measured.material
-    labels_before = {} if material is None else _read_before(material, found, target)
+    labels_before = {
+        name: LabelsRead.by(lineage, images, target.name)
+        for name, lineage in measured.lineages.items()
+    }
     assert settings.draws is not None
     tuned = fine_tuned_subjects(subjects)
     say(f"{images.name}, {target.name}: {', '.join(probes)} beside {len(found) - 1} controls")

@@ -33,6 +33,7 @@ from selfsight.models.predictor import Card, Predictor, check_free, hashed
 from selfsight.models.training_images import with_training_images
 from selfsight.runs.frame import Frame
 from selfsight.runs.labels_read import LabelsRead
+from selfsight.runs.lineage import lineage_of
 from selfsight.runs.request import RunData, images_of, reading_of
 from selfsight.runs.run import Run, load_run
 from selfsight.training.device import choose_device
@@ -122,7 +123,8 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
             start, subset, how, represented, {"run": run.name, "data": images.name}
         )
     validation = scores(predictor, images, target, images.rows("validation"), device)
-    read = LabelsRead.by([run], images, target.name).with_rows(subset.rows, images.tile_of)
+    before = LabelsRead.by(lineage_of([run]), images, target.name)
+    read = before.with_rows(subset.rows, images.tile_of)
     reading = reading_of(run) | recorded(settings, guesses(images.notes))
     card = predictor.card.updated(
         {

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.data.imageset import ImageSet
-from selfsight.runs.lineage import lineage_of, start_of
+from selfsight.runs.lineage import Lineage, start_of
 from selfsight.runs.run import Run
 
 
@@ -28,21 +27,21 @@ class LabelsRead:
     elsewhere: int = 0
 
     @classmethod
-    def by(cls, runs: Sequence[Run], images: ImageSet, target: str) -> LabelsRead:
+    def by(cls, lineage: Lineage, images: ImageSet, target: str) -> LabelsRead:
         """Those that runs and their ancestors read.
 
         An image is known by its pixels, or by its row id where its pixels were recorded in
         another form.
 
         Args:
-            runs: none: no label.
+            lineage: of the runs.
             images: the set.
             target: the name of the target that is fitted.
         """
         read = np.zeros(len(images), bool)
         others: set[tuple[str, str]] = set()
         content = images.content
-        for seen in lineage_of(runs).seen if runs else ():
+        for seen in lineage.seen:
             same_form = seen.scale.form == images.scale.form
             for labels in seen.labels:
                 here = np.isin(images.row_ids, labels.row_ids)

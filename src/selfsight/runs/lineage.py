@@ -41,15 +41,21 @@ class Lineage:
         seen: one for each run.
         records: the sides that each run recorded, the nearest first.
         cautions: a sentence for each start of which nothing is known.
+        paths: of the runs and their ancestors.
     """
 
     seen: tuple[Seen, ...] = ()
     records: tuple[Sides, ...] = ()
     cautions: tuple[str, ...] = ()
+    paths: frozenset[Path] = frozenset()
 
 
 def lineage_of(
-    runs: Sequence[Run], labels: str | None = None, *, without: Sequence[Run] = ()
+    runs: Sequence[Run],
+    labels: str | None = None,
+    *,
+    without: Sequence[Run] = (),
+    known: Lineage | None = None,
 ) -> Lineage:
     """What runs and their ancestors were trained on, each once.
 
@@ -57,14 +63,14 @@ def lineage_of(
         runs: the nearest first.
         labels: a table of labels; the run whose `suggest` chose its images is an ancestor too.
         without: runs that are left out; their ancestors are not.
+        known: of other runs, which the result begins with; what is in it is not read again.
 
     Raises:
         ValueError: the files of a run are damaged.
     """
-    seen: list[Seen] = []
-    records: list[Sides] = []
-    cautions: list[str] = []
-    done: set[Path] = set()
+    known = known or Lineage()
+    seen, records = list(known.seen), list(known.records)
+    cautions, done = list(known.cautions), set(known.paths)
     left_out = {run.path for run in without}
     waiting = [*runs, *chosen_by(labels)]
     while waiting:
@@ -73,8 +79,9 @@ def lineage_of(
             continue
         done.add(run.path)
         if run.path not in left_out:
-            seen.append(seen_by(run))
-            records.append(sides_of(run))
+            table = read_run_table(run.folder.splits)
+            seen.append(seen_by(run, table))
+            records.append(sides_of(run, table))
         waiting += chosen_by(run.settings.labels)
         start = start_of(run)
         if isinstance(start, Run):
@@ -84,7 +91,7 @@ def lineage_of(
                 f"{run.folder.path} started from the weights of {start}; what those were trained "
                 "on is not known here."
             )
-    return Lineage(tuple(seen), tuple(records), tuple(cautions))
+    return Lineage(tuple(seen), tuple(records), tuple(cautions), frozenset(done))
 
 
 def chosen_by(labels: str | None) -> list[Run]:
@@ -132,13 +139,17 @@ def start_of(run: Run) -> Run | str | None:
     return weights
 
 
-def seen_by(run: Run) -> Seen:
+def seen_by(run: Run, table: Any = None) -> Seen:
     """The images that a run itself was trained on, those of further pools among them.
+
+    Args:
+        run: a finished run.
+        table: its ``splits.parquet``, where that has been read.
 
     Raises:
         ValueError: its tables are damaged.
     """
-    table = read_run_table(run.folder.splits, ["row_id", "split", "digest", "label_read"])
+    table = read_run_table(run.folder.splits) if table is None else table
     own = np.isin(np.array(table["split"].to_pylist(), str), TRAINED_ON)
     read = np.array(table["label_read"].to_pylist(), bool)
     digests = [_numbers(table["digest"], own)]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import tyro
 
 from selfsight.console import say
@@ -55,20 +56,17 @@ def images_of(
             images that their training has settled.
     """
     moved, caution = moved_images(run, settings) if source is None else (None, None)
-    if moved is not None:
-        lineage = lineage_of([run, *controls], settings.labels, without=[run])
-        images = own_images(moved, settings.updated({"data": None}), lineage.seen)
-    elif source is None and settings.data is None:
-        lineage = lineage_of([run, *controls], settings.labels, without=[run])
-        images = own_images(run, settings, lineage.seen)
+    own = source is None and (moved is not None or settings.data is None)
+    of_run = lineage_of([run], settings.labels, without=[run] if own else [])
+    lineage = lineage_of(controls, known=of_run)
+    if own:
+        images = own_images(moved or run, settings.updated({"data": None}), lineage.seen)
     else:
-        lineage = lineage_of([run, *controls], settings.labels)
-        scale = Frame.of_run(run).scale(run.name)
         images = request.open(
             settings,
             source,
-            records=lineage_of([run], settings.labels).records,
-            scale=scale,
+            records=of_run.records,
+            scale=Frame.of_run(run).scale(run.name),
             seen=lineage.seen,
             reading=reading_of(run),
         )
@@ -149,7 +147,14 @@ def own_images(
         return request.open(changed, sides=sides, scale=scale, seen=seen)
     images = request.open(run.settings.updated(flags), sides=sides, scale=scale)
     wish = DataOptions(labels=settings.labels, target=settings.target, **flags)
-    return request.open(wish, images, sides=sides, seen=seen)
+    return _labelled(request.open(wish, images, sides=sides, seen=seen))
+
+
+def _labelled(images: ImageSet) -> ImageSet:
+    """The images, those that the training saw without a label in train where they have one now."""
+    known = np.any([target.known for target in images.targets.values()], axis=0)
+    now = (images.splits == "unlabelled") & known
+    return images.changed(splits=np.where(now, "train", images.splits).astype("<U10"))
 
 
 def reading_of(run: Run) -> dict[str, tuple[str, ...]]:
@@ -182,7 +187,9 @@ def images_in(
     """
     wish = settings.updated({"validation": 0.0, "test": 0.0, "allow_leaks": True})
     scale = frame.scale(owner)
-    images = request.open(wish, source, scale=scale, whole=True, reading=reading, part=part)
+    images = request.open(
+        wish, source, scale=scale, whole=True, near=False, reading=reading, part=part
+    )
     for note in images.notes:
         say(note)
     return images

@@ -34,13 +34,17 @@ def read_run_table(path: Path, columns: Sequence[str] | None = None) -> Any:
     return table
 
 
-def sides_of(run: Run) -> Sides:
+def sides_of(run: Run, table: Any = None) -> Sides:
     """The splits and groups that a run recorded, with the digests of its images.
+
+    Args:
+        run: a finished run.
+        table: its ``splits.parquet``, where that has been read.
 
     Raises:
         ValueError: its table is damaged.
     """
-    table = read_run_table(run.folder.splits)
+    table = read_run_table(run.folder.splits) if table is None else table
     try:
         columns = {name: table[name] for name in ("row_id", "split", "group", "digest")}
         known: str = run.environment["data"]["fingerprint"]

@@ -18,6 +18,7 @@ from selfsight.data.splits import LabelFraction
 from selfsight.fitting.labelled import Rows, Subset, target_of
 from selfsight.fitting.stopping import Mode, Stopping
 from selfsight.runs.labels_read import LabelsRead
+from selfsight.runs.lineage import lineage_of
 from selfsight.runs.request import RunData
 from selfsight.runs.run import Run
 from selfsight.settings import Settings, unknown
@@ -144,7 +145,7 @@ class Labels:
             "data": self.subset.images.name,
             "task": self.subset.kind,
             "num_labels": LabelsRead.by(
-                [run], self.subset.images, self.subset.target.name
+                lineage_of([run]), self.subset.images, self.subset.target.name
             ).with_rows(self.subset.rows),
             "best": {**more, "settings": settings.plain()},
         }

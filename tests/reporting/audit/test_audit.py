@@ -94,7 +94,9 @@ def test_it_reads_its_json_without_the_pictures(images, tmp_path: Path) -> None:
 
 def test_near_duplicates_tell_how_alike_they_are(images, tmp_path: Path) -> None:
     pair = {"rows": [8, 28], "splits": ["train", "test"], "similarity": 0.987, "different": []}
-    words = text_of(page_of(images, tmp_path, near=[pair], near_count=31, near_across=21))
+    words = text_of(
+        page_of(images, tmp_path, near=[pair], near_count=31, near_across=21, near_test=0)
+    )
     assert "similarity 0.987" in words
     assert "Across the splits: 21" in words
     assert "20 more are not pictured" in words

@@ -34,17 +34,21 @@ def write_audit_page(folder: str | Path) -> Path:
         title=f"Audit of {audit.name}",
         source=str(folder),
         answers=[answer(audit)],
-        alarm=("Leaks between the splits", leaks(audit)) if audit.crossings else None,
+        alarm=("Leaks between the splits", leaks(audit))
+        if audit.crossings or audit.near_leak
+        else None,
     )
     return write_page(folder / "audit.html", sys.modules[__name__], contents, page)
 
 
 def answer(audit: Audit) -> str:
     """Whether anything crosses the splits, in a sentence."""
-    if audit.crossings:
+    if audit.crossings or audit.near_leak:
         return "Something crosses the splits: results on this data would look too good."
     if len({SIDES.get(side) for side, count in audit.splits.items() if count}) < 2:
         return "All images are on one side, so there are no splits to cross."
+    if audit.near_test:
+        return f"No image or group crosses the splits, but {audit.near_sentence}"
     return "Nothing crosses the splits."
 
 
@@ -63,4 +67,4 @@ def leaks(audit: Audit) -> list[str]:
             what = f"{number(count)} “{group}” group{'' if count == 1 else 's'}"
             what += f" ({number(images)} images)"
         sentences.append(f"{what} {'is' if count == 1 else 'are'} in {listed(splits)}.")
-    return sentences
+    return [*sentences, audit.near_sentence] if audit.near_leak else sentences

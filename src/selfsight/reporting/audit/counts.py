@@ -26,6 +26,7 @@ def values(contents: AuditContents, page: Page) -> Values:
         ("Identical, with other labels", number(len(audit.different_labels))),
         ("Nearly identical pairs", number(audit.near_count)),
         ("Nearly identical across splits", number(audit.near_across)),
+        ("Test images nearly in train", number(audit.near_test)),
         ("Blank images", number(len(audit.blank))),
     ]
     if audit.groups:

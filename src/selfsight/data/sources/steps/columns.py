@@ -24,7 +24,13 @@ NUMBER = re.compile(
     r"|temperature|pressure|price|year|angle|depth|distance)$|^(pos|x|y|z|lat|lon)_|_(x|y|z)$",
     re.I,
 )
-GROUP = re.compile(r"^(group|groups|patient|subject)(_?id)?$", re.I)
+_NUMBERED = r"s?([ _-]?(id|no|nr|number|name))?$"
+GROUP = re.compile(
+    r"^(coil|board|patient|person|subject|lot|slide|tile|scene|video)" + _NUMBERED, re.I
+)
+"""Columns that name the unit an image was taken of: groups whatever they hold."""
+WEAK_GROUP = re.compile(r"^(group|scan|session|batch)" + _NUMBERED, re.I)
+"""Columns that may name such a unit: groups where that is plausible."""
 SPLIT = re.compile(r"^(split|fold_split|subset|partition)$", re.I)
 SPLIT_LIKE = re.compile(r"(^|_)split$", re.I)
 NO_TARGET = re.compile(

@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.data.notes import guess
 from selfsight.data.reading import FOLDER, NONE, Asked
 from selfsight.data.sources.steps.columns import (
-    GROUP,
     SPLIT,
     SPLIT_LIKE,
     find_column,
@@ -20,9 +18,10 @@ from selfsight.data.sources.steps.columns import (
     guessed_splits,
     splits_of,
 )
+from selfsight.data.sources.steps.group_columns import groups_and_targets
 from selfsight.data.sources.steps.listing import Listing
 from selfsight.data.sources.steps.split_names import split_of_name
-from selfsight.data.sources.steps.targets import check_asked, identities, targets_of
+from selfsight.data.sources.steps.targets import check_asked, identities
 
 
 def with_columns(
@@ -48,10 +47,6 @@ def with_columns(
     """
     columns = _with_folders(columns, listing.row_ids, asked)
     given, used, more = _splits(listing, columns, splits, asked)
-    group = find_column(columns, asked.group, GROUP, "group")
-    if group is not None and asked.group is None:
-        text = f"Column {group} is taken as the group"
-        more.append(guess(text, "group", group, [NONE], about=group))
     taken = {asked.target, *asked.options.kind_of}
     other_splits = [
         name for name in columns if SPLIT_LIKE.search(name) and name != used and name not in taken
@@ -59,13 +54,13 @@ def with_columns(
     rest = {
         name: column
         for name, column in columns.items()
-        if name in taken or (name not in (group, used) and name not in other_splits)
+        if name in taken or (name != used and name not in other_splits)
     }
     if other_splits:
         named = ", ".join(other_splits)
         more.append(f"Columns that look like other splits are not read: {named}.")
     check_asked(listing.name, asked.target, asked.options, {**listing.targets, **columns})
-    targets, said = targets_of(rest, names, asked.target, asked.options)
+    group, targets, said = groups_and_targets(rest, columns, names, asked)
     more += said
     if asked.target is None and len(targets) == 1 and not listing.targets:
         more.append(f"Column {next(iter(targets))} is the only target and is taken.")

@@ -1,0 +1,124 @@
+"""Which column of a table holds the groups, where nobody says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfsight.data.imageset import Target
+from selfsight.data.notes import guess
+from selfsight.data.reading import NONE, Asked
+from selfsight.data.sources.steps.columns import GROUP, WEAK_GROUP, find_column, groups_of
+from selfsight.data.sources.steps.targets import targets_of
+
+
+def plausible(codes: NDArray[np.int64], targets: Mapping[str, Target]) -> bool:
+    """Whether numbers can be groups: neither constant nor unique, and no function of a target."""
+    known = codes >= 0
+    count = len(np.unique(codes[known]))
+    if count < 2 or count == known.sum():
+        return False
+    return not any(_function_of(codes, target) for target in targets.values())
+
+
+def _function_of(codes: NDArray[np.int64], target: Target) -> bool:
+    """Whether each class has one group."""
+    if target.kind not in ("class", "identity"):
+        return False
+    both = (codes >= 0) & target.known
+    pairs = np.unique(np.stack([codes[both], target.values[both]]), axis=1)
+    return bool(both.any()) and pairs.shape[1] == len(np.unique(target.values[both]))
+
+
+def group_candidates(
+    columns: Iterable[str], asked: str | None, taken: Iterable[str | None]
+) -> list[str]:
+    """Columns that may hold the groups, strong names first.
+
+    Args:
+        columns: names.
+        asked: the column that the user named, or none.
+        taken: columns that are asked for as something else.
+
+    Raises:
+        ValueError: the column asked for is not there.
+    """
+    names = list(columns)
+    if asked is not None:
+        found = find_column(names, asked, GROUP, "group")
+        return [] if found is None else [found]
+    free = [name for name in names if name not in set(taken)]
+    strong = [name for name in free if GROUP.search(name)]
+    return strong + [name for name in free if WEAK_GROUP.search(name)]
+
+
+def groups_and_targets(
+    rest: Mapping[str, Any],
+    columns: Mapping[str, Any],
+    names: Mapping[str, Sequence[str]],
+    asked: Asked,
+) -> tuple[str | None, dict[str, Target], list[str]]:
+    """The column of the groups, the targets among the others, and notes.
+
+    Args:
+        rest: pyarrow columns that may be targets or groups.
+        columns: all columns, where the one that was asked for is looked up.
+        names: class or label names of integer columns.
+        asked: columns that the user named.
+
+    Raises:
+        ValueError: a column that was asked for is not there or does not fit.
+    """
+    taken = (asked.target, *asked.options.kind_of)
+    source = columns if asked.group is not None else rest
+    candidates = group_candidates(source, asked.group, taken)
+    others = {n: c for n, c in rest.items() if n not in candidates or n in taken}
+    targets, said = targets_of(others, names, asked.target, asked.options)
+    group, notes = chosen_group(candidates, columns, targets, asked.group)
+    units = [n for n in candidates if n != group and GROUP.search(n)] if group else []
+    more = {n: c for n, c in rest.items() if n in candidates and n != group and n not in units}
+    if more:
+        others = {n: c for n, c in rest.items() if n in others or n in more}
+        targets, said = targets_of(others, names, asked.target, asked.options)
+    if units:
+        notes.append(f"Columns that look like other groups are not read: {', '.join(units)}.")
+    return group, targets, [*notes, *said]
+
+
+def chosen_group(
+    candidates: Iterable[str],
+    columns: Mapping[str, Any],
+    targets: Mapping[str, Target],
+    asked: str | None,
+) -> tuple[str | None, list[str]]:
+    """The column of the groups among the candidates, and what is said about it.
+
+    A name such as ``coil`` or ``patient`` is taken whatever it holds, unless it is the only column
+    that can be a target or says the same as one, as ``person`` beside a label of persons. A name
+    such as ``batch`` is taken where it is plausible.
+
+    Args:
+        candidates: from `group_candidates`.
+        columns: pyarrow columns by name.
+        targets: of the other columns.
+        asked: the column that the user named, or none.
+    """
+    names = list(candidates)
+    if asked is not None:
+        return (names[0] if names else None), []
+    for name in names:
+        codes, _ = groups_of(columns[name])
+        if GROUP.search(name):
+            same = any(
+                _function_of(codes, t) and len(np.unique(codes)) > 2 for t in targets.values()
+            )
+            if not targets or (same and "person" in name.lower()):
+                continue
+        elif not plausible(codes, targets):
+            continue
+        text = f"Column {name} is taken as the group"
+        return name, [guess(text, "group", name, [NONE], about=name)]
+    return None, []
