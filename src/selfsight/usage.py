@@ -50,13 +50,13 @@ def _problem(kind: type[Settings], words: Sequence[str]) -> str | None:
         if get_origin(flag.field.annotation) is Literal and not _fits(value, _parts(flag)[0]):
             return f"{_word(flag)} takes {metavar(_parts(flag)[0])}, not {value!r}"
     for word, values in rest:
-        flag = named.get(word) or named.get(word.replace("--no-", "--", 1))
-        if flag is None:
+        known = named.get(word) or named.get(word.replace("--no-", "--", 1))
+        if known is None:
             near = _nearest(word, named)
             hint = f"; did you mean {near}?" if near else ""
             return f"there is no flag {word}{hint}"
-        free -= max(0, _spare(flag, values))
-        if problem := _values(flag, word, values, free):
+        free -= max(0, _spare(known, values))
+        if problem := _values(known, word, values, free):
             return problem
     wanted = [flag for flag in positional if flag.field.is_required()]
     if len(loose) < len(wanted) and free == room:

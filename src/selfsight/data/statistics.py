@@ -38,7 +38,8 @@ def channel_statistics(images: ImageSet, rows: NDArray[np.int64]) -> Statistics:
     """
     if not len(rows):
         raise ValueError(f"{images.name}: there are no images to take the channel statistics of.")
-    if isinstance(images.pixels, LazyPixels) and images.pixels.content is not None:
+    pixels: object = images.pixels
+    if isinstance(pixels, LazyPixels) and pixels.content is not None:
         name = fingerprint(["statistics", images.fingerprint(rows)])
         kept = noted(name, lambda: asdict(_measured(images, rows)))
         return Statistics(tuple(kept["mean"]), tuple(kept["std"]))

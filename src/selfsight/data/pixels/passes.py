@@ -67,8 +67,9 @@ def passed(
     content = sink.content(empty)
     arrays = dict(zip(NAMES, astuple(content), strict=True))
     arrays[SAID] = np.frombuffer(json.dumps(said).encode(), np.uint8)
+    arrays[CHECKSUM] = _checksum(arrays)
     with suppress(OSError), replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays, **{CHECKSUM: _checksum(arrays)})
+        np.savez(file, allow_pickle=False, **arrays)
     return said, content
 
 
