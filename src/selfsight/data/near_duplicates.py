@@ -15,6 +15,7 @@ A missed pair is better than a wrong one.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,15 @@ PART = 128
 """Images whose candidates are compared at once."""
 ALIKE = 0.5
 """Share of images with a similar one above which a set may be too uniform to search."""
+
+FEW = 2
+"""Similar images that an image of which there are copies may have."""
+
+MIN_LONE = 0.8
+"""Correlation that is enough for two images with no more than that, whatever their neighbours."""
+
+CROWDED = 0.1
+"""Share of the images with a similar one that have more than a few, above which all is a crowd."""
 
 MIN_CLEAR = 0.75
 """Share of the images with a similar one that have a significantly similar one in a set that is
@@ -156,6 +166,7 @@ def _search(
     of = np.argsort(candidates[:, 0].numpy(), kind="stable")
     first = candidates[:, 0].numpy()[of]
     best: dict[tuple[int, int], float] = {}
+    every: dict[tuple[int, int], tuple[float, float]] = {}
     alike, looked = 0, 0
     with progress("comparing near-duplicates", len(order)) as bar:
         for start in range(0, len(order), PART):
@@ -166,12 +177,15 @@ def _search(
             alike, looked = alike + len(np.unique(pairs[:, 0])), looked + len(part)
             chance = chances(versions, pairs)
             for pair, value, p in zip(pairs.tolist(), similarity, chance, strict=True):
-                if p <= MAX_P:
-                    key = (min(pair[:2]), max(pair[:2]))
-                    best[key] = max(best.get(key, 0.0), float(value))
+                key = (min(pair[:2]), max(pair[:2]))
+                known = every.get(key, (0.0, 1.0))
+                every[key] = max(known[0], float(value)), min(known[1], float(p))
+            best = {key: value for key, (value, p) in every.items() if p <= MAX_P}
             bar.update(len(part))
             if looked < len(order) and alike > ALIKE * looked and len(best) < 0.01 * looked:
                 break
+    if looked == len(order):
+        best |= _lone(every)
     pairs = np.array(sorted(best), np.int64).reshape(-1, 2)
     values = np.array([best[one, other] for one, other in pairs.tolist()], np.float32)
     by_similarity = np.argsort(-values, kind="stable")
@@ -184,6 +198,23 @@ def _search(
             "be distinguished from them and are not listed.",
         )
     return pairs[by_similarity], values[by_similarity], notes
+
+
+def _lone(every: dict[tuple[int, int], tuple[float, float]]) -> dict[tuple[int, int], float]:
+    """Similar pairs that need not be significant: copies come in pairs, look-alikes in crowds.
+
+    Args:
+        every: similarity and chance of each similar pair.
+    """
+    partners = Counter(row for pair in every for row in pair)
+    crowded = sum(count > FEW for count in partners.values())
+    if crowded > CROWDED * len(partners):
+        return {}
+    return {
+        pair: value
+        for pair, (value, _) in every.items()
+        if value >= MIN_LONE and max(partners[row] for row in pair) <= FEW
+    }
 
 
 def _similar(small: Tensor, candidates: Tensor) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

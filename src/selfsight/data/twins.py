@@ -20,7 +20,7 @@ from selfsight.data.pixels.store import cache_folder
 from selfsight.files import cached_arrays
 from selfsight.records import near_leak
 
-MAX_LOOKED_AT = 2_000
+MAX_LOOKED_AT = 1_000
 """Test images that are looked up in train when images are opened; `audit` looks up all."""
 MIN_CACHED = 2_000
 """Images above which the pairs are kept in the cache folder."""
@@ -42,7 +42,7 @@ def twins_in(
         images: the set of the test images.
         pool: the set of the training, of the same form; it may be ``images``.
         rows: of the pool.
-        every: look up every test image; else a draw where there are more than 2,000.
+        every: look up every test image; else a draw where there are more than 1,000.
 
     Returns:
         ``(P,)`` test rows, ``(P,)`` rows of the pool, how many test images were looked up, and
