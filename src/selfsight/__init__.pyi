@@ -153,8 +153,8 @@ def audit(
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image; by default the run's, or the only one.
-        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
-            target, group and split column are then columns of it.
+        labels: A table of targets (CSV, Parquet), joined by row id; target, group and split
+            column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board; `near` keeps
             near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
@@ -268,8 +268,8 @@ def compare_starts(
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image; by default the run's, or the only one.
-        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
-            target, group and split column are then columns of it.
+        labels: A table of targets (CSV, Parquet), joined by row id; target, group and split
+            column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board; `near` keeps
             near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
@@ -407,8 +407,8 @@ def run(
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image; by default the run's, or the only one.
-        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
-            target, group and split column are then columns of it.
+        labels: A table of targets (CSV, Parquet), joined by row id; target, group and split
+            column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board; `near` keeps
             near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
@@ -595,8 +595,8 @@ def pretrain(
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image; by default the run's, or the only one.
-        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
-            target, group and split column are then columns of it.
+        labels: A table of targets (CSV, Parquet), joined by row id; target, group and split
+            column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board; `near` keeps
             near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
@@ -766,8 +766,8 @@ def evaluate(
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image; by default the run's, or the only one.
-        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
-            target, group and split column are then columns of it.
+        labels: A table of targets (CSV, Parquet), joined by row id; target, group and split
+            column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board; `near` keeps
             near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
@@ -900,8 +900,8 @@ def suggest(
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image; by default the run's, or the only one.
-        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
-            target, group and split column are then columns of it.
+        labels: A table of targets (CSV, Parquet), joined by row id; target, group and split
+            column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board; `near` keeps
             near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
@@ -1044,8 +1044,8 @@ def tune_probe(
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image; by default the run's, or the only one.
-        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
-            target, group and split column are then columns of it.
+        labels: A table of targets (CSV, Parquet), joined by row id; target, group and split
+            column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board; `near` keeps
             near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
@@ -1215,8 +1215,8 @@ def tune_pretrain(
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image; by default the run's, or the only one.
-        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
-            target, group and split column are then columns of it.
+        labels: A table of targets (CSV, Parquet), joined by row id; target, group and split
+            column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board; `near` keeps
             near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
@@ -1407,8 +1407,8 @@ def tune_finetune(
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image; by default the run's, or the only one.
-        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
-            target, group and split column are then columns of it.
+        labels: A table of targets (CSV, Parquet), joined by row id; target, group and split
+            column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board; `near` keeps
             near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
@@ -1523,8 +1523,8 @@ def finetune(
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image; by default the run's, or the only one.
-        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
-            target, group and split column are then columns of it.
+        labels: A table of targets (CSV, Parquet), joined by row id; target, group and split
+            column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board; `near` keeps
             near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
@@ -1637,8 +1637,8 @@ def predict(
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image; by default the run's, or the only one.
-        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
-            target, group and split column are then columns of it.
+        labels: A table of targets (CSV, Parquet), joined by row id; target, group and split
+            column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board; `near` keeps
             near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
@@ -1748,8 +1748,8 @@ def embed(
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image; by default the run's, or the only one.
-        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
-            target, group and split column are then columns of it.
+        labels: A table of targets (CSV, Parquet), joined by row id; target, group and split
+            column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board; `near` keeps
             near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the
@@ -1864,8 +1864,8 @@ def index(
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image; by default the run's, or the only one.
-        labels: A table of targets (CSV, Parquet) that is joined to the images by row id;
-            target, group and split column are then columns of it.
+        labels: A table of targets (CSV, Parquet), joined by row id; target, group and split
+            column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board; `near` keeps
             near-duplicates and runs of file names together, `none` takes no column.
         split_column: The column that says train, validation or test; by default guessed, or the

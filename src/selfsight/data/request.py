@@ -49,8 +49,8 @@ class DataOptions(ReadOptions):
     target: str | None = None
     """The column that says what is on an image; by default the run's, or the only one."""
     labels: str | None = None
-    """A table of targets (CSV, Parquet) that is joined to the images by row id; target, group and
-    split column are then columns of it."""
+    """A table of targets (CSV, Parquet), joined by row id; target, group and split column are then
+    columns of it."""
     group: str | None = None
     """The column that no split may cut: a coil, a patient, a board; `near` keeps near-duplicates
     and runs of file names together, `none` takes no column."""
