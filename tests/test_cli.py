@@ -69,7 +69,7 @@ def test_settings_survive_yaml() -> None:
         ),
         (
             ["pretrain", "simclr", "digits", "--method.temperature", "0"],
-            "method.temperature: Input",
+            "method.temperature: must be greater than 0.0",
         ),
         (["pretrain", "simclr", "digits", "--backbone", "resnet81"], "did you mean 'resnet18'"),
         (

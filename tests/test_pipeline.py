@@ -72,7 +72,7 @@ def test_what_a_dataset_was_split_into_is_what_is_evaluated(tmp_path: Path) -> N
     own = {row["row_id"] for row in splits if row["split"] == "test"}
     read = pq.read_table(tmp_path / "run" / "predictions.parquet")["row_id"].to_pylist()
     assert set(read) == own and len(own) == 32
-    assert not any("was trained on" in note for note in outcome.results.notes)
+    assert not any("was trained on" in note for note in outcome.results.cautions)
 
 
 @pytest.mark.parametrize("given", ["path", "images"])

@@ -130,7 +130,7 @@ def audit(
     device: str = ...,
     allow_code: bool = ...,
 ) -> Audited:
-    """Find leaks, duplicates, bad files, wrong labels.
+    """Find leaks, copies, bad files, wrong labels.
 
     Args:
         data: Images: a folder, Parquet, CSV, .npy, .npz, HDF5, .tar shards, hf:owner/name or
@@ -199,7 +199,7 @@ def audit(
 
 @overload
 def audit(settings: AuditImages, /) -> Audited:
-    """Find leaks, duplicates, bad files, wrong labels."""
+    """Find leaks, copies, bad files, wrong labels."""
 
 @overload
 def compare_starts(

@@ -132,8 +132,8 @@ def overview() -> str:
             textwrap.fill(f"METHOD is {methods}, or a file of your own (./mine.py).", 79),
             "DATA is a folder of images, Parquet, CSV, .npy, .npz, HDF5, .tar, hf:owner/name",
             "or `digits` (docs/data.md).",
-            "`selfsight VERB --help` shows the most used settings, --help-all shows all of them,",
-            "`selfsight pretrain METHOD --help-all` those of the method, too. Every verb takes",
+            "`selfsight VERB --help` shows the most used settings, --help-all all of them,",
+            "`selfsight pretrain METHOD --help-all` those of the method. Every verb takes",
             "--settings FILE.yaml, --quiet (results and warnings only) and --json.",
         ]
     )

@@ -54,7 +54,7 @@ _TABLE = (
         "DATA",
         "selfsight.labelling.audit:AuditImages",
         "selfsight.labelling.audit:audit_images",
-        "Find leaks, duplicates, bad files, wrong labels.",
+        "Find leaks, copies, bad files, wrong labels.",
     ),
     Verb(
         "compare-starts",

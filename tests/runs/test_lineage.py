@@ -50,7 +50,7 @@ def test_its_own_images_are_no_leak(
     assert results.allowed_leaks == [] and results.records
     again = selfsight.evaluate(run, str(data), **quick)  # the same file, named: still none
     assert again.allowed_leaks == []
-    assert not any("was trained on" in note for note in [*results.notes, *again.notes])
+    assert not any("was trained on" in note for note in [*results.cautions, *again.cautions])
 
 
 def test_other_data_that_the_run_has_seen_is_said(
@@ -59,14 +59,14 @@ def test_other_data_that_the_run_has_seen_is_said(
     run = train_run("run", make_file("a", range(60), range(60, 80)))
     other = make_file("other", range(100, 130), [*range(5), *range(130, 140)])
     results = selfsight.evaluate(run, str(other), **quick)
-    (note,) = [note for note in results.notes if "was trained on" in note]
+    (note,) = [note for note in results.cautions if "was trained on" in note]
     seen = np.isin(range(5), _numbers(run)).sum()
     assert f"was trained on {seen} of the 15 test images of other, without their labels" in note
     assert note in results.table()
     kept = json.loads(run.folder.results.read_text())
-    assert note in kept["notes"] and kept["allowed_leaks"] == []
+    assert note in kept["cautions"] and kept["allowed_leaks"] == []
     dropped = selfsight.evaluate(run, str(other), drop_leaks=True, **quick)
-    assert not any("without their labels" in note for note in dropped.notes)
+    assert not any("without their labels" in note for note in dropped.cautions)
 
 
 def test_with_their_labels_they_stop_both_verbs(
@@ -135,7 +135,7 @@ def test_a_start_that_is_gone_is_said(
     shutil.rmtree(moved / "first")
     (caution,) = lineage_of([second]).cautions
     assert "started from the weights of" in caution and "is not known here" in caution
-    assert caution in selfsight.evaluate(second, **quick).notes
+    assert caution in selfsight.evaluate(second, **quick).cautions
 
 
 def test_a_damaged_table_is_named(

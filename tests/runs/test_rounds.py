@@ -110,7 +110,7 @@ def test_suggest_label_and_continue(
         assert known[images.rows("test")].sum() == 10 * number
         results = selfsight.evaluate(run, **quick)
         assert results.records and not results.allowed_leaks
-        assert not any("was trained on" in note for note in results.notes)
+        assert not any("was trained on" in note for note in results.cautions)
         previous = run
 
 
@@ -123,7 +123,7 @@ def test_other_verbs_take_the_recorded_sides_too(
     ids = list(sides(run))
     labels = write_labels(tmp_path / "l.csv", ids, [f"d{i % 3}" for i in range(COUNT)])
     results = selfsight.evaluate(run, str(digits), labels=labels, **quick)
-    assert not any("was trained on" in note for note in results.notes)
+    assert not any("was trained on" in note for note in results.cautions)
     predictions = pq.read_table(run.folder.predictions)
     assert set(predictions["row_id"].to_pylist()) == held
     model = selfsight.finetune(

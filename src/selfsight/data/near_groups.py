@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.data.imageset import ImageSet
-from selfsight.data.near_duplicates import near_duplicates
 from selfsight.data.sources.steps.group_columns import plausible
 
 NEAR = "near"
@@ -50,6 +49,8 @@ def near_groups(images: ImageSet) -> tuple[NDArray[np.int64], tuple[str, ...], l
     from scipy.sparse.csgraph import connected_components
 
     count = len(images)
+    from selfsight.data.near_duplicates import near_duplicates  # torch, which `report` spares
+
     found = near_duplicates(images, np.flatnonzero(~images.content.blank).astype(np.int64))
     edges = [found.rows]
     first = np.unique(images.content.digests, return_index=True, return_inverse=True)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from selfsight.console import progress
 from selfsight.data.imageset import ImageSet
-from selfsight.data.near_duplicates import near_between
 from selfsight.data.notes import some
 from selfsight.data.pixels.store import cache_folder
 from selfsight.files import cached_arrays
@@ -48,6 +47,8 @@ def twins_in(
         ``(P,)`` test rows, ``(P,)`` rows of the pool, how many test images were looked up, and
         notes on the search.
     """
+    from selfsight.data.near_duplicates import near_between
+
     test = images.rows("test")
     test, rows = test[~images.content.blank[test]], rows[~pool.content.blank[rows]]
     if len(test) > MAX_LOOKED_AT and not every:

@@ -142,7 +142,7 @@ class Results:
         for name, mine in self.evaluations.items():
             before = old.evaluations.get(name, {})
             both = {
-                part: list(dict.fromkeys([*before.get(part, []), *mine[part]]))
+                part: list(dict.fromkeys([*before.get(part, []), *mine.get(part, [])]))
                 for part in SENTENCES
             }
             evaluations[name] = {**mine, **both}
@@ -155,7 +155,7 @@ class Results:
         shown = [evaluations[name] for name in merged._current()]
         known = [self] if shown else [old, self]
         for part in SENTENCES:
-            texts = [text for evaluation in shown for text in evaluation[part]]
+            texts = [text for evaluation in shown for text in evaluation.get(part, [])]
             texts += [text for results in known for text in getattr(results, part)]
             setattr(merged, part, list(dict.fromkeys(texts)))
         families = {n: Evaluation(**e).family for n, e in evaluations.items()}

@@ -67,6 +67,7 @@ def test_one_file_with_bytes_names_in_the_schema_and_a_split_column(tmp_path: Pa
 def test_columns_become_targets_of_the_right_kind(tmp_path: Path) -> None:
     count = 40
     random = np.random.default_rng(0)
+    groups = np.random.default_rng(1).permutation(["g1", "g2", "", None] * 10).tolist()
     write(
         tmp_path / "all.parquet",
         0,
@@ -84,7 +85,7 @@ def test_columns_become_targets_of_the_right_kind(tmp_path: Path) -> None:
         file_id=list(range(count)),
         comment=[f"comment {i}" for i in range(count)],
         constant=[1] * count,
-        group=["g1", "g2", "", None] * 10,
+        group=groups,
     )
     images = open_images(tmp_path / "all.parquet", target="labels")
     kinds = {name: target.kind for name, target in images.targets.items()}
@@ -104,7 +105,7 @@ def test_columns_become_targets_of_the_right_kind(tmp_path: Path) -> None:
     assert np.isnan(images.targets["mass"].values[:2]).all()
     assert images.targets["position"].values.shape == (count, 2)
     assert images.groups is not None
-    assert images.groups.tolist() == [0, 1, -1, -1] * 10
+    assert images.groups.tolist() == [{"g1": 0, "g2": 1}.get(name, -1) for name in groups]
     for word in ("file_id", "comment", "constant"):
         assert word in notes(images)
     several = open_images(tmp_path / "all.parquet", target="n_parts,mass")
