@@ -46,9 +46,10 @@ def _problem(kind: type[Settings], words: Sequence[str]) -> str | None:
     free = room = len(words) if several else len(positional) - len(loose)
     if free < 0:
         return f"the word {loose[len(positional)]!r} belongs to no flag"
-    for flag, value in zip(positional, loose, strict=False):
-        if get_origin(flag.field.annotation) is Literal and not _fits(value, _parts(flag)[0]):
-            return f"{_word(flag)} takes {metavar(_parts(flag)[0])}, not {value!r}"
+    for place, value in zip(positional, loose, strict=False):
+        choice = _parts(place)[0]
+        if get_origin(choice) is Literal and not _fits(value, choice):
+            return f"{_word(place)} takes {metavar(choice)}, not {value!r}"
     for word, values in rest:
         known = named.get(word) or named.get(word.replace("--no-", "--", 1))
         if known is None:

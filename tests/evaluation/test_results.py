@@ -71,6 +71,19 @@ def results(path: Path, key: str = "e", *, fraction: float = 1.0, **changes: Any
     return made
 
 
+def test_cautions_are_kept_and_shown_with_their_evaluation(tmp_path: Path) -> None:
+    path, caution = tmp_path / "results.json", "3 test images were seen without their labels."
+    results(path).write()  # its entry has no cautions, as in files of before
+    later = results(path, "other", backbone="new", cautions=[caution], target="size")
+    later.cautions.append(caution)
+    later.write()
+    read = Results.read(path)
+    assert read.cautions == [caution] == read_record(ResultsFile, path).cautions
+    assert f"\nCaution: {caution}" in read.table() and caution in read._repr_html_()
+    results(path, backbone="w").write()
+    assert Results.read(path).cautions == []  # of the weights that were evaluated last
+
+
 def test_other_fractions_stay_and_the_same_row_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     results(path, fraction=0.1).write()
