@@ -165,8 +165,8 @@ def _search(
     order = np.random.default_rng(0).permutation(count or len(small))
     of = np.argsort(candidates[:, 0].numpy(), kind="stable")
     first = candidates[:, 0].numpy()[of]
-    best: dict[tuple[int, int], float] = {}
-    every: dict[tuple[int, int], tuple[float, float]] = {}
+    similar: dict[tuple[int, int], float] = {}
+    listed: set[tuple[int, int]] = set()
     alike, looked = 0, 0
     with progress("comparing near-duplicates", len(order)) as bar:
         for start in range(0, len(order), PART):
@@ -178,16 +178,16 @@ def _search(
             chance = chances(versions, pairs)
             for pair, value, p in zip(pairs.tolist(), similarity, chance, strict=True):
                 key = (min(pair[:2]), max(pair[:2]))
-                known = every.get(key, (0.0, 1.0))
-                every[key] = max(known[0], float(value)), min(known[1], float(p))
-            best = {key: value for key, (value, p) in every.items() if p <= MAX_P}
+                similar[key] = max(similar.get(key, 0.0), float(value))
+                if p <= MAX_P:
+                    listed.add(key)
             bar.update(len(part))
-            if looked < len(order) and alike > ALIKE * looked and len(best) < 0.01 * looked:
+            if looked < len(order) and alike > ALIKE * looked and len(listed) < 0.01 * looked:
                 break
     if looked == len(order):
-        best |= _lone(every)
-    pairs = np.array(sorted(best), np.int64).reshape(-1, 2)
-    values = np.array([best[one, other] for one, other in pairs.tolist()], np.float32)
+        listed |= _lone(similar)
+    pairs = np.array(sorted(listed), np.int64).reshape(-1, 2)
+    values = np.array([similar[one, other] for one, other in pairs.tolist()], np.float32)
     by_similarity = np.argsort(-values, kind="stable")
     notes: tuple[str, ...] = ()
     paired = len(np.intersect1d(pairs, order[:looked]))
@@ -200,19 +200,19 @@ def _search(
     return pairs[by_similarity], values[by_similarity], notes
 
 
-def _lone(every: dict[tuple[int, int], tuple[float, float]]) -> dict[tuple[int, int], float]:
+def _lone(similar: dict[tuple[int, int], float]) -> set[tuple[int, int]]:
     """Similar pairs that need not be significant: copies come in pairs, look-alikes in crowds.
 
     Args:
-        every: similarity and chance of each similar pair.
+        similar: pairs and their similarity.
     """
-    partners = Counter(row for pair in every for row in pair)
+    partners = Counter(row for pair in similar for row in pair)
     crowded = sum(count > FEW for count in partners.values())
     if crowded > CROWDED * len(partners):
-        return {}
+        return set()
     return {
-        pair: value
-        for pair, (value, _) in every.items()
+        pair
+        for pair, value in similar.items()
         if value >= MIN_LONE and max(partners[row] for row in pair) <= FEW
     }
 

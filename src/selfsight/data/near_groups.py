@@ -48,9 +48,9 @@ def near_groups(images: ImageSet) -> tuple[NDArray[np.int64], tuple[str, ...], l
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    count = len(images)
     from selfsight.data.near_duplicates import near_duplicates  # torch, which `report` spares
 
+    count = len(images)
     found = near_duplicates(images, np.flatnonzero(~images.content.blank).astype(np.int64))
     edges = [found.rows]
     first = np.unique(images.content.digests, return_index=True, return_inverse=True)

@@ -225,8 +225,7 @@ def open(
     images = checked(images, drop, allow)
     if near and sides is None:
         images = without_twins(images, settings.drop_near, settings.allow_near)
-    hint = frames_hint(images) if sides is None and near else None
-    images = images.with_notes(*([hint] if hint else []))
+        images = images.with_notes(*filter(None, [frames_hint(images)]))
     doubts = (*gaps(images, settings.nodata), *unlike_splits(images))
     images = images.with_notes(*(note for note in doubts if note not in images.notes))
     for weights in seen:

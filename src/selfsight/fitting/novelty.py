@@ -148,6 +148,19 @@ def novelty_of(
     )
 
 
+def novelty_within(
+    reference: Tensor, groups: NDArray[np.int64] | None, *, most: int = ASKED, seed: int
+) -> Novelty | None:
+    """`novelty_of` images that are compared with those of other groups among them.
+
+    Args:
+        reference, groups: see `distances_within`.
+        most: images whose distances are taken, a seeded draw.
+        seed: of the draw.
+    """
+    return novelty_of(distances_within(reference, drawn(len(reference), most, seed), groups))
+
+
 def is_novel(distances: NDArray[np.float32], novelty: Novelty | None) -> NDArray[np.bool_]:
     """``(M,)``: further away than the threshold; nothing is where there is none."""
     if novelty is None:

@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 from selfsight.data.imageset import ImageSet
 from selfsight.files import write_json
 from selfsight.fitting.novelty import (
-    ASKED,
     Novelty,
     distances_to,
-    distances_within,
     drawn,
     is_novel,
-    novelty_of,
+    novelty_within,
 )
 from selfsight.fitting.two_samples import MOST, TwoSamples, compare
 from selfsight.models.tables import writing_table
@@ -98,9 +96,8 @@ def drift(
         )
     except ValueError as error:
         raise ValueError(f"against: of {images.name} and {reference.name}, {error}") from None
-    asked = drawn(len(other_rows), ASKED, seed)
     groups = None if reference.groups is None else reference.groups[other_rows]
-    novelty = novelty_of(distances_within(other_vectors, asked, groups))
+    novelty = novelty_within(other_vectors, groups, seed=seed)
     distances = distances_to(vectors, other_vectors)
     order = np.argsort(-distances, kind="stable")
     novel = is_novel(distances, novelty)

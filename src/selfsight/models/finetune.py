@@ -122,7 +122,13 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
         predictor = fit_model(
             start, subset, how, represented, {"run": run.name, "data": images.name}
         )
-    validation = scores(predictor, images, target, images.rows("validation"), device)
+    rows = images.rows("validation")
+
+    @cache
+    def of_validation() -> torch.Tensor:
+        return predictor.features(images, rows, device=device)
+
+    validation = scores(predictor, images, target, rows, of_validation)
     before = LabelsRead.by(lineage_of([run]), images, target.name)
     read = before.with_rows(subset.rows, images.tile_of)
     reading = reading_of(run) | recorded(settings, guesses(images.notes))
@@ -137,11 +143,13 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
     )
     predictor = replace(predictor, card=card)
 
-    def features(rows: Rows) -> torch.Tensor:
+    def features(wanted: Rows) -> torch.Tensor:
         # A backbone that is left as it is has been asked for most rows already.
-        if settings.head_only is not None and np.isin(rows, represented().rows).all():
-            return represented().at(rows)
-        return predictor.features(images, rows, device=device)
+        if settings.head_only is not None and np.isin(wanted, represented().rows).all():
+            return represented().at(wanted)
+        if target.known[rows].any() and np.isin(wanted, rows).all():
+            return of_validation()[torch.from_numpy(np.searchsorted(rows, wanted))]
+        return predictor.features(images, wanted, device=device)
 
     predictor = with_training_images(predictor, images, features, seed=settings.seed)
     predictor = predictor.save(settings.out, settings.to_yaml())
@@ -149,7 +157,7 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
     if metric in validation:
         shown = value_text(metric, validation[metric])
         say(f"{metric} on the validation images: {shown}")
-        base = base_rate(target, pooling.heads(images.rows("validation")))
+        base = base_rate(target, pooling.heads(rows))
         if warning := no_better(target.kind, validation[metric], base):
             say(warning)
     else:
@@ -207,17 +215,27 @@ def fit_model(
 
 
 def scores(
-    predictor: Predictor, images: ImageSet, target: Target, rows: Rows, device: torch.device
+    predictor: Predictor,
+    images: ImageSet,
+    target: Target,
+    rows: Rows,
+    features: Callable[[], torch.Tensor],
 ) -> dict[str, float]:
     """Metrics over all labels of the rows whose target is known; empty where none is.
 
     Of whole images where the rows are tiles.
+
+    Args:
+        predictor: whose predictions are scored.
+        images, target: of the rows.
+        rows: ``(M,)``.
+        features: gives ``(M, F)`` of the rows; called where a target is known.
     """
     known = rows[target.known[rows]]
     if not len(known):
         return {}
     pooling = Pooling.of(images)
-    output = predictor.output(images, known, device=device)
+    output = predictor.output_of(features()[torch.from_numpy(target.known[rows])])
     output, known = pooling.pooled(known, output, target.kind), pooling.heads(known)
     given = predictor.card.thresholds
     thresholds = None if given is None else np.array(given)

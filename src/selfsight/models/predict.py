@@ -16,7 +16,7 @@ from pydantic import Field
 from selfsight.console import progress, say
 from selfsight.data.parts import RowPart, Shard
 from selfsight.data.request import DataOptions, Images
-from selfsight.evaluation.pooling import Pooling
+from selfsight.evaluation.pooling import Pooling, by_image
 from selfsight.fitting.novelty import is_novel
 from selfsight.markup import ROWS, block, table
 from selfsight.models.parts import PartPlace
@@ -145,8 +145,9 @@ def _predicted(
     images = images_in(
         card.frame, owner, with_tiles(settings, card.tile, owner), source, card.reading, part
     )
-    pooling = Pooling.of(images) if card.tile is not None else Pooling.whole(len(images))
-    row_ids = images.row_ids if images.tile_of is None or card.tile is None else images.tile_of
+    pooling, row_ids = Pooling.whole(len(images)), images.row_ids
+    if card.tile is not None:
+        pooling, row_ids = Pooling.of(images), by_image(images).row_ids
     heads = pooling.heads(np.arange(len(images)))
     outputs: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
     damaged = novel = 0

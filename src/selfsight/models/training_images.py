@@ -16,9 +16,9 @@ from selfsight.fitting.novelty import (
     ASKED,
     SHARE,
     distances_to,
-    distances_within,
     drawn,
     novelty_of,
+    novelty_within,
     unit,
 )
 from selfsight.models.predictor import Predictor
@@ -65,7 +65,6 @@ def with_training_images(
         novelty = novelty_of(distances, taken_from="validation")
     else:
         groups = None if images.groups is None else images.groups[rows]
-        asked = drawn(len(rows), ASKED, seed)
-        novelty = novelty_of(distances_within(vectors, asked, groups))
+        novelty = novelty_within(vectors, groups, seed=seed)
     card = predictor.card.updated({"novelty": novelty})
     return replace(predictor, card=card, training=vectors)

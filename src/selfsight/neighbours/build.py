@@ -16,7 +16,7 @@ from selfsight.console import progress, say
 from selfsight.data.imageset import ImageSet, Target, choose_target
 from selfsight.data.parts import RowPart, Shard
 from selfsight.data.request import DataOptions, Images
-from selfsight.fitting.novelty import ASKED, distances_within, drawn, novelty_of
+from selfsight.fitting.novelty import ASKED, novelty_within
 from selfsight.models.parts import PartPlace
 from selfsight.neighbours.approximate import build_lists, has_faiss
 from selfsight.neighbours.card import PICTURES, VECTORS, IndexCard
@@ -323,9 +323,8 @@ def searchable(
     if wanted != "exact":
         card = build_lists(folder, exact, card, wanted, recall, seed)
     most = ASKED if card.count <= 100_000 else ASKED // 4
-    asked = drawn(card.count, most, seed)
-    distances = distances_within(exact.vectors, asked, groups)
-    card = card.updated({"novelty": novelty_of(distances)})
+    novelty = novelty_within(exact.vectors, groups, most=most, seed=seed)
+    card = card.updated({"novelty": novelty})
     if wanted != "exact":
         del exact
         (folder / VECTORS).unlink()

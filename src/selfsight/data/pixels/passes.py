@@ -6,22 +6,17 @@ it again to find what is damaged or there twice.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import zipfile
-import zlib
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import astuple, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.data.pixels.content import Content, content_of
-from selfsight.data.pixels.store import cache_folder
-from selfsight.files import CHECKSUM, replacing
+from selfsight.data.pixels.store import cache_folder, fingerprint
+from selfsight.files import cached_arrays
 
 SUFFIX = ".pass.npz"
 SAID = "said"
@@ -58,37 +53,14 @@ def passed(
         empty: ``(0, H, W, C)`` pixels of that form.
         fill: decodes the images into a sink, one after the other; see `decode.fill`.
     """
-    path = cache_folder() / f"{name}{SUFFIX}"
-    kept = _whole(path)
-    if kept is not None:
-        return kept
-    sink = ContentSink()
-    said = fill(sink)
-    content = sink.content(empty)
-    arrays = dict(zip(NAMES, astuple(content), strict=True))
-    arrays[SAID] = np.frombuffer(json.dumps(said).encode(), np.uint8)
-    arrays[CHECKSUM] = _checksum(arrays)
-    with suppress(OSError), replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
-    return said, content
 
+    def arrays_of_pass() -> dict[str, NDArray[Any]]:
+        sink = ContentSink()
+        said = np.frombuffer(json.dumps(fill(sink)).encode(), np.uint8)
+        return {SAID: said, **dict(zip(NAMES, astuple(sink.content(empty)), strict=True))}
 
-def _whole(path: Path) -> tuple[dict[str, Any], Content] | None:
-    """What a file holds; None where it is missing or damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-        if (arrays.pop(CHECKSUM) != _checksum(arrays)).any():
-            return None
-        said: dict[str, Any] = json.loads(arrays.pop(SAID).tobytes())
-        return said, Content(**arrays)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
-        return None
-
-
-def _checksum(arrays: dict[str, NDArray[Any]]) -> NDArray[np.uint8]:
-    digest = hashlib.blake2b(digest_size=16)
-    for key, values in sorted(arrays.items()):
-        digest.update(f"{key} {values.shape} {values.dtype.str}".encode())
-        digest.update(np.ascontiguousarray(values).tobytes())
-    return np.frombuffer(digest.digest(), np.uint8)
+    # The names of what is kept are a part of the file's, so that it is never of another version.
+    path = cache_folder() / f"{fingerprint([name, *NAMES])}{SUFFIX}"
+    arrays = cached_arrays(path, arrays_of_pass)
+    said: dict[str, Any] = json.loads(arrays[SAID].tobytes())
+    return said, Content(*(arrays[each] for each in NAMES))
