@@ -41,7 +41,7 @@ stub: $(STAMP)  ## src/selfsight/__init__.pyi, after a change of the settings of
 notebooks: $(STAMP)  ## execute the notebooks and keep their outputs
 	@$(BIN)/python notebooks/execute.py
 
-# lightly and kornia need torchvision, whose binaries are of one torch build: none of what is
+# lightly, timm and kornia need torchvision, whose binaries are of one torch build: none of what is
 # measured calls them, so it goes in without its dependencies beside the torch that is pinned.
 BENCH := .venv-bench
 $(BENCH)/.installed: pyproject.toml constraints.txt benchmarks/requirements.txt
@@ -52,10 +52,10 @@ $(BENCH)/.installed: pyproject.toml constraints.txt benchmarks/requirements.txt
 	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 		-r benchmarks/requirements.txt
 	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
-		torchvision lightly==1.6.0 lightly-utils
+		torchvision lightly==1.6.0 lightly-utils timm==1.0.31
 	@touch $@
 
-bench: $(BENCH)/.installed  ## speed beside lightly, kornia and scikit-learn; about an hour
+bench: $(BENCH)/.installed  ## speed beside lightly, kornia, timm and scikit-learn; over an hour
 	@$(BENCH)/bin/python benchmarks/table.py
 
 clean:  ## remove what a build or a test leaves; runs/ stays

@@ -384,7 +384,7 @@ def run(
     draws: int | None = ...,
     allow_code: bool = ...,
 ) -> RunOutcome:
-    """Pretrain, evaluate and report, in one go.
+    """Backbone, evaluation and report, in one go.
 
     Args:
         data: Images: a folder, Parquet, CSV, .npy, .npz, HDF5, .tar shards, hf:owner/name or
@@ -503,7 +503,7 @@ def run(
 
 @overload
 def run(settings: Pipeline, /) -> RunOutcome:
-    """Pretrain, evaluate and report, in one go."""
+    """Backbone, evaluation and report, in one go."""
 
 @overload
 def pretrain(

@@ -68,7 +68,7 @@ _TABLE = (
         "DATA",
         "selfsight.pipeline:Pipeline",
         "selfsight.pipeline:run",
-        "Pretrain, evaluate and report, in one go.",
+        "Backbone, evaluation and report, in one go.",
         "flag",
     ),
     Verb(
