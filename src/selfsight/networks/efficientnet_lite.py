@@ -46,7 +46,7 @@ class SameConv2d(nn.Conv2d):
             for side, kernel, stride in zip(x.shape[2:], self.kernel_size, self.stride, strict=True)
         )
         x = F.pad(x, (across // 2, across - across // 2, down // 2, down - down // 2))
-        return F.conv2d(x, self.weight, None, self.stride, 0, 1, self.groups)
+        return F.conv2d(x, self.weight, self.bias, self.stride, 0, 1, self.groups)
 
 
 def _same_padding(side: int, kernel: int, stride: int) -> int:
