@@ -29,6 +29,20 @@ def test_same_padding_is_tensorflows(kernel: int, side: int) -> None:
     torch.testing.assert_close(conv(images), expected, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("sides", [(16, 16), (15, 15), (16, 15), (7, 12), (2, 3)])
+def test_without_gradients_the_padding_is_in_the_kernel(
+    kernel: int, sides: tuple[int, int]
+) -> None:
+    layer = SameConv2d(6, 6, kernel, 2, groups=6, bias=False).double()
+    images = torch.randn(2, 6, *sides, dtype=torch.float64)
+    with torch.no_grad():
+        looking = layer(images)
+    learning = layer(images)
+    assert learning.requires_grad
+    torch.testing.assert_close(looking, learning.detach(), rtol=0.0, atol=1e-12)
+
+
 def test_normalisations_have_tensorflows_epsilon() -> None:
     network = build_backbone(choose_backbone("efficientnet_lite0", SMALL, 3, 32), seed=0).network
     norms = [part for part in network.modules() if isinstance(part, torch.nn.BatchNorm2d)]
