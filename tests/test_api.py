@@ -16,7 +16,7 @@ import selfsight
 from selfsight.api import as_function, function_name, signature_of, typed
 from selfsight.data.audit import Audited
 from selfsight.data.imageset import ImageSet
-from selfsight.evaluation.protocol import Evaluate
+from selfsight.evaluation.settings import Evaluate
 from selfsight.labelling.audit import AuditImages
 from selfsight.runs.run import Run, load_run
 from selfsight.verbs import VERBS, Verb, verb_named

@@ -18,8 +18,8 @@ from selfsight.data.sources.memory import MapDataset
 from selfsight.estimators import ImageClassifier as ImageClassifier
 from selfsight.estimators import ImageRegressor as ImageRegressor
 from selfsight.estimators import SelfSupervisedTransformer as SelfSupervisedTransformer
-from selfsight.evaluation.protocol import Evaluate
 from selfsight.evaluation.results import Results
+from selfsight.evaluation.settings import Evaluate
 from selfsight.exporting.export import Export, Exported
 from selfsight.fitting.finetune import FineTuning, Recipe
 from selfsight.fitting.probes.mlp import Classifier

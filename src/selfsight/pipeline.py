@@ -12,8 +12,9 @@ from selfsight.console import say
 from selfsight.data import request
 from selfsight.data.request import DataOptions, Images
 from selfsight.data.splits import LabelFraction
-from selfsight.evaluation.protocol import Evaluate, evaluate
+from selfsight.evaluation.protocol import evaluate
 from selfsight.evaluation.results import Results
+from selfsight.evaluation.settings import Evaluate
 from selfsight.markup import lines
 from selfsight.plugins import is_file
 from selfsight.reporting.report import write_report

@@ -82,7 +82,7 @@ _TABLE = (
     Verb(
         "evaluate",
         "[RUN] [DATA]",
-        "selfsight.evaluation.protocol:Evaluate",
+        "selfsight.evaluation.settings:Evaluate",
         "selfsight.models.scoring:evaluate",
         "Measure a run or a model beside its controls.",
     ),

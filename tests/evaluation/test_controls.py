@@ -12,8 +12,9 @@ import pytest
 from selfsight.cli import main
 from selfsight.data.imageset import ImageSet
 from selfsight.evaluation.controls import controls_of
-from selfsight.evaluation.protocol import Evaluate, evaluate
+from selfsight.evaluation.protocol import evaluate
 from selfsight.evaluation.results import Results
+from selfsight.evaluation.settings import Evaluate
 from selfsight.runs.run import Run
 from selfsight.vocabulary import run_names
 

@@ -12,8 +12,9 @@ import pytest
 from selfsight.data.imageset import ImageSet
 from selfsight.data.statistics import Statistics
 from selfsight.evaluation.corruptions import STRENGTHS, corrupt, kinds_for
-from selfsight.evaluation.protocol import Evaluate, evaluate
+from selfsight.evaluation.protocol import evaluate
 from selfsight.evaluation.results import Results
+from selfsight.evaluation.settings import Evaluate
 from selfsight.reporting.report import write_report
 
 MakeRun = Callable[..., Path]

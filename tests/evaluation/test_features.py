@@ -13,7 +13,8 @@ import pytest
 import selfsight
 from selfsight.cli import main
 from selfsight.evaluation.features import open_features
-from selfsight.evaluation.protocol import Evaluate, evaluate
+from selfsight.evaluation.protocol import evaluate
+from selfsight.evaluation.settings import Evaluate
 from selfsight.records import ResultsFile, read_record
 
 COUNT, CLASSES = 240, 4

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.evaluation.protocol import Evaluate, evaluate
+from selfsight.evaluation.protocol import evaluate
 from selfsight.evaluation.results import Results
+from selfsight.evaluation.settings import Evaluate
 from selfsight.networks.backbones import Network, build_backbone, choose_backbone
 from selfsight.training.pretrain import pretrain
 from selfsight.training.settings import Pretrain

@@ -21,8 +21,9 @@ import torch
 
 import selfsight
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.evaluation.protocol import Evaluate, evaluate
+from selfsight.evaluation.protocol import evaluate
 from selfsight.evaluation.results import Results
+from selfsight.evaluation.settings import Evaluate
 
 MakeRun = Callable[..., Path]
 QUICK: dict[str, Any] = {

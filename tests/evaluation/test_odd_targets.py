@@ -12,7 +12,8 @@ import pytest
 from selfsight.data.balance import label_columns, strata_of
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.splits import assign_splits, few_labels
-from selfsight.evaluation.protocol import Evaluate, evaluate
+from selfsight.evaluation.protocol import evaluate
+from selfsight.evaluation.settings import Evaluate
 from selfsight.reporting.report import write_report
 
 MakeRun = Callable[..., Path]

@@ -13,8 +13,9 @@ import pytest
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.splits import few_labels
 from selfsight.evaluation import controls
-from selfsight.evaluation.protocol import Evaluate, evaluate
+from selfsight.evaluation.protocol import evaluate
 from selfsight.evaluation.results import Results
+from selfsight.evaluation.settings import Evaluate
 
 MakeRun = Callable[..., Path]
 SMALL: dict[str, Any] = {"fractions": (0.01, 0.2), "draws": 2, "clusters": False}

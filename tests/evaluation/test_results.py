@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from selfsight.data.imageset import ImageSet
-from selfsight.evaluation.protocol import Evaluate, evaluate
+from selfsight.evaluation.protocol import evaluate
 from selfsight.evaluation.results import Results, unique_names
+from selfsight.evaluation.settings import Evaluate
 from selfsight.records import ResultsFile, read_record
 from selfsight.reporting.report import write_report
 

@@ -15,7 +15,8 @@ import torch
 import selfsight
 from selfsight.data.imageset import ImageSet
 from selfsight.data.statistics import Statistics
-from selfsight.evaluation.protocol import Evaluate, evaluate
+from selfsight.evaluation.protocol import evaluate
+from selfsight.evaluation.settings import Evaluate
 from selfsight.exporting import graph
 from selfsight.exporting.graph import Graph, Source, write_onnx
 from selfsight.networks.backbones import Network, build_backbone, choose_backbone

@@ -11,7 +11,8 @@ import torch
 
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.evaluation import scratch_comparison
-from selfsight.evaluation.protocol import Evaluate, evaluate
+from selfsight.evaluation.protocol import evaluate
+from selfsight.evaluation.settings import Evaluate
 from selfsight.fitting.finetune import FineTuning, Recipe, Start, fine_tune, first_head, train
 from selfsight.fitting.labelled import Subset
 from selfsight.fitting.stopping import DivergedError

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from selfsight.evaluation.protocol import Evaluate, evaluate
+from selfsight.evaluation.protocol import evaluate
 from selfsight.evaluation.results import Results
+from selfsight.evaluation.settings import Evaluate
 from selfsight.fitting.representations import represent
 from selfsight.models.embed import Embed, embed
 from selfsight.models.finetune import Finetune, finetune

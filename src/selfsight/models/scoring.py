@@ -18,8 +18,8 @@ from selfsight.evaluation.intervals import Resampling
 from selfsight.evaluation.measured import Measured, scored_split, source_of
 from selfsight.evaluation.pooling import Pooling, by_image
 from selfsight.evaluation.predictions import Predictions
-from selfsight.evaluation.protocol import Evaluate
 from selfsight.evaluation.results import Results
+from selfsight.evaluation.settings import Evaluate
 from selfsight.evaluation.summary import Scores, record, summarise
 from selfsight.fitting.chance import base_rates
 from selfsight.fitting.folds import groups_of

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from selfsight import vocabulary
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.request import DataOptions, Images
-from selfsight.evaluation.protocol import Evaluate, evaluate
+from selfsight.evaluation.protocol import evaluate
 from selfsight.evaluation.results import Results, Row
+from selfsight.evaluation.settings import Evaluate
 from selfsight.files import read_json
 from selfsight.fitting.representations import weights_key
 from selfsight.fitting.stopping import DivergedError, Look

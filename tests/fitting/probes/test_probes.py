@@ -13,7 +13,7 @@ from sklearn.metrics import f1_score, r2_score
 
 from selfsight import vocabulary
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.evaluation.protocol import Evaluate
+from selfsight.evaluation.settings import Evaluate
 from selfsight.fitting import probes
 from selfsight.fitting.head import Fitted
 from selfsight.fitting.labelled import Subset
