@@ -260,9 +260,10 @@ def open_images(source: Images, *, decode: bool | None = True, **options: Any) -
     near = settings.drop_near or settings.allow_near
     images = open(settings, source, decode=decode, near=near)
     if near and waiting(images.pixels) is not None:
+        asked = "drop_near" if settings.drop_near else "allow_near"
         raise ValueError(
-            f"{'drop_near' if settings.drop_near else 'allow_near'}: near-duplicates are looked for "
-            f"among decoded images, and those of {images.name} are not; leave decode={decode} out."
+            f"{asked}: near-duplicates are looked for among decoded images, and those of "
+            f"{images.name} are not; leave decode={decode} out."
         )
     return images
 
