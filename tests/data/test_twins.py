@@ -11,7 +11,7 @@ from PIL import Image
 from selfsight.data import request
 from selfsight.data.audit import AuditData, audit_data
 from selfsight.data.near_groups import name_stems
-from selfsight.data.request import DataOptions, open_pool
+from selfsight.data.request import DataOptions, open_images, open_pool
 
 
 def textures(count: int, side: int = 32, seed: int = 0) -> np.ndarray:
@@ -49,6 +49,29 @@ def test_a_mirrored_test_set_stops_every_verb(mirrored: Path) -> None:
     assert len(allowed) == 120
     (leak,) = allowed.leaks
     assert leak.startswith("8 of the 40 test images have a near-duplicate in train")
+
+
+def test_opening_from_python_looks_for_them_where_it_is_asked(mirrored: Path) -> None:
+    """``drop_near`` and ``allow_near`` act as in the verbs; without them the verb looks."""
+    dropped = open_images(mirrored, drop_near=True, validation=0)
+    assert len(dropped) == 112 and len(dropped.rows("test")) == 40
+    assert any("8 train images that nearly equal a test image" in n for n in dropped.notes)
+    allowed = open_images(mirrored, allow_near=True, validation=0)
+    assert len(allowed) == 120
+    assert allowed.leaks[0].startswith("8 of the 40 test images have a near-duplicate in train")
+    plain = open_images(mirrored, validation=0)
+    assert len(plain) == 120 and not plain.leaks
+    # A set that nobody has searched is searched by a verb of the very same settings.
+    with pytest.raises(ValueError, match="8 of the 40 test images have a near-duplicate"):
+        request.open(DataOptions(allow_leaks=True, validation=0), plain)
+    with pytest.raises(ValueError, match=r"^drop_near: near-duplicates are .*leave decode=False"):
+        rng = np.random.default_rng(0)
+        folder = mirrored.parent / "folder"
+        folder.mkdir()
+        for row in range(6):
+            image = rng.integers(0, 255, (32, 32), dtype=np.uint8)
+            Image.fromarray(image).save(folder / f"{row}.png")
+        open_images(folder, drop_near=True, decode=False)
 
 
 def test_a_few_are_a_caution(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_some_new_images_among_the_usual_ones_come_first(
     assert np.isin(listed, first.row_ids[new]).mean() > 0.6
     page = (tmp_path / "drift.html").read_text()
     assert page.count("data:image/png") == min(result.record.novel, 60) > 0
-    assert listed[0] in page and "this year against last year" in page
+    assert listed[0] in page and "Audit of this year against last year" in page
 
 
 def test_the_verb(digits: ImageSet, digits_run: Path, tmp_path: Path) -> None:

@@ -125,6 +125,7 @@ def test_an_audit_with_a_run_writes_table_and_page(
     assert suspicion == sorted(suspicion, reverse=True)
     page = (tmp_path / "labels.html").read_text()
     assert listed[0] in page and page.count("data:image/png") >= 100
+    assert "Audit of the labels of digits" in page
 
 
 def test_each_of_several_labels_is_checked(digits: ImageSet) -> None:

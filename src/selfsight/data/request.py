@@ -140,7 +140,7 @@ def open(
     """
     if source is None:
         source = getattr(settings, "data", None)
-    request = _request(settings, sides, records, scale, seen)
+    request = _request(settings, sides, records, scale, seen, near)
     if part is None and isinstance(source, ImageSet) and source.opened_by == request:
         return source
     if scale is not None and settings.image_size not in (None, max(scale.height, scale.width)):
@@ -238,7 +238,9 @@ def open_images(source: Images, *, decode: bool | None = True, **options: Any) -
     """Opens images to look at or to hand to a verb: `open`, with `DataOptions` as keywords.
 
     Leaks do not stop it, unless ``allow_leaks=False``: ``leaks`` of the set names them, and the
-    verb that gets the set refuses it.
+    verb that gets the set refuses it. Near-duplicates of test images are looked for with
+    ``drop_near``, which leaves them out of train, or ``allow_near``, which names them in ``leaks``;
+    without either the verb that gets the set looks for them.
 
     Args:
         source: ``digits``; a folder of images; Parquet, CSV, ``.npy``, ``.npz``, HDF5, tar shards;
@@ -247,14 +249,23 @@ def open_images(source: Images, *, decode: bool | None = True, **options: Any) -
         options: see `DataOptions`.
 
     Raises:
-        ValueError: see `open`; or there is no such option.
+        ValueError: see `open`; or there is no such option, or near-duplicates are to be looked for
+            among images that are not decoded.
     """
     plain = {name: str(v) if isinstance(v, Path) else v for name, v in options.items()}
     try:
         settings = DataOptions(allow_leaks=True).updated(plain)
     except ValidationError as error:
         raise ValueError(sentence(error)) from None
-    return open(settings, source, decode=decode, near=False)
+    near = settings.drop_near or settings.allow_near
+    images = open(settings, source, decode=decode, near=near)
+    if near and waiting(images.pixels) is not None:
+        asked = "drop_near" if settings.drop_near else "allow_near"
+        raise ValueError(
+            f"{asked}: near-duplicates are looked for among decoded images, and those of "
+            f"{images.name} are not; leave decode={decode} out."
+        )
+    return images
 
 
 @dataclass(frozen=True)
@@ -340,9 +351,11 @@ def _request(
     records: Sequence[Sides],
     scale: Scale | None,
     seen: Sequence[Seen],
+    near: bool,
 ) -> Hashable:
     """What tells one request from another, the source apart."""
     return (
+        near,
         tuple(getattr(settings, name) for name in DataOptions.model_fields),
         sides and (sides.owner, sides.fingerprint),
         tuple((record.owner, record.fingerprint) for record in records),

@@ -24,7 +24,7 @@ def write_drift_page(path: str | Path) -> Path:
     first, second = drift.compared
     page = Page(
         kind="audit",
-        title=f"{drift.data} against {drift.against}",
+        title=f"Audit of {drift.data} against {drift.against}",
         source=f"{drift.data}, {drift.against} and {drift.run}",
         answers=[drift.answer, drift.news],
         further=[

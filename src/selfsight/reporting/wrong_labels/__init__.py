@@ -23,7 +23,7 @@ def write_labels_page(path: str | Path) -> Path:
     labels = read_record(LabelsFile, path)
     page = Page(
         kind="audit",
-        title=f"Labels of {labels.data} to look at again",
+        title=f"Audit of the labels of {labels.data}",
         source=f"{labels.data} and {labels.run}",
         answers=[
             f"{plural(labels.suspicious, 'label')} of {labels.target} on "
