@@ -19,7 +19,8 @@ import torch
 from numpy.typing import NDArray
 
 from selfsight.data.imageset import ImageSet, Target, choose_target
-from selfsight.data.request import DataOptions, open_images
+from selfsight.data.options import DataOptions
+from selfsight.data.request import open_images
 from selfsight.labelling.audit import suspicious_labels
 from selfsight.neighbours.encoder import Encoder
 

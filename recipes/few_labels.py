@@ -29,7 +29,7 @@ import torch
 
 from selfsight.data import request
 from selfsight.data.imageset import ImageSet, Target, choose_target
-from selfsight.data.request import Data
+from selfsight.data.options import Data
 from selfsight.evaluation.intervals import Interval, Resampling
 from selfsight.evaluation.summary import difference_interval, score_interval
 from selfsight.files import read_json, write_json, write_text

@@ -20,7 +20,7 @@ PACKAGE = Path(selfsight.__file__).parent
 STUB = PACKAGE / "__init__.pyi"
 ELSEWHERE = {
     "Any": "typing",
-    "Images": "selfsight.data.request",
+    "Images": "selfsight.data.options",
     "Literal": "typing",
     "Module": "torch.nn",
     "Mapping": "collections.abc",

@@ -198,7 +198,7 @@ def test_predictions_in_memory_are_those_of_the_file(
 
 OWN = '''
 from selfsight.data import request
-from selfsight.data.request import Data, Images
+from selfsight.data.options import Data, Images
 from selfsight.verbs import Verb
 
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic.fields import FieldInfo
 
 from selfsight.cli import main
-from selfsight.data.request import DataOptions
+from selfsight.data.options import DataOptions
 from selfsight.methods import METHODS
 from selfsight.settings import Settings
 from selfsight.verbs import VERBS, Verb

@@ -14,7 +14,7 @@ from selfsight.version import __version__
 
 if TYPE_CHECKING:
     from selfsight.data.imageset import ImageSet
-    from selfsight.data.request import Images
+    from selfsight.data.options import Images
     from selfsight.models.predictor import Predictor
     from selfsight.networks.backbones import Backbone
 

@@ -12,8 +12,8 @@ from selfsight.catalogue import Catalogue, ListMethods
 from selfsight.completions import Completion
 from selfsight.data.audit import Audited
 from selfsight.data.imageset import ImageSet
+from selfsight.data.options import Images
 from selfsight.data.pixels.inventory import Cache, Inventory
-from selfsight.data.request import Images
 from selfsight.data.sources.memory import MapDataset
 from selfsight.estimators import ImageClassifier as ImageClassifier
 from selfsight.estimators import ImageRegressor as ImageRegressor

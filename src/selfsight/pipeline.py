@@ -10,7 +10,7 @@ from pydantic import Field
 
 from selfsight.console import say
 from selfsight.data import request
-from selfsight.data.request import DataOptions, Images
+from selfsight.data.options import DataOptions, Images
 from selfsight.data.splits import LabelFraction
 from selfsight.evaluation.protocol import evaluate
 from selfsight.evaluation.results import Results

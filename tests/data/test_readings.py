@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selfsight.data.request import DataOptions, open_images
+from selfsight.data.options import DataOptions
+from selfsight.data.request import open_images
 
 from .brought import (
     COUNT,

@@ -13,8 +13,10 @@ import pytest
 from selfsight.data import request
 from selfsight.data.imageset import ImageSet, Scale
 from selfsight.data.leaks import Seen
+from selfsight.data.options import Data, DataOptions
 from selfsight.data.pixels.values import ValueScale
-from selfsight.data.request import Data, DataOptions, open_images
+from selfsight.data.pool import open_pool
+from selfsight.data.request import open_images
 from selfsight.data.sides import Sides
 
 
@@ -95,11 +97,11 @@ def test_a_pool_holds_no_test_images(leaking: ImageSet) -> None:
     splits = np.full(12, "unlabelled")
     pool = replace(leaking, name="pool", splits=splits, groups=None, group_name=None)
     with pytest.raises(ValueError, match="pool pool: 7 of its images"):
-        request.open_pool(DataOptions(), pool, images)
-    dropped = request.open_pool(DataOptions(drop_leaks=True), pool, images)
+        open_pool(DataOptions(), pool, images)
+    dropped = open_pool(DataOptions(drop_leaks=True), pool, images)
     assert dropped.left_out == 7
     assert dropped.rows.tolist() == [0, 1, 3, 4, 5]
-    allowed = request.open_pool(DataOptions(allow_leaks=True), pool, images)
+    allowed = open_pool(DataOptions(allow_leaks=True), pool, images)
     assert len(allowed.rows) == 12
     assert allowed.leaks == ("pool pool: 7 of its images are validation or test images of made.",)
 
@@ -110,7 +112,7 @@ def test_blank_images_leak_nothing(leaking: ImageSet) -> None:
     images = request.open(DataOptions(drop_leaks=True), replace(leaking, pixels=pixels))
     assert "0.png" in images.row_ids
     white = ImageSet("white", pixels[:1], np.array(["w"]), np.array(["unlabelled"]))
-    assert request.open_pool(DataOptions(), white, images).rows.tolist() == [0]
+    assert open_pool(DataOptions(), white, images).rows.tolist() == [0]
 
 
 class Pairs:

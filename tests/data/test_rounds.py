@@ -11,7 +11,7 @@ from PIL import Image
 
 from selfsight.data import request
 from selfsight.data.imageset import ImageSet
-from selfsight.data.request import DataOptions
+from selfsight.data.options import DataOptions
 from selfsight.data.rounds import placed, side_of
 from selfsight.data.sides import Sides, read_sides
 

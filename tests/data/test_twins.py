@@ -11,7 +11,9 @@ from PIL import Image
 from selfsight.data import request
 from selfsight.data.audit import AuditData, audit_data
 from selfsight.data.near_groups import name_stems
-from selfsight.data.request import DataOptions, open_images, open_pool
+from selfsight.data.options import DataOptions
+from selfsight.data.pool import open_pool
+from selfsight.data.request import open_images
 
 
 def textures(count: int, side: int = 32, seed: int = 0) -> np.ndarray:

@@ -14,7 +14,9 @@ from PIL import Image
 
 from selfsight.data import request
 from selfsight.data.imageset import ImageSet
-from selfsight.data.request import DataOptions, open_images
+from selfsight.data.options import DataOptions
+from selfsight.data.pool import open_pool
+from selfsight.data.request import open_images
 
 from .brought import (
     PLAIN,
@@ -98,8 +100,8 @@ def test_a_pool_of_another_type_is_converted_or_refused(tmp_path: Path) -> None:
     floats = opened(tmp_path / "floats.npy")
     folder_of(tmp_path / "pool", 4)
     with pytest.raises(ValueError, match="--value-range"):
-        request.open_pool(DataOptions(), str(tmp_path / "pool"), floats)
-    pool = request.open_pool(DataOptions(value_range=(0, 255)), str(tmp_path / "pool"), floats)
+        open_pool(DataOptions(), str(tmp_path / "pool"), floats)
+    pool = open_pool(DataOptions(value_range=(0, 255)), str(tmp_path / "pool"), floats)
     assert 200 < pool.images.pixels.max() <= 255
 
 

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from selfsight.data import request
-from selfsight.data.request import DataOptions, open_images
+from selfsight.data.options import DataOptions
+from selfsight.data.request import open_images
 from selfsight.labelling.suggest import Suggest, suggest
 from selfsight.runs.request import own_images
 from selfsight.runs.run import Run

@@ -17,7 +17,7 @@ from PIL import Image
 import selfsight
 from selfsight.cli import main
 from selfsight.data.imageset import ImageSet
-from selfsight.data.request import DataOptions
+from selfsight.data.options import DataOptions
 from selfsight.fitting.finetune import FineTuning
 from selfsight.fitting.representations import represent
 from selfsight.models import embed as embedding

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from selfsight.cli import main
-from selfsight.data.request import DataOptions
+from selfsight.data.options import DataOptions
 from selfsight.models.embed import reading_in
 from selfsight.models.predictor import Predictor
 from selfsight.runs.request import images_in

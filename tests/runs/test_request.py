@@ -16,8 +16,8 @@ from PIL import Image
 import selfsight
 from selfsight.cli import main
 from selfsight.data.imageset import ImageSet
+from selfsight.data.options import DataOptions
 from selfsight.data.pixels.values import ValueScale
-from selfsight.data.request import DataOptions
 from selfsight.runs.frame import Frame
 from selfsight.runs.request import RunData, images_in, images_of, own_images
 from selfsight.runs.run import Run

@@ -20,8 +20,8 @@ from selfsight.data.duplicates import look
 from selfsight.data.imageset import SPLITS, ImageSet, Target
 from selfsight.data.leaks import copies_of, crossings_of, different_targets
 from selfsight.data.notes import records
+from selfsight.data.options import Data, Images
 from selfsight.data.pixels.display import write_pictures
-from selfsight.data.request import Data, Images
 from selfsight.files import write_json
 from selfsight.records import SIDES, Audit, NearPair, RowNote
 

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from selfsight.data import request
 from selfsight.data.imageset import ImageSet
+from selfsight.data.options import DataOptions
 from selfsight.data.pixels.values import ValueScale
 from selfsight.data.reading import Asked
-from selfsight.data.request import DataOptions
 from selfsight.data.sources.steps.array_tables import array_column
 from selfsight.data.sources.steps.listing import Listing, Loaded
 from selfsight.data.sources.steps.listing_from_columns import with_columns

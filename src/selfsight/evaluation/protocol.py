@@ -21,7 +21,7 @@ from torch import nn
 from selfsight.console import say
 from selfsight.data import request
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.data.request import Images
+from selfsight.data.options import Images
 from selfsight.evaluation.controls import (
     Material,
     Subject,

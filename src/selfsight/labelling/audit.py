@@ -14,7 +14,7 @@ from pydantic import model_validator
 from selfsight.console import say
 from selfsight.data.audit import AuditData, Audited, audit_data
 from selfsight.data.imageset import ImageSet, Target, choose_target
-from selfsight.data.request import Images
+from selfsight.data.options import Images
 from selfsight.files import write_json
 from selfsight.labelling.drift import Drift, drift
 from selfsight.labelling.wrong_labels import LabelChecks, check_labels

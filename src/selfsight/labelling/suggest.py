@@ -17,8 +17,8 @@ from torch import Tensor
 
 from selfsight.console import say
 from selfsight.data.imageset import ImageSet, Target
+from selfsight.data.options import Images
 from selfsight.data.pixels.display import displayed, write_pictures
-from selfsight.data.request import Images
 from selfsight.files import csv_cell, write_json, write_text
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Subset

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from selfsight.console import progress
+from selfsight.data.options import DataOptions, Images
 from selfsight.data.parts import RowPart, Shard
-from selfsight.data.request import DataOptions, Images
 from selfsight.data.statistics import Statistics
 from selfsight.fitting.representations import represent
 from selfsight.models.parts import PartPlace

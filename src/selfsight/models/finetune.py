@@ -17,8 +17,8 @@ import selfsight
 from selfsight.console import progress, say
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.notes import guesses
+from selfsight.data.options import Images
 from selfsight.data.reading import recorded
-from selfsight.data.request import Images
 from selfsight.data.splits import LabelFraction
 from selfsight.evaluation.controls import Material, subjects
 from selfsight.evaluation.pooling import Pooling

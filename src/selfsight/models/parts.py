@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from selfsight.console import say
+from selfsight.data.options import Images
 from selfsight.data.parts import RowPart
-from selfsight.data.request import Images, name_of
+from selfsight.data.request import name_of
 from selfsight.files import digest_of, read_json, write_json
 from selfsight.fitting.representations import cache_key
 from selfsight.settings import Settings, sentence

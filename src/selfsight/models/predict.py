@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from selfsight.console import progress, say
+from selfsight.data.options import DataOptions, Images
 from selfsight.data.parts import RowPart, Shard
-from selfsight.data.request import DataOptions, Images
 from selfsight.evaluation.pooling import Pooling, by_image
 from selfsight.fitting.novelty import is_novel
 from selfsight.markup import ROWS, block, table

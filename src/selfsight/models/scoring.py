@@ -12,7 +12,7 @@ from torch import nn
 from selfsight.console import say
 from selfsight.data import request
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.data.request import Images
+from selfsight.data.options import Images
 from selfsight.evaluation import protocol
 from selfsight.evaluation.intervals import Resampling
 from selfsight.evaluation.measured import Measured, scored_split, source_of

@@ -15,7 +15,7 @@ from pydantic import Field
 from selfsight.console import progress, say
 from selfsight.data import request
 from selfsight.data.imageset import ImageSet, choose_target
-from selfsight.data.request import Data, Images
+from selfsight.data.options import Data, Images
 from selfsight.data.statistics import channel_statistics
 from selfsight.evaluation.intervals import Interval
 from selfsight.evaluation.pooling import Pooling

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfsight.data.imageset import ImageSet
-from selfsight.data.request import DataOptions
+from selfsight.data.options import DataOptions
 from selfsight.fitting.novelty import is_novel
 from selfsight.neighbours.encoder import Encoder, is_image_file
 from selfsight.neighbours.pictures import encoded

@@ -14,8 +14,8 @@ from pydantic import Field
 
 from selfsight.console import progress, say
 from selfsight.data.imageset import ImageSet, Target, choose_target
+from selfsight.data.options import DataOptions, Images
 from selfsight.data.parts import RowPart, Shard
-from selfsight.data.request import DataOptions, Images
 from selfsight.fitting.novelty import ASKED, novelty_within
 from selfsight.models.parts import PartPlace
 from selfsight.neighbours.approximate import build_lists, has_faiss

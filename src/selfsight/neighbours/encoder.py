@@ -15,10 +15,10 @@ from torch.nn import functional as F
 
 from selfsight.console import say
 from selfsight.data.imageset import ImageSet
+from selfsight.data.options import DataOptions, Images
 from selfsight.data.parts import RowPart
 from selfsight.data.pixels.formats import FORMAT_OF, suffix_of
 from selfsight.data.reading import Asked
-from selfsight.data.request import DataOptions, Images
 from selfsight.data.sources.steps.files import listing_of_files
 from selfsight.data.sources.steps.image_columns import image_columns
 from selfsight.data.statistics import Statistics

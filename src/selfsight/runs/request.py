@@ -13,9 +13,9 @@ from selfsight.console import say
 from selfsight.data import request
 from selfsight.data.imageset import ImageSet
 from selfsight.data.leaks import Seen
+from selfsight.data.options import DataOptions, Images
 from selfsight.data.parts import RowPart
 from selfsight.data.reading import Reading, recorded
-from selfsight.data.request import DataOptions, Images
 from selfsight.data.sources import is_there
 from selfsight.runs.frame import Frame
 from selfsight.runs.lineage import lineage_of

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from selfsight.data.request import Data
+from selfsight.data.options import Data
 from selfsight.data.statistics import Statistics
 from selfsight.files import read_json
 from selfsight.markup import block, facts

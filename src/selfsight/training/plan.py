@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from selfsight.data import request
 from selfsight.data.describe import describe
 from selfsight.data.imageset import ImageSet, Target, choose_target
-from selfsight.data.request import Images, Pool
+from selfsight.data.options import Images
+from selfsight.data.pool import Pool, open_pool
 from selfsight.data.statistics import Statistics, channel_statistics
 from selfsight.methods import METHODS, name_of
 from selfsight.networks.backbones import NAMES, BackboneSpec, build_backbone
@@ -108,7 +109,7 @@ def prepare(settings: Pretrain, images: Images | None = None, *, trains: bool = 
             "anchor: it holds the weights near those of a start, and the training starts from "
             "random ones; give --weights published, a file or a run, or leave --anchor out."
         )
-    pools = tuple(request.open_pool(settings, source, opened) for source in settings.pool)
+    pools = tuple(open_pool(settings, source, opened) for source in settings.pool)
     parts = [(opened.pixels, opened.pool), *((pool.images.pixels, pool.rows) for pool in pools)]
     for pool in pools:
         without = f", without {pool.left_out:,} that are validation or test images"

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from selfsight.console import duration, first_process, say
 from selfsight.data.loader import Loader
-from selfsight.data.request import Images
+from selfsight.data.options import Images
 from selfsight.files import write_text
 from selfsight.kernels.memory_pages import freed_pages_kept, give_leftovers_back
 from selfsight.losses.targets import known_rows

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.notes import guesses
-from selfsight.data.request import Pool
+from selfsight.data.pool import Pool
 from selfsight.data.sides import group_of
 from selfsight.data.statistics import Statistics
 from selfsight.draws import keys_of

@@ -16,7 +16,7 @@ from pydantic import (
 )
 from tyro.conf import Suppress
 
-from selfsight.data.request import Data
+from selfsight.data.options import Data
 from selfsight.method import Method, MethodSettings, Optimizer
 from selfsight.methods import METHODS, name_of
 from selfsight.networks.backbones import Network, known_backbone

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from selfsight import vocabulary
 from selfsight.console import say
-from selfsight.data.request import Images
+from selfsight.data.options import Images
 from selfsight.fitting.finetune import (
     LOOKS,
     FineTuned,

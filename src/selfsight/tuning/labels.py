@@ -13,7 +13,7 @@ import numpy as np
 
 from selfsight import vocabulary
 from selfsight.data.imageset import ImageSet
-from selfsight.data.request import DataOptions
+from selfsight.data.options import DataOptions
 from selfsight.data.splits import LabelFraction
 from selfsight.fitting.labelled import Rows, Subset, target_of
 from selfsight.fitting.stopping import Mode, Stopping

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from selfsight import vocabulary
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.data.request import DataOptions, Images
+from selfsight.data.options import DataOptions, Images
 from selfsight.evaluation.protocol import evaluate
 from selfsight.evaluation.results import Results, Row
 from selfsight.evaluation.settings import Evaluate

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from selfsight import vocabulary
-from selfsight.data.request import Images
+from selfsight.data.options import Images
 from selfsight.evaluation.controls import Material, Subject, subjects
 from selfsight.fitting.metrics import Floats
 from selfsight.fitting.probes import PROBES, probes_of

@@ -15,7 +15,7 @@ import yaml
 from selfsight import vocabulary
 from selfsight.console import duration, say
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.data.request import Images
+from selfsight.data.options import Images
 from selfsight.evaluation.intervals import Resampling
 from selfsight.evaluation.summary import difference_interval, ends, score_interval
 from selfsight.files import read_json, write_json, write_text

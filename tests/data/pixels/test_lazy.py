@@ -13,7 +13,8 @@ from PIL import Image
 
 from selfsight.data.leaks import leaks
 from selfsight.data.pixels.lazy import LazyPixels
-from selfsight.data.request import open_images, settled
+from selfsight.data.request import open_images
+from selfsight.data.settled import settled
 
 
 def classes(root: Path, count: int = 20) -> Path:

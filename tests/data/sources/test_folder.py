@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from selfsight.data import request
+from selfsight.data.options import DataOptions
 from selfsight.data.request import open_images
 from selfsight.data.sources.steps import listing
 
@@ -248,7 +249,7 @@ def test_like_brings_a_pool_to_the_same_form(tmp_path: Path) -> None:
     images = open_images(classes(tmp_path / "a", 4))
     for i in range(3):
         save(tmp_path / "b" / f"{i}.png", noise(40, 30, 1, seed=i))
-    pool = request.open(request.DataOptions(), tmp_path / "b", scale=images.scale)
+    pool = request.open(DataOptions(), tmp_path / "b", scale=images.scale)
     assert pool.pixels.shape == (3, 16, 16, 3)
     assert "made 3" in notes(pool)
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selfsight.data.request import open_images, settled
+from selfsight.data.request import open_images
+from selfsight.data.settled import settled
 from selfsight.data.sources import shards
 
 
