@@ -15,7 +15,8 @@ from selfsight.cli import main
 from selfsight.evaluation.features import open_features
 from selfsight.evaluation.protocol import evaluate
 from selfsight.evaluation.settings import Evaluate
-from selfsight.records import ResultsFile, read_record
+from selfsight.records.content import read_record
+from selfsight.records.results import ResultsFile
 
 COUNT, CLASSES = 240, 4
 QUICK: dict[str, Any] = {"fractions": (0.2, 1.0), "draws": 2, "clusters": False, "device": "cpu"}

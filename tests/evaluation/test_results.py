@@ -17,7 +17,8 @@ from selfsight.data.imageset import ImageSet
 from selfsight.evaluation.protocol import evaluate
 from selfsight.evaluation.results import Results, unique_names
 from selfsight.evaluation.settings import Evaluate
-from selfsight.records import ResultsFile, read_record
+from selfsight.records.content import read_record
+from selfsight.records.results import ResultsFile
 from selfsight.reporting.report import write_report
 
 MakeRun = Callable[..., Path]

@@ -11,7 +11,8 @@ import pytest
 
 import selfsight
 from selfsight.data.imageset import ImageSet
-from selfsight.records import ResultsFile, read_record
+from selfsight.records.content import read_record
+from selfsight.records.results import ResultsFile
 
 
 @pytest.fixture(scope="module")

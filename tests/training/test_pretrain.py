@@ -14,7 +14,7 @@ import selfsight
 from selfsight.data.imageset import ImageSet, class_target
 from selfsight.methods import METHODS
 from selfsight.networks.backbones import load_backbone, save_backbone
-from selfsight.records import collapsed
+from selfsight.records.collapse import collapsed
 from selfsight.runs.request import own_images
 from selfsight.runs.run import load_run
 from selfsight.training.plan import prepare

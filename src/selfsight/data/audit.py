@@ -23,7 +23,7 @@ from selfsight.data.notes import records
 from selfsight.data.options import Data, Images
 from selfsight.data.pixels.display import write_pictures
 from selfsight.files import write_json
-from selfsight.records import SIDES, Audit, NearPair, RowNote
+from selfsight.records.audits import SIDES, Audit, NearPair, RowNote
 
 MAX_PAIRS = 1000
 BINS = 20

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.data.imageset import ImageSet
-from selfsight.records import SIDES
+from selfsight.records.audits import SIDES
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from selfsight.data.duplicates import Looked, look, sides_of
 from selfsight.data.imageset import SPLITS, ImageSet, Scale
-from selfsight.records import Copies, Crossing
+from selfsight.records.audits import Copies, Crossing
 
 SHOWN = 3
 """Leaks that a sentence names; it counts the others."""

@@ -17,7 +17,7 @@ from selfsight.data.imageset import ImageSet
 from selfsight.data.notes import some
 from selfsight.data.pixels.store import cache_folder
 from selfsight.files import cached_arrays
-from selfsight.records import near_leak
+from selfsight.records.audits import near_leak
 
 MAX_LOOKED_AT = 1_000
 """Test images that are looked up in train when images are opened; `audit` looks up all."""

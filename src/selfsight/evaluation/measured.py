@@ -15,7 +15,7 @@ from selfsight.data.imageset import ImageSet, Target
 from selfsight.evaluation.controls import Material, Subject
 from selfsight.evaluation.predictions import Predictions
 from selfsight.evaluation.results import SENTENCES, Results, Row
-from selfsight.records import PROTOCOL
+from selfsight.records.results import PROTOCOL
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.lineage import Lineage
 from selfsight.runs.lock import locked
@@ -69,7 +69,7 @@ class Measured:
         seed: int,
         finetuning: str = "",
     ) -> str:
-        """Adds the entry of `selfsight.records.Evaluation` to the results; its key."""
+        """Adds the entry of `selfsight.records.results.Evaluation` to the results; its key."""
         images = self.images
         groups = b"" if images.groups is None else images.groups.tobytes()
         sides = _hashed("\n".join(images.splits.tolist()).encode(), groups)

@@ -12,7 +12,8 @@ from selfsight.evaluation.embedding_map import EmbeddingMap, read_map
 from selfsight.evaluation.verdicts import give_verdicts
 from selfsight.files import read_json, write_json
 from selfsight.markup import block, lines, table
-from selfsight.records import Evaluation, ResultsFile, checked, current, variants
+from selfsight.records.content import checked
+from selfsight.records.results import Evaluation, ResultsFile, current, variants
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.lock import locked
 from selfsight.vocabulary import in_percent, metrics_of
@@ -28,7 +29,7 @@ class Results:
         path: the file.
         backbone: hash of the weights that were evaluated last.
         evaluations: what was measured on what, by the key that rows call ``evaluation``: see
-            `selfsight.records.Evaluation`.
+            `selfsight.records.results.Evaluation`.
         records: one a number: evaluation, data, task, target, probe, subject, label_fraction,
             num_labels, label_seed, split, metric, label, value.
         values: means over label draws with 95 % intervals.
@@ -82,7 +83,7 @@ class Results:
 
     @classmethod
     def read(cls, path: str | Path) -> Results:
-        """Results back from their file, as `selfsight.records.ResultsFile.shown` has them.
+        """Results back from their file, as `selfsight.records.results.ResultsFile.shown` has them.
 
         Raises:
             ValueError: the file is missing or damaged.

@@ -22,7 +22,7 @@ from selfsight.models.tables import writing_table
 from selfsight.neighbours.encoder import Encoder
 from selfsight.neighbours.pictures import encoded
 from selfsight.neighbours.shown import shown_picture
-from selfsight.records import LabelsFile, SuspiciousLabel
+from selfsight.records.labelling import LabelsFile, SuspiciousLabel
 from selfsight.reporting.wrong_labels import write_labels_page
 
 PICTURED = 120

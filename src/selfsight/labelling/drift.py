@@ -23,7 +23,7 @@ from selfsight.models.tables import writing_table
 from selfsight.neighbours.encoder import Encoder
 from selfsight.neighbours.pictures import encoded
 from selfsight.neighbours.shown import shown_picture
-from selfsight.records import DriftFile, ShownImage
+from selfsight.records.drift import DriftFile, ShownImage
 from selfsight.reporting.drift import write_drift_page
 
 REFERENCE = 5000

@@ -26,7 +26,7 @@ from selfsight.fitting.probes import PROBES
 from selfsight.fitting.representations import Representations, kept_representations
 from selfsight.labelling import strategies
 from selfsight.labelling.sheet import write_sheet
-from selfsight.records import SuggestedImage, SuggestionsFile
+from selfsight.records.labelling import SuggestedImage, SuggestionsFile
 from selfsight.reporting.labelling import write_labelling_page
 from selfsight.runs.request import RunData, images_of
 from selfsight.runs.run import Run, load_run

@@ -30,7 +30,7 @@ from selfsight.neighbours.index import Index
 from selfsight.neighbours.pair_table import read_pairs
 from selfsight.neighbours.shown import Gallery
 from selfsight.neighbours.verification import chunked, different_threshold
-from selfsight.records import ClustersFile, GroupLine, ShownGroup
+from selfsight.records.neighbours import ClustersFile, GroupLine, ShownGroup
 from selfsight.reporting.neighbours import write_clusters_page
 from selfsight.settings import Settings
 

@@ -20,7 +20,7 @@ from selfsight.neighbours.index import Index
 from selfsight.neighbours.pair_table import PairTable, draw_pairs, read_pairs
 from selfsight.neighbours.shown import Gallery
 from selfsight.neighbours.verification import Verification, best_threshold, chunked, verify
-from selfsight.records import Curve, PairsFile, ShownPair, VerificationLine
+from selfsight.records.neighbours import Curve, PairsFile, ShownPair, VerificationLine
 from selfsight.reporting.neighbours import write_pairs_page
 from selfsight.settings import Settings
 

@@ -16,7 +16,8 @@ from selfsight.models.tables import check_suffix, csv_text, writing_table
 from selfsight.neighbours.asked import SHOWN, Neighbours
 from selfsight.neighbours.index import Index
 from selfsight.neighbours.shown import Gallery
-from selfsight.records import SearchFile, ShownNeighbours
+from selfsight.records.drift import ShownNeighbours
+from selfsight.records.neighbours import SearchFile
 from selfsight.reporting.neighbours import write_neighbours_page
 from selfsight.settings import Settings
 

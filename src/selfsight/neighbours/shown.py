@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from selfsight.markup import picture_uri
 from selfsight.neighbours.index import Index
 from selfsight.neighbours.pictures import CRISP
-from selfsight.records import ShownImage, ShownPicture
+from selfsight.records.drift import ShownImage
+from selfsight.records.labelling import ShownPicture
 
 PICTURE_BYTES = 4_000_000
 """Of a page; further images are shown by name."""

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from selfsight.data.leaks import ReadLabels, Seen
 from selfsight.data.sides import Sides
-from selfsight.records import SuggestionsFile, read_record
+from selfsight.records.content import read_record
+from selfsight.records.labelling import SuggestionsFile
 from selfsight.runs.checkpoint import in_run
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.frame import Frame

@@ -16,7 +16,7 @@ from selfsight.console import say
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.statistics import Statistics
 from selfsight.measures import effective_rank, knn_predict, standard_deviation_of_normalised
-from selfsight.records import collapsed
+from selfsight.records.collapse import collapsed
 from selfsight.training.metrics import Metrics
 from selfsight.views.apply import whole_frame
 

@@ -17,7 +17,7 @@ from selfsight.fitting.probes import PROBES
 from selfsight.fitting.representations import Representations, represent
 from selfsight.fitting.stopping import DivergedError, Look, StoppingRule
 from selfsight.measures import alpha_req
-from selfsight.records import collapsed
+from selfsight.records.collapse import collapsed
 from selfsight.training.monitor import Monitor
 from selfsight.vocabulary import headline
 

@@ -9,7 +9,7 @@ import pytest
 
 from selfsight.data.pixels.display import write_pictures
 from selfsight.files import write_json
-from selfsight.records import SuggestedImage, SuggestionsFile
+from selfsight.records.labelling import SuggestedImage, SuggestionsFile
 from selfsight.reporting.labelling import write_labelling_page
 
 HOSTILE = '<img src=x onerror=alert(1)></script><script>alert("2")</script>'

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from selfsight.records import SIDES, Audit, Crossing, read_record
+from selfsight.records.audits import SIDES, Audit, Crossing
+from selfsight.records.content import read_record
 from selfsight.reporting.audit.sets import AuditContents, pictured_rows
 from selfsight.reporting.page import Page, write_page
 from selfsight.reporting.pictures import read_pictures

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.records import Audit, Copies, Crossing, NearPair
+from selfsight.records.audits import Audit, Copies, Crossing, NearPair
 from selfsight.reporting.page import Values
 from selfsight.reporting.pictures import Picture, picture
 from selfsight.reporting.words import listed, number, plural

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from selfsight.records import DriftFile, read_record
+from selfsight.records.content import read_record
+from selfsight.records.drift import DriftFile
 from selfsight.reporting.page import Page, write_page
 from selfsight.reporting.words import number, plural
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from selfsight.records import DriftFile
+from selfsight.records.drift import DriftFile
 from selfsight.reporting.page import Page, Values
 from selfsight.reporting.words import number
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.records import SuggestionsFile, read_record
+from selfsight.records.content import read_record
+from selfsight.records.labelling import SuggestionsFile
 from selfsight.reporting.page import Page, write_page
 from selfsight.reporting.pictures import read_pictures
 from selfsight.reporting.words import plural

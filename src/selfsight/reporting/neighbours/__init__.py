@@ -6,7 +6,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from selfsight.records import ClustersFile, PairsFile, SearchFile, read_record
+from selfsight.records.content import read_record
+from selfsight.records.neighbours import ClustersFile, PairsFile, SearchFile
 from selfsight.reporting.page import Page, write_page
 from selfsight.reporting.words import number, plural
 

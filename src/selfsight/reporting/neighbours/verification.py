@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from selfsight.records import VerificationLine
+from selfsight.records.neighbours import VerificationLine
 from selfsight.reporting.figures import axis, figure, rounded
 from selfsight.reporting.neighbours import NeighboursContents
 from selfsight.reporting.page import Page, Values

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.files import read_json
-from selfsight.records import ResultsFile, read_record
+from selfsight.records.content import read_record
+from selfsight.records.results import ResultsFile
 from selfsight.reporting.distributions import Splits
 from selfsight.runs.folder import RunFolder
 from selfsight.vocabulary import run_names

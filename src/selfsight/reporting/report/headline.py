@@ -5,7 +5,7 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from selfsight import vocabulary
-from selfsight.records import Difference, Value
+from selfsight.records.results import Difference, Value
 from selfsight.reporting.report.questions import Question, Series
 from selfsight.reporting.words import (
     capital,

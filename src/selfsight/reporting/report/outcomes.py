@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight import vocabulary
-from selfsight.records import Confusion, variants
+from selfsight.records.results import Confusion, variants
 from selfsight.reporting.figures import axis, escaped, figure, heatmap_figure, rounded
 from selfsight.reporting.page import Figure, Page, Values
 from selfsight.reporting.report.contents import RunContents

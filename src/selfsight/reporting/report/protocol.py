@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from selfsight import vocabulary
-from selfsight.records import ProbeChoice, Reading, variants
+from selfsight.records.results import ProbeChoice, Reading, variants
 from selfsight.reporting.page import Page, Values
 from selfsight.reporting.report.contents import RunContents
 from selfsight.reporting.report.headline import SINGLE_SEED

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from selfsight import vocabulary
-from selfsight.records import Difference, Value, variants
+from selfsight.records.results import Difference, Value, variants
 from selfsight.reporting.report.contents import RunContents
 
 Item = TypeVar("Item")

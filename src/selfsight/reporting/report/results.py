@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from selfsight import vocabulary
-from selfsight.records import Value
+from selfsight.records.results import Value
 from selfsight.reporting.figures import axis, escaped, figure, rounded
 from selfsight.reporting.page import Figure, Page, Values
 from selfsight.reporting.report.questions import Question, ReportContents, Series

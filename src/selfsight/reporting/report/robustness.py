@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from selfsight import vocabulary
-from selfsight.records import Corrupted, variants
+from selfsight.records.results import Corrupted, variants
 from selfsight.reporting.figures import axis, escaped, figure, rounded
 from selfsight.reporting.page import Figure, Page, Values
 from selfsight.reporting.report.contents import RunContents

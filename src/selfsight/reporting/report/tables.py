@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from selfsight import vocabulary
-from selfsight.records import Difference, Value, variants
+from selfsight.records.results import Difference, Value, variants
 from selfsight.reporting.report.contents import RunContents
 from selfsight.reporting.report.questions import Question
 from selfsight.reporting.words import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from selfsight.records import collapsed
+from selfsight.records.collapse import collapsed
 from selfsight.reporting.figures import curves_figure
 from selfsight.reporting.page import Page, Values
 from selfsight.reporting.report.contents import RunContents

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from selfsight import vocabulary
-from selfsight.records import Value, variants
+from selfsight.records.results import Value, variants
 from selfsight.reporting.page import Page, Values
 from selfsight.reporting.report.contents import RunContents
 from selfsight.reporting.report.questions import WITHOUT_LABELS, Question, ReportContents

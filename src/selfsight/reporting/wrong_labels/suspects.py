@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from selfsight.records import LabelsFile
+from selfsight.records.labelling import LabelsFile
 from selfsight.reporting.page import Page, Values
 
 ORDER = 10

@@ -13,15 +13,11 @@ from selfsight.data.audit import audit
 from selfsight.data.imageset import ImageSet
 from selfsight.evaluation.results import Results
 from selfsight.files import read_json, write_json
-from selfsight.records import (
-    Audit,
-    ResultsFile,
-    SuggestedImage,
-    SuggestionsFile,
-    checked,
-    collapsed,
-    read_record,
-)
+from selfsight.records.audits import Audit
+from selfsight.records.collapse import collapsed
+from selfsight.records.content import checked, read_record
+from selfsight.records.labelling import SuggestedImage, SuggestionsFile
+from selfsight.records.results import ResultsFile
 
 PLACE = {"data": "d", "task": "class", "target": "t", "split": "test", "probe": "knn"}
 ROW = {**PLACE, "subject": "trained", "label_fraction": 0.1, "num_labels": 5, "label_seed": 0}
