@@ -21,9 +21,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.statistics import Statistics
-from selfsight.fitting.finetune import FineTuning, Start
+from selfsight.fitting.finetune import Start
 from selfsight.fitting.labelled import Subset
 from selfsight.fitting.probes.mlp import Classifier
+from selfsight.fitting.recipe import FineTuning
 from selfsight.fitting.representations import Representations, represent
 from selfsight.models.embed import backbone_of
 from selfsight.models.finetune import fit_model
@@ -219,7 +220,7 @@ class ImageClassifier(ClassifierMixin, _Predicting):  # type: ignore[misc]
     Args:
         run: folder of a finished run or a model, whose backbone is used.
         head: ``linear`` and ``mlp`` leave the backbone as it is, ``finetune`` trains all weights.
-        finetuning: of ``finetune``: `selfsight.fitting.finetune.FineTuning` or its settings.
+        finetuning: of ``finetune``: `selfsight.fitting.recipe.FineTuning` or its settings.
         random_state: seed of folds, order and views.
         mirrored: whether ``finetune`` may mirror the images; not so for digits.
         device: auto, cpu or cuda.

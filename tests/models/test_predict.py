@@ -18,7 +18,7 @@ import selfsight
 from selfsight.cli import main
 from selfsight.data.imageset import ImageSet
 from selfsight.data.options import DataOptions
-from selfsight.fitting.finetune import FineTuning
+from selfsight.fitting.recipe import FineTuning
 from selfsight.fitting.representations import represent
 from selfsight.models import embed as embedding
 from selfsight.models import predict as prediction

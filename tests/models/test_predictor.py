@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 import selfsight
 from selfsight.data.imageset import ImageSet
 from selfsight.files import read_json, write_json
-from selfsight.fitting.finetune import FineTuning
+from selfsight.fitting.recipe import FineTuning
 from selfsight.models.predictor import Predictor
 from selfsight.networks.backbones import Network, build_backbone, choose_backbone, save_backbone
 from selfsight.networks.weights import read_weights, write_weights

@@ -14,8 +14,9 @@ import yaml
 
 from selfsight.cli import main
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.fitting.finetune import LOOKS, FineTuning
+from selfsight.fitting.finetune import LOOKS
 from selfsight.fitting.folds import groups_of
+from selfsight.fitting.recipe import FineTuning
 from selfsight.fitting.stopping import StoppingRule
 from selfsight.tuning.finetune import (
     FinetuneProblem,

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from selfsight.console import progress, say
 from selfsight.evaluation.controls import Material, Representation, shape
 from selfsight.files import cached_arrays
-from selfsight.fitting.finetune import FineTuning, Start, fine_tune
+from selfsight.fitting.finetune import Start, fine_tune
 from selfsight.fitting.labelled import Rows, Subset
+from selfsight.fitting.recipe import FineTuning
 from selfsight.fitting.representations import cache_key, weights_key
 from selfsight.training.start import kept_start
 

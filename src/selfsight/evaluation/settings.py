@@ -9,8 +9,8 @@ from pydantic import Field, field_validator, model_validator
 
 from selfsight.data.splits import LabelFraction
 from selfsight.evaluation.controls import Representation
-from selfsight.fitting.finetune import FineTuning
 from selfsight.fitting.probes import PROBES
+from selfsight.fitting.recipe import FineTuning
 from selfsight.runs.request import RunData
 from selfsight.settings import unknown
 

@@ -22,11 +22,12 @@ from selfsight.data.reading import recorded
 from selfsight.data.splits import LabelFraction
 from selfsight.evaluation.controls import Material, subjects
 from selfsight.evaluation.pooling import Pooling
-from selfsight.fitting.finetune import FineTuning, Start, estimate, fine_tune
+from selfsight.fitting.finetune import Start, estimate, fine_tune
 from selfsight.fitting.labelled import Rows, Subset, target_of
 from selfsight.fitting.metrics import score
 from selfsight.fitting.probes import PROBES, mlp
 from selfsight.fitting.probes.mlp import Classifier
+from selfsight.fitting.recipe import FineTuning
 from selfsight.fitting.representations import Representations
 from selfsight.models.base_rate import base_rate, no_better
 from selfsight.models.predictor import Card, Predictor, check_free, hashed

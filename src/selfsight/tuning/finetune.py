@@ -14,16 +14,9 @@ from torch import Tensor
 from selfsight import vocabulary
 from selfsight.console import say
 from selfsight.data.options import Images
-from selfsight.fitting.finetune import (
-    LOOKS,
-    FineTuned,
-    FineTuning,
-    Recipe,
-    Start,
-    fine_tune,
-    train,
-)
+from selfsight.fitting.finetune import LOOKS, FineTuned, Start, fine_tune, train
 from selfsight.fitting.probes import PROBES
+from selfsight.fitting.recipe import FineTuning, Recipe
 from selfsight.fitting.representations import (
     Representations,
     kept_representations,
