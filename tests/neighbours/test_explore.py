@@ -314,6 +314,7 @@ def browser() -> Iterator[Any]:
 
 def opened_page(browser: Any, address: str) -> Any:
     page = browser.new_page(viewport={"width": 1200, "height": 800})
+    page.set_default_timeout(120_000)  # a loaded machine takes more than the usual 30 s
     page.faults = []
     page.on("pageerror", lambda error: page.faults.append(str(error)))
     page.on("console", lambda m: page.faults.append(m.text) if m.type == "error" else None)
