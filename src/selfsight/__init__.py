@@ -52,7 +52,7 @@ def open_images(source: Images, **options: Any) -> ImageSet:
     """Opens images: see `selfsight.data.request.open_images`; arrays and datasets too.
 
     More than 20,000 encoded images stay undecoded until they are read or trained on, unless
-    ``decode=True``.
+    ``decode=True``, or ``drop_near`` or ``allow_near`` asks for near-duplicates.
     """
     from selfsight.data import request
 

@@ -1832,6 +1832,7 @@ def index(
     seed: int = ...,
     out: str | Path = ...,
     append: bool = ...,
+    prefix: str | None = ...,
     kind: Literal["auto", "exact", "ivf_flat", "ivf_sq8"] = ...,
     recall: float = ...,
     pictures: int = ...,
@@ -1894,6 +1895,8 @@ def index(
         out: The folder of the index.
         append: Add images to the index in --out; those of the same source that it has are left
             out.
+        prefix: What the row ids and groups of these images begin with in the index, as in
+            siteB, so that images of several sources may have the same names.
         kind: exact, or inverted lists of faiss with whole vectors (ivf_flat) or a byte a number
             (ivf_sq8); auto: exact up to 500,000 images, then ivf_sq8.
         recall: Share of the ten exact neighbours that an approximate search must find; it
@@ -2245,7 +2248,7 @@ def open_images(source: Images, **options: Any) -> ImageSet:
     """Opens images: see `selfsight.data.request.open_images`; arrays and datasets too.
 
     More than 20,000 encoded images stay undecoded until they are read or trained on, unless
-    ``decode=True``.
+    ``decode=True``, or ``drop_near`` or ``allow_near`` asks for near-duplicates.
     """
 
 def load(run: str | Path) -> Backbone:

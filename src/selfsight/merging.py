@@ -97,7 +97,8 @@ def _merge_tables(out: Path, parts: Parts) -> None:
 def _merge_indexes(out: Path, parts: Parts, first: PartCard) -> None:
     import pyarrow as pa
 
-    from selfsight.neighbours.build import IndexImages, copied, exact_card, searchable
+    from selfsight.neighbours.appending import copied, exact_card
+    from selfsight.neighbours.build import IndexImages, searchable
     from selfsight.neighbours.card import PICTURES, VECTORS
     from selfsight.neighbours.exact import VectorsFile
     from selfsight.neighbours.folder import check_free, write_card, write_rows, writing_folder

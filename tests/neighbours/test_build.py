@@ -140,8 +140,64 @@ def test_append_refuses_another_image_of_that_name(
     one = digits_folder(digits, tmp_path / "one", range(5))
     other = digits_folder(digits, tmp_path / "other", range(5))
     index(settings(digits_run, out, images=str(one)))
-    with pytest.raises(ValueError, match=r"has an image '0.png' of .*one already, and .*other"):
+    with pytest.raises(
+        ValueError, match=r"an image '0.png' of .*one already, and .*--prefix siteB"
+    ):
         index(settings(digits_run, out, images=str(other), append=True))
+
+
+def test_a_prefix_lets_archives_with_the_same_names_share_an_index(
+    digits_run: Path, digits: ImageSet, tmp_path: Path
+) -> None:
+    """Rows ``#0``... and groups 0... of both archives stand side by side."""
+    sites = {}
+    for site, first in (("siteA", 0), ("siteB", 30)):
+        rows = slice(first, first + 30)
+        path = tmp_path / site / "images.npz"
+        path.parent.mkdir()
+        np.savez(path, images=digits.pixels[rows, :, :, 0], coil=np.arange(30) // 3)
+        sites[site] = str(path)
+    out = tmp_path / "index"
+    index(settings(digits_run, out, images=sites["siteA"], group="coil"))
+    with pytest.raises(ValueError, match=r"append: .* an image '#0' of .*siteA.*--prefix siteB"):
+        index(settings(digits_run, out, images=sites["siteB"], group="coil", append=True))
+    more = {"images": sites["siteB"], "group": "coil", "append": True}
+    both = index(settings(digits_run, out, prefix="siteB", **more))
+    assert both.row_ids.tolist() == [f"#{i}" for i in range(30)] + [f"siteB#{i}" for i in range(30)]
+    groups = both.rows["group"].to_pylist()
+    assert len(set(groups)) == 20 and groups[0] == "0" and groups[-1] == "siteB/9"
+    own = both.search(digits.pixels[30:31], k=1)
+    assert own.row_ids[0, 0] == "siteB#0" and own.cosines[0, 0] > 0.9999
+    assert len(index(settings(digits_run, out, prefix="siteB", **more))) == 60
+    with pytest.raises(ValueError, match=r"^prefix: .* with the prefix 'siteB'; .*--prefix siteB"):
+        index(settings(digits_run, out, prefix="again", **more))
+    with pytest.raises(ValueError, match=r"^prefix: .* with no prefix; add to it with no --prefix"):
+        index(settings(digits_run, out, images=sites["siteA"], prefix="siteA", append=True))
+
+
+def test_other_images_of_a_source_of_the_same_name_are_not_left_out(
+    digits_run: Path, digits: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arrays in memory, and a relative path in another folder: the name alone says nothing."""
+    out = tmp_path / "index"
+    one, other = digits.pixels[:20], digits.pixels[20:40]
+    selfsight.index(digits_run, one, out=out, device="cpu")
+    with pytest.raises(ValueError, match=r"has other images from a source of the name .*--prefix"):
+        selfsight.index(digits_run, other, out=out, device="cpu", append=True)
+    assert len(selfsight.index(digits_run, one, out=out, device="cpu", append=True)) == 20
+    both = selfsight.index(
+        digits_run, other, out=out, device="cpu", append=True, prefix="later"
+    )  # fmt: skip
+    assert len(both) == 40
+    for site, pixels in (("siteA", one), ("siteB", other)):
+        (tmp_path / site).mkdir()
+        np.save(tmp_path / site / "images.npy", pixels[..., 0])
+        monkeypatch.chdir(tmp_path / site)
+        if site == "siteA":
+            index(settings(digits_run, tmp_path / "sites", images="images.npy"))
+        else:
+            with pytest.raises(ValueError, match=r"a source of the name images\.npy"):
+                index(settings(digits_run, tmp_path / "sites", images="images.npy", append=True))
 
 
 def test_nothing_is_overwritten_and_nothing_half_written(

@@ -252,7 +252,8 @@ def test_rows_of_a_parquet_file_are_served(tmp_path: Path, photos: Path, make_ru
     for at, source in enumerate(("set", "set/train.parquet")):
         images, out = str(tmp_path / source), str(tmp_path / f"index-{at}")
         wish = IndexImages(run=str(run), images=images, out=out)
-        index = build_index(wish.updated({"device": "cpu"}))
+        index = build_index(wish.updated({"device": "cpu", "prefix": [None, "siteB"][at]}))
+        assert str(index.row_ids[0]) == ("train.parquet#0", "siteB#0")[at]
         for place in (0, 8, len(files) - 1):
             row = int(str(index.row_ids[place]).rpartition("#")[2])
             assert OriginalImages(index).at(place) == (cells[row]["bytes"], "image/png")
@@ -313,6 +314,7 @@ def browser() -> Iterator[Any]:
 
 def opened_page(browser: Any, address: str) -> Any:
     page = browser.new_page(viewport={"width": 1200, "height": 800})
+    page.set_default_timeout(120_000)  # a loaded machine takes more than the usual 30 s
     page.faults = []
     page.on("pageerror", lambda error: page.faults.append(str(error)))
     page.on("console", lambda m: page.faults.append(m.text) if m.type == "error" else None)

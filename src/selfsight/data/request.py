@@ -196,7 +196,7 @@ def open_images(source: Images, *, decode: bool | None = True, **options: Any) -
 
     Raises:
         ValueError: see `open`; or there is no such option, or near-duplicates are to be looked for
-            among images that are not decoded.
+            and ``decode`` is False.
     """
     plain = {name: str(v) if isinstance(v, Path) else v for name, v in options.items()}
     try:
@@ -204,14 +204,12 @@ def open_images(source: Images, *, decode: bool | None = True, **options: Any) -
     except ValidationError as error:
         raise ValueError(sentence(error)) from None
     near = settings.drop_near or settings.allow_near
-    images = open(settings, source, decode=decode, near=near)
-    if near and waiting(images.pixels) is not None:
+    if near and decode is False:
         asked = "drop_near" if settings.drop_near else "allow_near"
         raise ValueError(
-            f"{asked}: near-duplicates are looked for among decoded images, and those of "
-            f"{images.name} are not; leave decode={decode} out."
+            f"{asked}: near-duplicates are looked for among decoded images; leave decode=False out."
         )
-    return images
+    return open(settings, source, decode=True if near else decode, near=near)
 
 
 def name_of(source: Images) -> str:

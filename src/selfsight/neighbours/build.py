@@ -18,6 +18,7 @@ from selfsight.data.options import DataOptions, Images
 from selfsight.data.parts import RowPart, Shard
 from selfsight.fitting.novelty import ASKED, novelty_within
 from selfsight.models.parts import PartPlace
+from selfsight.neighbours.appending import copied, exact_card, new_rows, prefixed
 from selfsight.neighbours.approximate import build_lists, has_faiss
 from selfsight.neighbours.card import PICTURES, VECTORS, IndexCard
 from selfsight.neighbours.encoder import Encoder, file_names
@@ -54,6 +55,9 @@ class IndexImages(DataOptions):
     """The folder of the index."""
     append: bool = False
     """Add images to the index in --out; those of the same source that it has are left out."""
+    prefix: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """What the row ids and groups of these images begin with in the index, as in siteB, so that
+    images of several sources may have the same names."""
     kind: IndexKind = "auto"
     """exact, or inverted lists of faiss with whole vectors (ivf_flat) or a byte a number (ivf_sq8);
     auto: exact up to 500,000 images, then ivf_sq8."""
@@ -98,7 +102,9 @@ def index(settings: IndexImages, images: Images | None = None) -> Index | Path:
             f"append: the index {out} was made with other weights than those of {settings.run}."
         )
     opened, rows, target = _opened(settings, encoder, images, None)
-    new = np.arange(len(opened)) if old is None else _new_rows(old, opened, rows, out)
+    new = np.arange(len(opened))
+    if old is not None:
+        new = new_rows(old, opened, rows, encoder, out)
     if old is not None and not len(new):
         say(f"All images of {opened.name} are in the index {out} already.")
         return old
@@ -153,10 +159,19 @@ def _opened(
         "split": opened.splits.tolist(),
         "label": label_texts(target, len(opened)),
         "seen": encoder.seen(opened),
+        "prefix": [settings.prefix] * len(opened),
+        "group": _group_names(opened, settings.prefix),
     }
-    if opened.groups is not None:
-        columns["group"] = opened.groups.tolist()
-    return opened, rows_table(opened.row_ids, **columns), target
+    return opened, rows_table(prefixed(opened.row_ids, settings.prefix), **columns), target
+
+
+def _group_names(images: ImageSet, prefix: str | None) -> list[str | None]:
+    """The group of each image by name, for numbers differ between sources; None: in none."""
+    if images.groups is None:
+        return [None] * len(images)
+    names = images.group_names or tuple(map(str, range(int(images.groups.max(initial=0)) + 1)))
+    known = prefixed(np.array(names, dtype=str), prefix).tolist()
+    return [known[code] if code >= 0 else None for code in images.groups.tolist()]
 
 
 def _target(images: ImageSet, name: str | None) -> Target | None:
@@ -185,29 +200,6 @@ def label_texts(target: Target | None, count: int) -> list[str | None]:
         else:
             texts.append("|".join(f"{v:.6g}" for v in value))
     return texts
-
-
-def _new_rows(old: Index, images: ImageSet, rows: Any, out: Path) -> NDArray[np.int64]:
-    """Rows that are not in the index yet.
-
-    Raises:
-        ValueError: another source has an image of the same row id.
-    """
-    places, sources = old.places, old.rows["source"]
-    source = rows["source"][0].as_py()
-    new = []
-    for row, row_id in enumerate(images.row_ids.tolist()):
-        place = places.get(row_id)
-        if place is None:
-            new.append(row)
-        elif sources[place].as_py() != source:
-            raise ValueError(
-                f"append: the index {out} has an image {row_id!r} of {sources[place].as_py()} "
-                f"already, and {source} has another of that name; index them in separate folders."
-            )
-    if len(new) < len(images):
-        say(f"{len(images) - len(new):,} images are in the index already and were left out.")
-    return np.array(new, np.int64)
 
 
 def _written(
@@ -279,23 +271,6 @@ def _written(
     return card, table
 
 
-def copied(old: Index, vectors: VectorsFile, pictures: PicturesFile | None) -> None:
-    """Appends the vectors and pictures of an index."""
-    for first in range(0, len(old), PART):
-        places = np.arange(first, min(first + PART, len(old)))
-        vectors.append(old.vectors.at(places))
-        if pictures is not None and old.pictures is not None:
-            known = old.pictures.at(places.tolist())
-            pictures.append(known.get(place) for place in places.tolist())
-
-
-def exact_card(card: IndexCard, count: int) -> IndexCard:
-    """The card of a longer exact index."""
-    return card.updated(
-        {"kind": "exact", "count": count, "lists": 0, "visited": 0, "recall": None, "files": {}}
-    )
-
-
 def searchable(
     card: IndexCard, folder: Path, rows: Any, wanted: IndexKind, recall: float, seed: int
 ) -> IndexCard:
@@ -309,7 +284,8 @@ def searchable(
         recall: see `IndexImages.recall`.
         seed: of the lists.
     """
-    groups: NDArray[np.int64] = rows["group"].fill_null(-1).to_numpy(zero_copy_only=False)
+    codes = rows["group"].combine_chunks().dictionary_encode().indices
+    groups: NDArray[np.int64] = codes.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     if wanted == "auto":
         wanted = "exact"
         if card.count > LARGE:

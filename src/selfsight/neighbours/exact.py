@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from selfsight.kernels.nearest import BLOCK, largest, nearest
+from selfsight.kernels.nearest import BLOCK, largest
 
-FEW = 4
-"""Queries up to which NumPy multiplies."""
+LEAST, NUMBERS = 16, 1 << 24
+"""Queries at a time, at least, and cosines at a time: 64 MiB."""
 
 
 class Vectors(Protocol):
@@ -61,23 +61,30 @@ class ExactVectors:
         return self.vectors[torch.from_numpy(places)]
 
     def _sorted(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        if len(queries) <= FEW:
-            return self._few(queries, k)
-        parts = []
-        for cosines, places in nearest(queries, self.vectors, k, unit=True):
-            cosines, order = cosines.sort(1, descending=True)
-            parts.append((cosines, places.gather(1, order)))
-        values, rows = zip(*parts, strict=True)
-        return torch.cat(values), torch.cat(rows)
+        """By NumPy's product: on AMD processors it takes three quarters of the time of torch's."""
+        unit, bank = F.normalize(queries, dim=1).numpy(), self.vectors.numpy().T
+        rows = min(len(unit), max(LEAST, NUMBERS // len(self)))
+        buffer = np.empty((rows, len(self) + -len(self) % BLOCK), np.float32)
+        buffer[:, len(self) :] = -np.inf  # whole blocks for `largest`
+        values, places = queries.new_empty(len(unit), k), torch.empty(len(unit), k).long()
+        for first in range(0, len(unit), rows):
+            part = slice(first, first + rows)
+            cosines = buffer[: len(unit[part])]
+            np.matmul(unit[part], bank, out=cosines[:, : len(self)])
+            found, columns = largest(torch.from_numpy(cosines), k)
+            values[part], order = found.sort(1, descending=True)
+            places[part] = columns.gather(1, order)
+        return values, places
 
-    def _few(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """By NumPy's product, which reads the vectors faster than torch's for a query or two."""
-        unit = F.normalize(queries, dim=1).numpy()
-        padded = np.full((len(unit), len(self) + -len(self) % BLOCK), -np.inf, np.float32)
-        np.matmul(unit, self.vectors.numpy().T, out=padded[:, : len(self)])
-        cosines, places = largest(torch.from_numpy(padded), k)
-        cosines, order = cosines.sort(1, descending=True)
-        return cosines, places.gather(1, order)
+
+def unit_rows(representations: Tensor) -> Tensor:
+    """The rows ``(N, F)`` float32 at length 1, in NumPy's memory.
+
+    NumPy asks for large pages: a single query then takes a tenth less time than in torch's memory.
+    """
+    unit = torch.from_numpy(np.empty(representations.shape, np.float32))
+    norms = representations.float().norm(dim=1, keepdim=True).clamp_min(1e-12)
+    return torch.div(representations.float(), norms, out=unit)
 
 
 def mapped(path: Path, count: int, width: int) -> ExactVectors:

@@ -3,7 +3,7 @@
 ==================== =============================================================
 ``vectors.npy``       vectors of length 1, float32 (an exact index), or
 ``index.faiss``       inverted lists of faiss
-``rows.parquet``      in their order: row id, file name, source, split, label, group
+``rows.parquet``      in their order: row id, file, source, split, label, group, seen, prefix
 ``pictures.parquet``  small pictures, PNG or JPEG
 ``index.json``        hash of the network, metric, form, recall; checksums of the others
 ==================== =============================================================
@@ -34,9 +34,10 @@ from selfsight.neighbours.card import (
 )
 from selfsight.neighbours.exact import Vectors, mapped
 
-COLUMNS = ("row_id", "file", "source", "split", "label", "group", "seen")
+COLUMNS = ("row_id", "file", "source", "split", "label", "group", "seen", "prefix")
 """Of ``rows.parquet``. ``file`` is the name that a Parquet file keeps of the image, ``seen``
-whether pretraining saw it (null: not known)."""
+whether pretraining saw it (null: not known), ``prefix`` what the row id and the group begin with
+in the index and not in the source."""
 
 
 def check_free(out: Path, *, append: bool) -> None:
@@ -113,7 +114,7 @@ def rows_table(row_ids: NDArray[np.str_], **columns: Any) -> Any:
     """
     import pyarrow as pa
 
-    kinds = dict.fromkeys(COLUMNS, pa.string()) | {"group": pa.int64(), "seen": pa.bool_()}
+    kinds = dict.fromkeys(COLUMNS, pa.string()) | {"seen": pa.bool_()}
     given = {"row_id": row_ids.tolist(), **columns}
     empty = [None] * len(row_ids)
     return pa.table({name: pa.array(given.get(name, empty), kinds[name]) for name in COLUMNS})

@@ -12,14 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from selfsight.data.imageset import ImageSet
 from selfsight.markup import block, facts, gallery, picture_uri
 from selfsight.neighbours.asked import Neighbours, neighbours_of
 from selfsight.neighbours.card import PICTURES, ROWS, IndexCard, check_files, read_card
 from selfsight.neighbours.encoder import Encoder
-from selfsight.neighbours.exact import ExactVectors, Vectors
+from selfsight.neighbours.exact import ExactVectors, Vectors, unit_rows
 from selfsight.neighbours.folder import COLUMNS, open_vectors, rows_table
 from selfsight.neighbours.pictures import Pictures
 from selfsight.version import __version__
@@ -65,7 +64,7 @@ class Index:
             raise ValueError("index: some representations are not finite.")
         if len(np.unique(row_ids)) < len(row_ids):
             raise ValueError("index: some row ids are the same.")
-        unit = F.normalize(representations.float(), dim=1)
+        unit = unit_rows(representations)
         card = IndexCard(
             kind="exact",
             count=len(unit),

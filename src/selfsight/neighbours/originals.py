@@ -9,6 +9,7 @@ from typing import Any
 
 from selfsight.data.pixels.formats import FORMAT_OF, suffix_of
 from selfsight.data.sources.steps.image_columns import image_columns
+from selfsight.neighbours.appending import without_prefix
 from selfsight.neighbours.index import Index
 
 SHOWN_AS_IT_IS = {"PNG": "png", "JPEG": "jpeg", "WEBP": "webp", "GIF": "gif"}
@@ -33,8 +34,8 @@ class OriginalImages:
         Args:
             place: in the index, from 0 to N - 1.
         """
-        row_id = str(self.index.row_ids[place])
-        source = self.index.rows["source"][place].as_py()
+        source, prefix = (self.index.rows[name][place].as_py() for name in ("source", "prefix"))
+        row_id = without_prefix(str(self.index.row_ids[place]), prefix)
         if not source:
             return None
         root = Path(source)

@@ -68,8 +68,8 @@ def write_pairs_page(path: str | Path) -> Path:
         line = pairs.lines[0]
         answers = [
             f"{number(100 * line.accuracy)} ± {number(100 * line.standard_error, 2)} % of "
-            f"{plural(line.pairs, 'pair')} are told right; {number(100 * line.majority)} % by one "
-            "answer for all."
+            f"{plural(line.pairs, 'pair')} are classified correctly; "
+            f"{number(100 * line.majority)} % by one answer for all."
         ]
         further.append(
             f"Mean over {line.folds} folds{' that were drawn' if pairs.drawn else ''}, each at the "
