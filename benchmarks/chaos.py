@@ -5,8 +5,8 @@
 Each method trains a small network on a folder of small images; each verb works on a run, a model or
 an index. A command runs once undisturbed; then it is killed after a random share of that time, by
 SIGKILL, SIGTERM and SIGINT in turn, and started again, until its kills are used up and it may end.
-The files it leaves are compared with those of the undisturbed command, without clock times; a file
-that only one of the two left counts as a difference. Prints a table in Markdown with the exit codes
+The files it leaves are compared with those of the undisturbed command, without clock times and
+images per second; a file that only one of the two left counts as a difference. Prints a table in Markdown with the exit codes
 of the killed commands (0: the command ended before the signal came).
 
 With --rows, each row is added to that file as one line of JSON, and jobs that are there are not run
@@ -50,6 +50,16 @@ MEASURED = ["--fractions", "0.5", "1.0", "--draws", "2", "--probes", "knn", "lin
 EMBED = ["embed", "RUN", "DATA", "--out", "OUT/r.parquet"]
 SMALL = ["--settings", "SMALL"]
 ONCE = ["--fractions", "1.0", "--draws", "1"]
+LABELLED = ["--labels", "LABELS", "--target", "kind"]
+GENTLE = [
+    "--epochs",
+    "2",
+    "--network.widths",
+    "32",
+    "64",
+    "--search",
+    "optimizer.lr=log(1e-5,1e-4)",
+]
 STUDY = ["--trials", "2", "--out", "OUT/tuning"]
 Commands = list[list[str]]
 VERBS: dict[str, Commands] = {
@@ -59,10 +69,10 @@ VERBS: dict[str, Commands] = {
         ["run", "DATA", "--method", "simclr", *SMALL, "--out", "OUT/run", *ONCE],
     ],
     "evaluate": [["evaluate", "RUN", *MEASURED, "--out", "OUT/results"]],
-    "suggest": [["suggest", "RUN", "--count", "8", "--out", "OUT/suggestions"]],
+    "suggest": [["suggest", "RUN", *LABELLED, "--count", "8", "--out", "OUT/suggestions"]],
     "tune probe": [["tune", "probe", "RUN", *STUDY]],
     "tune pretrain": [
-        ["tune", "pretrain", "simclr", "DATA", *SMALL, "--epochs", "2", *STUDY],
+        ["tune", "pretrain", "simclr", "DATA", *SMALL, *GENTLE, *STUDY],
     ],
     "tune finetune": [
         ["tune", "finetune", "RUN", "--finetuning.epochs", "2", *STUDY],
@@ -83,9 +93,11 @@ VERBS: dict[str, Commands] = {
     "report": [["report", "RUN", "--out", "OUT/report.html"]],
 }
 TIMED = re.compile(
-    r"seconds|_s$|time|started|ended|created|date|version|checksum|processor|memory|per_second|seen$"
+    r"(^|_)(seconds|s|second|time|when|started|ended|created|date|version|checksum|processor"
+    r"|memory|seen)$"
 )
-"""Fields of JSON that hold clock times, or what the last of several processes did."""
+"""Names of fields and columns that hold clock times, speeds, or what the last of several processes
+did; a checksum covers the clock times beside it."""
 COUNTED = ("tune probe", "tune pretrain", "tune finetune")
 """A trial that was killed is drawn again, so only what a study must hold is compared."""
 
@@ -163,7 +175,10 @@ def content(path: Path) -> Any:
         import pyarrow.parquet as pq
 
         return pq.read_table(path).to_pydict()
-    if path.suffix in (".csv", ".png", ".onnx"):
+    if path.suffix == ".csv":
+        with path.open(newline="") as file:
+            return timeless(list(csv.DictReader(file)))
+    if path.suffix in (".png", ".onnx"):
         return path.read_bytes()
     return None
 
@@ -298,8 +313,12 @@ def prepared(folder: Path, jobs: Collection[str]) -> dict[str, str]:
         path.parent.mkdir(parents=True, exist_ok=True)
         pixels = (digits.images[number] * 15.9).astype(np.uint8).repeat(2, 0).repeat(2, 1)
         Image.fromarray(pixels).save(path)
+    half = [path.relative_to(folder / "images") for path in folder.glob("images/*/*[02468].png")]
+    rows = [f"{path},{path.parent}" for path in sorted(half)]
+    (folder / "labels.csv").write_text("\n".join(["image,kind", *rows]))
     (folder / "small.yaml").write_text(YAML)
     places = {"FOLDER": folder, "DATA": folder / "images", "SMALL": folder / "small.yaml"}
+    places["LABELS"] = folder / "labels.csv"
     places |= {name: folder / name.lower() for name in ("RUN", "MODEL", "INDEX")}
     places["QUERY"] = folder / "images" / "kind0" / "000.png"
     texts = {name: str(path) for name, path in places.items()}
