@@ -6,8 +6,8 @@ Each method trains a small network on a folder of small images; each verb works 
 an index. A command runs once undisturbed; then it is killed after a random share of that time, by
 SIGKILL, SIGTERM and SIGINT in turn, and started again, until its kills are used up and it may end.
 The files it leaves are compared with those of the undisturbed command, without clock times and
-images per second; a file that only one of the two left counts as a difference. Prints a table in Markdown with the exit codes
-of the killed commands (0: the command ended before the signal came).
+images per second; a file that only one of the two left counts as a difference. Prints a table in
+Markdown with the exit codes of the killed commands (0: the command ended before the signal came).
 
 With --rows, each row is added to that file as one line of JSON, and jobs that are there are not run
 again.
@@ -127,6 +127,7 @@ def child(words: list[str], delay: float | None, number: int, limit: float) -> t
         process = os.fork()
         if process == 0:
             os.setpgid(0, 0)
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # nohup and `&` ignore it
             os.dup2(printed.fileno(), 2)
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             code = 99
