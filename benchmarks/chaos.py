@@ -60,6 +60,8 @@ GENTLE = [
     "--search",
     "optimizer.lr=log(1e-5,1e-4)",
 ]
+TUNED = ["--finetuning.epochs", "3", "--finetuning.backbone-lr", "1e-3"]
+TUNED += ["--finetuning.head-lr", "1e-2"]
 STUDY = ["--trials", "2", "--out", "OUT/tuning"]
 Commands = list[list[str]]
 VERBS: dict[str, Commands] = {
@@ -77,7 +79,7 @@ VERBS: dict[str, Commands] = {
     "tune finetune": [
         ["tune", "finetune", "RUN", "--finetuning.epochs", "2", *STUDY],
     ],
-    "finetune": [["finetune", "RUN", "--finetuning.epochs", "3", "--out", "OUT/model"]],
+    "finetune": [["finetune", "RUN", *TUNED, "--out", "OUT/model"]],
     "predict": [["predict", "MODEL", "DATA", "--out", "OUT/predictions.csv"]],
     "embed": [EMBED],
     "merge": [
