@@ -103,6 +103,9 @@ did; a checksum covers the clock times beside it."""
 COUNTED = ("tune probe", "tune pretrain", "tune finetune")
 """A trial that was killed is drawn again, so only what a study must hold is compared."""
 
+FINAL = ("finetune",)
+"""What it has made it does not make again, so it is not started again once it has ended."""
+
 
 class Row(NamedTuple):
     """What happened to a job.
@@ -240,6 +243,8 @@ def disturbed(
             code, printed = child(words, draw.uniform(0.0, seconds[place]), number, limit)
             expected = 128 + number
             ends[str(code)] += 1
+            if code == 0 and words[0] in FINAL:
+                return ends, faults
             if code not in (0, expected) or "Traceback" in printed:
                 faults.append(f"exit code {code} after {number.name}: {printed[-600:]}")
             elif code == expected and number != signal.SIGKILL and "stopped by" not in printed:
@@ -273,7 +278,7 @@ def row_of(job: str, kills: int, turn: int, draw: random.Random, places: dict[st
     if not files[0]:
         faults.append("it has left no file")
     faults += differences(*files)
-    return Row(job, kills, dict(sorted(ends.items())), faults)
+    return Row(job, sum(ends.values()), dict(sorted(ends.items())), faults)
 
 
 def placed(word: str, places: dict[str, str]) -> str:
