@@ -96,14 +96,15 @@ VERBS: dict[str, Commands] = {
 }
 TIMED = re.compile(
     r"(^|_)(seconds|s|second|time|when|started|ended|created|date|version|checksum|processor"
-    r"|memory|seen)$"
+    r"|memory|seen|files)$"
 )
 """Names of fields and columns that hold clock times, speeds, or what the last of several processes
-did; a checksum covers the clock times beside it."""
+did. A checksum covers the clock times beside it; `files` are checksums of files that are compared
+here by what they hold: the same rows of Parquet, merged twice, may have other bytes."""
 COUNTED = ("tune probe", "tune pretrain", "tune finetune")
 """A trial that was killed is drawn again, so only what a study must hold is compared."""
 
-FINAL = ("finetune",)
+FINAL = ("finetune", "index")
 """What it has made it does not make again, so it is not started again once it has ended."""
 
 
