@@ -5,9 +5,9 @@
 Each method trains a small network on a folder of small images; each verb works on a run, a model or
 an index. A command runs once undisturbed; then it is killed after a random share of that time, by
 SIGKILL, SIGTERM and SIGINT in turn, and started again, until its kills are used up and it may end.
-The files it leaves are compared with those of the undisturbed command, without clock times; a file
-that only one of the two left counts as a difference. Prints a table in Markdown with the exit codes
-of the killed commands (0: the command ended before the signal came).
+The files it leaves are compared with those of the undisturbed command, without clock times and
+images per second; a file that only one of the two left counts as a difference. Prints a table in
+Markdown with the exit codes of the killed commands (0: the command ended before the signal came).
 
 With --rows, each row is added to that file as one line of JSON, and jobs that are there are not run
 again.
@@ -50,6 +50,18 @@ MEASURED = ["--fractions", "0.5", "1.0", "--draws", "2", "--probes", "knn", "lin
 EMBED = ["embed", "RUN", "DATA", "--out", "OUT/r.parquet"]
 SMALL = ["--settings", "SMALL"]
 ONCE = ["--fractions", "1.0", "--draws", "1"]
+LABELLED = ["--labels", "LABELS", "--target", "kind"]
+GENTLE = [
+    "--epochs",
+    "2",
+    "--network.widths",
+    "32",
+    "64",
+    "--search",
+    "optimizer.lr=log(1e-5,1e-4)",
+]
+TUNED = ["--finetuning.epochs", "3", "--finetuning.backbone-lr", "1e-3"]
+TUNED += ["--finetuning.head-lr", "1e-2"]
 STUDY = ["--trials", "2", "--out", "OUT/tuning"]
 Commands = list[list[str]]
 VERBS: dict[str, Commands] = {
@@ -59,15 +71,15 @@ VERBS: dict[str, Commands] = {
         ["run", "DATA", "--method", "simclr", *SMALL, "--out", "OUT/run", *ONCE],
     ],
     "evaluate": [["evaluate", "RUN", *MEASURED, "--out", "OUT/results"]],
-    "suggest": [["suggest", "RUN", "--count", "8", "--out", "OUT/suggestions"]],
+    "suggest": [["suggest", "RUN", *LABELLED, "--count", "8", "--out", "OUT/suggestions"]],
     "tune probe": [["tune", "probe", "RUN", *STUDY]],
     "tune pretrain": [
-        ["tune", "pretrain", "simclr", "DATA", *SMALL, "--epochs", "2", *STUDY],
+        ["tune", "pretrain", "simclr", "DATA", *SMALL, *GENTLE, *STUDY],
     ],
     "tune finetune": [
-        ["tune", "finetune", "RUN", "--finetuning.epochs", "2", *STUDY],
+        ["tune", "finetune", "RUN", *TUNED, *STUDY],
     ],
-    "finetune": [["finetune", "RUN", "--finetuning.epochs", "3", "--out", "OUT/model"]],
+    "finetune": [["finetune", "RUN", *TUNED, "--out", "OUT/model"]],
     "predict": [["predict", "MODEL", "DATA", "--out", "OUT/predictions.csv"]],
     "embed": [EMBED],
     "merge": [
@@ -83,11 +95,17 @@ VERBS: dict[str, Commands] = {
     "report": [["report", "RUN", "--out", "OUT/report.html"]],
 }
 TIMED = re.compile(
-    r"seconds|_s$|time|started|ended|created|date|version|checksum|processor|memory|per_second|seen$"
+    r"(^|_)(seconds|s|second|time|when|started|ended|created|date|version|checksum|processor"
+    r"|memory|seen|files)$"
 )
-"""Fields of JSON that hold clock times, or what the last of several processes did."""
+"""Names of fields and columns that hold clock times, speeds, or what the last of several processes
+did. A checksum covers the clock times beside it; `files` are checksums of files that are compared
+here by what they hold: the same rows of Parquet, merged twice, may have other bytes."""
 COUNTED = ("tune probe", "tune pretrain", "tune finetune")
 """A trial that was killed is drawn again, so only what a study must hold is compared."""
+
+FINAL = ("finetune", "index")
+"""What it has made it does not make again, so it is not started again once it has ended."""
 
 
 class Row(NamedTuple):
@@ -115,6 +133,7 @@ def child(words: list[str], delay: float | None, number: int, limit: float) -> t
         process = os.fork()
         if process == 0:
             os.setpgid(0, 0)
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # nohup and `&` ignore it
             os.dup2(printed.fileno(), 2)
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             code = 99
@@ -163,14 +182,26 @@ def content(path: Path) -> Any:
         import pyarrow.parquet as pq
 
         return pq.read_table(path).to_pydict()
-    if path.suffix in (".csv", ".png", ".onnx"):
+    if path.suffix == ".csv":
+        with path.open(newline="") as file:
+            return timeless(list(csv.DictReader(file)))
+    if path.suffix in (".png", ".onnx"):
         return path.read_bytes()
     return None
 
 
 def timeless(value: Any) -> Any:
+    """Without clock times.
+
+    Readings of the test split are only added to, so those of a command that was killed after it
+    had written its results stand there twice: each is compared once.
+    """
     if isinstance(value, dict):
-        return {k: timeless(v) for k, v in value.items() if not TIMED.search(k)}
+        kept = {k: timeless(v) for k, v in value.items() if not TIMED.search(k)}
+        if "test_readings" in kept:
+            readings = {json.dumps(each, sort_keys=True) for each in kept["test_readings"]}
+            kept["test_readings"] = sorted(readings)
+        return kept
     return [timeless(each) for each in value] if isinstance(value, list) else value
 
 
@@ -222,6 +253,8 @@ def disturbed(
             code, printed = child(words, draw.uniform(0.0, seconds[place]), number, limit)
             expected = 128 + number
             ends[str(code)] += 1
+            if code == 0 and words[0] in FINAL:
+                return ends, faults
             if code not in (0, expected) or "Traceback" in printed:
                 faults.append(f"exit code {code} after {number.name}: {printed[-600:]}")
             elif code == expected and number != signal.SIGKILL and "stopped by" not in printed:
@@ -255,7 +288,7 @@ def row_of(job: str, kills: int, turn: int, draw: random.Random, places: dict[st
     if not files[0]:
         faults.append("it has left no file")
     faults += differences(*files)
-    return Row(job, kills, dict(sorted(ends.items())), faults)
+    return Row(job, sum(ends.values()), dict(sorted(ends.items())), faults)
 
 
 def placed(word: str, places: dict[str, str]) -> str:
@@ -298,8 +331,12 @@ def prepared(folder: Path, jobs: Collection[str]) -> dict[str, str]:
         path.parent.mkdir(parents=True, exist_ok=True)
         pixels = (digits.images[number] * 15.9).astype(np.uint8).repeat(2, 0).repeat(2, 1)
         Image.fromarray(pixels).save(path)
+    half = [path.relative_to(folder / "images") for path in folder.glob("images/*/*[02468].png")]
+    rows = [f"{path},{path.parent}" for path in sorted(half)]
+    (folder / "labels.csv").write_text("\n".join(["image,kind", *rows]))
     (folder / "small.yaml").write_text(YAML)
     places = {"FOLDER": folder, "DATA": folder / "images", "SMALL": folder / "small.yaml"}
+    places["LABELS"] = folder / "labels.csv"
     places |= {name: folder / name.lower() for name in ("RUN", "MODEL", "INDEX")}
     places["QUERY"] = folder / "images" / "kind0" / "000.png"
     texts = {name: str(path) for name, path in places.items()}

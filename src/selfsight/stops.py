@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -18,7 +19,7 @@ SIGNALS = tuple(
 )
 """What ends a command: Ctrl-C, kill and schedulers, a closed terminal, SLURM's warning."""
 AGAIN = 0.05
-"""Seconds after which a signal that was lost is sent again."""
+"""Seconds after which a signal whose exception was lost is sent again."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -46,52 +47,119 @@ class Stopped(KeyboardInterrupt):
         return f"stopped by {signal.Signals(self.number).name}. {state}"
 
 
+class _Watch:
+    """What has become of the signals of a command.
+
+    A library may ignore the exception of a signal (``__del__``, callbacks), swallow it, or wrap it
+    in an error of its own. So the signal is remembered, and sent again once its exception is gone
+    while the command goes on.
+
+    Attributes:
+        number: of the signal; 0 where there was none.
+    """
+
+    def __init__(self) -> None:
+        self.number, self._at_work = 0, True
+        self._main = threading.get_ident()
+        self._exception: weakref.ref[Stopped] | None = None
+        self._timers: list[threading.Timer] = []
+
+    def stop(self, number: int, frame: FrameType | None) -> None:
+        """The handler.
+
+        Raises:
+            Stopped: always.
+        """
+        stop = Stopped(number)
+        self.number, self._exception = number, weakref.ref(stop, self._send_again)
+        try:
+            raise stop
+        finally:
+            del stop  # its traceback holds this frame, so it would live until it is collected
+
+    def _send_again(self, _: object) -> None:
+        if self._at_work and self.number:
+            timer = threading.Timer(AGAIN, signal.pthread_kill, [self._main, self.number])
+            timer.daemon = True
+            timer.start()
+            self._timers.append(timer)
+
+    def accept(self) -> None:
+        """Forgets the signal."""
+        self.number = 0
+        for timer in self._timers:
+            timer.cancel()
+            timer.join()
+        self._timers.clear()
+
+    def close(self) -> None:
+        """From here on nothing is sent."""
+        self._at_work = False
+        self.accept()
+
+
+_watches: list[_Watch] = []
+"""Of the blocks of `raising`, the innermost last."""
+
+
+def requested() -> int:
+    """The number of the signal that is to end this command; 0 where there was none.
+
+    Code that goes on after an error of a library asks first: the error may be the stop.
+    """
+    return _watches[-1].number if _watches else 0
+
+
+def accept() -> None:
+    """The signal has done its work: the command goes on, or ends as one that was finished."""
+    for watch in _watches:
+        watch.accept()
+
+
 @contextmanager
 def raising() -> Iterator[None]:
-    """Signals raise `Stopped` where the program is, in the main thread of a command."""
+    """Signals raise `Stopped` where the program is, in the main thread of a command.
 
-    def handler(number: int, frame: FrameType | None) -> None:
-        raise Stopped(number)
-
-    with _handled(handler), _sent_again():
-        yield
-
-
-@contextmanager
-def _sent_again() -> Iterator[None]:
-    """Sends a signal again whose exception was ignored.
-
-    Python ignores what is raised inside ``__del__`` and callbacks of weak references, so a signal
-    that arrives there would be lost.
+    Raises:
+        Stopped: at the end of the block too, where a signal came and the block ends without an
+            error, or with another one: libraries swallow or wrap what is raised inside them.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    watch = _Watch()
+    _watches.append(watch)
+    try:
+        with _handled(watch.stop), _stops_unprinted():
+            try:
+                yield
+            except Stopped:
+                raise
+            except BaseException as error:
+                if watch.number:
+                    raise Stopped(watch.number) from error
+                raise
+            if watch.number:
+                raise Stopped(watch.number)
+    finally:
+        watch.close()
+        _watches.remove(watch)
+
+
+@contextmanager
+def _stops_unprinted() -> Iterator[None]:
+    """Python prints what is raised in ``__del__`` and callbacks; a stop there is sent again."""
     before = sys.unraisablehook
-    main = threading.get_ident()
-    lost: list[tuple[int, threading.Timer]] = []
 
     def hook(unraisable: sys.UnraisableHookArgs) -> None:
-        stop = unraisable.exc_value
-        if not isinstance(stop, Stopped):
+        if not isinstance(unraisable.exc_value, Stopped):
             before(unraisable)
-            return
-        timer = threading.Timer(AGAIN, signal.pthread_kill, [main, stop.number])
-        timer.daemon = True
-        timer.start()
-        lost.append((stop.number, timer))
 
     sys.unraisablehook = hook
     try:
         yield
-        for number, timer in lost:
-            if timer.is_alive():
-                raise Stopped(number)
     finally:
         sys.unraisablehook = before
-        for _, timer in lost:
-            timer.cancel()
-            timer.join()  # so that it sends nothing once the handlers are gone
 
 
 class StopRequest:
@@ -116,6 +184,8 @@ class StopRequest:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.number:
+            for watch in _watches:
+                watch.number = number
             raise Stopped(number, "It could not finish its step; the last checkpoint is whole.")
         self.number = number
         name = signal.Signals(number).name

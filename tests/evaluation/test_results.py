@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from selfsight.data.imageset import ImageSet
+from selfsight.evaluation import measured
 from selfsight.evaluation.protocol import evaluate
 from selfsight.evaluation.results import Results, unique_names
 from selfsight.evaluation.settings import Evaluate
@@ -246,3 +247,47 @@ def test_evaluations_of_two_sites_with_one_file_name(
     again = Results.read(run / "results.json")
     assert len(again.records) == len(kept.records)
     assert {row["data"] for row in again.records} == {"copy", "siteB/images"}
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+@pytest.mark.parametrize("stop_before", ["write", "settle"])
+def test_a_stop_between_predictions_and_results_loses_nothing(
+    digits: ImageSet,
+    make_run: MakeRun,
+    monkeypatch: pytest.MonkeyPatch,
+    earlier: bool,
+    stop_before: str,
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    run = make_run(digits)
+    wish = Evaluate(run=str(run), probes=("knn",), controls=("pixels",), clusters=False)
+    if earlier:
+        evaluate(wish.updated({"fractions": (1.0,)}), digits)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        if stop_before == "write":
+            patch.setattr(Results, "write", interrupt)
+        else:
+            patch.setattr(measured, "settle", interrupt)
+        evaluate(wish.updated({"fractions": (0.5,)}), digits)
+    results = evaluate(wish.updated({"fractions": (0.5,)}), digits)
+    assert not any("damaged" in note for note in Results.read(results.path).notes)
+    table = pq.read_table(run / "predictions.parquet")
+    fractions = {0.5, 1.0} if earlier else {0.5}
+    assert set(table["label_fraction"].to_pylist()) == fractions
+    knn = [row for row in table.to_pylist() if row["label_fraction"] == 1.0]
+    ids = [(row["row_id"], row["subject"]) for row in knn]
+    assert len(ids) == len(set(ids))
+    assert not list(run.glob("predictions.previous*"))
+
+
+def test_damaged_predictions_are_replaced_with_a_note(digits: ImageSet, make_run: MakeRun) -> None:
+    run = make_run(digits)
+    wish = Evaluate(run=str(run), probes=("knn",), controls=("pixels",), clusters=False)
+    evaluate(wish.updated({"fractions": (1.0,)}), digits)
+    path = run / "predictions.parquet"
+    path.write_bytes(path.read_bytes()[:99])
+    results = evaluate(wish.updated({"fractions": (0.5,)}), digits)
+    assert any("was damaged and has been replaced" in note for note in results.notes)
+    assert set(pq.read_table(path)["label_fraction"].to_pylist()) == {0.5}

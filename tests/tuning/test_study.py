@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ import pytest
 import yaml
 
 from selfsight.fitting.stopping import DivergedError
+from selfsight.stops import raising
 from selfsight.tuning.record import counts, read_tuned, trial_rows
+from selfsight.tuning.storage import Workers
 from selfsight.tuning.study import Search, open_study
 from selfsight.tuning.verdict import tune
 from selfsight.tuning.workers import work
@@ -117,6 +120,34 @@ def test_storage_is_a_database_or_left_out() -> None:
         problem(Path(), storage="mysql://somewhere")
 
 
+def test_locks_of_dead_workers_are_removed_and_those_of_live_ones_stay(tmp_path: Path) -> None:
+    with Workers(tmp_path) as one, Workers(tmp_path) as other:
+        (tmp_path / "dead").touch()
+        other.__exit__()
+        assert [path.name for path in tmp_path.iterdir()] == [one.name]
+        assert Workers(tmp_path).alive(one.name)
+
+
+def test_a_lock_that_another_worker_removed_is_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that leaves may take a lock that is not held yet for that of a dead one."""
+    worker = Workers(tmp_path)
+    acquire, taken = worker._held.acquire, []
+
+    def slowly(*words: Any, **options: Any) -> Any:
+        lock = acquire(*words, **options)
+        taken.append(lock)
+        if len(taken) == 1:
+            (tmp_path / worker.name).unlink()
+        return lock
+
+    monkeypatch.setattr(worker._held, "acquire", slowly)
+    with worker:
+        assert len(taken) == 2
+        assert Workers(tmp_path).alive(worker.name)
+
+
 def test_half_a_line_in_the_journal_is_dropped(tmp_path: Path) -> None:
     before = parameters(made(tmp_path, 5))
     with open(tmp_path / "study.journal", "ab") as file:
@@ -153,14 +184,29 @@ def test_two_processes_share_a_journal_and_a_killed_trial_is_taken_up_again(
     assert again["state"] == "complete"
     assert {name: again[name] for name in SPACE} == {name: rows[killed][name] for name in SPACE}
     assert len({row["worker"] for row in rows}) == 2
+    assert not list((tmp_path / "workers").iterdir())  # the killed one left its lock
 
 
-def test_an_interrupted_trial_is_taken_up_again(tmp_path: Path) -> None:
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def wrap_a_stop() -> None:
+    """A library makes an error of its own of the stop."""
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    except KeyboardInterrupt:
+        raise RuntimeError("the product failed") from None
+
+
+@pytest.mark.parametrize("end", [interrupt, wrap_a_stop])
+def test_an_interrupted_trial_is_taken_up_again(tmp_path: Path, end: Callable[[], None]) -> None:
     def before(number: int) -> None:
         if number == 2:
-            raise KeyboardInterrupt
+            end()
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), raising():
         made(tmp_path, 5, before)
     study = made(tmp_path, 5)
     rows = trial_rows(study, SPACE)

@@ -75,9 +75,9 @@ def test_a_command_that_is_ended_takes_its_workers_along(
     # The hanging worker holds its standard error too: this returns when both have ended.
     _, err = process.communicate(timeout=100)
     if number == signal.SIGTERM:
-        assert process.returncode == 130
+        assert process.returncode == 143
         assert "Stopping the workers; what is finished is kept" in err
-        assert "selfsight: stopped" in err
+        assert "selfsight: stopped by SIGTERM" in err
         assert "Traceback" not in err
     else:
         assert "Worker 1: the command that started it is gone" in err

@@ -21,8 +21,9 @@ import toy
 
 from selfsight.cli import main as command
 from selfsight.fitting.stopping import Look
+from selfsight.stops import raising
 from selfsight.tuning.study import Outcome, Search
-from selfsight.tuning.workers import make_trials, terminated_as_interrupted
+from selfsight.tuning.workers import make_trials
 
 
 class ToySearch(Search):
@@ -63,7 +64,7 @@ def prepare(settings: ToySearch, images: Any = None) -> Ending:
 
 def run(settings: ToySearch) -> str:
     """Make the trials; why the study ended."""
-    with terminated_as_interrupted():
+    with raising():
         return make_trials(settings, prepare(settings), prepare)[1]
 
 

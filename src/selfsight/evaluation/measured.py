@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.evaluation.controls import Material, Subject
-from selfsight.evaluation.predictions import Predictions
+from selfsight.evaluation.predictions import Predictions, settle
 from selfsight.evaluation.results import SENTENCES, Results, Row
 from selfsight.records.results import PROTOCOL
 from selfsight.runs.folder import RunFolder
@@ -119,6 +119,7 @@ class Measured:
                 for part in SENTENCES:
                     evaluation[part] = list(dict.fromkeys(getattr(results, part)))
             results.write()
+            settle(folder.predictions)
 
 
 def scored_split(images: ImageSet, wanted: str) -> str | None:

@@ -62,9 +62,13 @@ class Predictions:
     def write(self, path: Path, digests: Mapping[str, str]) -> list[str]:
         """Adds these to the file; predictions of the same fit take the place of the old ones.
 
+        The file that ``results.json`` knows stays as `previous_of` until that is written too, and
+        `settle` removes it: a stop between the two files loses no rows.
+
         Args:
             path: the file.
-            digests: name -> checksum, as ``results.json`` holds them: of the file that is there.
+            digests: name -> checksum, as ``results.json`` holds them: of the file that is there,
+                or of the one before it.
 
         Returns:
             A note where the file that is there is damaged: its rows are not kept.
@@ -75,10 +79,12 @@ class Predictions:
         if not self.tables:
             return []
         table = pa.concat_tables(self.tables).unify_dictionaries()
-        notes, old = [], None
-        if path.is_file() and digests.get(path.name) == digest_of(path):
-            old = pq.read_table(path)
-        if path.exists() and (old is None or not old.schema.equals(table.schema)):
+        notes, old, previous = [], None, previous_of(path)
+        known = digests.get(path.name)
+        whole = [p for p in (path, previous) if known and p.is_file() and digest_of(p) == known]
+        if whole:
+            old = pq.read_table(whole[0])
+        if known and path.exists() and (old is None or not old.schema.equals(table.schema)):
             notes.append(
                 f"{path.name} was damaged and has been replaced: predictions of earlier "
                 "evaluations are gone until these are made again."
@@ -87,7 +93,19 @@ class Predictions:
             table = pa.concat_tables([old.filter(_others(old, table)), table]).unify_dictionaries()
         with replacing(path) as temporary:
             pq.write_table(table, temporary, compression="zstd")
+            if whole[:1] == [path]:
+                path.replace(previous)
         return notes
+
+
+def previous_of(path: Path) -> Path:
+    """Where the predictions stay that ``results.json`` still speaks of."""
+    return path.with_stem(f"{path.stem}.previous")
+
+
+def settle(path: Path) -> None:
+    """Removes the predictions before these: ``results.json`` speaks of these now."""
+    previous_of(path).unlink(missing_ok=True)
 
 
 def _others(old: Any, new: Any) -> Any:

@@ -26,6 +26,7 @@ from selfsight.neighbours.map_server import MapServer
 from selfsight.reporting.map_page import MapContents, map_html, write_map_page
 from selfsight.runs.folder import RunFolder
 from selfsight.settings import Settings
+from selfsight.stops import accept
 
 
 class Explore(Settings):
@@ -154,4 +155,5 @@ def _serve(settings: Explore, index: Index, contents: MapContents) -> None:
         try:
             server.serve()
         except KeyboardInterrupt:
+            accept()
             say("The map is no longer served.")

@@ -86,10 +86,15 @@ class Workers:
     def __enter__(self) -> Workers:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._held.acquire()
+        while not (self.folder / self.name).exists():  # another one took it for that of a dead one
+            self._held.release()
+            self._held.acquire()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        (self.folder / self.name).unlink(missing_ok=True)
+        for path in self.folder.iterdir():
+            if path.name == self.name or not self.alive(path.name):
+                path.unlink(missing_ok=True)  # killed workers leave theirs
         self._held.release()
 
     def alive(self, name: str) -> bool:

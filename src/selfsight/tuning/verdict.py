@@ -22,6 +22,7 @@ from selfsight.files import read_json, write_json, write_text
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Rows
 from selfsight.fitting.metrics import Floats, score
+from selfsight.stops import raising
 from selfsight.tuning.record import (
     Tuned,
     counts,
@@ -32,7 +33,7 @@ from selfsight.tuning.record import (
     write_trials,
 )
 from selfsight.tuning.study import Problem, Search
-from selfsight.tuning.workers import Prepare, make_trials, terminated_as_interrupted
+from selfsight.tuning.workers import Prepare, make_trials
 from selfsight.vocabulary import difference_text, interval_text, value_text
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def tune(settings: Search, images: Images | None, prepare: Prepare) -> Tuned | N
         + f"{problem.cost} " * bool(problem.cost)
         + "After the first trial the status line says how long the others take."
     )
-    with terminated_as_interrupted():
+    with raising():
         study, reason = make_trials(settings, problem, prepare)
         if settings.join:
             say(f"Left the study: {reason}.")

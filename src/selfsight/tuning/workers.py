@@ -26,6 +26,7 @@ import torch
 from selfsight.console import progress, say
 from selfsight.fitting.stopping import DivergedError, StoppingRule
 from selfsight.kernels.memory_pages import give_leftovers_back
+from selfsight.stops import requested
 from selfsight.tuning.storage import RETRIES, Workers
 from selfsight.tuning.study import Problem, Search, open_study, original_number, sampler, was_killed
 
@@ -147,6 +148,10 @@ def _run(problem: Problem, study: optuna.Study, trial: optuna.Trial, worker: str
         _run_again(study, study.trials[trial.number])
         raise
     except (ValueError, RuntimeError) as error:
+        if requested():  # a library has wrapped the stop
+            notes["reason"] = "interrupted"
+            _run_again(study, study.trials[trial.number])
+            raise KeyboardInterrupt from error
         notes["reason"] = f"error: {error}"[:500]
         raise
     finally:
@@ -334,23 +339,3 @@ def _leave_with_the_command(name: str) -> None:
     wait([parent.sentinel])
     say(f"{name}: the command that started it is gone, and so it leaves.")
     os._exit(1)
-
-
-@contextmanager
-def terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM (of `timeout`, of a scheduler) ends a study as Ctrl-C does.
-
-    A sentence is printed, the trial is queued again, and the workers end too.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
