@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
-from selfsight.console import progress, quiet, shown
+from selfsight.console import progress, quiet, say, shown
 from selfsight.plugins import is_file, names_in
 from selfsight.stops import Stopped, raising
 from selfsight.verbs import VERBS, Verb, verb_named
@@ -58,14 +58,20 @@ def _run(words: list[str]) -> int:
         parsed(verb, rest)  # which prints it and leaves
     # Under --json nothing but the object may reach stdout, also not from a library.
     output = redirect_stdout(sys.stderr) if as_json else nullcontext()
-    with quiet(quietly), progress(verb.name), output:
-        result = verb.call(parsed(verb, rest))
-    if as_json:
-        from selfsight.answers import json_text
+    with quiet(quietly):
+        with progress(verb.name), output:
+            settings = parsed(verb, rest)
+            result = verb.call(settings)
+        if as_json:
+            from selfsight.answers import json_text
 
-        print(json_text(verb.name, result))
-    elif result is not None:
-        print(shown(str(result)))
+            print(json_text(verb.name, result))
+        elif result is not None:
+            print(shown(str(result)), flush=True)
+        from selfsight.next_step import next_step
+
+        if step := next_step(verb.name, settings, result):
+            say(step)
     return int(getattr(result, "exit_code", 0))
 
 

@@ -281,7 +281,7 @@ def _of_run(settings: Evaluate, images: Images | None) -> Measured:
     found[0] = with_seeds(material, found[0], replicates, representation)
     notes = list(said)
     if run.labels_read is not None:
-        notes.append(f"{run.labels_read} num_labels of trained counts them, each once.")
+        notes.append(f"{run.labels_read} They count among the labels of `trained`, each once.")
     if images.tile_of is not None:
         notes.append(
             "Images were cut into tiles: each result is of whole images, the mean over their "
