@@ -174,7 +174,10 @@ def parsed(verb: Verb, words: list[str]) -> Settings:
         kind = typed(method, base)
         program += f" {method}" * (verb.method == "word")
     if changes:
-        kind = kind.with_defaults(changes)
+        try:
+            kind = kind.with_defaults(changes)
+        except ValueError as error:
+            raise ValueError(f"settings file {file}: {_sentence(error)}") from None
     if HELP & set(words):
         flag = method if verb.method == "flag" else None
         print(_help(kind, verb, program, flag, whole="--help-all" in words), end="")
@@ -190,7 +193,8 @@ def parsed(verb: Verb, words: list[str]) -> Settings:
             )
     except SystemExit as stop:
         if refused := _refused(stop):
-            raise ValueError(f"{refused}. `{program} --help` lists all settings.") from None
+            end = "" if refused.endswith("?") else "."
+            raise ValueError(f"{refused}{end} `{program} --help` lists all settings.") from None
         from selfsight.usage import complaint
 
         if wrong := complaint(kind, words):
@@ -232,6 +236,15 @@ def _given(settings: Settings, words: Sequence[str]) -> set[str]:
         or getattr(settings, name) != field.default
         or flags & {f"--{no}{name}".replace("_", "-") for no in ("", "no-")}
     }
+
+
+def _sentence(error: ValueError) -> str:
+    """The sentence of an error of settings."""
+    from pydantic import ValidationError
+
+    from selfsight.settings import sentence
+
+    return sentence(error) if isinstance(error, ValidationError) else str(error)
 
 
 def _help(

@@ -48,7 +48,8 @@ from selfsight.evaluation.measured import Measured, learnable, needed, scored_sp
 from selfsight.evaluation.modules import module_subjects
 from selfsight.evaluation.pooling import Pooling, by_image
 from selfsight.evaluation.predictions import Predictions
-from selfsight.evaluation.results import Results, Row
+from selfsight.evaluation.result_tables import Row
+from selfsight.evaluation.results import Results
 from selfsight.evaluation.scratch_comparison import fine_tuned, fine_tuned_subjects, start_of
 from selfsight.evaluation.summary import Scores, record, summarise
 from selfsight.evaluation.without_labels import clustered, retrieved, without_labels
@@ -236,12 +237,21 @@ def _of_features(settings: Evaluate) -> Measured:
 
 
 def _of_seeds(runs: Sequence[str]) -> str:
-    """What the intervals are about, by the number of training seeds."""
+    """What the intervals are about, by the trainings behind the weights.
+
+    Args:
+        runs: folders, one a training seed; a network or features from elsewhere have an empty one.
+    """
     if len(runs) > 1:
         return (
             f"{len(runs)} pretraining seeds ({', '.join(runs)}): the intervals of probes cover "
             "seeds, label draws and test images; fine-tuning, clusters, corruptions and measures "
             "without labels are of the first seed."
+        )
+    if runs[0] and load_run(runs[0]).plain.get("epochs") == 0:
+        return (
+            "Nothing was trained: results called `trained` are of the weights as they were given. "
+            "The intervals cover label draws and test images."
         )
     return (
         "One pretraining seed: the intervals say nothing of another seed, so they support no "
@@ -310,7 +320,8 @@ def _write_map(measured: Measured, target: Target | None) -> None:
     """The scored images on a map, coloured by the target; those of train where none is scored."""
     folder, shown = measured.folder.representations, measured.scored
     shown = shown if len(shown) else measured.train
-    write_map(folder, measured.images, target, measured.found[0].at(0), shown, measured.weights)
+    with progress("placing the images on a map"):
+        write_map(folder, measured.images, target, measured.found[0].at(0), shown, measured.weights)
 
 
 def _place(settings: Evaluate, results: Results, measured: Measured, target: Target | None) -> Row:
@@ -411,7 +422,8 @@ def _evaluate_target(
     }
     assert settings.draws is not None
     tuned = fine_tuned_subjects(subjects)
-    say(f"{images.name}, {target.name}: {', '.join(probes)} beside {len(found) - 1} controls")
+    beside = "1 control" if len(found) == 2 else f"{len(found) - 1} controls"
+    say(f"{images.name}, {target.name}: {', '.join(probes)} beside {beside}")
     if settings.finetune and material is not None:
         probes.append("finetune")
         largest = Subset.drawn(images, target, train, max(settings.fractions), settings.seed)
@@ -507,17 +519,18 @@ def _evaluate_target(
     _say_defaults(results, place)
     _say_representations(results, place)
     if target.kind == "class" and settings.clusters:
-        clustered(
-            results,
-            place,
-            target,
-            whole,
-            pooling.heads(train),
-            rows,
-            groups,
-            draws=settings.draws,
-            seed=settings.seed,
-        )
+        with progress("clusters"):
+            clustered(
+                results,
+                place,
+                target,
+                whole,
+                pooling.heads(train),
+                rows,
+                groups,
+                draws=settings.draws,
+                seed=settings.seed,
+            )
 
 
 def _confusion(
