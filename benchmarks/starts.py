@@ -3,8 +3,8 @@
     python benchmarks/starts.py ../shared/data --out runs/starts          # computes what is missing
     python benchmarks/starts.py ../shared/data --out runs/starts --table  # shows what is there
 
-`starts-rows.jsonl` beside this file holds what has been finished so far (five training seeds, three or
-four from scratch); as ``results.jsonl`` in the folder it is where the command goes on.
+`starts-rows.jsonl` beside this file holds what has been finished so far (five training seeds, three
+or four from scratch); as ``results.jsonl`` in the folder it is where the command goes on.
 
 Each finished result is one line of ``results.jsonl`` in the folder: the same command goes on where
 it was stopped, and ``--table`` shows what there is at any time. One training seed is run on all

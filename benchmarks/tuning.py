@@ -19,7 +19,7 @@ from typing import Any
 
 import optuna
 
-from selfsight.evaluation.results import aligned
+from selfsight.evaluation.result_tables import aligned
 from selfsight.fitting.stopping import Stopping
 from selfsight.tuning.pretrain import tune_pretraining
 from selfsight.tuning.pretraining_settings import TunePretraining

@@ -116,6 +116,59 @@ def test_a_yaml_mistake_names_the_key(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "learning_rate" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("epoch: 3\n", "file.yaml: there is no setting 'epoch'; did you mean 'epochs'?"),
+        ("[1,2", "file.yaml is not valid YAML: while parsing a flow sequence at line 1"),
+        ("epochs: [3]\n", "file.yaml: epochs:"),
+    ],
+)
+def test_a_yaml_mistake_names_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
+) -> None:
+    file = tmp_path / "file.yaml"
+    file.write_text(text)
+    assert main(["run", "digits", "--settings", str(file)]) == 2
+    error = capsys.readouterr().err
+    assert said in error and "unicode string" not in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["audit", "digits"],
+        ["pretrain", "simclr", "digits"],
+        ["run", "digits"],
+        ["evaluate", "runs/none"],
+        ["suggest", "runs/none"],
+        ["tune", "probe", "runs/none"],
+        ["tune", "pretrain", "simclr", "digits"],
+    ],
+    ids=" ".join,
+)
+def test_a_file_where_a_folder_is_written_is_refused_at_once(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "note.txt"
+    file.write_text("mine")
+    assert main([*words, "--out", str(file / "below"), "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert f"{file} is a file; name another folder." in error and error.count("\n") == 1
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize("words", [["evaluate"], ["report"], ["search"], ["finetune"]])
+def test_a_file_in_the_place_of_a_folder_is_named(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "report.html"
+    file.touch()
+    more = {"search": ["digits#0"], "finetune": ["--out", str(tmp_path / "model")]}
+    assert main([*words, str(file), *more.get(words[0], [])]) == 2
+    assert f"{file}: it is a file; name the folder." in capsys.readouterr().err
+
+
 STARTS = """
 import os, sys, io, contextlib
 import torch, lightning, pyarrow, sklearn.linear_model, tyro  # what is not ours is imported once

@@ -106,3 +106,8 @@ def test_steps_close_after_an_error(fast: None, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(ValueError), console.progress("a"), console.progress("b"):
         raise ValueError
     assert console._SCREEN.steps == []
+
+
+def test_a_space_that_does_not_break_is_a_space() -> None:
+    assert console.shown("accuracy 83.1\N{NO-BREAK SPACE}%") == "accuracy 83.1 %"
+    assert console.shown("a\x1b[2Jb\x9bc") == "a\\x1b[2Jb\\x9bc"

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 from selfsight.verbs import VERBS
 
@@ -71,52 +72,76 @@ def last_line(shown: bytes) -> str:
     return re.split(r"\s{2,}| \d", lines[-1])[0][:60] if lines else "start"
 
 
-LATER = {"compare-starts", "merge"}
-"""Verbs that need more than the digits; their steps are those of other verbs."""
 SMALL = ["--limit", "300", "--epochs", "2", "--backbone", "resnet20", "--batch-size", "32"]
 
 
-def commands(folder: Path) -> dict[str, list[str]]:
-    """Verb -> its words; each takes what those before it wrote."""
-    run, model, index = (str(folder / name) for name in ("run", "model", "index"))
-    new = str(folder / "new.npy")
+def commands(folder: Path) -> list[list[str]]:
+    """The words of each command; each takes what those before it wrote."""
+
+    def at(name: str) -> str:
+        return str(folder / name)
+
+    run, model, index, new = at("run"), at("model"), at("index"), at("new.npy")
     np.save(new, np.random.default_rng(0).integers(0, 255, (100, 8, 8), np.uint8))
-    words = {
-        "audit": ["digits", "--out", str(folder / "audit")],
-        "pretrain": ["simclr", "digits", *SMALL, "--out", run],
-        "run": ["digits", *SMALL, "--draws", "2", "--out", str(folder / "all")],
-        "evaluate": [run, "--fractions", "0.1", "1", "--draws", "2"],
-        "suggest": [run, new, "-n", "20", "--out", str(folder / "sheet")],
-        "tune probe": [run, "--trials", "3"],
-        "tune pretrain": ["simclr", "digits", *SMALL, "--trials", "2", "--out", str(folder / "t")],
-        "tune finetune": [
-            run,
-            "--trials",
-            "2",
-            "--finetuning.epochs",
-            "1",
-            "--finetuning.min-steps",
-            "20",
-        ],
-        "finetune": [run, "--head-only", "linear", "--out", model],
-        "predict": [model, "digits", "--out", str(folder / "predictions.csv")],
-        "embed": [run, "digits", "--out", str(folder / "representations.parquet")],
-        "index": [run, "digits", "--out", index],
-        "search": [index, "digits#0", "--out", str(folder / "similar.csv")],
-        "pairs": [index, "--out", str(folder / "pairs.csv")],
-        "cluster": [index, "--out", str(folder / "clusters.csv")],
-        "explore": [index, "--out", str(folder / "map.html")],
-        "export": [model, "--out", str(folder / "model.onnx")],
-        "report": [run, str(folder / "all")],
-        "list-methods": [],
-        "cache": [],
-        "completion": ["bash"],
-    }
-    return {name: words[name] for name in VERBS if name not in LATER}
+    parts, table = at("parts.parquet"), at("representations.parquet")
+    digit = load_digits().target
+    rows = [f"digits#{row},{value}" for row, value in enumerate(digit)]
+    (folder / "labels.csv").write_text("\n".join(["row_id,digit", *rows]) + "\n")
+    tuned = ["--finetuning.epochs", "1", "--finetuning.min-steps", "20"]
+    features = [table, "--labels", at("labels.csv"), "--target", "digit", "--out", at("features")]
+    return [
+        ["audit", "digits", "--out", at("audit")],
+        ["compare-starts", "digits", "--max-images", "200"],
+        ["pretrain", "simclr", "digits", *SMALL, "--out", run],
+        ["run", "digits", *SMALL, "--draws", "2", "--out", at("all")],
+        ["evaluate", run, "--fractions", "0.1", "1", "--draws", "2"],
+        ["evaluate", run, "--fractions", "1", "--probes", "linear", "--corruptions"],
+        ["audit", "digits", "--run", run, "--out", at("labels")],
+        ["audit", new, "--run", run, "--against", "digits", "--out", at("drift")],
+        ["suggest", run, new, "-n", "20", "--out", at("sheet")],
+        ["tune", "probe", run, "--trials", "3"],
+        ["tune", "pretrain", "simclr", "digits", *SMALL, "--trials", "2", "--out", at("t")],
+        ["tune", "finetune", run, "--trials", "2", *tuned],
+        ["finetune", run, "--head-only", "linear", "--out", model],
+        ["predict", model, "digits", "--out", at("predictions.csv")],
+        ["embed", run, "digits", "--out", table],
+        ["embed", run, "digits", "--out", parts, "--shard", "1/1"],
+        ["merge", parts],
+        ["evaluate", "--features", *features],
+        ["index", run, "digits", "--out", index],
+        ["search", index, "digits#0", "--out", at("similar.csv")],
+        ["pairs", index, "--out", at("pairs.csv")],
+        ["pairs", index, "--draw", "300", "--out", at("drawn.csv")],
+        ["cluster", index, "--out", at("clusters.csv")],
+        ["explore", index, "--out", at("map.html")],
+        ["export", model, "--out", at("model.onnx")],
+        ["report", run, at("all")],
+        ["list-methods"],
+        ["cache"],
+        ["completion", "bash"],
+    ]
+
+
+def verb_of(words: list[str]) -> str:
+    """The verb that a command begins with."""
+    return " ".join(words[: 2 if words[0] == "tune" else 1])
+
+
+MARKS = ("--run", "--against", "--corruptions", "--features", "--draw", "--shard")
+"""Flags that tell commands of one verb apart."""
+
+
+def title_of(words: list[str]) -> str:
+    """The verb and the flag that makes this command another one: ``audit --against``."""
+    marks = [word for word in words if word in MARKS]
+    return " ".join([verb_of(words), *marks[-1:]])
 
 
 def test_every_verb_is_timed(tmp_path: Path) -> None:
-    assert set(commands(tmp_path)) | LATER >= set(VERBS)
+    words = commands(tmp_path)
+    assert {verb_of(one) for one in words} == set(VERBS)
+    titles = [title_of(one) for one in words]
+    assert len(set(titles)) == len(titles) and {"audit --against", "merge"} <= set(titles)
 
 
 def test_the_step_is_named() -> None:
@@ -129,8 +154,8 @@ def test_the_step_is_named() -> None:
 def test_no_verb_is_silent(tmp_path: Path) -> None:
     print("\n| verb | takes | longest silence | during |", "| --- | --- | --- | --- |", sep="\n")
     longest = 0.0
-    for name, words in commands(tmp_path).items():
-        one = longest_silence([*name.split(), *words])
+    for words in commands(tmp_path):
+        name, one = title_of(words), longest_silence(words)
         print(f"| {name} | {one.wall:.0f} s | {one.seconds:.1f} s | {one.step} |", flush=True)
         assert "\x1b[K" in one.shown or one.seconds < 2.0, name
         longest = max(longest, one.seconds)
@@ -141,8 +166,9 @@ def test_no_verb_is_silent(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_json_is_one_object_and_quiet_is_quiet(tmp_path: Path) -> None:
-    for name, words in commands(tmp_path).items():
-        command = [sys.executable, "-m", "selfsight", *name.split(), *words, "--json", "--quiet"]
+    for words in commands(tmp_path):
+        name = verb_of(words)
+        command = [sys.executable, "-m", "selfsight", *words, "--json", "--quiet"]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, (name, done.stderr)
         assert json.loads(done.stdout)["verb"] == name

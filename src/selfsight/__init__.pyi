@@ -435,7 +435,8 @@ def run(
         root: Folder that the paths of a table must stay in; by default the one it lies in.
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         method: A name in `METHODS`, or the path of a file of your own (``./mine.py``).
-        out: The run's folder; by default runs/DATA-METHOD. The same command again resumes it.
+        out: The run's folder; by default runs/DATA-METHOD, runs/DATA-start where nothing is
+            trained. The same command again resumes it.
         weights: What the backbone starts from: `published` weights, a file of weights, the
             folder of a finished run, a .ckpt in one, or `none`; auto: published ones where they
             are installed and suit the images.
@@ -622,7 +623,8 @@ def pretrain(
             hash of their name.
         root: Folder that the paths of a table must stay in; by default the one it lies in.
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
-        out: The run's folder; by default runs/DATA-METHOD. The same command again resumes it.
+        out: The run's folder; by default runs/DATA-METHOD, runs/DATA-start where nothing is
+            trained. The same command again resumes it.
         weights: What the backbone starts from: `published` weights, a file of weights, the
             folder of a finished run, a .ckpt in one, or `none`; auto: published ones where they
             are installed and suit the images.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
-from selfsight.console import progress, quiet, shown
+from selfsight.console import progress, quiet, say, shown
 from selfsight.plugins import is_file, names_in
 from selfsight.stops import Stopped, raising
 from selfsight.verbs import VERBS, Verb, verb_named
@@ -58,14 +58,20 @@ def _run(words: list[str]) -> int:
         parsed(verb, rest)  # which prints it and leaves
     # Under --json nothing but the object may reach stdout, also not from a library.
     output = redirect_stdout(sys.stderr) if as_json else nullcontext()
-    with quiet(quietly), progress(verb.name), output:
-        result = verb.call(parsed(verb, rest))
-    if as_json:
-        from selfsight.answers import json_text
+    with quiet(quietly):
+        with progress(verb.name), output:
+            settings = parsed(verb, rest)
+            result = verb.call(settings)
+        if as_json:
+            from selfsight.answers import json_text
 
-        print(json_text(verb.name, result))
-    elif result is not None:
-        print(shown(str(result)))
+            print(json_text(verb.name, result))
+        elif result is not None:
+            print(shown(str(result)), flush=True)
+        from selfsight.next_step import next_step
+
+        if step := next_step(verb.name, settings, result):
+            say(step)
     return int(getattr(result, "exit_code", 0))
 
 
@@ -168,7 +174,10 @@ def parsed(verb: Verb, words: list[str]) -> Settings:
         kind = typed(method, base)
         program += f" {method}" * (verb.method == "word")
     if changes:
-        kind = kind.with_defaults(changes)
+        try:
+            kind = kind.with_defaults(changes)
+        except ValueError as error:
+            raise ValueError(f"settings file {file}: {_sentence(error)}") from None
     if HELP & set(words):
         flag = method if verb.method == "flag" else None
         print(_help(kind, verb, program, flag, whole="--help-all" in words), end="")
@@ -184,7 +193,8 @@ def parsed(verb: Verb, words: list[str]) -> Settings:
             )
     except SystemExit as stop:
         if refused := _refused(stop):
-            raise ValueError(f"{refused}. `{program} --help` lists all settings.") from None
+            end = "" if refused.endswith("?") else "."
+            raise ValueError(f"{refused}{end} `{program} --help` lists all settings.") from None
         from selfsight.usage import complaint
 
         if wrong := complaint(kind, words):
@@ -226,6 +236,15 @@ def _given(settings: Settings, words: Sequence[str]) -> set[str]:
         or getattr(settings, name) != field.default
         or flags & {f"--{no}{name}".replace("_", "-") for no in ("", "no-")}
     }
+
+
+def _sentence(error: ValueError) -> str:
+    """The sentence of an error of settings."""
+    from pydantic import ValidationError
+
+    from selfsight.settings import sentence
+
+    return sentence(error) if isinstance(error, ValidationError) else str(error)
 
 
 def _help(

@@ -144,8 +144,9 @@ def shown(text: str) -> str:
 
     The name of a file may hold escape sequences, which would move the cursor or clear the screen.
     """
+    text = text.replace("\N{NO-BREAK SPACE}", " ")  # of "83.1 %", which is no control character
     return "".join(
-        c if c.isprintable() or c in "\n\t " else c.encode("unicode_escape").decode() for c in text
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
     )
 
 

@@ -122,6 +122,25 @@ def digest_of(path: str | Path, *, until: int | None = None) -> str:
     return digest.hexdigest()
 
 
+def not_a_folder(path: str | Path) -> str:
+    """Why a path is no folder, for a sentence."""
+    return "it is a file; name the folder" if Path(path).exists() else "there is no such folder"
+
+
+def check_output_folder(path: str | Path | None) -> None:
+    """Raises ``ValueError`` where a file stands in the place of a folder to write into.
+
+    Verbs call it before they work for minutes; None is a folder that they choose themselves.
+    """
+    if path is None:
+        return
+    for place in (Path(path), *Path(path).parents):
+        if place.exists():
+            if not place.is_dir():
+                raise ValueError(f"out {path}: {place} is a file; name another folder.")
+            return
+
+
 def write_text(path: str | Path, text: str) -> None:
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

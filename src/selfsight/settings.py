@@ -138,7 +138,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     except RecursionError:
         raise ValueError(f"settings file {path}: its values are nested too deeply.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()).replace(' in "<unicode string>",', " at")
         raise ValueError(f"settings file {path} is not valid YAML: {reason}") from None
     if content is None:
         return {}

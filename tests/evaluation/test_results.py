@@ -16,6 +16,7 @@ import pytest
 from selfsight.data.imageset import ImageSet
 from selfsight.evaluation import measured
 from selfsight.evaluation.protocol import evaluate
+from selfsight.evaluation.result_tables import ADJUSTED
 from selfsight.evaluation.results import Results, unique_names
 from selfsight.evaluation.settings import Evaluate
 from selfsight.records.content import read_record
@@ -291,3 +292,32 @@ def test_damaged_predictions_are_replaced_with_a_note(digits: ImageSet, make_run
     results = evaluate(wish.updated({"fractions": (0.5,)}), digits)
     assert any("was damaged and has been replaced" in note for note in results.notes)
     assert set(pq.read_table(path)["label_fraction"].to_pylist()) == {0.5}
+
+
+@pytest.mark.parametrize(
+    ("low", "verdict", "noted"),
+    [
+        (0.1, "no better than the control", True),
+        (-0.1, "no better than the control", False),
+        (0.1, "better", False),
+    ],
+)
+def test_a_verdict_that_only_the_adjustment_denies_is_explained(
+    tmp_path: Path, low: float, verdict: str, noted: bool
+) -> None:
+    shown = results(tmp_path / "results.json")
+    shown.differences[0] |= {"low": low, "verdict": verdict}
+    assert (ADJUSTED in shown.table()) == (ADJUSTED in shown._repr_html_()) == noted
+    shown.differences[0]["metric"] = "macro_f1"  # which the table does not show
+    assert ADJUSTED not in shown.table()
+
+
+def test_measures_without_a_probe_are_called_by_their_titles(tmp_path: Path) -> None:
+    shown = results(tmp_path / "results.json")
+    row = {**shown.values[0], "target": None, "mean": 20.1, "low": None, "high": None}
+    shown.values.append({**row, "task": "none", "probe": "none", "metric": "rankme"})
+    row = {**shown.values[0], "task": "clusters", "probe": "k_means", "metric": "ari"}
+    shown.values.append(row)
+    text = shown.table()
+    assert "representations of the test images (no label is used)\nmeasure  trained\nRankMe" in text
+    assert "k-means      adjusted Rand index  0.500 ± 0.100" in text

@@ -24,10 +24,10 @@ def test_groups_of_digits(digits_index: Index, tmp_path: Path) -> None:
     sizes = np.bincount(got.clusters[got.clusters >= 0])
     assert (np.diff(sizes) <= 0).all() and sizes.min() >= 2
     names = [score.name for score in got.scores]
-    assert names == ["hdbscan", "everyone alone", "all one group"]
+    assert names == ["hdbscan", "every image alone", "all one group"]
     assert got.scores[0].pair_precision > 0.5 > got.scores[2].pair_precision
     page = got.page.read_text()
-    assert "everyone alone" in page and "Group 0" in page and "BCubed" in page
+    assert "every image alone" in page and "Group 0" in page and "BCubed" in page
 
 
 def test_linkage_at_a_threshold_from_pairs(digits_index: Index, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_every_partial_belongs_to_a_section() -> None:
 @pytest.mark.usefixtures("without_plotly")
 def test_a_section_is_a_module_and_a_partial(make_run, tmp_path: Path, dropped_in: Path) -> None:
     titles = [section.TITLE for section in sections_of(selfsight.reporting.report)]
-    assert titles[:3] == ["What was trained", "Licence", "Results"]
+    assert titles[:3] == ["Overview", "Licence", "Results"]
     package = selfsight.reporting.report
     page = Page("report", "A <title>", "x")
     one = [section for section in sections_of(package) if section.TITLE == "Licence"]

@@ -44,7 +44,7 @@ def test_a_supervised_training_counts(make_file: MakeFile, train_run: TrainRun) 
     assert counts(results, "untrained") == {0.1: round(0.1 * labelled), 1.0: labelled}
     few = round(0.1 * labelled)
     share = f"{100 * few / labelled:.3g} %"
-    assert f"{few} of {labelled} labels ({share}; trained read {labelled})" in results.table()
+    assert f"{few} of {labelled} labels ({share}; trained: {labelled} in all)" in results.table()
     page = selfsight.report(run.folder.path).read_text()
     assert f"for the probe and {labelled} labels read in all" in page.replace("\xa0", " ")
     assert "counts every label" not in page

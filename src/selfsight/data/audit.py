@@ -22,7 +22,7 @@ from selfsight.data.leaks import copies_of, crossings_of, different_targets
 from selfsight.data.notes import records
 from selfsight.data.options import Data, Images
 from selfsight.data.pixels.display import write_pictures
-from selfsight.files import write_json
+from selfsight.files import check_output_folder, write_json
 from selfsight.records.audits import SIDES, Audit, NearPair, RowNote
 
 MAX_PAIRS = 1000
@@ -80,12 +80,13 @@ def audit_data(settings: AuditData, images: Images | None = None) -> Audited:
     """
     from selfsight.reporting.audit import pictured_rows, write_audit_page
 
+    folder = Path(settings.out or f"runs/{Path(settings.data).stem}-audit")
+    check_output_folder(folder)
     # A leak does not stop an audit, which looks for leaks.
     opened = request.open(settings.updated({"allow_leaks": True}), images, near=False)
     for note in describe(opened):
         say(note)
     found = audit(opened, near=settings.near)
-    folder = Path(settings.out or f"runs/{Path(settings.data).stem}-audit")
     write_json(folder / "audit.json", found.plain())
     write_pictures(folder / "pictures.npz", opened.pixels, pictured_rows(found), found.values)
     return Audited(found, write_audit_page(folder))

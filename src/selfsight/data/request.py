@@ -159,7 +159,7 @@ def open(
         elif settings.splits is not None:
             raise ValueError(
                 f"splits {settings.splits}: it names no image of {images.name}; row ids look like "
-                f"{images.row_ids[0]!r}."
+                f"{str(images.row_ids[0])!r}."
             )
         else:
             if not cut:  # row ids made the images look known

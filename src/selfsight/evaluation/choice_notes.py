@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from selfsight.evaluation.results import Results, Row
+from selfsight.evaluation.result_tables import Row
+from selfsight.evaluation.results import Results
 
 
 def note_representations(results: Results, place: Row) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from selfsight.console import say
+from selfsight.console import progress, say
 from selfsight.data.imageset import ImageSet
 from selfsight.fitting.representations import (
     Representations,
@@ -340,8 +340,10 @@ def _represented(
 
     def make() -> torch.Tensor:
         say(f"representations of {len(material.rows):,} images: {name}")
+        with progress(f"preparing {name}"):
+            network = backbone()
         return represent(
-            backbone(), material.images, material.rows, run.statistics, device=material.device
+            network, material.images, material.rows, run.statistics, device=material.device
         )
 
     return _kept(material, name, key, make)
@@ -422,9 +424,12 @@ def _untrained(
 def _pixels(material: Material, data: str) -> Representations:
     train = material.images.row_ids[material.train].tolist()
     key = cache_key("pixels", data, train)
-    return _kept(
-        material, "pixels", key, lambda: raw_pixels(material.images, material.rows, material.train)
-    )
+
+    def make() -> torch.Tensor:
+        with progress("principal components of the pixels"):
+            return raw_pixels(material.images, material.rows, material.train)
+
+    return _kept(material, "pixels", key, make)
 
 
 def _kept(

@@ -52,6 +52,9 @@ _LEAST_UNITS = 3
 _FEW_ERRORS = 3.0
 _MOST_UNDEFINED = 0.05  # share of bootstrap replicates
 
+NO_BETTER = "no better than the control"
+"""The verdict of a difference that may be none."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -86,7 +89,7 @@ class Interval:
         if self.low is None or self.high is None:
             return "no verdict"
         if self.low <= 0 <= self.high or (p is not None and p >= LEVEL):
-            return "no better than the control"
+            return NO_BETTER
         return "better" if (self.low > 0) == higher_is_better else "worse"
 
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.evaluation.controls import Material, Subject
 from selfsight.evaluation.predictions import Predictions, settle
-from selfsight.evaluation.results import SENTENCES, Results, Row
+from selfsight.evaluation.result_tables import Row
+from selfsight.evaluation.results import SENTENCES, Results
 from selfsight.records.results import PROTOCOL
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.lineage import Lineage

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from torch import nn
 
-from selfsight.console import say
+from selfsight.console import progress, say
 from selfsight.data import request
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.options import Images
@@ -145,12 +145,21 @@ def _of_features(settings: Evaluate) -> Measured:
 
 
 def _of_seeds(runs: Sequence[str]) -> str:
-    """What the intervals are about, by the number of training seeds."""
+    """What the intervals are about, by the trainings behind the weights.
+
+    Args:
+        runs: folders, one a training seed; a network or features from elsewhere have an empty one.
+    """
     if len(runs) > 1:
         return (
             f"{len(runs)} pretraining seeds ({', '.join(runs)}): the intervals of probes cover "
             "seeds, label draws and test images; fine-tuning, clusters, corruptions and measures "
             "without labels are of the first seed."
+        )
+    if runs[0] and load_run(runs[0]).plain.get("epochs") == 0:
+        return (
+            "Nothing was trained: results called `trained` are of the weights as they were given. "
+            "The intervals cover label draws and test images."
         )
     return (
         "One pretraining seed: the intervals say nothing of another seed, so they support no "
@@ -190,7 +199,7 @@ def _of_run(settings: Evaluate, images: Images | None) -> Measured:
     found[0] = with_seeds(material, found[0], replicates, representation)
     notes = list(said)
     if run.labels_read is not None:
-        notes.append(f"{run.labels_read} num_labels of trained counts them, each once.")
+        notes.append(f"{run.labels_read} They count among the labels of `trained`, each once.")
     if images.tile_of is not None:
         notes.append(
             "Images were cut into tiles: each result is of whole images, the mean over their "
@@ -219,7 +228,8 @@ def _write_map(measured: Measured, target: Target | None) -> None:
     """The scored images on a map, coloured by the target; those of train where none is scored."""
     folder, shown = measured.folder.representations, measured.scored
     shown = shown if len(shown) else measured.train
-    write_map(folder, measured.images, target, measured.found[0].at(0), shown, measured.weights)
+    with progress("placing the images on a map"):
+        write_map(folder, measured.images, target, measured.found[0].at(0), shown, measured.weights)
 
 
 def _targets(settings: Evaluate, measured: Measured) -> list[Target]:

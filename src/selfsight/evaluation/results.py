@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from selfsight.evaluation.embedding_map import EmbeddingMap, read_map
+from selfsight.evaluation.result_tables import (
+    ADJUSTED,
+    FREE_TITLES,
+    Row,
+    aligned,
+    corruption_table,
+    free_table,
+    headline_rows,
+    main_table,
+    only_adjusted,
+)
 from selfsight.evaluation.verdicts import give_verdicts
 from selfsight.files import read_json, write_json
 from selfsight.markup import block, lines, table
@@ -16,9 +26,6 @@ from selfsight.records.content import checked
 from selfsight.records.results import Evaluation, ResultsFile, current, variants
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.lock import locked
-from selfsight.vocabulary import in_percent, metrics_of
-
-Row = dict[str, Any]
 
 
 @dataclass
@@ -198,7 +205,18 @@ class Results:
             *(f"Warning, allowed: {leak}" for leak in self.allowed_leaks),
             *(f"Caution: {caution}" for caution in self.cautions),
             *(f"note: {note}" for note in self.notes),
+            *([ADJUSTED] if any(map(only_adjusted, self._gaps_of_tables())) else []),
         ]
+
+    def _gaps_of_tables(self) -> Iterator[Row]:
+        """The differences that the tables show."""
+        for place, _ in self._places():
+            shown = headline_rows([v for v in self.values if _place(v) == place])
+            metrics = {(v["task"], v["metric"]) for v in shown}
+            for gap in self.differences:
+                known = (gap["task"], gap["metric"]) in metrics and gap["label"] is None
+                if known and _place(gap) == place:
+                    yield gap
 
     def _places(self) -> list[tuple[tuple[str, str, str | None], str]]:
         """Evaluation, data and target of each table, and the way it was made where it matters."""
@@ -218,14 +236,14 @@ class Results:
         needs no label.
         """
         values = [v for v in self.values if _place(v) == place]
-        free = [v for v in values if v["task"] in ("none", "clusters")]
-        main = [v for v in values if metrics_of(v["task"]) and v["label"] is None]
+        free = [[v for v in values if v["task"] == task] for task in FREE_TITLES]
+        main = headline_rows(values)
         gaps = [d for d in self.differences if _place(d) == place]
         corrupted = [c for c in self.corruptions if _place(c) == place]
         return [
-            *([_main_table(main, gaps, way)] if main else []),
-            *([_corruption_table(corrupted)] if corrupted else []),
-            *([_free_table(free)] if free else []),
+            *([main_table(main, gaps, way)] if main else []),
+            *([corruption_table(corrupted)] if corrupted else []),
+            *(free_table(rows) for rows in free if rows),
         ]
 
 
@@ -292,118 +310,3 @@ def _both(old: list[Row], new: list[Row]) -> list[Row]:
         if before is None or _many(before) <= _many(row):
             rows[key(row)] = row
     return list(rows.values())
-
-
-def _main_table(values: list[Row], differences: list[Row], way: str) -> tuple[str, list[list[str]]]:
-    task, data, target = (values[0][name] for name in ("task", "data", "target"))
-    there = {v["metric"] for v in values}
-    metric = next(name for name in metrics_of(task) if name in there)  # R² needs numbers that vary
-    values = [v for v in values if v["metric"] == metric]
-    differences = [
-        d for d in differences if (d["metric"], d["label"]) == (metric, None) and d["task"] == task
-    ]
-    columns = list(dict.fromkeys(v["label_fraction"] for v in values))
-    scale, unit = (100.0, " %") if in_percent(metric) else (1.0, "")
-    head = [_column(f, [v for v in values if v["label_fraction"] == f]) for f in columns]
-    rows: list[list[str]] = []
-    for probe in dict.fromkeys(v["probe"] for v in values):
-        for weights in dict.fromkeys(v["subject"] for v in values if v["probe"] == probe):
-            found = {
-                v["label_fraction"]: _number(v, scale)
-                for v in values
-                if (v["probe"], v["subject"]) == (probe, weights)
-            }
-            rows.append([probe, weights, *(found.get(f, "") for f in columns)])
-        for control in dict.fromkeys(d["control"] for d in differences if d["probe"] == probe):
-            found = {
-                d["label_fraction"]: f"{_number(d, scale, sign=True)} {_short(d['verdict'])}"
-                for d in differences
-                if (d["probe"], d["control"]) == (probe, control)
-            }
-            rows.append(["", f"trained - {control}", *(found.get(f, "") for f in columns)])
-    title = (
-        f"{data}, {target} ({task}){f', {way}' if way else ''}, {metric}{unit} "
-        f"on {values[0]['split']}: "
-        "mean ± half of the 95 % interval"
-    )
-    return title, [["probe", "subject", *head], *rows]
-
-
-def _column(fraction: float, values: list[Row]) -> str:
-    """``140 of 1,034 labels (13.5 %)``: what the probe read, which at least covers each class, and
-    the labels that the trained subject read in all, where more.
-    """
-    if not fraction:
-        return "no labels"
-    count = min(v["num_labels"] for v in values)
-    trained = max((v["num_labels"] for v in values if v["subject"] == "trained"), default=0)
-    more = f"; trained read {trained:,}" if trained > count else ""
-    known = next((v["known_labels"] for v in values if v.get("known_labels")), None)
-    if known is None:
-        return f"{100 * fraction:g} % ({count:,} labels{more})"
-    return f"{count:,} of {known:,} labels ({100 * count / known:.3g} %{more})"
-
-
-def _free_table(values: list[Row]) -> tuple[str, list[list[str]]]:
-    """Measures that no label was read to compute (scores against labels among them)."""
-    names = list(dict.fromkeys((v["probe"], v["metric"]) for v in values))
-    kinds = list(dict.fromkeys(v["subject"] for v in values))
-    rows = []
-    for probe, metric in names:
-        found = {
-            v["subject"]: f"{v['mean']:.3g}" if v["low"] is None else _number(v, 1.0)
-            for v in values
-            if (v["probe"], v["metric"]) == (probe, metric)
-        }
-        rows.append([probe, metric, *(found.get(kind, "") for kind in kinds)])
-    title = f"measured without labels, on {values[0]['split']}"
-    return title, [["from", "measure", *kinds], *rows]
-
-
-def _corruption_table(rows: list[Row]) -> tuple[str, list[list[str]]]:
-    """A line a corruption and strength, a column a subject."""
-    metric = rows[0]["metric"]
-    scale, unit = (100.0, " %") if in_percent(metric) else (1.0, "")
-    kinds = list(dict.fromkeys(row["subject"] for row in rows))
-    shown = []
-    for at in dict.fromkeys((row["corruption"], row["strength"], row["amount"]) for row in rows):
-        found = {
-            row["subject"]: _number(row, scale)
-            for row in rows
-            if (row["corruption"], row["strength"], row["amount"]) == at
-        }
-        name = f"{at[0]} {at[1]}" if at[1] else "clean"
-        shown.append([name, at[2] if at[1] else "", *(found.get(kind, "") for kind in kinds)])
-    title = f"corrupted {rows[0]['split']} images, linear probe, {metric}{unit}"
-    return title, [["corruption", "strength", *kinds], *shown]
-
-
-def aligned(rows: list[list[str]]) -> list[str]:
-    """Text columns of equal width."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
-
-
-def _number(row: Row, scale: float, *, sign: bool = False) -> str:
-    return with_half(row["mean"], row["low"], row["high"], scale, sign=sign)
-
-
-def with_half(
-    value: float, low: float | None, high: float | None, scale: float, *, sign: bool = False
-) -> str:
-    """``84.6 ± 8.2``: a number with half of its interval, where it has one.
-
-    Args:
-        value, low, high: as they were measured.
-        scale: 100 shows per cent, with one digit.
-        sign: shows a plus, too.
-    """
-    digits = 1 if scale > 1 else 3
-    text = f"{scale * value:{'+' if sign else ''}.{digits}f}"
-    if low is None or high is None:
-        return text
-    return f"{text} ± {scale * (high - low) / 2:.{digits}f}"
-
-
-def _short(verdict: str) -> str:
-    return "no better" if verdict == "no better than the control" else verdict

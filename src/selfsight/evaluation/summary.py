@@ -9,7 +9,8 @@ import numpy as np
 
 from selfsight import vocabulary
 from selfsight.evaluation.intervals import Interval, Resampling, difference, interval
-from selfsight.evaluation.results import Results, Row
+from selfsight.evaluation.result_tables import Row
+from selfsight.evaluation.results import Results
 from selfsight.evaluation.verdicts import give_verdicts
 from selfsight.fitting.metrics import Floats, Values
 

@@ -20,7 +20,8 @@ from selfsight.evaluation.intervals import Resampling
 from selfsight.evaluation.measured import Measured
 from selfsight.evaluation.pooling import Pooling
 from selfsight.evaluation.predictions import Predictions
-from selfsight.evaluation.results import Results, Row
+from selfsight.evaluation.result_tables import Row
+from selfsight.evaluation.results import Results
 from selfsight.evaluation.scratch_comparison import fine_tuned, fine_tuned_subjects, start_of
 from selfsight.evaluation.settings import Evaluate
 from selfsight.evaluation.summary import Scores, record, summarise
@@ -101,17 +102,18 @@ def evaluate_target(
     note_defaults(results, place)
     note_representations(results, place)
     if target.kind == "class" and settings.clusters:
-        clustered(
-            results,
-            place,
-            target,
-            whole,
-            pooling.heads(train),
-            rows,
-            groups,
-            draws=fits.draws,
-            seed=settings.seed,
-        )
+        with progress("clusters"):
+            clustered(
+                results,
+                place,
+                target,
+                whole,
+                pooling.heads(train),
+                rows,
+                groups,
+                draws=fits.draws,
+                seed=settings.seed,
+            )
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,8 @@ class Fits:
     def _announce(self) -> None:
         probes = ", ".join(probe for probe in self.probes if probe != FINETUNE)
         controls = len(self.measured.found) - 1
-        say(f"{self.images.name}, {self.target.name}: {probes} beside {controls} controls")
+        beside = "1 control" if controls == 1 else f"{controls} controls"
+        say(f"{self.images.name}, {self.target.name}: {probes} beside {beside}")
         if FINETUNE not in self.probes:
             return
         material, settings, target = self.measured.material, self.settings, self.target

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsight.console import progress
 from selfsight.data.imageset import Target
 from selfsight.evaluation import clusters
 from selfsight.evaluation.controls import Subject
 from selfsight.evaluation.intervals import Resampling
 from selfsight.evaluation.representation_measures import label_free
-from selfsight.evaluation.results import Results, Row
+from selfsight.evaluation.result_tables import Row
+from selfsight.evaluation.results import Results
 from selfsight.evaluation.retrieval import retrieval_scores
 from selfsight.evaluation.summary import Scores, record, summarise
 from selfsight.fitting.chance import retrieval_by_chance
@@ -29,7 +31,9 @@ def without_labels(
     about = {**place, "task": "none", "target": None, "probe": "none", "split": "train"}
     about |= {**_NO_LABELS, "label": None}
     for subject in found:
-        for metric, value in label_free(subject.at(0), rows, seed, subject.views()).items():
+        with progress(f"measures without labels, {subject.name}"):
+            measures = label_free(subject.at(0), rows, seed, subject.views())
+        for metric, value in measures.items():
             if not np.isfinite(value):
                 continue
             here = {**about, "subject": subject.name, "metric": metric}

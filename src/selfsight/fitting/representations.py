@@ -155,7 +155,7 @@ def calibrate(
     chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(limit, len(rows))).astype(np.int64))]
     batches = max(1, round(len(chosen) / 256))
     size = -(-len(chosen) // batches)
-    with measuring(backbone, device):
+    with freed_pages_kept(), measuring(backbone, device):
         for norm in norms:
             norm.train()
         for batch, _ in _batches(images, chosen, device, size):

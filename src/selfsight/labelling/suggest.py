@@ -19,7 +19,7 @@ from selfsight.console import say
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.options import Images
 from selfsight.data.pixels.display import displayed, write_pictures
-from selfsight.files import csv_cell, write_json, write_text
+from selfsight.files import check_output_folder, csv_cell, write_json, write_text
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Subset
 from selfsight.fitting.probes import PROBES
@@ -97,6 +97,7 @@ def suggest(settings: Suggest, images: Images | None = None) -> Suggestions:
         ValueError: no such run or target, or no image without a label.
     """
     device = choose_device(settings.device)
+    check_output_folder(settings.out)
     _keep_what_was_filled_in(settings)
     run = load_run(settings.run)
     if settings.labels is None and settings.data is None and run.settings.labels is not None:

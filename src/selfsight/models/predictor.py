@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from selfsight.data.imageset import ImageSet, TargetSpec
 from selfsight.data.statistics import Statistics
-from selfsight.files import read_json, write_json, write_text
+from selfsight.files import not_a_folder, read_json, write_json, write_text
 from selfsight.fitting.head import Head, Shape
 from selfsight.fitting.novelty import Novelty, distances_to, unit
 from selfsight.fitting.representations import represent, weights_key
@@ -289,7 +289,7 @@ def card_of(folder: Path) -> Card:
         ValueError: no such folder, no such file, or it is damaged.
     """
     if not folder.is_dir():
-        raise ValueError(f"model {folder}: there is no such folder.")
+        raise ValueError(f"model {folder}: {not_a_folder(folder)}.")
     path = folder / CARD
     if not path.is_file():
         is_run = (folder / "splits.parquet").is_file()

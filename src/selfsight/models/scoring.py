@@ -21,6 +21,7 @@ from selfsight.evaluation.predictions import Predictions
 from selfsight.evaluation.results import Results
 from selfsight.evaluation.settings import Evaluate
 from selfsight.evaluation.summary import Scores, record, summarise
+from selfsight.files import check_output_folder
 from selfsight.fitting.chance import base_rates
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Subset
@@ -51,6 +52,7 @@ def evaluate(
     Raises:
         ValueError: no such run, data, target or probe; the sentence says what to change.
     """
+    check_output_folder(settings.out)
     if network is None and settings.run and (Path(settings.run) / CARD).is_file():
         return _of_model(settings, images)
     return protocol.evaluate(settings, images, network)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from selfsight.evaluation.results import aligned, with_half
+from selfsight.evaluation.result_tables import aligned, with_half
 from selfsight.files import write_json
 from selfsight.models.tables import check_suffix, writing_table
 from selfsight.vocabulary import in_percent

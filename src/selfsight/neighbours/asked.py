@@ -104,7 +104,7 @@ def _runs_of(index: Index, words: Sequence[str | Path]) -> list[tuple[str, list[
         else:
             raise ValueError(
                 f"query {str(word)!r}: it is no file, no folder and no row id of the index, whose "
-                f"first is {index.row_ids[0]!r}."
+                f"first is {str(index.row_ids[0])!r}."
             )
         if groups and kind != "source" and groups[-1][0] == kind:
             groups[-1][1].append(word)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from selfsight.files import read_json
+from selfsight.files import not_a_folder, read_json
 from selfsight.fitting.novelty import Novelty
 from selfsight.runs.frame import Frame
 from selfsight.settings import Settings, sentence
@@ -110,7 +110,7 @@ def read_card(folder: Path) -> IndexCard:
     if not folder.is_dir():
         old = folder.with_name(f"{folder.name}.previous")
         hint = f"; an append was interrupted: rename {old} to it" if old.is_dir() else ""
-        raise ValueError(f"index {folder}: there is no such folder{hint}.")
+        raise ValueError(f"index {folder}: {not_a_folder(folder)}{hint}.")
     path = folder / CARD
     if not path.is_file():
         raise ValueError(

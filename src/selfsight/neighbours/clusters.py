@@ -151,7 +151,7 @@ def _scores(index: Index, groups: NDArray[np.int64], by: str) -> tuple[GroupScor
     alone, whole = np.full(len(groups), -1), np.zeros(len(groups), np.int64)
     return (
         group_scores(by, groups, labels),
-        group_scores("everyone alone", alone, labels),
+        group_scores("every image alone", alone, labels),
         group_scores("all one group", whole, labels),
     )
 

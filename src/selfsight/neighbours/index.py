@@ -107,14 +107,14 @@ class Index:
         if self.card.recall is not None:
             recall = self.card.recall
             kind += f", {self.card.visited:,} visited, recall@{recall.k} {recall.value:.3f}"
-        return f"{place}: {len(self):,} images, {self.card.width:,} numbers each, {kind}"
+        return f"{place}: {len(self):,} images, {self.card.width:,} dimensions, {kind}"
 
     def _repr_html_(self) -> str:
         """What is indexed, and some of the images, for notebooks."""
         card = self.card
         about = {
             "images": f"{len(self):,}{f' of {card.data}' if card.data else ''}",
-            "vectors": f"{card.width:,} numbers",
+            "dimensions": f"{card.width:,}",
             "search": "exact" if card.kind == "exact" else f"{card.lists:,} lists, {card.kind}",
             "recall": None if card.recall is None else f"{card.recall.value:.3f}",
             "network": card.run,

@@ -78,7 +78,7 @@ def further_columns(paths: Sequence[str], index: Index) -> dict[str, list[str | 
         if len(table) and all(row is None for row in rows):
             raise ValueError(
                 f"columns {path}: none of its row ids is in the index, whose first is "
-                f"{index.row_ids[0]!r}."
+                f"{str(index.row_ids[0])!r}."
             )
         for name in table.column_names:
             if name in ("row_id", "label"):

@@ -83,7 +83,7 @@ def read_pairs(path: str | Path, index: Index, *, seed: int = 0) -> PairTable:
         example = table[columns[0]][0].as_py() if len(table) else ""
         raise ValueError(
             f"pairs {path}: no pair has both images in the index; the first names {example!r}, and "
-            f"the first row id of the index is {index.row_ids[0]!r}."
+            f"the first row id of the index is {str(index.row_ids[0])!r}."
         )
     drawn = "fold" not in table.column_names
     if drawn:

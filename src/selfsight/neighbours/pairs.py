@@ -194,8 +194,8 @@ def _part(
     count = f"{int(rows.sum()):,} of {len(rows):,} pairs ({int(same.sum()):,} of them same)"
     if min(int(same.sum()), int((~same).sum())) < FEW or len(np.unique(pairs.folds[rows])) < 2:
         return (
-            f"Only {count} have no image and no person that pretraining saw: too few of one kind "
-            "to score them."
+            f"Only {count} show neither an image nor a label that pretraining saw, which are too "
+            "few for a score of their own."
         )
     return verify(cosines[rows], same, pairs.folds[rows])
 
@@ -227,8 +227,8 @@ def _shared_with_training(
         name = index.card.target or "label"
         shared = len(set(labels[images].tolist()) & known)
         sentences.append(
-            f"{shared:,} values of {name} stand among the images that pretraining saw and among "
-            f"the pairs; {int(people.sum()):,} pairs have one."
+            f"{shared:,} values of {name} occur both in the pairs and among the images that "
+            f"pretraining saw; {int(people.sum()):,} pairs show one."
         )
     fresh = images[~seen[images]]
     if len(fresh) and seen.any():

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from selfsight.files import digest_of
+from selfsight.files import digest_of, not_a_folder
 from selfsight.settings import read_yaml
 
 _REMEDY = "Restore it from a copy, or delete the run folder and train again."
@@ -63,7 +63,7 @@ class RunFolder:
         """
         folder = cls(path)
         if not folder.path.is_dir():
-            raise ValueError(f"run {path}: there is no such folder.")
+            raise ValueError(f"run {path}: {not_a_folder(path)}.")
         if not folder.settings.is_file():
             raise ValueError(f"run {path}: it has no settings.yaml, so it is not a run.")
         if not folder.backbone.is_file():

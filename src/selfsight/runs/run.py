@@ -20,6 +20,12 @@ from selfsight.runs.folder import RunFolder
 from selfsight.settings import sentence
 from selfsight.views.settings import View
 
+LAST = {
+    "loss": "final loss",
+    "knn": "final kNN on validation",
+    "effective_rank": "final effective rank",
+}
+"""What a display shows of the last line of ``metrics.csv``."""
 LABELS_READ = "The training reads"
 """How the note begins that says which labels trained a backbone."""
 
@@ -60,8 +66,8 @@ class Run:
         if self.folder.metrics.is_file():
             for name, column in self.folder.read_metrics().items():
                 known = [value for value in column if value is not None]
-                if name in ("loss", "knn", "effective_rank") and known:
-                    about[f"last {name.replace('_', ' ')}"] = f"{known[-1]:.4g}"
+                if name in LAST and known:
+                    about[LAST[name]] = f"{known[-1]:.4g}"
         return block(f"run {self.name}", facts(about))
 
     @property

@@ -175,7 +175,9 @@ def prepare(settings: Pretrain, images: Images | None = None, *, trains: bool = 
     notes += [sentence] * bool(sentence)
     if settings.epochs == 0 and trains:
         notes.append("Epochs 0: the weights are kept as they are.")
-    out = settings.out or f"runs/{Path(settings.data).stem}-{Path(name_of(kind.Settings)).stem}"
+    # Weights that stay as they are belong to no method, and a training from them stands beside.
+    end = "start" if settings.epochs == 0 else Path(name_of(kind.Settings)).stem
+    out = settings.out or f"runs/{Path(settings.data).stem}-{end}"
     resolved = settings.updated(
         {
             "out": out,

@@ -18,7 +18,7 @@ from torch import Tensor
 from selfsight.console import duration, first_process, say
 from selfsight.data.loader import Loader
 from selfsight.data.options import Images
-from selfsight.files import write_text
+from selfsight.files import check_output_folder, write_text
 from selfsight.kernels.memory_pages import freed_pages_kept, give_leftovers_back
 from selfsight.losses.targets import known_rows
 from selfsight.method import Method
@@ -89,6 +89,7 @@ def pretrain(
     """
     check_processes(settings)
     check_packages(settings.track)
+    check_output_folder(settings.out)
     plan = prepare(settings, images, trains=trains)
     with locked(plan.folder.path):
         return _pretrained(plan, watching)

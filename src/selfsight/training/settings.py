@@ -34,7 +34,8 @@ class Pretrain(Data):
     method: SerializeAsAny[MethodSettings]
     """The method's own settings."""
     out: str | None = None
-    """The run's folder; by default runs/DATA-METHOD. The same command again resumes it."""
+    """The run's folder; by default runs/DATA-METHOD, runs/DATA-start where nothing is
+    trained. The same command again resumes it."""
     weights: str = "auto"
     """What the backbone starts from: `published` weights, a file of weights, the folder of a
     finished run, a .ckpt in one, or `none`; auto: published ones where they are installed and suit

@@ -14,6 +14,7 @@ from torch import Tensor
 from selfsight import vocabulary
 from selfsight.console import say
 from selfsight.data.options import Images
+from selfsight.files import check_output_folder
 from selfsight.fitting.finetune import LOOKS, FineTuned, Start, fine_tune, train
 from selfsight.fitting.probes import PROBES
 from selfsight.fitting.recipe import FineTuning, Recipe
@@ -172,6 +173,7 @@ def tune_finetuning(settings: TuneFinetuning, images: Images | None = None) -> T
     Raises:
         ValueError: no such run, data, target, metric or space; the sentence says what to change.
     """
+    check_output_folder(settings.out)
     return tune(settings, images, prepare)
 
 

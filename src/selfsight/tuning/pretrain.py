@@ -15,9 +15,10 @@ from selfsight import vocabulary
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.options import DataOptions, Images
 from selfsight.evaluation.protocol import evaluate
-from selfsight.evaluation.results import Results, Row
+from selfsight.evaluation.result_tables import Row
+from selfsight.evaluation.results import Results
 from selfsight.evaluation.settings import Evaluate
-from selfsight.files import read_json
+from selfsight.files import check_output_folder, read_json
 from selfsight.fitting.representations import weights_key
 from selfsight.fitting.stopping import DivergedError, Look
 from selfsight.runs.folder import RunFolder
@@ -197,6 +198,7 @@ def tune_pretraining(settings: TunePretraining, images: Images | None = None) ->
     Raises:
         ValueError: data, space, objective or storage cannot be used.
     """
+    check_output_folder(settings.out)
     return tune(settings, images, prepare)
 
 

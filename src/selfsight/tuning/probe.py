@@ -14,6 +14,7 @@ from torch import Tensor
 from selfsight import vocabulary
 from selfsight.data.options import Images
 from selfsight.evaluation.controls import Material, Subject, subjects
+from selfsight.files import check_output_folder
 from selfsight.fitting.metrics import Floats
 from selfsight.fitting.probes import PROBES, probes_of
 from selfsight.fitting.probes.mlp import LOOKS, Classifier, train
@@ -142,6 +143,7 @@ def tune_probe(settings: TuneProbe, images: Images | None = None) -> Tuned | Non
     Raises:
         ValueError: no such run, target, metric or space; the sentence says what to change.
     """
+    check_output_folder(settings.out)
     return tune(settings, images, prepare)
 
 

@@ -113,7 +113,7 @@ class Problem(ABC):
     cost: str = ""
     judged_by: str = "on the held-out images"
     fraction: float = 1.0
-    unit: str = "look"
+    unit: str = "validation check"
     by_probe: bool = False
 
     @abstractmethod

@@ -207,9 +207,9 @@ def answer(problem: Problem, record: Mapping[str, Any]) -> list[str]:
     metric, best, made = record["metric"], record["best"], record["trials"]
     saved = 1 - made["epochs"] / max(record["epochs_without_pruning"], 1)
     lines = [
-        f"{counts_text(made)} in {duration(record['seconds'])}, {100 * saved:.0f} % of their "
-        f"{record['unit']}s saved by ending them early; the best one, trial {best['number']}, has "
-        f"{metric} {value_text(metric, best['value'])} ({problem.judged_by})."
+        f"{counts_text(made)} in {duration(record['seconds'])}; ending trials early saved "
+        f"{100 * saved:.0f} % of their {record['unit']}s. The best one, trial {best['number']}, "
+        f"has {metric} {value_text(metric, best['value'])} ({problem.judged_by})."
     ]
     test = record["test"]
     if not test or not test["values"]:

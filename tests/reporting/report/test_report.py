@@ -210,6 +210,45 @@ def test_runs_of_other_seeds_get_the_way_to_one_row(make_run, tmp_path: Path) ->
     assert "--replicates" not in Page(write_report([runs[0], other])).source
 
 
+def unchanged_run(make_run, folder: Path, weights: str) -> Path:
+    """A run whose weights stayed as they were, as `run` leaves one with published weights."""
+    run = make_run(folder, without=["metrics.csv"])
+    settings = yaml.safe_load((run / "settings.yaml").read_text())
+    settings |= {"epochs": 0, "weights": weights}
+    (run / "settings.yaml").write_text(yaml.safe_dump(settings))
+    environment = json.loads((run / "environment.json").read_text())
+    environment["start"] = {"source": "a-package 0.1.0"}
+    (run / "environment.json").write_text(json.dumps(environment))
+    return run
+
+
+@pytest.mark.parametrize(
+    ("weights", "title"),
+    [("published", "published weights"), ("none", "random weights"), ("./w.pt", "given weights")],
+)
+def test_nothing_is_called_trained_that_was_not(
+    make_run, tmp_path: Path, weights: str, title: str
+) -> None:
+    page = Page(write_report([unchanged_run(make_run, tmp_path / "run", weights)]))
+    text = " ".join(" ".join(page.text).split())
+    assert f"resnet20 with {title} on digits" in text
+    assert f"on the representation of {title} reaches" in text
+    assert f"{title} − untrained backbone" in text
+    assert "none: the weights are as they were" in text and "a-package 0.1.0" in text
+    assert "Nothing was trained on these images" in text
+    for wrong in ("SimCLR", "Pretraining saw", "Pretrained on", "adamw, learning", "metrics.csv",
+                  "watching the training", "the training saw", "trained −"):  # fmt: skip
+        assert wrong not in text, wrong
+
+
+def test_a_training_beside_its_start_keeps_its_method(make_run, tmp_path: Path) -> None:
+    start = unchanged_run(make_run, tmp_path / "start", "published")
+    page = Page(write_report([start, make_run(tmp_path / "simclr")], tmp_path / "page.html"))
+    text = " ".join(" ".join(page.text).split())
+    assert "start: Nothing was trained on these images" in text
+    assert "Pretraining saw train and unlabelled images only." in text and "SimCLR" in text
+
+
 def test_several_runs_stand_side_by_side(make_run, tmp_path: Path) -> None:
     first = make_run(tmp_path / "first")
     second = make_run(tmp_path / "second", method="vicreg", seed=1, gain=-0.1)

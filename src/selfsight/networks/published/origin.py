@@ -68,7 +68,7 @@ class Origin(Settings):
                 f"Other parts fill it too: {', '.join(self.others)} (--weights-part chooses)."
             )
         if self.left_over:
-            notes.append(f"Left over in the file: {', '.join(self.left_over)}.")
+            notes.append(f"Not needed from the file: {', '.join(self.left_over)}.")
         if self.changes:
             notes.append(f"Fitted to the images: {'; '.join(self.changes)}.")
         return (*notes, f"Licence of the weights: {self.licence}.")

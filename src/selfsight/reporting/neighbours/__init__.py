@@ -68,12 +68,12 @@ def write_pairs_page(path: str | Path) -> Path:
         line = pairs.lines[0]
         answers = [
             f"{number(100 * line.accuracy)} ± {number(100 * line.standard_error, 2)} % of "
-            f"{plural(line.pairs, 'pair')} are classified correctly; "
-            f"{number(100 * line.majority)} % by one answer for all."
+            f"{plural(line.pairs, 'pair')} are judged correctly; one answer for all would reach "
+            f"{number(100 * line.majority)} %."
         ]
         further.append(
-            f"Mean over {line.folds} folds{' that were drawn' if pairs.drawn else ''}, each at the "
-            "threshold of the others, and its standard error."
+            f"Mean and standard error over {line.folds} {'random ' if pairs.drawn else ''}folds, "
+            "each judged at the threshold of the others."
         )
         further.append(pairs.labels_read or "The training of the backbone read no labels.")
     warnings = [("Note.", sentence) for sentence in pairs.warnings]

@@ -1,4 +1,4 @@
-"""Pairs side by side: what was told wrong, or the two ends of all pairs."""
+"""Pairs side by side: those judged wrongly, or the two ends of all pairs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def values(contents: NeighboursContents, page: Page) -> Values | None:
         return None
     names = ("The most similar", "The least similar")
     if pairs.lines:
-        names = ("Same, but told apart", "Different, but taken for the same")
+        names = ("Same, but judged different", "Different, but judged the same")
     parts = [
         {
             "title": f"{name}: {number(count)}",
@@ -26,5 +26,5 @@ def values(contents: NeighboursContents, page: Page) -> Values | None:
         }
         for name, count, shown in zip(names, pairs.counts, (pairs.first, pairs.second), strict=True)
     ]
-    heading = "The pairs that were told wrong" if pairs.lines else "The two ends of all pairs"
+    heading = "Pairs that were judged wrongly" if pairs.lines else "The two ends of all pairs"
     return {"heading": heading, "parts": parts, "table": pairs.table}

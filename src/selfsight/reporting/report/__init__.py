@@ -127,12 +127,13 @@ def _header(contents: ReportContents) -> Page:
     warnings += [("Read these results with care.", sentence) for sentence in cautions]
     lines = [sentence for question in contents.answered for sentence in further(question)]
     classes = [name for name, holds in (("comparison", several), ("leaked", leaks)) if holds]
+    several_seeds = [] if all(run.unchanged for run in runs) else [SINGLE_SEED]
     return Page(
         kind="report",
         title=_title(runs),
         source=listed([str(run.path) for run in runs]),
         answers=[headline(question) for question in contents.answered] or [_unanswered(runs)],
-        further=[SINGLE_SEED] if several else lines,
+        further=several_seeds if several else lines,
         alarm=(alarm, leaks) if leaks else None,
         warnings=warnings,
         classes=classes,

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.files import read_json
+from selfsight import vocabulary
+from selfsight.files import not_a_folder, read_json
 from selfsight.records.content import read_record
 from selfsight.records.results import ResultsFile
 from selfsight.reporting.distributions import Splits
@@ -47,6 +48,18 @@ class RunContents:
         return data if isinstance(data, dict) else {}
 
     @property
+    def unchanged(self) -> bool:
+        """Whether nothing was trained: the run took its weights as they were."""
+        return bool(self.setting("epochs") == 0)
+
+    def subject_title(self, subject: str) -> str:
+        """How a table calls a subject; nothing is called trained that was not."""
+        if subject != "trained" or not self.unchanged:
+            return vocabulary.subject(subject).title
+        titles = {"published": "published weights", "none": "random weights"}
+        return titles.get(str(self.setting("weights")), "given weights")
+
+    @property
     def leaks(self) -> list[str]:
         """The leaks that the user allowed in training or evaluation, one sentence each."""
         leaks = (self.environment or {}).get("allowed_leaks")
@@ -64,7 +77,7 @@ def read_run(path: str | Path) -> RunContents:
     """Raises ``ValueError`` when there is no such run or one of its files is damaged."""
     folder = RunFolder(path)
     if not folder.path.is_dir():
-        raise ValueError(f"run {path}: there is no such folder.")
+        raise ValueError(f"run {path}: {not_a_folder(path)}.")
     folder.check(folder.digests_of_training())
     results = _optional(folder.results, lambda path: read_record(ResultsFile, path).shown)
     if results is not None:

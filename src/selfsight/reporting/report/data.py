@@ -19,6 +19,8 @@ USES = {
     "validation": "watching the training",
     "test": "results; no choice depends on it",
 }
+UNCHANGED_USES = {**USES, "train": "probes", "unlabelled": "", "validation": ""}
+"""Of a run that trained nothing."""
 MOST_TOGETHER = 40
 """Labels above which the table of labels that occur together is left out."""
 
@@ -70,7 +72,7 @@ def _of_run(run: RunContents, key: str, page: Page) -> Values:
             "images": number(count),
             "labelled": number(splits.labelled.get(side, 0)),
             "groups": number(splits.groups.get(side, 0)),
-            "use": USES.get(side, ""),
+            "use": (UNCHANGED_USES if run.unchanged else USES).get(side, ""),
         }
         for side, count in splits.images.items()
     ]

@@ -40,9 +40,8 @@ def headline(question: Question) -> Markup:
     )
     if len(runs) == 1:
         value = question.value(runs[0], probe, fraction)
-        of = "trained representation"
-        if runs[0].name != "trained":  # one of several runs on the page
-            of = f"representation of {runs[0].name}"
+        name = runs[0].name  # of the run, where the page has several
+        of = "trained representation" if name == "trained" else f"representation of {name}"
         return (
             start
             + f"on the {of} reaches "

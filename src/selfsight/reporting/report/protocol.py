@@ -34,7 +34,7 @@ def protocol_sentences(contents: ReportContents) -> list[str]:
     if not any(run.results for run in contents.runs):
         return ["Nothing has been measured on the test images yet."]
     sentences = [
-        "Pretraining saw train and unlabelled images only. The last epoch counts; none was picked.",
+        *training_sentences(contents),
         "Everything that a probe chooses (regularisation, neighbours, thresholds) was chosen by "
         "cross-validation inside its labelled subset, nothing on test.",
         *label_sentences(contents),
@@ -66,8 +66,25 @@ def protocol_sentences(contents: ReportContents) -> list[str]:
             )
         notes += [start + note for note in run.results.notes]
     sentences += notes
-    if not any("pretraining seed" in sentence for sentence in sentences):
+    trained = not all(run.unchanged for run in contents.runs)
+    if trained and not any("pretraining seed" in sentence for sentence in sentences):
         sentences.append(SINGLE_SEED)
+    return sentences
+
+
+def training_sentences(contents: ReportContents) -> list[str]:
+    """What the trainings saw; some runs took weights as they were."""
+    unchanged = [run for run in contents.runs if run.unchanged]
+    sentences = [
+        f"{contents.start(run)}Nothing was trained on these images: the weights are as they were."
+        for run in unchanged
+    ]
+    if len(unchanged) < len(contents.runs):
+        sentences.insert(
+            0,
+            "Pretraining saw train and unlabelled images only. The last epoch counts; none was "
+            "picked.",
+        )
     return sentences
 
 

@@ -153,7 +153,11 @@ class ReportContents:
     @classmethod
     def of(cls, runs: list[RunContents]) -> ReportContents:
         """The questions that the results of the runs answer."""
-        names = [run.name for run in runs] if len(runs) > 1 else ["trained"]
+        names = (
+            [run.name for run in runs]
+            if len(runs) > 1
+            else [run.subject_title("trained") for run in runs]
+        )
         questions = questions_of(runs, names)
         answered = main_questions(questions)
         return cls(runs, answered + [q for q in questions if q not in answered], answered)
@@ -164,7 +168,7 @@ def questions_of(runs: Sequence[RunContents], names: Sequence[str]) -> list[Ques
 
     Args:
         runs: the runs.
-        names: how legends call each; a single run is "trained".
+        names: how legends call each; a single run is "trained", or its weights are named.
     """
     by_place: dict[Hashable, Question] = {}
     for index, run in enumerate(runs):

@@ -25,7 +25,7 @@ def values(contents: ReportContents, page: Page) -> Values | None:
     parts: list[Values] = []
     for run in contents.runs:
         for title, rows in _together(run).items():
-            drawn = corruption_figures(rows)
+            drawn = corruption_figures(run, rows)
             panels = [
                 {
                     "name": capital(kind),
@@ -33,7 +33,9 @@ def values(contents: ReportContents, page: Page) -> Values | None:
                 }
                 for at, (kind, plot) in enumerate(drawn.items())
             ]
-            parts.append({"title": contents.start(run) + title, "panels": panels, **_table(rows)})
+            parts.append(
+                {"title": contents.start(run) + title, "panels": panels, **_table(run, rows)}
+            )
     return {"parts": parts} if parts else None
 
 
@@ -52,7 +54,7 @@ def _together(run: RunContents) -> dict[str, list[Corrupted]]:
     return titled
 
 
-def _table(rows: list[Corrupted]) -> dict[str, Any]:
+def _table(run: RunContents, rows: list[Corrupted]) -> dict[str, Any]:
     """A row a corruption and strength, a column a subject; clean images first."""
     subjects = list(dict.fromkeys(row.subject for row in rows))
     cells = {(row.corruption, row.strength, row.subject): row for row in rows}
@@ -68,14 +70,14 @@ def _table(rows: list[Corrupted]) -> dict[str, Any]:
         lines.append({"name": name, "amount": amount if strength else "", "cells": shown})
     count = number(rows[0].num_labels)
     return {
-        "columns": [vocabulary.subject(name).title for name in subjects],
+        "columns": [run.subject_title(name) for name in subjects],
         "rows": lines,
         "sentence": f"A linear probe, fitted to {count} labelled clean images, on test images with "
         "a corruption of rising strength.",
     }
 
 
-def corruption_figures(rows: list[Corrupted]) -> dict[str, Figure]:
+def corruption_figures(run: RunContents, rows: list[Corrupted]) -> dict[str, Figure]:
     """A figure for each corruption: the metric over the strength, a line for each subject."""
     metric = rows[0].metric
     scale = 100.0 if in_percent(metric) else 1.0
@@ -94,7 +96,7 @@ def corruption_figures(rows: list[Corrupted]) -> dict[str, Figure]:
                 and row.corruption in ("none", kind)
                 and row.mean is not None
             ]
-            name = vocabulary.subject(subject).title
+            name = run.subject_title(subject)
             color = COLORS.get(subject, f"--other-{place % 3}")
             traces.append(
                 {

@@ -54,8 +54,9 @@ def results_table(question: Question) -> Table:
     apart = len(runs) == 1
     columns = [(series.name, series.color) for series in question.series]
     if apart:
+        ours = next((series.name for series in question.series if series.trained), "trained")
         columns += [
-            (f"trained − {vocabulary.subject(name).title}", "") for name in question.controls
+            (f"{ours} − {vocabulary.subject(name).title}", "") for name in question.controls
         ]
     blocks = []
     for probe in question.probes:
@@ -175,9 +176,7 @@ def label_tables(run: RunContents, named: bool) -> list[LabelTable]:
         title = capital(vocabulary.metric(str(metric)).title)
         title = f"{title}: {', '.join(part for part in parts if part)}"
         title = f"{run.name}: {title}" if named else title
-        tables.append(
-            LabelTable(title, [vocabulary.subject(name).title for name in subjects], rows)
-        )
+        tables.append(LabelTable(title, [run.subject_title(name) for name in subjects], rows))
     return tables
 
 

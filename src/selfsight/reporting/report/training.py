@@ -16,6 +16,8 @@ TITLE = "Training"
 BOOKKEEPING = ("step", "epoch", "progress", "lr", "loss", "knn", "effective_rank", "spread")
 """Columns of ``metrics.csv`` that are no term of a loss."""
 MOST_TERMS = 8
+MISSING = "There is no metrics.csv, so the curves are not known."
+UNCHANGED = "Nothing was trained here: the run took its weights as they were."
 
 Metrics = dict[str, list[float | None]]
 
@@ -41,12 +43,15 @@ def values(contents: ReportContents, page: Page) -> Values:
         "rank",
         "How many directions the representations use; near one, they have collapsed.",
     )
-    missing = "There is no metrics.csv, so the curves are not known."
     return {
         "several": contents.several,
         "runs": [(f"--run-{at % 6}", run.name) for at, run in enumerate(contents.runs)],
         "curves": [curve for curve in (loss, terms, knn, rank) if curve],
-        "missing": [contents.start(run) + missing for run in contents.runs if not run.metrics],
+        "missing": [
+            contents.start(run) + (UNCHANGED if run.unchanged else MISSING)
+            for run in contents.runs
+            if not run.metrics
+        ],
     }
 
 

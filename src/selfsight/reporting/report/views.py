@@ -9,7 +9,7 @@ from selfsight.reporting.report.questions import ReportContents
 
 ORDER = 70
 TITLE = "Views"
-HEADING = "What the training saw"
+HEADING = "Images and their views"
 MOST_EXAMPLES = 8
 MOST_PICTURES = 64
 
@@ -44,7 +44,11 @@ def _grid(run: RunContents, most: int) -> Values:
                 ],
             }
         )
-    sentence = "A few images, and below each the random views that were made of it."
+    sentence = "A few images, and below each the random views that the training saw of it."
+    if run.unchanged:
+        sentence = (
+            "A few images, and below each random views of it, as the alignment is measured on them."
+        )
     channels = run.samples["images"].shape[3]
     if channels > 3:
         sentence += f" The first three of {channels} channels are shown."

@@ -11,8 +11,8 @@ from selfsight.reporting.report.questions import ReportContents
 from selfsight.reporting.words import duration, listed, number, plural
 
 ORDER = 10
-TITLE = "What was trained"
-HEADING = "What was trained on what"
+TITLE = "Overview"
+HEADING = "Weights, training and data"
 
 Differing = list[tuple[str, list[str]]]
 """Dotted name of a setting and its value in each run."""
@@ -57,6 +57,16 @@ def facts(run: RunContents) -> dict[str, str]:
     optimizer = run.setting("optimizer.name")
     rate = run.setting("optimizer.lr")
     seconds, speed = environment.get("seconds"), environment.get("images_per_second")
+    if run.unchanged:
+        rows = {
+            "Training": "none: the weights are as they were",
+            "Weights": _origin(run),
+            "Backbone": text(run.setting("backbone")),
+            "Data": " · ".join(filter(None, [data_name(run), shape.rstrip(", ")])),
+            "Seed": text(run.setting("seed")),
+            "Device": text(environment.get("device")),
+        }
+        return {name: shown for name, shown in rows.items() if shown}
     rows = {
         "Method": method_title(run) or "",
         "Paper": str(_method(run).get("paper") or ""),
@@ -75,13 +85,25 @@ def facts(run: RunContents) -> dict[str, str]:
 
 
 def method_title(run: RunContents) -> str | None:
-    """The title that the training noted, or else the name in the settings."""
+    """The title that the training noted, or else the name in the settings.
+
+    Where nothing was trained no method is named, but the network and its weights.
+    """
+    if run.unchanged:
+        return f"{text(run.setting('backbone'))} with {run.subject_title('trained')}"
     title = _method(run).get("title")
     if title:
         return str(title)
     method = run.setting("method")
     name = method.get("name") if isinstance(method, dict) else method
     return str(name) if name else None
+
+
+def _origin(run: RunContents) -> str:
+    """Where weights that stayed as they were come from."""
+    start = (run.environment or {}).get("start")
+    source = start.get("source") if isinstance(start, dict) else None
+    return str(source or run.setting("weights") or "")
 
 
 def data_name(run: RunContents) -> str:

@@ -73,7 +73,7 @@ def measure_tables(contents: ReportContents) -> list[MeasureTable]:
                 "Clusters compared with the classes" if task == "clusters" else "Representations"
             )
             where = ", ".join(filter(None, [here[0].target, data, way, here[0].split]))
-            columns = [vocabulary.subject(name).title for name in subjects]
+            columns = [run.subject_title(name) for name in subjects]
             tables.append(MeasureTable(f"{contents.start(run)}{title}: {where}", columns, rows))
     return tables
 

@@ -49,4 +49,6 @@ def read_table(file: Path, without: Sequence[str] = ()) -> tuple[Any, list[str]]
             return table, []
         return read_delimited(file)
     except (pa.ArrowException, OSError, UnicodeError) as error:
+        if file.is_file() and not file.stat().st_size:
+            raise ValueError(f"{file} is empty.") from None
         raise ValueError(f"{file} is not a readable table ({first_line(error)}).") from None
