@@ -25,8 +25,8 @@ from selfsight.training.trackers import publish
 
 
 class Pipeline(Pretrain):
-    """Take published weights (--preset continue trains them) or train a backbone, measure it
-    beside its controls with few labels and all of them, and write one report page.
+    """Take published weights or train a backbone, measure it beside its controls with few labels
+    and all of them, and write one report page.
     """
 
     fractions: tuple[LabelFraction, ...] = (0.01, 0.1, 1.0)

@@ -271,7 +271,7 @@ def test_without_labels_only_what_needs_none(digits: ImageSet, make_run: MakeRun
     }
     assert any("no labels" in note for note in found.notes)
     assert found.path.with_name("representations").joinpath("map.npz").exists()
-    assert "rankme" in found.table()
+    assert "RankMe" in found.table()
 
 
 def test_without_a_test_split_validation_is_said(digits: ImageSet, make_run: MakeRun) -> None:

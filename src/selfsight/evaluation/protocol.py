@@ -97,7 +97,8 @@ def evaluate(
         )
     elif measured.split == "validation":
         results.notes.append("There is no test split: results are on the validation split.")
-    results.notes.append(_of_seeds([settings.run, *settings.replicates]))
+    own = settings.run if measured.material is not None else ""
+    results.notes.append(_of_seeds([own, *settings.replicates]))
     first = targets[0] if targets else None
     measured.keep(results, predictions, partial(_write_map, measured, first))
     if measured.material is None:
