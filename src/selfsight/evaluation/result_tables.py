@@ -27,6 +27,12 @@ def headline_rows(values: list[Row]) -> list[Row]:
     return [v for v in values if v["metric"] == metric]
 
 
+def headline_gaps(values: list[Row], differences: list[Row]) -> list[Row]:
+    """The differences of the same metric and task as the `headline_rows`."""
+    metrics = {(v["task"], v["metric"]) for v in values}
+    return [d for d in differences if d["label"] is None and (d["task"], d["metric"]) in metrics]
+
+
 def only_adjusted(gap: Row) -> bool:
     """The interval of a difference lies on the better side of zero, and its verdict does not."""
     if gap["verdict"] != NO_BETTER or gap["low"] is None or gap["high"] is None:
@@ -44,9 +50,7 @@ def main_table(values: list[Row], differences: list[Row], way: str) -> tuple[str
         way: in which it was made, where there are several.
     """
     task, data, target, metric = (values[0][n] for n in ("task", "data", "target", "metric"))
-    differences = [
-        d for d in differences if (d["metric"], d["label"]) == (metric, None) and d["task"] == task
-    ]
+    differences = headline_gaps(values, differences)
     columns = list(dict.fromkeys(v["label_fraction"] for v in values))
     scale, unit = (100.0, " %") if in_percent(metric) else (1.0, "")
     head = [_column(f, [v for v in values if v["label_fraction"] == f]) for f in columns]

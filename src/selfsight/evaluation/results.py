@@ -15,6 +15,7 @@ from selfsight.evaluation.result_tables import (
     aligned,
     corruption_table,
     free_table,
+    headline_gaps,
     headline_rows,
     main_table,
     only_adjusted,
@@ -212,11 +213,7 @@ class Results:
         """The differences that the tables show."""
         for place, _ in self._places():
             shown = headline_rows([v for v in self.values if _place(v) == place])
-            metrics = {(v["task"], v["metric"]) for v in shown}
-            for gap in self.differences:
-                known = (gap["task"], gap["metric"]) in metrics and gap["label"] is None
-                if known and _place(gap) == place:
-                    yield gap
+            yield from headline_gaps(shown, [d for d in self.differences if _place(d) == place])
 
     def _places(self) -> list[tuple[tuple[str, str, str | None], str]]:
         """Evaluation, data and target of each table, and the way it was made where it matters."""

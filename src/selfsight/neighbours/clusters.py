@@ -19,7 +19,6 @@ from selfsight.models.tables import check_suffix, writing_table
 from selfsight.neighbours.grouping import (
     DENSE,
     NEIGHBOURS,
-    GroupScores,
     by_size,
     duplicate_of,
     group_scores,
@@ -72,7 +71,7 @@ class Clusters:
 
     row_ids: NDArray[np.str_]
     clusters: NDArray[np.int64]
-    scores: tuple[GroupScores, ...]
+    scores: tuple[GroupLine, ...]
     path: Path
     page: Path
 
@@ -138,7 +137,7 @@ def _all_nearest(index: Index) -> tuple[torch.Tensor, NDArray[np.int64]]:
     return torch.cat(values), np.concatenate(places)
 
 
-def _scores(index: Index, groups: NDArray[np.int64], by: str) -> tuple[GroupScores, ...]:
+def _scores(index: Index, groups: NDArray[np.int64], by: str) -> tuple[GroupLine, ...]:
     """Beside labels of a class or an identity, where at least two images share one."""
     if index.card.target_kind not in ("class", "identity"):
         return ()
@@ -161,7 +160,7 @@ def _written(
     index: Index,
     groups: NDArray[np.int64],
     copies: NDArray[np.int64],
-    scores: Sequence[GroupScores],
+    scores: Sequence[GroupLine],
     by: str,
     threshold: float | None,
 ) -> Clusters:
@@ -205,10 +204,7 @@ def _written(
         largest=int(sizes.max(initial=0)),
         near=settings.near,
         duplicates=int((copies >= 0).sum()),
-        scores=tuple(
-            GroupLine(s.name, s.groups, s.pair_precision, s.pair_recall, s.pair_f1, s.bcubed)
-            for s in scores
-        ),
+        scores=tuple(scores),
         target=index.card.target,
         shown=tuple(shown),
         copies=tuple(gallery.images(pair, ["kept", "near-duplicate"]) for pair in first_copies),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from selfsight.neighbours.verification import chunked
+from selfsight.records.neighbours import GroupLine
 
 DENSE = 2_000
 """Images up to which HDBSCAN sees every distance; above, those to the nearest neighbours."""
@@ -127,28 +127,7 @@ def _parts(vectors: Tensor, threshold: float) -> Groups:
     return np.unique(part_of, return_inverse=True)[1].astype(np.int64)
 
 
-@dataclass(frozen=True)
-class GroupScores:
-    """How groups agree with labels.
-
-    Attributes:
-        name: of the grouping.
-        groups: how many, single images included.
-        pair_precision, pair_recall, pair_f1: of all pairs that share a group, those that share a
-            label, and the other way round.
-        bcubed: F1 of the BCubed precision and recall (Bagga and Baldwin, 1998), a mean over
-            images.
-    """
-
-    name: str
-    groups: int
-    pair_precision: float
-    pair_recall: float
-    pair_f1: float
-    bcubed: float
-
-
-def group_scores(name: str, groups: Groups, labels: Groups) -> GroupScores:
+def group_scores(name: str, groups: Groups, labels: Groups) -> GroupLine:
     """Scores of groups ``(N,)`` (-1: alone) beside labels ``(N,)``."""
     from sklearn.metrics.cluster import contingency_matrix, pair_confusion_matrix
 
@@ -161,7 +140,7 @@ def group_scores(name: str, groups: Groups, labels: Groups) -> GroupScores:
     squares = table.data.astype(np.float64) ** 2 / len(labels)
     b_precision = float((squares / of_group[table.col]).sum())
     b_recall = float((squares / of_label[table.row]).sum())
-    return GroupScores(
+    return GroupLine(
         name=name,
         groups=len(np.unique(whole)),
         pair_precision=precision,

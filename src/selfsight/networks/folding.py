@@ -16,6 +16,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from selfsight.networks.backbones import Backbone
 
+AFTER = {"drop", "act"}
+"""What timm's normalisation with an activation owns; it is applied in this order."""
 TOLERANCE = 1e-3
 """Of the largest value of a representation: a folded network that is further off is not used."""
 
@@ -90,11 +92,8 @@ def _foldable(module: nn.Module) -> bool:
         isinstance(module, nn.BatchNorm2d)
         and not module.training
         and module.running_mean is not None
-        and (type(module) is nn.BatchNorm2d or {n for n, _ in module.named_children()} == _ACT)
+        and (type(module) is nn.BatchNorm2d or {n for n, _ in module.named_children()} == AFTER)
     )
-
-
-_ACT = {"drop", "act"}
 
 
 def _fold(backbone: Backbone, convolution: str, norm: str) -> None:
@@ -103,7 +102,5 @@ def _fold(backbone: Backbone, convolution: str, norm: str) -> None:
     conv.weight, conv.bias = fuse_conv_bn_weights(
         conv.weight, conv.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias
     )
-    after = [child for child in (getattr(bn, "drop", None), getattr(bn, "act", None)) if child]
     parent, _, last = norm.rpartition(".")
-    instead = nn.Sequential(*after) if after else nn.Identity()
-    setattr(backbone.get_submodule(parent), last, instead)
+    setattr(backbone.get_submodule(parent), last, nn.Sequential(*bn.children()))

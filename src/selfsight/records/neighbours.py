@@ -109,7 +109,16 @@ class PairsFile(FileContent):
 
 @dataclass(frozen=True)
 class GroupLine:
-    """A grouping beside labels: pairs of images that share a group, and BCubed."""
+    """How groups agree with labels.
+
+    Attributes:
+        name: of the grouping.
+        groups: how many, single images included.
+        pair_precision, pair_recall, pair_f1: of all pairs that share a group, those that share a
+            label, and the other way round.
+        bcubed: F1 of the BCubed precision and recall (Bagga and Baldwin, 1998), a mean over
+            images.
+    """
 
     name: str
     groups: int
