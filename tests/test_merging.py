@@ -85,7 +85,8 @@ def test_indexes(digits_run: Path, folder: Path, tmp_path: Path) -> None:
     shards("index", digits_run, folder, merged)
     assert main(["merge", str(merged)]) == 0
     one, other = Index.load(whole), Index.load(merged)
-    assert one.rows.equals(other.rows)
+    assert one.rows.drop_columns("length").equals(other.rows.drop_columns("length"))
+    np.testing.assert_allclose(one.lengths, other.lengths, rtol=1e-5)
     places = np.arange(40)
     np.testing.assert_allclose(other.vectors.at(places), one.vectors.at(places), rtol=1e-4)
     assert one.pictures is not None and other.pictures is not None

@@ -12,14 +12,19 @@ from selfsight.fitting.novelty import (
     distances_within,
     drawn,
     is_novel,
+    lengths_of,
     novelty_of,
     unit,
 )
 
 
-def vectors(count: int, seed: int, centre: float = 0.0) -> torch.Tensor:
+def representations(count: int, seed: int, centre: float = 0.0) -> torch.Tensor:
     values = np.random.default_rng(seed).normal(size=(count, 12)) + centre
-    return unit(torch.from_numpy(values.astype(np.float32)))
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def vectors(count: int, seed: int) -> torch.Tensor:
+    return unit(representations(count, seed))
 
 
 def plain(queries: torch.Tensor, reference: torch.Tensor) -> NDArray[np.float32]:
@@ -56,13 +61,15 @@ def test_an_image_is_not_compared_with_itself_nor_with_its_group() -> None:
 def test_at_most_the_stated_share_of_further_images_is_novel(count: int) -> None:
     rates, shares = [], []
     for seed in range(120):
-        reference = vectors(count, 2 * seed)
-        novelty = novelty_of(distances_within(reference, np.arange(count)))
+        values, others = representations(count, 2 * seed), representations(200, 2 * seed + 1)
+        reference = unit(values)
+        distances = distances_within(reference, np.arange(count))
+        novelty = novelty_of(distances, lengths_of(values))
         assert novelty is not None
-        further = distances_to(vectors(200, 2 * seed + 1), reference)
-        rates.append(is_novel(further, novelty).mean())
+        further = distances_to(unit(others), reference)
+        rates.append(is_novel(further, lengths_of(others), novelty).mean())
         shares.append(novelty.share)
-    assert shares[0] == pytest.approx(max(0.01, 1 / (count + 1)))
+    assert shares[0] == pytest.approx(max(0.01, 3 / (count + 1)))
     error = np.std(rates) / np.sqrt(len(rates))
     # One vector less was compared with: a little is allowed for beside three standard errors.
     assert np.mean(rates) <= 1.1 * shares[0] + 3 * error
@@ -70,18 +77,38 @@ def test_at_most_the_stated_share_of_further_images_is_novel(count: int) -> None
 
 
 def test_images_from_elsewhere_are_novel() -> None:
-    reference = vectors(500, 0, centre=1.5)
-    novelty = novelty_of(distances_within(reference, np.arange(500)))
-    elsewhere = vectors(100, 1, centre=-1.5)
-    assert is_novel(distances_to(elsewhere, reference), novelty).mean() > 0.95
+    values = representations(500, 0, centre=1.5)
+    reference, lengths = unit(values), lengths_of(values)
+    novelty = novelty_of(distances_within(reference, np.arange(500)), lengths)
+    elsewhere = representations(100, 1, centre=-1.5)  # as long, in another direction
+    distances = distances_to(unit(elsewhere), reference)
+    assert is_novel(distances, lengths_of(elsewhere), novelty).mean() > 0.95
+
+
+@pytest.mark.parametrize("factor", [5.0, 0.1])
+def test_the_same_direction_at_another_length_is_novel(factor: float) -> None:
+    values = representations(500, 0)
+    reference, lengths = unit(values), lengths_of(values)
+    novelty = novelty_of(distances_within(reference, np.arange(500)), lengths)
+    near = values[:100] + 0.1 * representations(100, 1)
+    distances = distances_to(unit(near), reference)
+    assert is_novel(distances, lengths_of(near), novelty).mean() < 0.03
+    assert is_novel(distances, factor * lengths_of(near), novelty).all()
 
 
 def test_too_few_images_give_no_threshold() -> None:
-    assert novelty_of(np.full(19, 0.1, np.float32)) is None
-    assert novelty_of(np.r_[np.full(19, 0.1), np.inf, np.nan].astype(np.float32)) is None
-    assert not is_novel(np.array([0.5, np.nan], np.float32), None).any()
-    whole = novelty_of(np.linspace(0, 1, 20, dtype=np.float32))
-    assert whole is not None and whole.threshold == 1.0 and whole.share == pytest.approx(1 / 21)
+    few, ones = np.full(19, 0.1, np.float32), np.ones(19, np.float32)
+    assert novelty_of(few, ones) is None
+    distances = np.r_[few, np.inf, np.nan, 0.1].astype(np.float32)
+    lengths = np.r_[ones, 1, 1, np.nan].astype(np.float32)
+    assert novelty_of(distances, lengths) is None
+    assert not is_novel(np.array([0.5, np.nan], np.float32), np.ones(2, np.float32), None).any()
+    values = np.linspace(0, 1, 20, dtype=np.float32)
+    whole = novelty_of(values, 2 * values + 1)
+    assert whole is not None and whole.threshold == 1.0 and whole.share == pytest.approx(3 / 21)
+    assert (whole.shortest, whole.longest) == (1.0, 3.0)
+    damaged = np.array([np.nan], np.float32)
+    assert not is_novel(damaged, damaged, whole).any()
 
 
 def test_a_draw_is_sorted_and_of_the_seed() -> None:

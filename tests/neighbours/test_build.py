@@ -44,8 +44,13 @@ def test_vectors_are_those_of_embed(
     assert set(card.files) == {"vectors.npy", "rows.parquet", "pictures.parquet"}
     assert card.novelty is not None
     assert (card.novelty.images, card.novelty.share) == (1797, 0.01)
-    cosines = digits_index.nearest(unit, 1, without=np.arange(len(digits)))[0][:, 0].numpy()
-    assert ((1 - cosines) > card.novelty.threshold).mean() == pytest.approx(0.01, abs=0.002)
+    found = digits_index.search(digits.row_ids.tolist(), 1)
+    assert 0.001 < (found.distances > card.novelty.threshold).mean() <= 0.0034
+    lengths = np.linalg.norm(expected.representations, axis=1)
+    np.testing.assert_allclose(digits_index.lengths, lengths, rtol=1e-5)
+    outside = (lengths < card.novelty.shortest) | (lengths > card.novelty.longest)
+    assert 0.003 < outside.mean() <= 0.0067
+    assert 0.004 < found.novel.mean() <= 0.01
 
 
 def test_pictures_are_the_images(digits_index: Index, digits: ImageSet) -> None:

@@ -5,10 +5,14 @@ images: the nearest-neighbour score on normalised features of Sun et al., "Out-o
 Detection with Deep Nearest Neighbors" (ICML 2022), eq. 2, with k = 1 and the cosine in place of the
 Euclidean distance, which orders unit vectors in the same way.
 
-The threshold is a conformal quantile (Vovk et al., 2005; Bates et al., "Testing for Outliers with
+An angle does not see the length of a representation, and images of another domain often point the
+way of a few of the training images at many times their length. So the length is looked at, too.
+
+The thresholds are conformal quantiles (Vovk et al., 2005; Bates et al., "Testing for Outliers with
 Conformal p-values", 2023): of n images like the training images that are not compared with
-themselves, the ceil((n + 1) (1 - share))-th smallest distance. A further image like them exceeds it
-with a probability of at most ``share``.
+themselves, the ceil((n + 1) (1 - share / 3))-th smallest distance, and the same for the longest and
+the shortest length. A further image like them is beyond one of the three with a probability of at
+most ``share``.
 """
 
 from __future__ import annotations
@@ -27,6 +31,10 @@ from selfsight.settings import Settings
 
 SHARE = 0.01
 """Of images like the training images that may be called novel."""
+TESTS = 3
+"""Too far away, too long, too short: each has its part of the share."""
+COPY = 1e-5
+"""Distance below which an image is a copy of one that was seen, and never novel."""
 MIN_IMAGES = 20
 """Fewer images give no threshold."""
 ROWS = 8192
@@ -36,28 +44,33 @@ ASKED = 2000
 
 
 class Novelty(Settings):
-    """From which distance an image is unlike anything seen."""
+    """From which distance, and outside which lengths, an image is unlike anything seen."""
 
     threshold: Annotated[float, Field(ge=0.0)]
     """Distance, 1 - cosine; an image that is further away from its nearest one is novel."""
+    shortest: Annotated[float, Field(ge=0.0)]
+    longest: Annotated[float, Field(ge=0.0)]
+    """Lengths of a representation; an image with a shorter or a longer one is novel, too."""
     share: Annotated[float, Field(gt=0.0, lt=1.0)]
-    """Of images like the training images that exceed it, at most."""
+    """Of images like the training images that are novel by one of the three, at most."""
     images: Annotated[int, Field(ge=1)]
-    """How many distances it comes from."""
+    """How many images it comes from."""
     taken_from: Literal["train", "validation"] = "train"
     """train: each image was compared with the images of other groups (where there are none, with
     all others); validation: images that no training saw were compared with those of train."""
 
     def words(self, kind: str = "training") -> str:
-        """Such as "distance above 0.2, as for at most 1 % of images like the 900 training images".
+        """Such as "distance above 0.2 or length outside 1 to 5, as for at most 1 % of images like
+        the 900 training images".
 
         Args:
             kind: of the images that are compared with; validation images are called so anyway.
         """
         which = "validation" if self.taken_from == "validation" else kind
         return (
-            f"distance above {self.threshold:.3g}, as for at most {100 * self.share:.2g} % of "
-            f"images like the {self.images:,} {which} images"
+            f"distance above {self.threshold:.3g} or length outside {self.shortest:.3g} to "
+            f"{self.longest:.3g}, as for at most {100 * self.share:.2g} % of images like the "
+            f"{self.images:,} {which} images"
         )
 
 
@@ -65,6 +78,11 @@ def unit(representations: Tensor) -> Tensor:
     """``(M, F)`` float32 of length 1; rows that are not finite become NaN."""
     finite = torch.isfinite(representations).all(1, keepdim=True)
     return torch.where(finite, F.normalize(representations.float(), dim=1), torch.nan)
+
+
+def lengths_of(representations: Tensor) -> NDArray[np.float32]:
+    """``(M,)`` lengths of representations ``(M, F)``; NaN or infinite where they are not finite."""
+    return representations.float().norm(dim=1).numpy()  # type: ignore[no-any-return]
 
 
 def distances_to(queries: Tensor, reference: Tensor) -> NDArray[np.float32]:
@@ -121,27 +139,33 @@ def drawn(count: int, most: int, seed: int) -> NDArray[np.int64]:
 
 def novelty_of(
     distances: NDArray[np.float32],
+    lengths: NDArray[np.float32],
     *,
     share: float = SHARE,
     taken_from: Literal["train", "validation"] = "train",
 ) -> Novelty | None:
-    """The threshold that at most a share of such images exceeds; None where too few are known.
+    """Thresholds beyond which at most a share of such images are; None where too few are known.
 
     Args:
         distances: ``(n,)`` of images that were not compared with themselves; those that are not
-            finite do not count. Fewer than ``1 / share - 1`` give their maximum, and the share
-            that goes with it, ``1 / (n + 1)``.
+            finite do not count. Fewer than ``3 / share - 1`` give the largest and smallest
+            values, and the share that goes with them, ``3 / (n + 1)``.
+        lengths: ``(n,)`` of their representations.
         share: at most this.
         taken_from: see `Novelty`.
     """
-    values = np.sort(distances[np.isfinite(distances)].astype(np.float64))
+    known = np.isfinite(distances) & np.isfinite(lengths)
+    values = np.sort(distances[known].astype(np.float64))
+    sizes = np.sort(lengths[known].astype(np.float64))
     count = len(values)
     if count < MIN_IMAGES:
         return None
-    share = max(share, 1.0 / (count + 1))
-    place = math.ceil((count + 1) * (1.0 - share) - 1e-9)
+    share = max(share, TESTS / (count + 1))
+    place = min(math.ceil((count + 1) * (1.0 - share / TESTS) - 1e-9), count)
     return Novelty(
-        threshold=float(values[min(place, count) - 1]),
+        threshold=float(values[place - 1]),
+        shortest=float(sizes[count - place]),
+        longest=float(sizes[place - 1]),
         share=share,
         images=count,
         taken_from=taken_from,
@@ -149,21 +173,37 @@ def novelty_of(
 
 
 def novelty_within(
-    reference: Tensor, groups: NDArray[np.int64] | None, *, most: int = ASKED, seed: int
+    reference: Tensor,
+    lengths: NDArray[np.float32],
+    groups: NDArray[np.int64] | None,
+    *,
+    most: int = ASKED,
+    seed: int,
 ) -> Novelty | None:
     """`novelty_of` images that are compared with those of other groups among them.
 
     Args:
         reference, groups: see `distances_within`.
+        lengths: ``(N,)`` of the representations before they were brought to length 1.
         most: images whose distances are taken, a seeded draw.
         seed: of the draw.
     """
-    return novelty_of(distances_within(reference, drawn(len(reference), most, seed), groups))
+    asked = drawn(len(reference), most, seed)
+    return novelty_of(distances_within(reference, asked, groups), lengths[asked])
 
 
-def is_novel(distances: NDArray[np.float32], novelty: Novelty | None) -> NDArray[np.bool_]:
-    """``(M,)``: further away than the threshold; nothing is where there is none."""
+def is_novel(
+    distances: NDArray[np.float32], lengths: NDArray[np.float32], novelty: Novelty | None
+) -> NDArray[np.bool_]:
+    """``(M,)``: beyond one of the thresholds; nothing is where there are none, nor without values.
+
+    Args:
+        distances: ``(M,)``; NaN is not novel, nor is a copy (`COPY`).
+        lengths: ``(M,)`` of the representations.
+        novelty: the thresholds; None: there are none.
+    """
     if novelty is None:
         return np.zeros(len(distances), np.bool_)
     with np.errstate(invalid="ignore"):
-        return distances > novelty.threshold
+        outside = (lengths < novelty.shortest) | (lengths > novelty.longest)
+        return (distances > novelty.threshold) | (outside & (distances > COPY))  # type: ignore[no-any-return]

@@ -16,6 +16,7 @@ from selfsight.data.audit import AuditData, Audited, audit_data
 from selfsight.data.imageset import ImageSet, Target, choose_target
 from selfsight.data.options import Images
 from selfsight.files import write_json
+from selfsight.fitting.novelty import unit
 from selfsight.labelling.drift import Drift, drift
 from selfsight.labelling.wrong_labels import LabelChecks, check_labels
 from selfsight.models.tables import writing_table
@@ -150,7 +151,7 @@ def suspicious_labels(images: ImageSet, target: Target, encoder: Encoder, *, see
     import pyarrow as pa
 
     rows = _labelled(images, target)
-    vectors = encoder.vectors(images, rows, None)
+    vectors = unit(encoder.vectors(images, rows, None))
     finite = np.isfinite(vectors.numpy()).all(1)
     rows, vectors = rows[finite], vectors[torch.from_numpy(finite)]
     groups = images.groups

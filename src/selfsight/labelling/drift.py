@@ -16,7 +16,9 @@ from selfsight.fitting.novelty import (
     distances_to,
     drawn,
     is_novel,
+    lengths_of,
     novelty_within,
+    unit,
 )
 from selfsight.fitting.two_samples import MOST, TwoSamples, compare
 from selfsight.models.tables import writing_table
@@ -81,9 +83,9 @@ def drift(
     """
     import pyarrow as pa
 
-    rows, vectors = _finite(images, np.arange(len(images)), encoder)
+    rows, vectors, lengths = _finite(images, np.arange(len(images)), encoder)
     others = drawn(len(reference), REFERENCE, seed)
-    other_rows, other_vectors = _finite(reference, others, encoder)
+    other_rows, other_vectors, other_lengths = _finite(reference, others, encoder)
     some, other_some = (drawn(len(each), MOST, seed) for each in (rows, other_rows))
     units, other_units = _units(images, reference, rows[some], other_rows[other_some])
     try:
@@ -97,10 +99,10 @@ def drift(
     except ValueError as error:
         raise ValueError(f"against: of {images.name} and {reference.name}, {error}") from None
     groups = None if reference.groups is None else reference.groups[other_rows]
-    novelty = novelty_within(other_vectors, groups, seed=seed)
+    novelty = novelty_within(other_vectors, other_lengths, groups, seed=seed)
     distances = distances_to(vectors, other_vectors)
     order = np.argsort(-distances, kind="stable")
-    novel = is_novel(distances, novelty)
+    novel = is_novel(distances, lengths, novelty)
     table = pa.table(
         {
             "row_id": images.row_ids[rows[order]].tolist(),
@@ -130,6 +132,8 @@ def drift(
         permutations=comparison.permutations,
         novel=int(novel.sum()),
         threshold=None if novelty is None else novelty.threshold,
+        shortest=None if novelty is None else novelty.shortest,
+        longest=None if novelty is None else novelty.longest,
         share=None if novelty is None else novelty.share,
         seen=(sum(map(bool, encoder.seen(images))), sum(map(bool, encoder.seen(reference)))),
         table="drift.csv",
@@ -140,11 +144,11 @@ def drift(
     return Drift(comparison, table, novelty, record, page)
 
 
-def _finite(images: ImageSet, rows: NDArray[np.int64], encoder: Encoder) -> tuple[Any, Any]:
-    """Rows whose representation is finite, and their vectors ``(M, F)``."""
-    vectors = encoder.vectors(images, rows, None)
-    finite = vectors.isfinite().all(1)
-    return rows[finite.numpy()], vectors[finite]
+def _finite(images: ImageSet, rows: NDArray[np.int64], encoder: Encoder) -> tuple[Any, Any, Any]:
+    """Rows whose representation is finite, their unit vectors ``(M, F)``, lengths ``(M,)``."""
+    values = encoder.vectors(images, rows, None)
+    finite = values.isfinite().all(1)
+    return rows[finite.numpy()], unit(values[finite]), lengths_of(values[finite])
 
 
 def _units(

@@ -17,7 +17,6 @@ from selfsight.console import progress, say
 from selfsight.data.options import DataOptions, Images
 from selfsight.data.parts import RowPart, Shard
 from selfsight.evaluation.pooling import Pooling, by_image
-from selfsight.fitting.novelty import is_novel
 from selfsight.markup import ROWS, block, table
 from selfsight.models.parts import PartPlace
 from selfsight.models.predictor import Predictor
@@ -65,7 +64,7 @@ class PredictionTable:
         output: ``(N, K)`` float32 probabilities, or numbers in their unit.
         names: of the K classes, labels or numbers.
         distances: ``(N,)`` float32, 1 - cosine of the nearest training image.
-        novel: ``(N,)``: further away than the model's threshold.
+        novel: ``(N,)``: beyond one of the model's thresholds (`selfsight.fitting.novelty`).
         arrow: the same as a pyarrow table, with the columns of `predict`.
     """
 
@@ -108,9 +107,9 @@ def predict(settings: Predict, images: Images | None = None) -> Path | Predictio
     several labels ``predicted`` (those above their thresholds: a list in Parquet, joined by ``|``
     in CSV) and ``p_NAME`` for each label, for numbers one column each, in its unit. ``distance`` is
     1 - cosine of the image and the nearest training image, by their representations; ``novel`` is
-    true where it is above the model's threshold, which at most 1 % of images like the training
-    images exceed (`selfsight.fitting.novelty`). Where pixels are not finite, everything but the row
-    id is null.
+    true where it, or the length of the representation, is beyond what at most 1 % of images like
+    the training images exceed (`selfsight.fitting.novelty`). Where pixels are not finite,
+    everything but the row id is null.
 
     Args:
         settings: see `Predict`.
@@ -149,7 +148,7 @@ def _predicted(
     if card.tile is not None:
         pooling, row_ids = Pooling.of(images), by_image(images).row_ids
     heads = pooling.heads(np.arange(len(images)))
-    outputs: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
+    outputs: list[tuple[NDArray[Any], ...]] = []
     damaged = novel = 0
     with (
         nullcontext() if out is None else writing_table(out) as write,
@@ -160,15 +159,13 @@ def _predicted(
                 images, rows, device=device, batch_size=settings.batch_size
             )
             output = pooling.pooled(rows, predictor.output_of(features), card.kind)
-            distances = predictor.distances(pooling.means(rows, features))
-            novel += int(is_novel(distances, card.novelty).sum())
+            near = predictor.distances(pooling.means(rows, features))
+            novel += int(near[1].sum())
             damaged += int((~np.isfinite(output).all(1)).sum())
             if write is None:
-                outputs.append((output, distances))
+                outputs.append((output, *near))
             else:
-                write(
-                    table_of(predictor, row_ids[pooling.heads(rows)], output, distances, flat=csv)
-                )
+                write(table_of(predictor, row_ids[pooling.heads(rows)], output, *near, flat=csv))
             bar.update(len(rows))
     if damaged:
         say(f"{damaged:,} images have pixels that are not finite: their predictions are empty.")
@@ -179,8 +176,8 @@ def _predicted(
         )
     if out is not None:
         return Path(out), len(heads)
-    output, distances = (np.concatenate(parts) for parts in zip(*outputs, strict=True))
-    return in_memory(predictor, row_ids[heads], output, distances), len(heads)
+    joined_parts = (np.concatenate(parts) for parts in zip(*outputs, strict=True))
+    return in_memory(predictor, row_ids[heads], *joined_parts), len(heads)
 
 
 def with_tiles(settings: Wish, tile: int | None, owner: str) -> Wish:
@@ -217,16 +214,17 @@ def in_memory(
     row_ids: NDArray[np.str_],
     output: NDArray[np.float32],
     distances: NDArray[np.float32],
+    novel: NDArray[np.bool_],
 ) -> PredictionTable:
-    """Predictions as `PredictionTable`, of ``(N, K)`` outputs and ``(N,)`` distances."""
+    """Predictions as `PredictionTable`; see `table_of`."""
     return PredictionTable(
         row_ids,
         predictor.decide(output),
         output,
         predictor.card.names,
         distances,
-        is_novel(distances, predictor.card.novelty),
-        table_of(predictor, row_ids, output, distances),
+        novel,
+        table_of(predictor, row_ids, output, distances, novel),
     )
 
 
@@ -246,6 +244,7 @@ def table_of(
     row_ids: NDArray[np.str_],
     output: NDArray[np.float32],
     distances: NDArray[np.float32],
+    novel: NDArray[np.bool_],
     *,
     flat: bool = False,
 ) -> Any:
@@ -255,7 +254,7 @@ def table_of(
         predictor: what made them.
         row_ids: ``(M,)``.
         output: ``(M, K)`` of `Predictor.output`.
-        distances: ``(M,)`` of `Predictor.distances`.
+        distances, novel: ``(M,)`` of `Predictor.distances`.
         flat: labels as text with ``|`` between them, instead of lists.
     """
     import pyarrow as pa
@@ -268,11 +267,9 @@ def table_of(
         columns["predicted"] = pa.array(joined(decided), pa.string())
     elif kind == "labels":
         columns["predicted"] = pa.array(decided, pa.list_(pa.string()))
-    novelty, near = predictor.card.novelty, np.isfinite(distances)
-    columns["distance"] = pa.array(distances, pa.float32(), mask=~near)
-    columns["novel"] = pa.array(
-        is_novel(distances, novelty), pa.bool_(), mask=~(near & (novelty is not None))
-    )
+    far = ~np.isfinite(distances)
+    columns["distance"] = pa.array(distances, pa.float32(), mask=far)
+    columns["novel"] = pa.array(novel, pa.bool_(), mask=far | (predictor.card.novelty is None))
     prefix = "" if kind == "number" else "p_"
     damaged = ~np.isfinite(output).all(1)
     for k, name in enumerate(predictor.card.names):

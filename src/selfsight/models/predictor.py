@@ -27,7 +27,7 @@ from selfsight.data.imageset import ImageSet, TargetSpec
 from selfsight.data.statistics import Statistics
 from selfsight.files import not_a_folder, read_json, write_json, write_text
 from selfsight.fitting.head import Head, Shape
-from selfsight.fitting.novelty import Novelty, distances_to, unit
+from selfsight.fitting.novelty import Novelty, distances_to, is_novel, lengths_of, unit
 from selfsight.fitting.representations import represent, weights_key
 from selfsight.markup import block, facts
 from selfsight.networks.backbones import Backbone, load_backbone, save_backbone
@@ -69,7 +69,7 @@ class Card(Settings):
     validation: dict[str, float] = {}
     """Scores on the validation split, which no choice has read."""
     novelty: Novelty | None = None
-    """From which distance to the training images an image is unlike all of them; None: unknown."""
+    """From where on an image is unlike all training images; None: unknown."""
     allowed_leaks: tuple[str, ...] = ()
     """Leaks that the user allowed: the scores are better than they should be."""
     run: str = ""
@@ -183,15 +183,16 @@ class Predictor:
         with torch.no_grad():
             return self.head(features).numpy()  # type: ignore[no-any-return]
 
-    def distances(self, features: Tensor) -> NDArray[np.float32]:
-        """``(M,)`` distances of representations ``(M, F)`` to the nearest training image.
+    def distances(self, features: Tensor) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Distances ``(M,)`` of representations ``(M, F)`` to training, and which are novel.
 
-        1 - cosine, see `selfsight.fitting.novelty`; NaN where they are not finite, or where the
-        model keeps no training images.
+        1 - cosine of the nearest training image, see `selfsight.fitting.novelty`; NaN where they
+        are not finite, or where the model keeps no training images.
         """
         if self.training is None:
-            return np.full(len(features), np.nan, np.float32)
-        return distances_to(unit(features), self.training)
+            return np.full(len(features), np.nan, np.float32), np.zeros(len(features), np.bool_)
+        distances = distances_to(unit(features), self.training)
+        return distances, is_novel(distances, lengths_of(features), self.card.novelty)
 
     def decide(self, output: NDArray[np.float32]) -> list[Any]:
         """Of each row of `output`: a class, a list of labels, or a list of numbers.

@@ -17,6 +17,7 @@ from selfsight.fitting.novelty import (
     SHARE,
     distances_to,
     drawn,
+    lengths_of,
     novelty_of,
     novelty_within,
     unit,
@@ -32,9 +33,9 @@ Features = Callable[[NDArray[np.int64]], Tensor]
 def with_training_images(
     predictor: Predictor, images: ImageSet, features: Features, *, seed: int = 0
 ) -> Predictor:
-    """A predictor that knows its training images and from which distance an image is novel.
+    """A predictor that knows its training images and from where on an image is novel.
 
-    The distance comes from the validation images where there are enough of them for its share: no
+    The thresholds come from the validation images where there are enough of them for its share: no
     training saw them, and a backbone that was fitted to labels brings the training images closer
     together than any others. Otherwise each training image is compared with those of other groups.
 
@@ -46,25 +47,26 @@ def with_training_images(
     """
     pooling = Pooling.of(images)
 
-    def vectors_of(candidates: NDArray[np.int64], most: int) -> tuple[NDArray[np.int64], Tensor]:
-        """Some images among the rows, and their unit vectors; of tiles the mean of an image's."""
+    def values_of(candidates: NDArray[np.int64], most: int) -> tuple[NDArray[np.int64], Tensor]:
+        """Some images among the rows, and their representations; of tiles the image's mean."""
         heads = pooling.heads(candidates)
         heads = heads[drawn(len(heads), most, seed)]
         rows = pooling.all_of(heads, candidates)
-        return heads, unit(pooling.means(rows, features(rows)))
+        return heads, pooling.means(rows, features(rows))
 
-    rows, vectors = vectors_of(images.pool, MOST)
-    usable = torch.isfinite(vectors).all(1) & (vectors != 0).any(1)
-    rows = rows[usable.numpy()]
-    vectors = vectors[usable].half().float()  # as the file gives them back
+    rows, values = values_of(images.pool, MOST)
+    usable = torch.isfinite(values).all(1) & (values != 0).any(1)
+    rows, values = rows[usable.numpy()], values[usable]
+    vectors = unit(values).half().float()  # as the file gives them back
     if not len(rows):
         return predictor
     validation = images.rows("validation")
     if len(pooling.heads(validation)) >= 1 / SHARE - 1:
-        distances = distances_to(vectors_of(validation, ASKED)[1], vectors)
-        novelty = novelty_of(distances, taken_from="validation")
+        others = values_of(validation, ASKED)[1]
+        distances = distances_to(unit(others), vectors)
+        novelty = novelty_of(distances, lengths_of(others), taken_from="validation")
     else:
         groups = None if images.groups is None else images.groups[rows]
-        novelty = novelty_within(vectors, groups, seed=seed)
+        novelty = novelty_within(vectors, lengths_of(values), groups, seed=seed)
     card = predictor.card.updated({"novelty": novelty})
     return replace(predictor, card=card, training=vectors)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from selfsight.data.imageset import ImageSet
 from selfsight.data.options import DataOptions
-from selfsight.fitting.novelty import is_novel
+from selfsight.fitting.novelty import is_novel, lengths_of
 from selfsight.neighbours.encoder import Encoder, is_image_file
 from selfsight.neighbours.pictures import encoded
 
@@ -38,7 +38,8 @@ class Neighbours:
         places: ``(M, k)`` int64 in the order of the index; -1 where there is none.
         distances: ``(M,)`` float32, 1 - cosine of the nearest image, whatever was asked for; a
             query by row id is compared with the other images.
-        novel: ``(M,)``: the distance is above the threshold of the index.
+        novel: ``(M,)``: the distance is above the threshold of the index, or the representation
+            is longer or shorter than those of its images (`selfsight.fitting.novelty`).
         far: whether the least similar were asked for.
         pictures: PNG or JPEG of each query, or None.
     """
@@ -136,7 +137,8 @@ def _found(
     if far:
         nearest = index.nearest(vectors, 1, without=without)[0][:, 0]
     distances = (1.0 - nearest).clamp_min(0.0).float().numpy()
-    novel = is_novel(distances, index.card.novelty)
+    lengths = lengths_of(vectors) if without is None else index.lengths[without]
+    novel = is_novel(distances, lengths, index.card.novelty)
     if not pictures and without is not None and index.pictures is not None:
         kept = index.pictures.at(without[:SHOWN].tolist())
         pictures = tuple(kept.get(place) for place in without[:SHOWN].tolist())

@@ -16,7 +16,7 @@ from selfsight.console import progress, say
 from selfsight.data.imageset import ImageSet, Target, choose_target
 from selfsight.data.options import DataOptions, Images
 from selfsight.data.parts import RowPart, Shard
-from selfsight.fitting.novelty import ASKED, novelty_within
+from selfsight.fitting.novelty import ASKED, lengths_of, novelty_within, unit
 from selfsight.models.parts import PartPlace
 from selfsight.neighbours.appending import copied, exact_card, new_rows, prefixed
 from selfsight.neighbours.approximate import build_lists, has_faiss
@@ -217,6 +217,7 @@ def _written(
 
     width = encoder.backbone.features
     kept: list[NDArray[np.int64]] = []
+    lengths: list[NDArray[np.float32]] = []
     side = settings.pictures if old is None else old.card.pictures
     with closing(VectorsFile(folder / VECTORS, width)) as vectors:
         pictures = PicturesFile(folder / PICTURES) if side else None
@@ -228,7 +229,8 @@ def _written(
                 values = encoder.vectors(images, part, settings.batch_size)
                 finite = torch.isfinite(values).all(1)
                 part = part[finite.numpy()]
-                vectors.append(values[finite])
+                vectors.append(unit(values[finite]))
+                lengths.append(lengths_of(values[finite]))
                 if pictures is not None:
                     pictures.append(encoded(np.asarray(images.pixels[row]), side) for row in part)
                 kept.append(part)
@@ -244,6 +246,9 @@ def _written(
     if not len(used) and old is None:
         raise ValueError(f"{images.name}: no image has a finite representation.")
     table = rows.take(used)
+    table = table.set_column(
+        table.column_names.index("length"), "length", pa.array(np.concatenate(lengths))
+    )
     if old is not None:
         table = pa.concat_tables([old.rows, table])
     write_rows(folder, table)
@@ -274,12 +279,12 @@ def _written(
 def searchable(
     card: IndexCard, folder: Path, rows: Any, wanted: IndexKind, recall: float, seed: int
 ) -> IndexCard:
-    """Inverted lists where they are wanted, and the distance from which a query is novel.
+    """Inverted lists where they are wanted, and from where on a query is novel.
 
     Args:
         card: of the exact index in ``folder``.
         folder: of the index.
-        rows: its table; images of one group are not compared for that distance.
+        rows: its table; images of one group are not compared.
         wanted: see `IndexImages.kind`.
         recall: see `IndexImages.recall`.
         seed: of the lists.
@@ -299,7 +304,7 @@ def searchable(
     if wanted != "exact":
         card = build_lists(folder, exact, card, wanted, recall, seed)
     most = ASKED if card.count <= 100_000 else ASKED // 4
-    novelty = novelty_within(exact.vectors, groups, most=most, seed=seed)
+    novelty = novelty_within(exact.vectors, rows["length"].to_numpy(), groups, most=most, seed=seed)
     card = card.updated({"novelty": novelty})
     if wanted != "exact":
         del exact

@@ -82,8 +82,8 @@ class IndexCard(Settings):
     recall: Recall | None = None
     """Of an approximate search, with these lists visited."""
     novelty: Novelty | None = None
-    """From which distance to the nearest image a query is unlike all that is indexed; None:
-    unknown, as of fewer than 20 images or of an index in memory."""
+    """From where on a query is unlike all that is indexed; None: unknown, as of fewer than 20
+    images or of an index in memory."""
     pictures: Count = 0
     """Longest side of the kept pictures, pixels; 0: there are none."""
     files: dict[str, StoredFile] = {}

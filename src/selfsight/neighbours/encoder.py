@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from selfsight.console import say
 from selfsight.data.imageset import ImageSet
@@ -74,7 +73,7 @@ class Encoder:
         return cache_key(weights_key(self.backbone), self.statistics, self.backbone.spec.plain())
 
     def vectors(self, images: ImageSet, rows: NDArray[np.int64], batch_size: int | None) -> Tensor:
-        """``(M, F)`` float32 of length 1; NaN where the representation is not finite.
+        """Representations ``(M, F)`` float32; NaN where one is not finite.
 
         Args:
             images: in the form of `frame`.
@@ -90,7 +89,7 @@ class Encoder:
             batch_size=batch_size,
         )
         finite = torch.isfinite(values).all(1, keepdim=True)
-        return torch.where(finite, F.normalize(values, dim=1), torch.nan)
+        return torch.where(finite, values, torch.nan)
 
     def open(
         self, source: Images | Sequence[Path], settings: DataOptions, part: RowPart | None = None

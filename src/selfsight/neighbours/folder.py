@@ -3,7 +3,8 @@
 ==================== =============================================================
 ``vectors.npy``       vectors of length 1, float32 (an exact index), or
 ``index.faiss``       inverted lists of faiss
-``rows.parquet``      in their order: row id, file, source, split, label, group, seen, prefix
+``rows.parquet``      in their order: row id, file, source, split, label, group, seen, prefix,
+                     length
 ``pictures.parquet``  small pictures, PNG or JPEG
 ``index.json``        hash of the network, metric, form, recall; checksums of the others
 ==================== =============================================================
@@ -34,10 +35,11 @@ from selfsight.neighbours.card import (
 )
 from selfsight.neighbours.exact import Vectors, mapped
 
-COLUMNS = ("row_id", "file", "source", "split", "label", "group", "seen", "prefix")
+COLUMNS = ("row_id", "file", "source", "split", "label", "group", "seen", "prefix", "length")
 """Of ``rows.parquet``. ``file`` is the name that a Parquet file keeps of the image, ``seen``
 whether pretraining saw it (null: not known), ``prefix`` what the row id and the group begin with
-in the index and not in the source."""
+in the index and not in the source, ``length`` that of the representation before it was brought
+to 1."""
 
 
 def check_free(out: Path, *, append: bool) -> None:
@@ -114,7 +116,10 @@ def rows_table(row_ids: NDArray[np.str_], **columns: Any) -> Any:
     """
     import pyarrow as pa
 
-    kinds = dict.fromkeys(COLUMNS, pa.string()) | {"seen": pa.bool_()}
+    kinds = dict.fromkeys(COLUMNS, pa.string()) | {
+        "seen": pa.bool_(),
+        "length": pa.float32(),
+    }
     given = {"row_id": row_ids.tolist(), **columns}
     empty = [None] * len(row_ids)
     return pa.table({name: pa.array(given.get(name, empty), kinds[name]) for name in COLUMNS})

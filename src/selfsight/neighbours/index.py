@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfsight.data.imageset import ImageSet
+from selfsight.fitting.novelty import lengths_of
 from selfsight.markup import block, facts, gallery, picture_uri
 from selfsight.neighbours.asked import Neighbours, neighbours_of
 from selfsight.neighbours.card import PICTURES, ROWS, IndexCard, check_files, read_card
@@ -72,7 +73,8 @@ class Index:
             encoder=encoder,
             selfsight=__version__,
         )
-        return cls(ExactVectors(unit), rows_table(row_ids), card)
+        rows = rows_table(row_ids, length=lengths_of(representations).tolist())
+        return cls(ExactVectors(unit), rows, card)
 
     @classmethod
     def load(cls, folder: str | Path) -> Index:
@@ -129,6 +131,11 @@ class Index:
     def row_ids(self) -> NDArray[np.str_]:
         """``(N,)``."""
         return np.array(self.rows["row_id"].to_pylist(), dtype=str)
+
+    @cached_property
+    def lengths(self) -> NDArray[np.float32]:
+        """``(N,)`` of the representations before they were brought to 1."""
+        return self.rows["length"].to_numpy()  # type: ignore[no-any-return]
 
     @cached_property
     def places(self) -> dict[str, int]:

@@ -100,8 +100,9 @@ def search(settings: SearchIndex) -> SearchResults:
     """Searches, and writes one row a neighbour.
 
     ``cosine`` is that of the two representations, from -1 to 1; ``distance`` is 1 - cosine of the
-    query and the image of the index that is nearest to it. ``novel`` is true where that distance is
-    above the one that at most 1 % of such images exceed (`selfsight.fitting.novelty`).
+    query and the image of the index that is nearest to it. ``novel`` is true where that distance or
+    the length of the representation is beyond what at most 1 % of such images exceed
+    (`selfsight.fitting.novelty`).
 
     Returns:
         Neighbours, the table, and where it was written.

@@ -47,7 +47,8 @@ class DriftFile(FileContent):
         permutations: of the test.
         novel: images that are unlike all of the other set.
         threshold: the distance from which they are; None: the other set is too small to tell.
-        share: of the other set's own images that exceed it, at most.
+        shortest, longest: lengths of a representation outside which they are, too.
+        share: of the other set's own images that are novel, at most.
         seen: images of each set that the training of the run saw; 0 where that is not known.
         table: file name of the distances.
         shown: the furthest images.
@@ -67,6 +68,8 @@ class DriftFile(FileContent):
     permutations: int
     novel: int
     threshold: float | None
+    shortest: float | None
+    longest: float | None
     share: float | None
     seen: tuple[int, int]
     table: str

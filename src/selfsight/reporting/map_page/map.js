@@ -240,7 +240,7 @@
       shown.src = URL.createObjectURL(file);
       shown.addEventListener("error", () => shown.remove());  // a format that the browser does not show
       large.append(shown, make("p", file.name));
-      if (answer.novel) large.append(make("p", "Unlike anything indexed: its nearest image is further away than that of 99 % of the indexed images.", "hint"));
+      if (answer.novel) large.append(make("p", "Unlike anything indexed: it is further from its nearest image, or its representation is longer or shorter, than 99 % of the indexed images.", "hint"));
       at("picked").replaceChildren(large, make("h2", "Most similar, with the cosine"), list);
       draw();
     });
