@@ -82,7 +82,7 @@ def unit(representations: Tensor) -> Tensor:
 
 def lengths_of(representations: Tensor) -> NDArray[np.float32]:
     """``(M,)`` lengths of representations ``(M, F)``; NaN or infinite where they are not finite."""
-    return representations.float().norm(dim=1).numpy()
+    return representations.float().norm(dim=1).numpy()  # type: ignore[no-any-return]
 
 
 def distances_to(queries: Tensor, reference: Tensor) -> NDArray[np.float32]:
