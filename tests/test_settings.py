@@ -82,3 +82,10 @@ def test_a_sentence_for_a_validation_error() -> None:
         Outer(name="a", epochs="many")  # type: ignore[arg-type]
     assert sentence(caught.value).startswith("epochs: ")
     assert "\n" not in sentence(caught.value)
+
+
+@pytest.mark.parametrize("text", ["optimizer: {~: 3}", "optimizer: {7: 3}", "2026-01-02: 3"])
+def test_keys_that_are_no_text_are_unknown_settings(tmp_path: Path, text: str) -> None:
+    (tmp_path / "s.yaml").write_text(text)
+    with pytest.raises(ValueError, match="there is no setting"):
+        Outer(name="a").updated(read_yaml(tmp_path / "s.yaml"))

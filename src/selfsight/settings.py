@@ -144,7 +144,15 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         raise ValueError(f"settings file {path} must hold `name: value` lines.")
-    return {str(key): value for key, value in content.items()}
+    named: dict[str, Any] = _text_keys(content)
+    return named
+
+
+def _text_keys(content: Any) -> Any:
+    """YAML with numbers, dates and nothing as keys of settings, as text."""
+    if isinstance(content, dict):
+        return {str(key): _text_keys(value) for key, value in content.items()}
+    return [_text_keys(value) for value in content] if isinstance(content, list) else content
 
 
 def _check_depth(text: str, path: Path) -> None:

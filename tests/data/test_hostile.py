@@ -111,3 +111,84 @@ def test_bands_by_what_is_inside(tmp_path: Path) -> None:
     assert (images.pixels[3] == 3).all()
     assert "98.tif" in " ".join(images.notes)
     assert "99.tif" in " ".join(images.notes)
+
+
+@pytest.mark.parametrize("empty", ["note", "note,remark"])
+def test_an_empty_column_beside_rows_that_repeat(tmp_path: Path, empty: str) -> None:
+    """A column of nothing ended the process where a table had several rows for an image."""
+    names = empty.split(",")
+    for i in range(3):
+        good(tmp_path / f"{i}.png", i)
+    rows = ["0.png,a", "0.png,b", "1.png,a", "2.png,c", "2.png,c"]
+    lines = [f"file,kind,{empty}", *(row + "," * len(names) for row in rows)]
+    (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
+    images = open_images(tmp_path / "table.csv")
+    assert len(images) == 3 and images.targets["kind"].values.tolist() == [
+        [1, 1, 0],
+        [1, 0, 0],
+        [0, 0, 1],
+    ]
+
+
+def test_the_same_of_labels_beside_images(tmp_path: Path) -> None:
+    rows = [f"{row},{row % 2},{row % 3}," for row in [*range(30), *range(30)]]
+    (tmp_path / "l.csv").write_text("\n".join(["row_id,one,two,empty", *rows]) + "\n")
+    images = open_images("digits", labels=str(tmp_path / "l.csv"), target="one")
+    assert int(images.targets["one"].known.sum()) == 30
+
+
+@pytest.mark.parametrize("name", ["a\x00b.png", "sub\x00/0.png"])
+def test_a_name_with_a_null_byte_is_no_image(tmp_path: Path, name: str) -> None:
+    for i in range(40):
+        good(tmp_path / f"{i}.png", i)
+    lines = ["file,kind", *(f"{i}.png,{i % 2}" for i in range(40)), f"{name},1"]
+    (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
+    assert len(open_images(tmp_path / "table.csv", max_unreadable=0.1)) == 40
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (b"\0\0\x08\xff" + b"\0\0\0\1" * 255, "255 dimensions"),
+        (b"\0\0\x08\x03" + b"\x70\0\0\1" + b"\0\0\0\1" * 2, "1,879,048,193 bytes and holds 4"),
+    ],
+)
+def test_an_idx_file_that_says_too_much(tmp_path: Path, head: bytes, said: str) -> None:
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(head + b"\1" * 4)
+    with pytest.raises(ValueError, match=said):
+        open_images(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["images", "splits"])
+def test_a_parquet_file_with_column_names_that_are_no_text(tmp_path: Path, place: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from selfsight.runs.sides import read_run_table
+
+    path = tmp_path / "set.parquet"
+    rows = [(good(tmp_path / "0.png", i), "x") for i in range(4)]
+    pq.write_table(
+        pa.table({"image": [r[0] for r in rows], "labelname": [r[1] for r in rows]}), path
+    )
+    path.write_bytes(path.read_bytes().replace(b"labelname", b"label\x9aame"))
+    with pytest.raises(ValueError, match=r"set\.parquet"):
+        open_images(path) if place == "images" else read_run_table(path)
+
+
+def test_a_parquet_file_with_fewer_images_than_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "set.parquet"
+    pq.write_table(pa.table({"image": [good(tmp_path / "0.png", i) for i in range(9)]}), path)
+    whole = pq.ParquetFile.iter_batches
+    monkeypatch.setattr(
+        pq.ParquetFile,
+        "iter_batches",
+        lambda self, *a, **k: (b.slice(0, 5) for b in whole(self, *a, **k)),
+    )
+    with pytest.raises(ValueError, match=r"set\.parquet is damaged .* 5 of 9 rows"):
+        open_images(path)

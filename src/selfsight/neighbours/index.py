@@ -91,7 +91,7 @@ class Index:
         check_files(folder, card)
         try:
             rows: Any = pq.read_table(folder / ROWS, columns=list(COLUMNS))
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, UnicodeError, pa.ArrowException) as error:
             raise ValueError(f"{folder / ROWS} is damaged and cannot be read: {error}") from None
         if len(rows) != card.count:
             raise ValueError(

@@ -78,7 +78,7 @@ def _cell(path: Path, row: int) -> bytes | None:
                     value = value.get("bytes") if isinstance(value, dict) else value
                     return value if isinstance(value, bytes) else None
                 row -= count
-    except (OSError, pa.ArrowException):
+    except (OSError, UnicodeError, pa.ArrowException):
         return None
     return None
 

@@ -169,9 +169,11 @@ def read_table(path: str | Path, what: str) -> Any:
     if path.suffix.lower() not in (".csv", ".parquet"):
         raise ValueError(f"{what} {path}: give a .csv or .parquet file.")
     try:
-        return pq.read_table(path) if path.suffix.lower() == ".parquet" else pc.read_csv(path)
-    except (OSError, pa.ArrowException) as error:
+        table = pq.read_table(path) if path.suffix.lower() == ".parquet" else pc.read_csv(path)
+        table.validate(full=True)  # text that is no UTF-8
+    except (OSError, UnicodeError, pa.ArrowException) as error:
         raise ValueError(f"{what} {path} is damaged and cannot be read: {error}") from None
+    return table
 
 
 def _columns(names: list[str], path: str | Path) -> tuple[str, str]:

@@ -93,6 +93,6 @@ class Pictures:
                         content = column[place - first].as_py()
                         if content is not None:
                             pictures[place] = content
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, UnicodeError, pa.ArrowException) as error:
             raise ValueError(f"{self.path} is damaged and cannot be read: {error}") from None
         return pictures

@@ -29,7 +29,7 @@ def read_run_table(path: Path, columns: Sequence[str] | None = None) -> Any:
     try:
         table: Any = pq.read_table(path, columns=None if columns is None else list(columns))
         table.validate(full=True)  # text that is no UTF-8
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeError, pa.ArrowException) as error:
         raise ValueError(f"{path} is damaged and cannot be read: {error}") from None
     return table
 

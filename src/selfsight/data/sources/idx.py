@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import zlib
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ NAME = re.compile(r"^(?P<stem>.+?)[-_.](?P<what>images|labels)[-_.]idx(?P<axes>\
                   r"(\.gz)?$", re.I)  # fmt: skip
 TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 LABEL = "label"
+DIMENSIONS = 4
+"""Of an array, at most: images, rows, columns, channels."""
 
 
 @dataclass(frozen=True)
@@ -114,11 +117,17 @@ def _read(file: Path) -> NDArray[Any]:
             head = content.read(4)
             if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in TYPES:
                 raise ValueError("it does not begin like one")
+            if head[3] > DIMENSIONS:
+                raise ValueError(f"it says {head[3]} dimensions")
             shape = tuple(int.from_bytes(content.read(4), "big") for _ in range(head[3]))
             dtype = np.dtype(TYPES[head[2]])
             size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
             if size > machine_memory() // 2:
                 raise ValueError(f"unpacked it takes {size / 1e9:.0f} GB of memory")
+            if opener is open:  # `read` takes the memory before it looks
+                size_on_disk = os.fstat(content.fileno()).st_size - content.tell()
+                if size_on_disk < size:
+                    raise ValueError(f"it says {size:,} bytes and holds {size_on_disk:,}")
             values = content.read(size + 1)
         if len(values) != size:
             raise ValueError(f"it says {size:,} bytes and holds {len(values):,}")

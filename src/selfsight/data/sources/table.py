@@ -255,7 +255,7 @@ def _not_named(paths: Sequence[str | None], root: Path, table: str) -> Sequence[
     for folder, here in named.items():
         try:
             entries = os.scandir(root / folder)
-        except OSError:
+        except (OSError, ValueError):  # such as a null byte in the name
             continue
         with entries:
             others += [

@@ -43,10 +43,14 @@ def rows_of_parts(
         inside = rows[(rows >= part.first) & (rows < end)] - part.first
         if not len(inside):
             continue
+        count = 0
         try:
             for column, wanted in _chosen(part, inside):
                 yield encoded_images(column.take(wanted), folder)
-        except (OSError, pa.ArrowException) as error:
+                count += len(wanted)
+            if count < len(inside):
+                raise OSError(f"{count:,} of {len(inside):,} rows can be read")
+        except (OSError, UnicodeError, pa.ArrowException) as error:
             raise ValueError(f"{part.path} is damaged and cannot be read: {error}") from None
 
 

@@ -31,7 +31,7 @@ def schema_of(file: Path) -> Any:
 
     try:
         return pq.read_schema(file)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:
         raise ValueError(f"{file} is not a readable Parquet file ({first_line(error)}).") from None
 
 

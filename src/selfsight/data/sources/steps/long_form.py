@@ -95,6 +95,8 @@ def _distinct(codes: Any, column: Any) -> list[list[Any]] | None:
     """The different known values of each key, keys in the order in which they come."""
     import pyarrow as pa
 
+    if pa.types.is_null(column.type):  # Acero's hash_distinct ends the process on it
+        return [[] for _ in dict.fromkeys(key for key in codes.to_pylist() if key is not None)]
     table = pa.table({"key": codes, "value": column})
     if _nested(column.type):
         found: dict[str, list[Any]] = {}

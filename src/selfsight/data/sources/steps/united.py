@@ -49,7 +49,7 @@ def united(
             notes.append(doubt(text, about=column, count=count))
     try:
         whole = pa.concat_tables(tables.values(), promote_options="permissive")
-    except pa.ArrowException as error:
+    except (UnicodeError, pa.ArrowException) as error:
         raise ValueError(f"{source}: its files have different columns ({error}).") from None
     return dict(zip(whole.column_names, whole.columns, strict=True)), class_names, notes
 
