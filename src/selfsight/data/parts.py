@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator
 
 _FORM = re.compile(r"(\d{1,9})/(\d{1,9})")
+MOST = 1_000_000
+"""Parts, at most."""
 
 
 def _checked(text: str) -> str:
@@ -18,6 +20,8 @@ def _checked(text: str) -> str:
     if match is None:
         raise ValueError("it must be I/N, as in 0/100: the first of a hundred parts")
     number, count = int(match[1]), int(match[2])
+    if count > MOST:
+        raise ValueError(f"there may be at most {MOST:,} parts")
     if number >= count:
         raise ValueError(f"parts count from 0: 0/{count} to {max(count - 1, 0)}/{count}")
     return text

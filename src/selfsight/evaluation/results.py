@@ -24,7 +24,18 @@ from selfsight.evaluation.verdicts import give_verdicts
 from selfsight.files import read_json, write_json
 from selfsight.markup import block, lines, table
 from selfsight.records.content import checked
-from selfsight.records.results import Evaluation, ResultsFile, current, variants
+from selfsight.records.results import (
+    Confusion,
+    Corrupted,
+    Difference,
+    Evaluation,
+    ProbeChoice,
+    Record,
+    ResultsFile,
+    Value,
+    current,
+    variants,
+)
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.lock import locked
 
@@ -98,9 +109,11 @@ class Results:
         """
         results = cls._whole(path)
         hidden = results.evaluations.keys() - set(results._current())
-        for name in ROWS:
-            rows = getattr(results, name)
-            setattr(results, name, [row for row in rows if row.get("evaluation") not in hidden])
+        for name, kind in ROWS.items():
+            fields = kind.model_fields.items()
+            usual = {key: one.default for key, one in fields if not one.is_required()}
+            rows = [{**usual, **row} for row in getattr(results, name)]
+            setattr(results, name, [row for row in rows if row["evaluation"] not in hidden])
         results.evaluations = {n: e for n, e in results.evaluations.items() if n not in hidden}
         return results
 
@@ -244,7 +257,14 @@ class Results:
         ]
 
 
-ROWS = ("records", "values", "differences", "choices", "confusion", "corruptions")
+ROWS = {
+    "records": Record,
+    "values": Value,
+    "differences": Difference,
+    "choices": ProbeChoice,
+    "confusion": Confusion,
+    "corruptions": Corrupted,
+}
 """Lists whose rows take the place of the same row."""
 SENTENCES = ("notes", "allowed_leaks", "cautions")
 """Lists of sentences; each evaluation keeps its own."""

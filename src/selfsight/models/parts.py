@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 
 from selfsight.console import say
 from selfsight.data.options import Images
-from selfsight.data.parts import RowPart
+from selfsight.data.parts import MOST, RowPart
 from selfsight.data.request import name_of
 from selfsight.files import digest_of, read_json, write_json
 from selfsight.fitting.representations import cache_key
@@ -41,7 +41,7 @@ class PartCard(Settings):
     """What made the part."""
     number: Annotated[int, Field(ge=0)]
     """Of the part, from 0."""
-    count: Annotated[int, Field(ge=1)]
+    count: Annotated[int, Field(ge=1, le=MOST)]
     """Parts."""
     source: str
     """The images, as they were named."""
