@@ -137,6 +137,14 @@ def test_the_same_of_labels_beside_images(tmp_path: Path) -> None:
     assert int(images.targets["one"].known.sum()) == 30
 
 
+@pytest.mark.parametrize("text", ['null\n{"file": "0.png"}\n', ' null{"file": "0.png"}', "[1]\n"])
+def test_lines_of_json_that_begin_with_no_object(tmp_path: Path, text: str) -> None:
+    """Arrow's reader ends the process on the first two."""
+    (tmp_path / "table.jsonl").write_text(text)
+    with pytest.raises(ValueError, match=r"table\.jsonl is not a readable table"):
+        open_images(tmp_path / "table.jsonl")
+
+
 @pytest.mark.parametrize("name", ["a\x00b.png", "sub\x00/0.png"])
 def test_a_name_with_a_null_byte_is_no_image(tmp_path: Path, name: str) -> None:
     for i in range(40):

@@ -29,6 +29,7 @@ from selfsight.records.results import (
     Corrupted,
     Difference,
     Evaluation,
+    Place,
     ProbeChoice,
     Record,
     ResultsFile,
@@ -257,7 +258,7 @@ class Results:
         ]
 
 
-ROWS = {
+ROWS: dict[str, type[Place]] = {
     "records": Record,
     "values": Value,
     "differences": Difference,

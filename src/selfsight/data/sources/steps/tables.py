@@ -44,6 +44,10 @@ def read_table(file: Path, without: Sequence[str] = ()) -> tuple[Any, list[str]]
             wanted = [name for name in pq.read_schema(file).names if name not in without]
             return pq.read_table(file, columns=wanted, partitioning=None), []
         if file.suffix.lower() in (".jsonl", ".ndjson"):
+            with open(file, "rb") as content:
+                start = content.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")
+            if start and start[:1] != b"{":  # Arrow's reader ends the process on a leading null
+                raise OSError("each line must be an object, as in {...}")
             table = json_lines.read_json(file)
             table.validate(full=True)  # text that is no UTF-8
             return table, []
