@@ -105,7 +105,7 @@ def commands(folder: Path) -> list[list[str]]:
         ["finetune", run, "--head-only", "linear", "--out", model],
         ["predict", model, "digits", "--out", at("predictions.csv")],
         ["embed", run, "digits", "--out", table],
-        ["embed", run, "digits", "--out", parts, "--shard", "1/1"],
+        ["embed", run, "digits", "--out", parts, "--shard", "0/1"],
         ["merge", parts],
         ["evaluate", "--features", *features],
         ["index", run, "digits", "--out", index],

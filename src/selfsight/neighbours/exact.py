@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from selfsight.kernels.nearest import BLOCK, largest
 
@@ -62,7 +61,7 @@ class ExactVectors:
 
     def _sorted(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """By NumPy's product: on AMD processors it takes three quarters of the time of torch's."""
-        unit, bank = F.normalize(queries, dim=1).numpy(), self.vectors.numpy().T
+        unit, bank = unit_queries(queries), self.vectors.numpy().T
         rows = min(len(unit), max(LEAST, NUMBERS // len(self)))
         buffer = np.empty((rows, len(self) + -len(self) % BLOCK), np.float32)
         buffer[:, len(self) :] = -np.inf  # whole blocks for `largest`
@@ -75,6 +74,15 @@ class ExactVectors:
             values[part], order = found.sort(1, descending=True)
             places[part] = columns.gather(1, order)
         return values, places
+
+
+def unit_queries(queries: Tensor) -> NDArray[np.float32]:
+    """``(M, F)`` float32 of length 1; for a single query NumPy takes a tenth of torch's time."""
+    values = queries.numpy()
+    unit: NDArray[np.float32] = values / np.maximum(
+        np.linalg.norm(values, axis=1, keepdims=True), 1e-12
+    )
+    return unit
 
 
 def unit_rows(representations: Tensor) -> Tensor:
