@@ -53,6 +53,14 @@ def _cells(table: Any) -> Any:
     return pa.table(columns, names=[csv_cell(name) for name in table.column_names])
 
 
+def _texts(table: Any) -> list[str]:
+    """Columns of text, which often repeats."""
+    import pyarrow as pa
+
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_dictionary)
+    return [field.name for field in table.schema if any(is_kind(field.type) for is_kind in kinds)]
+
+
 @contextmanager
 def writing_table(path: str | Path) -> Iterator[Write]:
     """A function that appends a pyarrow table; the file appears when the block ends well.
@@ -71,8 +79,12 @@ def writing_table(path: str | Path) -> Iterator[Write]:
             parquet = Path(path).suffix.lower() == ".parquet"
             table = table if parquet else _cells(table)
             if writer is None:
-                kind = pq.ParquetWriter if parquet else pc.CSVWriter
-                writer = kind(str(temporary), table.schema)
+                writer = (
+                    # A dictionary of floats that are all different only makes the file larger.
+                    pq.ParquetWriter(str(temporary), table.schema, use_dictionary=_texts(table))
+                    if parquet
+                    else pc.CSVWriter(str(temporary), table.schema)
+                )
             writer.write_table(table)
 
         try:
