@@ -116,7 +116,7 @@ def our_lists(kind: str) -> Callable[[NDArray[np.float32], argparse.Namespace], 
             index = faiss.read_index(str(Path(folder) / "index.faiss"))
         lists = InvertedLists(index, card.visited)
         ALONE[kind] = (index, card.visited)
-        return lambda queries: lists.search(torch.from_numpy(queries), args.k)[1].numpy()
+        return lambda queries: lists.search(queries, args.k)[1]
 
     return build
 
@@ -247,7 +247,7 @@ def memory(args: argparse.Namespace) -> None:
     file.close()
     written = time.process_time() - start
     exact = mapped(folder / "vectors.npy", count, width)
-    queries = exact.at(np.arange(0, count, count // 100)[:100])
+    queries = exact.at(np.arange(0, count, count // 100)[:100]).numpy()
     _, one = timed(lambda: exact.search(queries[:1], args.k))
     _, many = timed(lambda: exact.search(queries, args.k))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

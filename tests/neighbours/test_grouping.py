@@ -37,8 +37,8 @@ def people(count: int = 300, spread: float = 0.35) -> tuple[torch.Tensor, np.nda
 
 
 def neighbours(vectors: torch.Tensor, k: int) -> tuple[torch.Tensor, np.ndarray]:
-    cosines, places = ExactVectors(vectors).search(vectors, k + 1)
-    return cosines[:, 1:], places[:, 1:].numpy()
+    cosines, places = ExactVectors(vectors).search(vectors.numpy(), k + 1)
+    return torch.from_numpy(cosines[:, 1:]), places[:, 1:]
 
 
 @pytest.mark.parametrize("threshold", [0.2, 0.5, 0.8])
@@ -111,6 +111,6 @@ def test_groups_are_numbered_from_the_largest() -> None:
 def test_near_duplicates_name_an_image_that_is_kept() -> None:
     vectors = torch.eye(6)
     vectors[3], vectors[5] = vectors[1], vectors[1]
-    cosines, places = ExactVectors(vectors).search(vectors, 6)
-    got = duplicate_of(cosines, places.numpy(), 0.99)
+    cosines, places = ExactVectors(vectors).search(vectors.numpy(), 6)
+    got = duplicate_of(torch.from_numpy(cosines), places, 0.99)
     assert got.tolist() == [-1, -1, -1, 1, -1, 1]

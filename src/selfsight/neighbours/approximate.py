@@ -20,7 +20,7 @@ from torch import Tensor
 
 from selfsight.console import say
 from selfsight.neighbours.card import LISTS, IndexCard, Recall
-from selfsight.neighbours.exact import ExactVectors, unit_queries
+from selfsight.neighbours.exact import ExactVectors, Nearest, unit_queries
 
 K = 10
 QUERIES = 500
@@ -40,6 +40,7 @@ class InvertedLists:
 
     def __init__(self, index: Any, visited: int) -> None:
         self.index, self.visited = index, visited
+        self._parameters: Any = None
 
     def __len__(self) -> int:
         return int(self.index.ntotal)
@@ -48,11 +49,11 @@ class InvertedLists:
     def width(self) -> int:
         return int(self.index.d)
 
-    def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    def search(self, queries: NDArray[np.float32], k: int) -> Nearest:
         """As `ExactVectors.search`; ``-inf`` and -1 where the lists hold fewer than k."""
         return self._visit(unit_queries(queries), k, self.visited)
 
-    def search_far(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    def search_far(self, queries: NDArray[np.float32], k: int) -> Nearest:
         """As `search`, of the least similar: all lists are visited."""
         cosines, places = self._visit(-unit_queries(queries), k, self.index.nlist)
         return -cosines, places
@@ -62,12 +63,13 @@ class InvertedLists:
         self.index.make_direct_map()
         return torch.from_numpy(self.index.reconstruct_batch(np.ascontiguousarray(places)))
 
-    def _visit(self, queries: NDArray[np.float32], k: int, visited: int) -> tuple[Tensor, Tensor]:
-        parameters = faiss().SearchParametersIVF(nprobe=visited)
-        values, places = self.index.search(queries, k, params=parameters)
-        missing = places < 0
-        values[missing] = -np.inf
-        return torch.from_numpy(values), torch.from_numpy(places)
+    def _visit(self, queries: NDArray[np.float32], k: int, visited: int) -> Nearest:
+        if self._parameters is None or self._parameters.nprobe != visited:
+            self._parameters = faiss().SearchParametersIVF(nprobe=visited)
+        values, places = self.index.search(queries, k, params=self._parameters)
+        if (places < 0).any():
+            values[places < 0] = -np.inf
+        return values, places
 
 
 def faiss() -> ModuleType:
@@ -145,13 +147,13 @@ def _chosen(
     index: InvertedLists, exact: ExactVectors, queries: NDArray[np.int64], recall: float
 ) -> tuple[int, float]:
     """The fewest lists that reach the recall, and their recall; all of them where none does."""
-    asked = exact.at(queries)
+    asked = exact.at(queries).numpy()
     k = min(K, len(exact) - 1)
-    truth = _others(exact.search(asked, k + 1)[1].numpy(), queries, k)
+    truth = _others(exact.search(asked, k + 1)[1], queries, k)
 
     def measured(visited: int) -> float:
         index.visited = visited
-        places = _others(index.search(asked, k + 1)[1].numpy(), queries, k)
+        places = _others(index.search(asked, k + 1)[1], queries, k)
         hits = [len(set(a) & set(b)) for a, b in zip(places.tolist(), truth.tolist(), strict=True)]
         return float(np.mean(hits)) / k
 

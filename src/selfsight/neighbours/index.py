@@ -196,13 +196,13 @@ class Index:
             )
         search = self.vectors.search_far if far else self.vectors.search
         if without is None:
-            cosines, places = search(queries.float(), k)
-            return cosines, places.numpy()
-        cosines, places = search(queries.float(), min(k + 1, len(self)))
-        own = places == torch.from_numpy(without)[:, None]
+            cosines, places = search(queries.float().numpy(), k)
+            return torch.from_numpy(cosines), places
+        cosines, places = search(queries.float().numpy(), min(k + 1, len(self)))
         # The own place last, the others in their order; where it is not there, the last one goes.
-        order = own.to(torch.int8).argsort(dim=1, stable=True)[:, :k]
-        return cosines.gather(1, order), places.gather(1, order).numpy()
+        order = np.argsort(places == without[:, None], axis=1, kind="stable")[:, :k]
+        cosines = np.take_along_axis(cosines, order, 1)
+        return torch.from_numpy(cosines), np.take_along_axis(places, order, 1)
 
     def search(
         self,

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from selfsight.console import progress, say
@@ -77,10 +76,9 @@ def _neighbours(vectors: ExactVectors, k: int) -> tuple[NDArray[np.int64], NDArr
     count = len(vectors)
     if k == 0:
         return np.zeros((count, 0), np.int64), np.zeros((count, 0), np.float32)
-    cosines, rows = vectors.search(vectors.vectors, k + 1)
-    own = rows == torch.arange(count)[:, None]
-    order = own.to(torch.int8).argsort(dim=1, stable=True)[:, :k]
-    return rows.gather(1, order).numpy(), cosines.gather(1, order).numpy()
+    cosines, rows = vectors.search(vectors.vectors.numpy(), k + 1)
+    order = np.argsort(rows == np.arange(count)[:, None], axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(rows, order, 1), np.take_along_axis(cosines, order, 1)
 
 
 def _positions(vectors: ExactVectors, seed: int) -> NDArray[np.float32]:
@@ -94,12 +92,13 @@ def _positions(vectors: ExactVectors, seed: int) -> NDArray[np.float32]:
     positions = np.zeros((count, 2), np.float32)
     positions[anchors] = placed
     others = np.setdiff1d(np.arange(count), anchors)
-    cosines, near = ExactVectors(vectors.at(anchors)).search(vectors.at(others), NEAREST_ANCHORS)
-    distances = (1.0 - cosines.double().numpy()).clip(1e-6)
+    asked = vectors.at(others).numpy()
+    cosines, near = ExactVectors(vectors.at(anchors)).search(asked, NEAREST_ANCHORS)
+    distances = (1.0 - cosines.astype(np.float64)).clip(1e-6)
     # The fourth power: an image between two groups lies near one of them, not in the void.
     weights = (distances[:, :1] / distances) ** 4
     weights /= weights.sum(1, keepdims=True)
-    positions[others] = (weights[:, :, None] * placed[near.numpy()]).sum(1)
+    positions[others] = (weights[:, :, None] * placed[near]).sum(1)
     return positions
 
 

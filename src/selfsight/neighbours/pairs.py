@@ -233,7 +233,7 @@ def _shared_with_training(
     fresh = images[~seen[images]]
     if len(fresh) and seen.any():
         trained = ExactVectors(index.vectors.at(np.flatnonzero(seen)))
-        nearest = trained.search(index.vectors.at(fresh), 1)[0][:, 0].numpy()
+        nearest = trained.search(index.vectors.at(fresh).numpy(), 1)[0][:, 0]
         copies = int((nearest >= settings.copies).sum())
         if copies:
             sentences.append(

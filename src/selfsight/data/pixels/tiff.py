@@ -6,6 +6,7 @@ Through tifffile (``selfsight[tiff]``), which is asked only for these.
 from __future__ import annotations
 
 import io
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from selfsight.data.pixels.values import value_type
 STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ORIENTATION, PHOTOMETRIC, LARGEST = 274, 262, 281
 WHITE_IS_ZERO = 0
+PAGES = 4096
+"""Of an image, at most; a damaged header can claim any number, and each takes time to read."""
 
 
 def is_tiff(start: bytes) -> bool:
@@ -110,7 +113,18 @@ def tag_of(page: Any, code: int, default: Any) -> Any:
 
 
 def opened_tiff(encoded: bytes | Path) -> Any:
-    """The file, opened by tifffile."""
+    """The file, opened by tifffile.
+
+    Raises:
+        ValueError: it has more than `PAGES` pages.
+    """
     import tifffile
 
-    return tifffile.TiffFile(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded)
+    # A line for each tag that is damaged; the image is named once, by its caller.
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
+    file = tifffile.TiffFile(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded)
+    count = len(file.pages)  # follows the chain of pages without reading them
+    if count > PAGES:
+        file.close()
+        raise ValueError(f"it says {count:,} pages, more than {PAGES:,}")
+    return file
