@@ -54,7 +54,8 @@ def _compare_starts(settings: Any, result: Any) -> Step | None:
 def _run(settings: Any, result: Any) -> Step:
     path = str(result.run)
     if any(row["task"] not in ("none", "clusters") for row in result.results.values):
-        return ["finetune", path, "--out", "model"], "a model that predicts the labels"
+        words = ["finetune", path, "--head-only", "linear", "--out", "model"]
+        return words, "a model that predicts the labels; without --head-only all weights learn"
     return ["suggest", path], "which images to label first"
 
 
