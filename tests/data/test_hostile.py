@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 import zlib
 from pathlib import Path
 
@@ -42,6 +43,37 @@ def tiff_bomb(path: Path) -> bytes:
         raw[offset : offset + size] = (200_000 if size == 4 else 65_000).to_bytes(size, "little")
     path.unlink()
     return bytes(raw)
+
+
+def tiff_of_floats(path: Path) -> None:
+    """A TIFF whose tags of the size are floats."""
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(path, np.zeros((16, 16), np.uint16))
+    with tifffile.TiffFile(path) as file:
+        places = [file.pages[0].tags[name].offset for name in ("ImageWidth", "ImageLength")]
+    raw = bytearray(path.read_bytes())
+    for place in places:
+        raw[place + 2 : place + 12] = struct.pack("<HIf", 11, 1, 16.0)
+    path.write_bytes(raw)
+
+
+def tiff_of_pages(path: Path, count: int = 30_000) -> None:
+    """A TIFF that says thousands of pages, of a tag each."""
+    head = b"II*\0" + struct.pack("<I", 8)
+    page = struct.pack("<HHHII", 1, 256, 3, 1, 16)
+    ends = (8 + 18 * (i + 1) if i + 1 < count else 0 for i in range(count))
+    path.write_bytes(head + b"".join(page + struct.pack("<I", end) for end in ends))
+
+
+@pytest.mark.parametrize("make", [tiff_of_floats, tiff_of_pages])
+def test_a_tiff_that_lies_is_named_at_once(tmp_path: Path, make: object) -> None:
+    for i in range(40):
+        good(tmp_path / f"{i}.png", i)
+    make(tmp_path / "bad.tif")  # type: ignore[operator]
+    began = time.process_time()
+    images = open_images(tmp_path, max_unreadable=0.1)
+    assert len(images) == 40 and any("bad.tif" in note for note in images.notes)
+    assert time.process_time() - began < 8
 
 
 def good(path: Path, seed: int, **options: object) -> bytes:

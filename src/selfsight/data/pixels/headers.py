@@ -112,6 +112,9 @@ def read_header(encoded: Encoded, max_pixels: int = MAX_PIXELS) -> Header:
             header = header_of(image)
             if image.format in ANIMATED and _animated(image):
                 header = replace(header, frames=2)
+    sides = (header.height, header.width)
+    if not all(isinstance(side, int | np.integer) and side > 0 for side in sides):
+        raise ValueError(f"its header says {sides[0]} x {sides[1]} pixels")  # a TIFF tag of floats
     if header.height * header.width > max_pixels:
         raise ValueError(TOO_LARGE)
     return header
