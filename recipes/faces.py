@@ -109,16 +109,16 @@ def main() -> None:
     parser.add_argument("--by-fold", type=int, default=0, metavar="N", help="folds with their own")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    table = verification(given)
-    write_text(given.out / "verification.md", table)
-    print(table)
-    pages(given.out)
-
-
-def verification(given: argparse.Namespace) -> str:
-    """Every network's scores on every fold, as a table in Markdown."""
     pairs = Pairs.read(given.data)
     pairs.write(given.out / PAIRS)
+    table = verification(given, pairs)
+    write_text(given.out / "verification.md", table)
+    print(table)
+    pages(given.out, pairs)
+
+
+def verification(given: argparse.Namespace, pairs: Pairs) -> str:
+    """Every network's scores on every fold, as a table in Markdown."""
     scores: dict[str, dict[int, tuple[float, float]]] = {}
     for arm, name, inside in trainings(pairs, given.by_fold):
         cosines = cosines_of(given, pairs, arm, name, inside)
@@ -225,10 +225,11 @@ def interval(differences: NDArray[np.float64]) -> str:
     return f"{mean:+.1f} ({mean - half:+.1f} to {mean + half:+.1f})"
 
 
-def pages(out: Path) -> None:
+def pages(out: Path, pairs: Pairs) -> None:
     """The pages about the people of the pairs, by the continued network."""
-    folder = str(out / "continued" / "index")
-    people = queries(Index.load(folder))
+    split = pairs.without(np.ones(len(pairs.same), np.bool_))
+    index = indexed(out / "continued", split.take(pairs.used))
+    folder, people = str(index.folder), queries(index)
     print(selfsight.pairs(folder, pairs=str(out / PAIRS), out=str(out / "verified.csv")))
     print(selfsight.pairs(folder, out=str(out / "ends.csv")))
     for name, far in (("similar", False), ("dissimilar", True)):
