@@ -96,3 +96,12 @@ def test_a_measure_that_is_missing_says_nothing_of_a_collapse() -> None:
     assert collapsed({"effective_rank": 1.2})
     assert collapsed({"spread": 0.01})
     assert not collapsed({"effective_rank": 30.0, "spread": 0.9})
+
+
+def test_a_row_without_an_interval_or_a_probe_is_shown(tmp_path: Path) -> None:
+    """As a file without them is read: they may be left out."""
+    value = {**PLACE, "subject": "trained", "metric": "accuracy", "mean": 0.5}
+    path = tmp_path / "results.json"
+    results(path, values=[value, {**value, "task": "none", "metric": "rankme"}]).write()
+    text = str(Results.read(path))
+    assert "50.0" in text and "RankMe" in text

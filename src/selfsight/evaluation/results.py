@@ -110,11 +110,9 @@ class Results:
         """
         results = cls._whole(path)
         hidden = results.evaluations.keys() - set(results._current())
-        for name, kind in ROWS.items():
-            fields = kind.model_fields.items()
-            usual = {key: one.default for key, one in fields if not one.is_required()}
-            rows = [{**usual, **row} for row in getattr(results, name)]
-            setattr(results, name, [row for row in rows if row["evaluation"] not in hidden])
+        for name in ROWS:
+            rows = getattr(results, name)
+            setattr(results, name, [row for row in rows if row.get("evaluation") not in hidden])
         results.evaluations = {n: e for n, e in results.evaluations.items() if n not in hidden}
         return results
 
@@ -223,17 +221,25 @@ class Results:
             *([ADJUSTED] if any(map(only_adjusted, self._gaps_of_tables())) else []),
         ]
 
+    def _complete(self, name: str) -> list[Row]:
+        """The rows of a list, with the defaults of what they do not say."""
+        fields = ROWS[name].model_fields.items()
+        usual = {key: field.default for key, field in fields if not field.is_required()}
+        return [{**usual, **row} for row in getattr(self, name)]
+
     def _gaps_of_tables(self) -> Iterator[Row]:
         """The differences that the tables show."""
+        values, differences = self._complete("values"), self._complete("differences")
         for place, _ in self._places():
-            shown = headline_rows([v for v in self.values if _place(v) == place])
-            yield from headline_gaps(shown, [d for d in self.differences if _place(d) == place])
+            shown = headline_rows([v for v in values if _place(v) == place])
+            yield from headline_gaps(shown, [d for d in differences if _place(d) == place])
 
     def _places(self) -> list[tuple[tuple[str, str, str | None], str]]:
         """Evaluation, data and target of each table, and the way it was made where it matters."""
         ways = variants({n: Evaluation(**e) for n, e in self.evaluations.items()})
         return [
-            (place, ways.get(place[0], "")) for place in dict.fromkeys(map(_place, self.values))
+            (place, ways.get(place[0], ""))
+            for place in dict.fromkeys(map(_place, self._complete("values")))
         ]
 
     def _task_table(self, place: tuple[str, str, str | None], way: str) -> str:
@@ -246,11 +252,11 @@ class Results:
         """Title and rows, the head first: of the headline metric, of corruptions, and of what
         needs no label.
         """
-        values = [v for v in self.values if _place(v) == place]
+        values = [v for v in self._complete("values") if _place(v) == place]
         free = [[v for v in values if v["task"] == task] for task in FREE_TITLES]
         main = headline_rows(values)
-        gaps = [d for d in self.differences if _place(d) == place]
-        corrupted = [c for c in self.corruptions if _place(c) == place]
+        gaps = [d for d in self._complete("differences") if _place(d) == place]
+        corrupted = [c for c in self._complete("corruptions") if _place(c) == place]
         return [
             *([main_table(main, gaps, way)] if main else []),
             *([corruption_table(corrupted)] if corrupted else []),
