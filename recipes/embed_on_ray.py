@@ -1,7 +1,7 @@
 """`selfsight embed` on a Ray cluster: the parts of `--shard`, made by actors of Ray Data.
 
     pip install "ray[data]"
-    python recipes/embed_on_ray.py RUN IMAGES --out /shared/r.parquet --parts 1000 --workers 8
+    python recipes/embed_on_ray.py RUN IMAGES --out /data/r.parquet --parts 1000 --workers 8
 
 Ray Data holds one row for each part of the images. A pool of actors takes them: an actor opens the
 rows of its part, decodes them, passes them through the run's backbone and writes a Parquet-ready

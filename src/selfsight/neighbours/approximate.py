@@ -20,7 +20,7 @@ from torch import Tensor
 
 from selfsight.console import say
 from selfsight.neighbours.card import LISTS, IndexCard, Recall
-from selfsight.neighbours.exact import ExactVectors, Nearest, unit_queries
+from selfsight.neighbours.exact import ExactVectors, Nearest, unit_rows
 
 K = 10
 QUERIES = 500
@@ -51,11 +51,11 @@ class InvertedLists:
 
     def search(self, queries: NDArray[np.float32], k: int) -> Nearest:
         """As `ExactVectors.search`; ``-inf`` and -1 where the lists hold fewer than k."""
-        return self._visit(unit_queries(queries), k, self.visited)
+        return self._visit(unit_rows(queries), k, self.visited)
 
     def search_far(self, queries: NDArray[np.float32], k: int) -> Nearest:
         """As `search`, of the least similar: all lists are visited."""
-        cosines, places = self._visit(-unit_queries(queries), k, self.index.nlist)
+        cosines, places = self._visit(-unit_rows(queries), k, self.index.nlist)
         return -cosines, places
 
     def at(self, places: NDArray[np.int64]) -> Tensor:
@@ -64,9 +64,10 @@ class InvertedLists:
         return torch.from_numpy(self.index.reconstruct_batch(np.ascontiguousarray(places)))
 
     def _visit(self, queries: NDArray[np.float32], k: int, visited: int) -> Nearest:
-        if self._parameters is None or self._parameters.nprobe != visited:
-            self._parameters = faiss().SearchParametersIVF(nprobe=visited)
-        values, places = self.index.search(queries, k, params=self._parameters)
+        parameters = self._parameters  # by a name of its own: another thread may put others there
+        if parameters is None or parameters.nprobe != visited:
+            parameters = self._parameters = faiss().SearchParametersIVF(nprobe=visited)
+        values, places = self.index.search(queries, k, params=parameters)
         if (places < 0).any():
             values[places < 0] = -np.inf
         return values, places

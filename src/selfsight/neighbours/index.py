@@ -22,6 +22,7 @@ from selfsight.neighbours.encoder import Encoder
 from selfsight.neighbours.exact import ExactVectors, Vectors, unit_rows
 from selfsight.neighbours.folder import COLUMNS, open_vectors, rows_table
 from selfsight.neighbours.pictures import Pictures
+from selfsight.runs.sides import read_run_table
 from selfsight.version import __version__
 
 DISPLAYED = 12
@@ -65,7 +66,7 @@ class Index:
             raise ValueError("index: some representations are not finite.")
         if len(np.unique(row_ids)) < len(row_ids):
             raise ValueError("index: some row ids are the same.")
-        unit = unit_rows(representations)
+        unit = torch.from_numpy(unit_rows(representations.float().numpy()))
         card = IndexCard(
             kind="exact",
             count=len(unit),
@@ -83,16 +84,10 @@ class Index:
         Raises:
             ValueError: there is no index, or a file of it is missing or damaged.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         folder = Path(folder)
         card = read_card(folder)
         check_files(folder, card)
-        try:
-            rows: Any = pq.read_table(folder / ROWS, columns=list(COLUMNS))
-        except (OSError, UnicodeError, pa.ArrowException) as error:
-            raise ValueError(f"{folder / ROWS} is damaged and cannot be read: {error}") from None
+        rows = read_run_table(folder / ROWS, COLUMNS)
         if len(rows) != card.count:
             raise ValueError(
                 f"{folder / ROWS} is damaged: it has {len(rows):,} rows and the index "
