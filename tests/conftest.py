@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -22,6 +23,14 @@ views:
 - {size: 8.0, flip: 0.0}
 - {size: 8.0, flip: 0.0, rotation: 15.0}
 """
+
+
+def pytest_collection_finish() -> None:
+    """What was imported so far stays: each training collects garbage when it ends, and need not
+    look through the modules of torch again (0.4 s each time).
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="module")
