@@ -52,9 +52,11 @@ class OurStep:
     def __init__(
         self, images: ImageSet, method: str = "simclr", *, ready: bool = False, **settings: Any
     ) -> None:
-        freed_pages_kept().__enter__()  # as in every training
+        # As in every training, and for as long: a context that nothing holds is closed at once.
+        self.pages = freed_pages_kept()
+        self.pages.__enter__()
         asked = Pretrain.model_validate({"method": method, "data": images.name})
-        plan = prepare(asked.updated(settings), images)
+        plan = prepare(asked.updated({"allow_near": True, **settings}), images)
         self.plan, self.settings = plan, plan.settings
         self.method = build(plan).to(plan.device)
         if plan.settings.compile == "on":
