@@ -189,6 +189,15 @@ class Method(nn.Module):
         """
         return None
 
+    @classmethod
+    def teachers(cls, settings: MethodSettings) -> tuple[str, ...]:
+        """Weights that the training learns from beside the images, as ``--weights`` names them.
+
+        What they were trained on counts as what the run was trained on: a test image whose label a
+        teacher has read is a leak.
+        """
+        return ()
+
     def __init__(
         self, settings: MethodSettings, backbone: Backbone, target: TargetSpec | None = None
     ) -> None:

@@ -49,6 +49,7 @@ def test_a_model_comes_back_with_the_same_numbers(
     assert {p.name for p in (tmp_path / "m").iterdir()} == {
         "backbone.safetensors",
         "head.safetensors",
+        "labels.parquet",
         "model.json",
         "settings.yaml",
         "training.safetensors",
@@ -106,7 +107,13 @@ def copied(model: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(model, tmp_path / "m"))
 
 
-FILES = ["backbone.safetensors", "head.safetensors", "model.json", "training.safetensors"]
+FILES = [
+    "backbone.safetensors",
+    "head.safetensors",
+    "labels.parquet",
+    "model.json",
+    "training.safetensors",
+]
 
 
 @pytest.mark.parametrize("name", FILES)

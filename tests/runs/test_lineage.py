@@ -107,6 +107,82 @@ def test_ancestors_count(
     assert owners == ["second", "first"]
 
 
+SEEN_WITH_LABELS = r"was trained on \d+ of the 10 test images with their labels"
+
+
+def test_whoever_taught_it_counts(
+    make_file: MakeFile, train_run: TrainRun, tmp_path: Path, quick: dict[str, Any]
+) -> None:
+    """A teacher that read the labels of test images, by whatever name it is given."""
+    first = train_run("first", make_file("a", range(60), range(60, 80)), "supervised")
+    other = make_file("other", range(150, 190), range(10))
+    model = tmp_path / "model"
+    selfsight.finetune(first, out=model, head_only="linear", device="cpu")
+    for teacher in (first.folder.path, first.folder.backbone, model):
+        with pytest.raises(ValueError, match=SEEN_WITH_LABELS):
+            train_run("taught", other, "distill", **{"method.teacher": str(teacher)})
+    apart = make_file("apart", range(100, 140), range(140, 150))
+    taught = train_run("taught", apart, "distill", **{"method.teacher": str(first.folder.path)})
+    assert [Path(seen.owner).name for seen in lineage_of([taught]).seen] == ["taught", "first"]
+    with pytest.raises(ValueError, match=f"first {SEEN_WITH_LABELS}"):
+        selfsight.evaluate(taught, str(other), **quick)
+    labels = {value["num_labels"] for value in selfsight.evaluate(taught, **quick).records}
+    own = len(own_images(taught).rows("train"))
+    assert own + len(seen_by(first).labelled) in labels
+
+
+def test_a_file_of_a_run_is_the_run(
+    make_file: MakeFile, train_run: TrainRun, tmp_path: Path
+) -> None:
+    first = train_run("first", make_file("a", range(60), range(60, 80)), "supervised", keep_every=1)
+    other = make_file("other", range(150, 190), range(10))
+    kept = next(first.folder.checkpoints.glob("*.safetensors"))
+    for path in (first.folder.backbone, kept):
+        with pytest.raises(ValueError, match=f"first {SEEN_WITH_LABELS}"):
+            train_run("second", other, weights=str(path))
+    apart = make_file("apart", range(100, 140), range(140, 150))
+    second = train_run("second", apart, weights=str(first.folder.backbone))
+    assert second.plain["weights"] == str(first.folder.path)
+    # The weights before the first step have seen what the first run has, and not the second's own.
+    with pytest.raises(ValueError, match=f"first {SEEN_WITH_LABELS}"):
+        train_run("third", other, weights=str(second.folder.start))
+    again = make_file("again", range(150, 190), range(100, 110))
+    third = train_run("third", again, weights=str(second.folder.start))
+    assert [Path(seen.owner).name for seen in lineage_of([third]).seen] == ["third", "first"]
+    copied = tmp_path / "copied.safetensors"
+    shutil.copy(first.folder.backbone, copied)
+    fourth = train_run("fourth", other, weights=str(copied))
+    assert any(
+        "copied.safetensors was written by selfsight" in n for n in fourth.environment["notes"]
+    )
+    (caution,) = lineage_of([fourth]).cautions
+    assert caution.endswith("copied.safetensors; what those were trained on is not known here.")
+
+
+def test_a_model_is_an_ancestor(
+    make_file: MakeFile, train_run: TrainRun, tmp_path: Path, quick: dict[str, Any]
+) -> None:
+    """Its run read no label; the model did, of other images than the run's."""
+    run = train_run("run", make_file("a", range(60), range(60, 80), labels=False))
+    fitted = make_file("fitted", range(100, 140), range(140, 150))
+    model = tmp_path / "model"
+    selfsight.finetune(run, str(fitted), out=model, head_only="linear", device="cpu")
+    other = make_file("other", range(150, 190), range(100, 110))
+    for _ in range(2):
+        with pytest.raises(ValueError, match=f"model {SEEN_WITH_LABELS}"):
+            selfsight.evaluate(model, str(other), target="labels", device="cpu")
+        with pytest.raises(ValueError, match=f"model {SEEN_WITH_LABELS}"):
+            train_run("second", other, weights=str(model))
+        shutil.rmtree(run.folder.path, ignore_errors=True)  # the second time its run is gone
+    apart = make_file("apart", range(150, 190), range(190, 199))
+    second = train_run("second", apart, weights=str(model))
+    (seen,) = [seen for seen in lineage_of([second]).seen if Path(seen.owner).name == "model"]
+    assert len(seen.labelled) == len(seen.labels[0].row_ids) > 0
+    (model / "labels.parquet").unlink()
+    with pytest.raises(ValueError, match=r"labels.parquet is missing; copy the whole folder"):
+        lineage_of([second])
+
+
 def test_a_control_that_has_seen_the_test_images(
     make_file: MakeFile, train_run: TrainRun, quick: dict[str, Any]
 ) -> None:

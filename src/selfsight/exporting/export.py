@@ -14,8 +14,9 @@ from selfsight.exporting.graph import Source, outputs_of, write_onnx
 from selfsight.exporting.state_dicts import State, code_to_load, state_dict_for
 from selfsight.files import replacing
 from selfsight.models.embed import backbone_of
-from selfsight.models.predictor import Predictor, is_model
+from selfsight.models.predictor import Predictor
 from selfsight.models.tables import check_suffix
+from selfsight.runs.folder import is_model
 from selfsight.settings import Settings
 
 

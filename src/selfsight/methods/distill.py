@@ -41,8 +41,8 @@ class Distill(Method):
 
         teacher: str = "efficientnet_lite0"
         """Weights that teach: efficientnet_lite0 to 2, timm:NAME, torchvision:NAME,
-        transformers:OWNER/NAME, a file of weights, the folder of a finished run; or untrained, a
-        network with random weights, as a control."""
+        transformers:OWNER/NAME, a file of weights, the folder of a finished run or of a model; or
+        untrained, a network with random weights, as a control."""
         projector: Annotated[tuple[int, ...], Field(min_length=0)] = (1024,)
         """Hidden widths of the projector; its output has the width of the teacher's."""
 
@@ -68,6 +68,11 @@ class Distill(Method):
             return None
         teacher = find_teacher(settings.teacher, channels, image_size)
         return None if teacher.statistics is None else (teacher.statistics, settings.teacher)
+
+    @classmethod
+    def teachers(cls, settings: MethodSettings) -> tuple[str, ...]:
+        assert isinstance(settings, cls.Settings)
+        return () if settings.teacher == UNTRAINED else (settings.teacher,)
 
     def __init__(
         self, settings: Settings, backbone: Backbone, target: TargetSpec | None = None

@@ -19,7 +19,7 @@ from selfsight.data.statistics import Statistics
 from selfsight.fitting.representations import represent
 from selfsight.models.parts import PartPlace
 from selfsight.models.predict import PART
-from selfsight.models.predictor import Predictor, card_of, is_model
+from selfsight.models.predictor import Predictor, card_of
 from selfsight.models.tables import (
     Write,
     check_suffix,
@@ -29,6 +29,7 @@ from selfsight.models.tables import (
     writing_table,
 )
 from selfsight.networks.backbones import Backbone
+from selfsight.runs.folder import is_model
 from selfsight.runs.frame import Frame
 from selfsight.runs.request import images_in, reading_of
 from selfsight.runs.run import load_run

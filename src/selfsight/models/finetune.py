@@ -16,6 +16,7 @@ from pydantic import model_validator
 import selfsight
 from selfsight.console import progress, say
 from selfsight.data.imageset import ImageSet, Target
+from selfsight.data.leaks import ReadLabels
 from selfsight.data.notes import guesses
 from selfsight.data.options import Images
 from selfsight.data.reading import recorded
@@ -212,7 +213,13 @@ def fit_model(
             **about,
         }
     )
-    return Predictor(backbone.eval(), head, start.statistics, card)
+    content = subset.images.content.take(subset.rows)
+    read = ReadLabels(
+        target.name,
+        subset.images.row_ids[subset.rows],
+        np.where(content.blank, np.uint64(0), content.digests),
+    )
+    return Predictor(backbone.eval(), head, start.statistics, card, labels=read)
 
 
 def scores(

@@ -5,6 +5,7 @@
 ``head.safetensors``        weights of the head
 ``training.safetensors``    unit representations of (some of) the training images, float16
 ``model.json``              target, names, thresholds, form of the images, hash of the weights
+``labels.parquet``          row id and digest of the images whose labels it was fitted on
 ``settings.yaml``           how it was made; not read back
 ========================== ==============================================================
 
@@ -24,6 +25,7 @@ from pydantic import Field, ValidationError, model_validator
 from torch import Tensor, nn
 
 from selfsight.data.imageset import ImageSet, TargetSpec
+from selfsight.data.leaks import ReadLabels
 from selfsight.data.statistics import Statistics
 from selfsight.files import not_a_folder, read_json, write_json, write_text
 from selfsight.fitting.head import Head, Shape
@@ -32,10 +34,11 @@ from selfsight.fitting.representations import represent, weights_key
 from selfsight.markup import block, facts
 from selfsight.networks.backbones import Backbone, load_backbone, save_backbone
 from selfsight.networks.weights import put_weights, read_weights, write_weights
+from selfsight.runs.fitted import read_labels, write_labels
+from selfsight.runs.folder import MODEL_CARD, is_model
 from selfsight.runs.frame import Frame
 from selfsight.settings import Settings, sentence
 
-CARD = "model.json"
 TRAINING = "training.safetensors"
 
 
@@ -62,6 +65,8 @@ class Card(Settings):
     """How the images of its run and its labels were read: later images are read in the same way."""
     weights: str
     """Hash of all weights."""
+    labels: str = ""
+    """Checksum of ``labels.parquet``; empty: there is none."""
     num_labels: Annotated[int, Field(ge=0)] = 0
     """Labelled images that it was fitted on."""
     choice: dict[str, Any] = {}
@@ -101,6 +106,7 @@ class Predictor:
         card: all the rest.
         training: ``(N, F)`` representations of training images, of length 1; None: not kept.
         folder: where it is kept; None: nowhere yet.
+        labels: the images whose labels it was fitted on; None: unknown.
     """
 
     backbone: Backbone
@@ -109,6 +115,7 @@ class Predictor:
     card: Card
     training: Tensor | None = None
     folder: Path | None = None
+    labels: ReadLabels | None = None
 
     def __str__(self) -> str:
         return str(self.folder or f"a model of {self.card.target} that has not been saved")
@@ -232,8 +239,11 @@ class Predictor:
             kept = {"training": self.training.half()}
             write_weights(folder / TRAINING, nn.Module(), header, kept)
         write_text(folder / "settings.yaml", settings)
-        write_json(folder / CARD, self.card.plain())
-        return replace(self, folder=folder)
+        card = self.card
+        if self.labels is not None:
+            card = card.updated({"labels": write_labels(folder, self.labels)})
+        write_json(folder / MODEL_CARD, card.plain())
+        return replace(self, card=card, folder=folder)
 
     @classmethod
     def load(cls, folder: str | Path, *, allow_code: bool = False) -> Predictor:
@@ -256,23 +266,22 @@ class Predictor:
         put_weights(path, head, tensors)
         if hashed(backbone, head) != card.weights:
             raise ValueError(
-                f"model {folder}: its weights are not those that {CARD} was written for; copy the "
-                "whole folder again."
+                f"model {folder}: its weights are not those that {MODEL_CARD} was written for; "
+                "copy the whole folder again."
             )
         if backbone.spec.channels != card.frame.channels:
-            raise ValueError(f"model {folder}: channels of {CARD} and of the backbone differ.")
+            raise ValueError(
+                f"model {folder}: channels of {MODEL_CARD} and of the backbone differ."
+            )
         statistics = _statistics(folder, extra, card.frame.channels)
         training = _training(folder, card, backbone.features)
-        return cls(backbone.eval(), head.finished(), statistics, card, training, folder)
+        labels = read_labels(folder, card.labels)
+        return cls(backbone.eval(), head.finished(), statistics, card, training, folder, labels)
 
 
 def hashed(backbone: Backbone, head: Head) -> str:
     """16 hexadecimal digits over all weights."""
     return weights_key(nn.ModuleList([backbone, head]))
-
-
-def is_model(folder: str | Path) -> bool:
-    return (Path(folder) / CARD).is_file()
 
 
 def check_free(folder: Path) -> None:
@@ -291,11 +300,11 @@ def card_of(folder: Path) -> Card:
     """
     if not folder.is_dir():
         raise ValueError(f"model {folder}: {not_a_folder(folder)}.")
-    path = folder / CARD
+    path = folder / MODEL_CARD
     if not path.is_file():
         is_run = (folder / "splits.parquet").is_file()
         hint = "; it is a run: make a model of it with `selfsight finetune`" if is_run else ""
-        raise ValueError(f"model {folder}: it has no {CARD}{hint}.")
+        raise ValueError(f"model {folder}: it has no {MODEL_CARD}{hint}.")
     content = read_json(path)
     try:
         return Card.model_validate(content)

@@ -27,9 +27,11 @@ from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Subset
 from selfsight.fitting.metrics import score
 from selfsight.models.predict import with_tiles
-from selfsight.models.predictor import CARD, Predictor
+from selfsight.models.predictor import Predictor
 from selfsight.reporting.report import write_report
-from selfsight.runs.folder import RunFolder
+from selfsight.runs.fitted import FittedModel
+from selfsight.runs.folder import RunFolder, is_model
+from selfsight.runs.lineage import lineage_of
 from selfsight.runs.request import images_of
 from selfsight.runs.run import load_run
 from selfsight.settings import read_yaml, unknown
@@ -53,7 +55,7 @@ def evaluate(
         ValueError: no such run, data, target or probe; the sentence says what to change.
     """
     check_output_folder(settings.out)
-    if network is None and settings.run and (Path(settings.run) / CARD).is_file():
+    if network is None and settings.run and is_model(settings.run):
         return _of_model(settings, images)
     return protocol.evaluate(settings, images, network)
 
@@ -136,6 +138,7 @@ def _images(
     made = read_yaml(Path(settings.run) / "settings.yaml")
     path = Path(str(made.get("run", "")))
     run = load_run(path) if (path / "settings.yaml").is_file() else None
+    model = FittedModel(Path(settings.run))
     labels, target = settings.labels or made.get("labels"), settings.target or predictor.card.target
     if images is None and settings.data is None:
         if run is None:
@@ -146,14 +149,18 @@ def _images(
         own = ("data", "group", "split_column", "tile", "validation", "test")
         same: dict[str, Any] = {name: made[name] for name in own if name in made}
         wish = settings.updated({**same, "labels": labels, "target": target})
-        return source_of(wish.data or run.settings.data), images_of(run, wish), []
+        return source_of(wish.data or run.settings.data), images_of(run, wish, model=model), []
     source = source_of(settings.data if images is None else images)
     settings = with_tiles(settings, predictor.card.tile, f"model {settings.run}")
     if run is not None:
-        return source, images_of(run, settings, images), []
+        return source, images_of(run, settings, images, model=model), []
     scale = predictor.card.frame.scale(f"model {settings.run}")
-    note = f"What {settings.run} was trained on is not known here: its run ({path}) is gone."
-    return source, request.open(settings, images, scale=scale), [note]
+    note = (
+        f"What {settings.run} was trained on before it was fitted is not known here: its run "
+        f"({path}) is gone."
+    )
+    seen = lineage_of([model]).seen
+    return source, request.open(settings, images, scale=scale, seen=seen), [note]
 
 
 def _target(images: ImageSet, predictor: Predictor, settings: Evaluate) -> Target:

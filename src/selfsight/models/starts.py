@@ -41,9 +41,11 @@ from selfsight.networks.published.find import FILE_SIZE, natural_size
 from selfsight.networks.published.packages import PACKAGES
 from selfsight.networks.specs import NAMES, BackboneSpec, library_of
 from selfsight.runs.checkpoint import in_run
+from selfsight.runs.folder import is_model
 from selfsight.runs.frame import Frame
+from selfsight.runs.lineage import lineage_of, source_of
 from selfsight.runs.request import reading_of
-from selfsight.runs.run import load_run
+from selfsight.runs.run import Run, load_run
 from selfsight.training.device import choose_device
 from selfsight.training.settings import Pretrain
 from selfsight.training.start import Beginning, begin
@@ -215,8 +217,7 @@ def _started(
         "seed": settings.seed,
     })  # fmt: skip
     images, rows = _in_its_form(name, settings, images, source, rows)
-    is_run = Path(name, "settings.yaml").is_file()
-    size = None if is_run else brought_to(images, _side(name))
+    size = None if _is_run(name) else brought_to(images, _side(name))
     beginning = begin(wish, images)
     spec = beginning.spec(images, device.type, tokens=False)
     backbone = _backbone(beginning, spec, settings.allow_code)
@@ -245,7 +246,7 @@ def _started(
             images_per_second=start.images_per_second,
             megabytes=megabytes(backbone),
             licence=_licence(beginning),
-            labels_read=(beginning.run.labels_read or "") if beginning.run is not None else "",
+            labels_read="" if beginning.source == "none" else _labels_read(wish.weights),
         )
         found.append((line, start))
     return found
@@ -262,7 +263,7 @@ def _in_its_form(
     name: str, settings: CompareStarts, images: ImageSet, source: Images | None, rows: Rows
 ) -> tuple[ImageSet, Rows]:
     """The images as a run takes them, and the rows there; as they are for any other start."""
-    if not Path(name, "settings.yaml").is_file():
+    if not _is_run(name):
         return images, rows
     run = load_run(name)
     scale = Frame.of_run(run).scale(run.name)
@@ -272,6 +273,22 @@ def _in_its_form(
     own = request.open(wanted, source, scale=scale, reading=reading_of(run))
     place = {row_id: i for i, row_id in enumerate(own.row_ids.tolist())}
     return own, np.array([place[row_id] for row_id in images.row_ids[rows].tolist()], np.int64)
+
+
+def _is_run(name: str) -> bool:
+    return Path(name, "settings.yaml").is_file() and not is_model(name)
+
+
+def _labels_read(weights: str) -> str:
+    """What a start, its ancestors and its teachers read of labels; empty: nothing that is known."""
+    source = source_of(weights)
+    if isinstance(source, Run) and source.labels_read is not None:
+        return source.labels_read
+    seen = [] if source is None else lineage_of([source]).seen
+    read = {
+        (labels.target, i) for s in seen for labels in s.labels for i in labels.row_ids.tolist()
+    }
+    return f"Its weights were made with {len(read):,} labels." if read else ""
 
 
 def _licence(beginning: Beginning) -> str:

@@ -23,10 +23,11 @@ from selfsight.data.sources.steps.image_columns import image_columns
 from selfsight.data.statistics import Statistics
 from selfsight.fitting.representations import cache_key, represent, weights_key
 from selfsight.models.embed import backbone_of, reading_in
-from selfsight.models.predictor import is_model
 from selfsight.networks.backbones import Backbone
+from selfsight.runs.fitted import FittedModel
+from selfsight.runs.folder import is_model
 from selfsight.runs.frame import Frame
-from selfsight.runs.lineage import lineage_of
+from selfsight.runs.lineage import Lineage, lineage_of
 from selfsight.runs.request import images_in, own_images
 from selfsight.runs.run import load_run
 from selfsight.training.device import choose_device
@@ -136,22 +137,27 @@ class Encoder:
     @property
     def cautions(self) -> tuple[str, ...]:
         """A sentence for each start of the training of which nothing is known."""
-        return () if is_model(self.folder) else lineage_of([load_run(self.folder)]).cautions
+        return self._lineage.cautions
+
+    @property
+    def _lineage(self) -> Lineage:
+        source = FittedModel(Path(self.folder)) if is_model(self.folder) else load_run(self.folder)
+        return lineage_of([source])
 
     def seen(self, images: ImageSet) -> list[bool | None]:
         """Whether the training, or that of a run it started from, saw the pixels of each image.
 
-        None where that cannot be told: for a model, and for a training on images of another form.
+        None where that cannot be told: for a training on images of another form, and where an
+        ancestor is not there.
         """
-        if is_model(self.folder):
-            return [None] * len(images)
-        trainings = lineage_of([load_run(self.folder)]).seen
+        lineage = self._lineage
+        trainings = lineage.seen
         same = [seen for seen in trainings if seen.scale.form == images.scale.form]
         digests = images.content.digests
         found = np.zeros(len(images), np.bool_)
         for seen in same:
             found |= np.isin(digests, seen.digests)
-        unknown = False if len(same) == len(trainings) else None
+        unknown = False if len(same) == len(trainings) and not lineage.cautions else None
         return [True if one else unknown for one in found.tolist()]
 
 

@@ -12,7 +12,6 @@ import tyro
 from pydantic import Field
 
 from selfsight.console import say
-from selfsight.models.predictor import is_model
 from selfsight.models.tables import check_suffix
 from selfsight.neighbours.atlas_table import write_atlas_table
 from selfsight.neighbours.build import IndexImages
@@ -24,7 +23,7 @@ from selfsight.neighbours.map_columns import error_column, further_columns
 from selfsight.neighbours.map_contents import map_contents
 from selfsight.neighbours.map_server import MapServer
 from selfsight.reporting.map_page import MapContents, map_html, write_map_page
-from selfsight.runs.folder import RunFolder
+from selfsight.runs.folder import RunFolder, is_model
 from selfsight.settings import Settings
 from selfsight.stops import accept
 

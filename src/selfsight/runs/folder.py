@@ -11,7 +11,14 @@ from typing import Any
 from selfsight.files import digest_of, not_a_folder
 from selfsight.settings import read_yaml
 
+MODEL_CARD = "model.json"
+"""What the folder of a model has, and that of a run has not."""
 _REMEDY = "Restore it from a copy, or delete the run folder and train again."
+
+
+def is_model(folder: str | Path) -> bool:
+    """Whether this is the folder of a model that `finetune` wrote."""
+    return (Path(folder) / MODEL_CARD).is_file()
 
 
 class RunFolder:

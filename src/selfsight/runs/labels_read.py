@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.data.imageset import ImageSet
-from selfsight.runs.lineage import Lineage, start_of
+from selfsight.runs.lineage import Lineage, Source, start_of
 from selfsight.runs.run import Run
 
 
@@ -74,7 +74,7 @@ def label_draw(run: Run) -> int | None:
 
     None where no training read a part of the labels.
     """
-    at: Run | str | None = run
+    at: Source | None = run
     while isinstance(at, Run):
         supervision = at.plain.get("supervision") or {}
         if at.labels_read is not None and supervision.get("label_fraction", 1.0) < 1.0:

@@ -1,10 +1,11 @@
 """A run's ancestors, the images that it and they were trained on, and the sides they recorded.
 
 The weights of a run are a function of every image that it was trained on, and of every image that
-the runs were trained on from whose weights it started. A run that chose which images to label is an
-ancestor too. A test image among what they saw is a leak where its label was read, and worth a word
-where it was not; `selfsight.data.request.open` checks that. A later round takes the sides that they
-recorded, so that their train images do not become its test images.
+the runs and models were trained on from whose weights it started, or whose weights taught it. A run
+that chose which images to label is an ancestor too. A test image among what they saw is a leak
+where its label was read, and worth a word where it was not; `selfsight.data.request.open` checks
+that. A later round takes the sides that they recorded, so that their train images do not become its
+test images.
 """
 
 from __future__ import annotations
@@ -19,10 +20,14 @@ from numpy.typing import NDArray
 
 from selfsight.data.leaks import ReadLabels, Seen
 from selfsight.data.sides import Sides
+from selfsight.networks.published.files import header_of
+from selfsight.networks.published.packages import PACKAGES
+from selfsight.networks.specs import library_of
 from selfsight.records.content import read_record
 from selfsight.records.labelling import SuggestionsFile
 from selfsight.runs.checkpoint import in_run
-from selfsight.runs.folder import RunFolder
+from selfsight.runs.fitted import FittedModel
+from selfsight.runs.folder import RunFolder, is_model
 from selfsight.runs.frame import Frame
 from selfsight.runs.run import Run, load_run, run_of_checkpoint
 from selfsight.runs.sides import read_run_table, sides_of
@@ -30,8 +35,13 @@ from selfsight.runs.sides import read_run_table, sides_of
 TRAINED_ON = ("train", "unlabelled")
 SUGGESTIONS = "suggestions.json"
 """What `suggest` writes beside its table of labels."""
-NO_RUN = ("auto", "none", "published")
+NO_RUN = ("auto", "none", "published", *PACKAGES)
 """Weights that are no run's."""
+OWN_FILE = "selfsight"
+"""How the layout of a file is called that selfsight wrote."""
+
+Source = Run | FittedModel | str
+"""What weights are of: a run, a model, or the name of weights of which nothing more is known."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +62,16 @@ class Lineage:
 
 
 def lineage_of(
-    runs: Sequence[Run],
+    sources: Sequence[Source],
     labels: str | None = None,
     *,
     without: Sequence[Run] = (),
     known: Lineage | None = None,
 ) -> Lineage:
-    """What runs and their ancestors were trained on, each once.
+    """What runs, models and their ancestors were trained on, each once.
 
     Args:
-        runs: the nearest first.
+        sources: the nearest first.
         labels: a table of labels; the run whose `suggest` chose its images is an ancestor too.
         without: runs that are left out; their ancestors are not.
         known: of other runs, which the result begins with; what is in it is not read again.
@@ -73,25 +83,38 @@ def lineage_of(
     seen, records = list(known.seen), list(known.records)
     cautions, done = list(known.cautions), set(known.paths)
     left_out = {run.path for run in without}
-    waiting = [*runs, *chosen_by(labels)]
+    waiting: list[Source] = [*sources, *chosen_by(labels)]
     while waiting:
-        run = waiting.pop(0)
-        if run.path in done:
-            continue
-        done.add(run.path)
-        if run.path not in left_out:
-            table = read_run_table(run.folder.splits)
-            seen.append(seen_by(run, table))
-            records.append(sides_of(run, table))
-        waiting += chosen_by(run.settings.labels)
-        start = start_of(run)
-        if isinstance(start, Run):
-            waiting.append(start)
-        elif start is not None:
+        source = waiting.pop(0)
+        if isinstance(source, str):
             cautions.append(
-                f"{run.folder.path} started from the weights of {start}; what those were trained "
-                "on is not known here."
+                f"{source} was written by selfsight and is in no folder of a run: what it was "
+                "trained on is not known here. Name the run's folder where you have it."
             )
+            continue
+        if source.path in done:
+            continue
+        done.add(source.path)
+        if isinstance(source, FittedModel):
+            labelled = source.seen()
+            if labelled is None:
+                cautions.append(f"{source.folder} does not say which labels it was fitted on.")
+            else:
+                seen.append(labelled)
+        elif source.path not in left_out:
+            table = read_run_table(source.folder.splits)
+            seen.append(seen_by(source, table))
+            records.append(sides_of(source, table))
+        waiting += chosen_by(source.settings.labels if isinstance(source, Run) else source.labels)
+        for before in sources_of(source):
+            if isinstance(before, str):
+                owner = source.folder.path if isinstance(source, Run) else source.folder
+                cautions.append(
+                    f"{owner} started from the weights of {before}; what those were trained on is "
+                    "not known here."
+                )
+            else:
+                waiting.append(before)
     return Lineage(tuple(seen), tuple(records), tuple(cautions), frozenset(done))
 
 
@@ -105,38 +128,82 @@ def chosen_by(labels: str | None) -> list[Run]:
     return [load_run(record.run)]
 
 
-def lineage_of_weights(weights: str, labels: str | None = None) -> Lineage:
-    """What the weights that a training starts from were trained on.
+def lineage_of_weights(
+    weights: str, labels: str | None = None, teachers: Sequence[str] = ()
+) -> Lineage:
+    """What the weights that a training starts from, and those that teach it, were trained on.
 
     Args:
-        weights: the folder of a run, or a checkpoint in one; of anything else nothing is known
-            here.
+        weights: the folder of a run or a model, or a file in one; of published weights nothing is
+            known here.
         labels: see `lineage_of`.
+        teachers: further weights, named in the same way.
 
     Raises:
         ValueError: the folder holds no finished run.
     """
-    runs: list[Run] = []
-    if weights not in NO_RUN:
-        if in_run(weights):
-            runs = [run_of_checkpoint(weights)]
-        elif Path(weights).is_dir():
-            runs = [load_run(weights)]
-    return lineage_of(runs, labels)
+    found = [source_of(name) for name in (weights, *teachers)]
+    return lineage_of([source for source in found if source is not None], labels)
 
 
-def start_of(run: Run) -> Run | str | None:
-    """The run whose weights a run started from, their name where there is no such run, or None."""
-    weights = str(run.plain.get("weights") or "none")
-    # Of published weights the run records where they are from; what they saw is not known.
-    if weights in NO_RUN or run.environment.get("start") is not None:
+def source_of(weights: str) -> Source | None:
+    """The run or the model that weights are of; their name where they are of one that is unknown.
+
+    None for random and published ones, and where there is no such file.
+
+    Raises:
+        ValueError: the folder holds no finished run, or the file is of a run that is damaged.
+    """
+    path = Path(weights)
+    if weights in NO_RUN or library_of(weights) is not None:
         return None
-    if in_run(weights):
-        return run_of_checkpoint(weights) if Path(weights).is_file() else weights
+    if in_run(path):
+        return run_of_checkpoint(path) if path.is_file() else weights
+    if path.is_dir():
+        return FittedModel(path) if is_model(path) else load_run(path)
+    if not path.is_file():
+        return None
+    if not header_of(path):
+        return None
+    kept = path.parent.name == RunFolder("").checkpoints.name
+    folder = RunFolder(path.parent.parent if kept else path.parent)
+    if path.name == folder.backbone.name and is_model(folder.path):
+        return FittedModel(folder.path)
+    if folder.settings.is_file() and folder.backbone.is_file():
+        run = load_run(folder.path)
+        return start_of(run) if path.name == folder.start.name else run
+    return weights
+
+
+def sources_of(source: Run | FittedModel) -> list[Source]:
+    """What weights are made from: the start of a run and its teachers, the run of a model."""
+    if isinstance(source, FittedModel):
+        found = [_named(source.run, source)]
+    else:
+        teachers: list[str] = source.environment.get("teachers") or []
+        found = [start_of(source), *(_named(name, source) for name in teachers)]
+    return [each for each in found if each is not None]
+
+
+def start_of(run: Run) -> Source | None:
+    """What the weights are of that a run started from, or None; see `source_of`."""
+    weights = str(run.plain.get("weights") or "none")
+    origin = run.environment.get("start")
+    # Of published weights the run records where they are from; what they saw is not known.
+    if isinstance(origin, dict) and origin.get("layout") != OWN_FILE:
+        return None
+    return _named(weights, run)
+
+
+def _named(weights: str, by: Run | FittedModel) -> Source | None:
+    """`source_of` for a name that a run or a model recorded, the name where nothing is found."""
+    if not weights or weights in NO_RUN or library_of(weights) is not None:
+        return None
     # A study that was moved as a whole: the run lies beside its start.
-    for path in (Path(weights), run.path.parent / Path(weights).name):
-        if RunFolder(path).backbone.is_file() and path.resolve() != run.path:
-            return load_run(path)
+    for path in (Path(weights), by.path.parent / Path(weights).name):
+        whole = RunFolder(path).backbone.is_file() and path.resolve() != by.path
+        if whole or path.is_file():
+            return source_of(str(path))
     return weights
 
 

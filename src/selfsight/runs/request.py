@@ -17,6 +17,7 @@ from selfsight.data.options import DataOptions, Images
 from selfsight.data.parts import RowPart
 from selfsight.data.reading import Reading, recorded
 from selfsight.data.sources import is_there
+from selfsight.runs.fitted import FittedModel
 from selfsight.runs.frame import Frame
 from selfsight.runs.lineage import lineage_of
 from selfsight.runs.run import Run
@@ -41,7 +42,11 @@ class RunData(DataOptions):
 
 
 def images_of(
-    run: Run, settings: RunData, source: Images | None = None, controls: Sequence[Run] = ()
+    run: Run,
+    settings: RunData,
+    source: Images | None = None,
+    controls: Sequence[Run] = (),
+    model: FittedModel | None = None,
 ) -> ImageSet:
     """The images of a verb; test images that the weights were trained on are looked for.
 
@@ -50,6 +55,7 @@ def images_of(
         settings: of the verb; without ``data`` the run's own images are opened.
         source: what to open instead of ``settings.data``.
         controls: runs that results stand beside, which must not know the test images either.
+        model: that was fitted to the run, where it is the model that is scored.
 
     Raises:
         ValueError: see `selfsight.data.request.open`; or an option is given for the run's own
@@ -57,7 +63,8 @@ def images_of(
     """
     moved, caution = moved_images(run, settings) if source is None else (None, None)
     own = source is None and (moved is not None or settings.data is None)
-    of_run = lineage_of([run], settings.labels, without=[run] if own else [])
+    scored: list[Run | FittedModel] = [run] if model is None else [model, run]
+    of_run = lineage_of(scored, settings.labels, without=[run] if own else [])
     lineage = lineage_of(controls, known=of_run)
     if own:
         images = own_images(moved or run, settings.updated({"data": None}), lineage.seen)

@@ -16,8 +16,8 @@ from selfsight.markup import block, facts
 from selfsight.networks.backbones import Backbone, BackboneSpec, build_backbone, load_backbone
 from selfsight.networks.weights import read_weights
 from selfsight.runs.checkpoint import read_record
-from selfsight.runs.folder import RunFolder
-from selfsight.settings import sentence
+from selfsight.runs.folder import RunFolder, is_model
+from selfsight.settings import read_yaml, sentence
 from selfsight.views.settings import View
 
 LAST = {
@@ -111,6 +111,8 @@ class Run:
         if self.environment.get("start") is not None:
             return True
         weights = str(self.plain.get("weights", "none"))
+        if is_model(weights):
+            weights = str(read_yaml(Path(weights, "settings.yaml")).get("run"))
         before = Path(weights, "settings.yaml")
         return before.is_file() and load_run(weights).started_published
 

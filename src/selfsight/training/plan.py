@@ -89,7 +89,8 @@ def prepare(settings: Pretrain, images: Images | None = None, *, trains: bool = 
         raise ValueError(
             f"device {settings.device!r} is one GPU, and devices is {settings.devices}: give cuda."
         )
-    start = lineage_of_weights(settings.weights, settings.labels)
+    teachers = kind.teachers(settings.method)
+    start = lineage_of_weights(settings.weights, settings.labels, teachers)
     opened = request.open(settings, images, records=start.records, seen=start.seen)
     settings, resized = _sized(settings, opened, reopen=images is None)
     if resized:

@@ -157,6 +157,7 @@ def _write_environment(plan: Plan, inputs: Mapping[str, str], **more: Any) -> No
         method=METHODS[method_name(plan.settings.method)],
         leaks=plan.leaks,
         start=_origin(plan),
+        teachers=METHODS[method_name(plan.settings.method)].teachers(plan.settings.method),
         **more,
     )
 

@@ -124,6 +124,7 @@ def write_environment(
     seconds: float | None = None,
     images_seen: int = 0,
     start: dict[str, Any] | None = None,
+    teachers: Sequence[str] = (),
 ) -> None:
     """``environment.json``: versions, device, commit, the method's title and paper, the data.
 
@@ -138,6 +139,7 @@ def write_environment(
         seconds: that the training took, once it has ended.
         images_seen: in that time.
         start: where published weights are from that it started with.
+        teachers: further weights that it learns from.
     """
     import lightning
 
@@ -167,6 +169,7 @@ def write_environment(
             },
             "inputs": dict(inputs or {}),
             "start": start,
+            "teachers": list(teachers),
             "notes": list(notes),
             "allowed_leaks": list(leaks),
             "seconds": seconds,

@@ -38,8 +38,8 @@ class Pretrain(Data):
     trained. The same command again resumes it."""
     weights: str = "auto"
     """What the backbone starts from: `published` weights, a file of weights, the folder of a
-    finished run, a .ckpt in one, or `none`; auto: published ones where they are installed and suit
-    the images."""
+    finished run or of a model, a .ckpt of a run, or `none`; auto: published ones where they are
+    installed and suit the images."""
     weights_part: str | None = None
     """The part of the file to take, where several fill the network: teacher, backbone, ..."""
     backbone: Annotated[str, AfterValidator(known_backbone)] = "auto"

@@ -24,7 +24,7 @@ from selfsight.networks.published.packages import DEFAULT, PACKAGES
 from selfsight.networks.specs import Network, choose_backbone, library_of
 from selfsight.networks.weights import put_weights, read_weights
 from selfsight.runs.checkpoint import backbone_of, in_run
-from selfsight.runs.folder import RunFolder
+from selfsight.runs.folder import RunFolder, is_model
 from selfsight.runs.run import Run, load_run, run_of_checkpoint
 from selfsight.training.settings import Pretrain, method_name
 
@@ -154,12 +154,18 @@ def begin(settings: Pretrain, images: ImageSet) -> Beginning:
         if settings.weights_part is not None:
             raise ValueError("weights_part: there is no file of weights; give --weights FILE.")
         return Beginning("none", settings, notes=tuple(notes))
-    if in_run(settings.weights) or (
-        settings.weights != "published" and Path(settings.weights, "settings.yaml").is_file()
-    ):
-        return _from_run(settings, images)
+    weights = settings.weights
+    if weights != "published":
+        model = is_model(weights)
+        folder = RunFolder(Path(weights).parent)
+        if Path(weights).name == folder.backbone.name and folder.splits.is_file():
+            settings = settings.updated({"weights": str(folder.path)})
+        if in_run(weights) or (not model and Path(settings.weights, "settings.yaml").is_file()):
+            return _from_run(settings, images)
+        if model:
+            weights = str(RunFolder(weights).backbone)
     start = find_start(
-        settings.weights,
+        weights,
         settings.backbone,
         settings.network,
         channels=images.channels,

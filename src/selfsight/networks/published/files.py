@@ -130,16 +130,15 @@ def sha256_of(path: str | Path) -> str:
 
 
 def header_of(path: str | Path) -> dict[str, Any]:
-    """What selfsight wrote into a file of its own; empty for any other."""
-    from safetensors import safe_open
+    """What selfsight wrote into a file of its own; empty for any other, and for a damaged one."""
+    from safetensors import SafetensorError, safe_open
 
     if not _is_safetensors(Path(path)):
         return {}
-    with safe_open(path, framework="pt") as file:
-        text = (file.metadata() or {}).get(HEADER, "{}")
     try:
-        header = json.loads(text)
-    except ValueError:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
+    except (SafetensorError, OSError, ValueError):
         return {}
     return header if isinstance(header, dict) else {}
 
