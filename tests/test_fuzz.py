@@ -1,4 +1,4 @@
-"""The short form of ``benchmarks/fuzz.py``: 300 mutations of each kind of file."""
+"""The short form of ``benchmarks/fuzz.py``: 150 mutations of each kind of file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import fuzz  # noqa: E402
 
 sys.path.pop(0)
 
-COUNT = 300
+COUNT = 150
 
 
 @pytest.fixture(scope="module")
