@@ -61,7 +61,7 @@ def main() -> None:
         clusters=False,
         finetune=True,
         finetuning={
-            "backbone_lr": (0.001, 0.004),
+            "backbone_lr": (0.004,),
             "head_lr": (0.01,),
             "epochs": 15,
             "min_steps": 200,

@@ -190,6 +190,23 @@ def test_a_control_with_one_seed_is_compared_with_each_of_ours() -> None:
     assert found.mean == pytest.approx(0.2, abs=0.03) and found.verdict() == "better"
 
 
+@pytest.mark.parametrize(("images", "spread"), [(100, 0.03), (1000, 0.03), (150, 0.0)])
+def test_a_lucky_initialisation_is_no_better_than_the_others(images: int, spread: float) -> None:
+    """One network of a kind beside five others of it: "better" is as rare as an interval says."""
+    random, better, worse = np.random.default_rng(0), 0, 0
+    resampling = alone(images)
+    for _ in range(400):
+        chance = 0.6 + spread * random.standard_normal((6, 1, 1))
+        hard = random.random((1, 1, images))  # half of the images are as hard for each network
+        own = random.random((6, 1, images))
+        shared = np.arange(images) % 2 == 0
+        right = (np.where(shared, hard, own) < chance).astype(float)
+        scores = right @ resampling.weights.T / resampling.weights.sum(1)
+        verdict = difference(scores[:1], scores[1:], resampling, of_images=True).verdict()
+        better, worse = better + (verdict == "better"), worse + (verdict == "worse")
+    assert better + worse <= 28  # 20 of 400 expected at most, and two standard deviations
+
+
 def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
     values = np.random.default_rng(0).normal(size=50)
     resampling = alone(50)

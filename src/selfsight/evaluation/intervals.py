@@ -16,6 +16,11 @@ factor, with r the share of the draws in the variance and c = 3 (less below elev
 back what the sum of squares gives too much where both parts are large. A factor with one level
 adds nothing: the interval is then conditional on that level.
 
+One network that is compared with S initialisations (or seeds) of another began somewhere, too, and
+may have been lucky: a difference counts where it is larger than that. Its own luck is one more draw
+of the same kind, so ``V_seeds`` becomes ``V_seeds + (S V_seeds - i)+``, where ``i``, what the
+images add to each seed alone, is ``(a - V_images) S / (S - 1)``.
+
 ``V_images`` is a delete-one jackknife over groups (over images where there are no groups) up to
 `JACKKNIFE` of them, and a bootstrap above.
 
@@ -158,13 +163,16 @@ def quantile(freedom: int) -> float:
     return float(t.ppf(0.975, max(freedom, 1)))
 
 
-def half_width(values: Floats, replicates: Floats, resampling: Resampling) -> tuple[Floats, Floats]:
+def half_width(
+    values: Floats, replicates: Floats, resampling: Resampling, *, luck: bool = False
+) -> tuple[Floats, Floats]:
     """``h`` of the module's formula, and its degrees of freedom.
 
     Args:
         values: ``(..., S, D)`` scores of S training seeds and D label draws on the test split.
         replicates: ``(..., S, D, B)`` the same on the resampled splits.
         resampling: how these were made.
+        luck: the seeds are those of a control, and what it stands beside is one seed's.
 
     Returns:
         ``(...,)`` each; h is NaN where a variance is undefined. The degrees of freedom are
@@ -178,7 +186,10 @@ def half_width(values: Floats, replicates: Floats, resampling: Resampling) -> tu
         if levels > 1:
             spread = values.mean(axis).var(-1, ddof=1) / levels  # over the other factor's mean
             of_each = resampling.variance(replicates.mean(axis - 1)).mean(-1)
-            rest = rest - np.maximum(of_each - of_images, 0.0) / (levels - 1)
+            alone = np.maximum(of_each - of_images, 0.0) / (levels - 1)
+            rest = rest - alone
+            if luck and axis == -1:
+                spread = spread + np.maximum(levels * (spread - alone), 0.0)
             factors.append((levels, spread))
     variance = np.maximum(rest, 0.0)
     squared = quantile(resampling.units - 1) ** 2 * variance
@@ -254,6 +265,7 @@ def ends_of_differences(
     *,
     errors: Floats | None = None,
     bounds: tuple[float, float] = (-math.inf, math.inf),
+    luck: bool = False,
 ) -> tuple[Floats, Floats, Floats]:
     """Ends of the intervals of paired differences and unbounded scores, and p-values of zero.
 
@@ -268,8 +280,10 @@ def ends_of_differences(
         errors: ``(...,)`` mean share of errors of the two, for differences of shares of images;
             None for other metrics.
         bounds: of what the metric can be.
+        luck: see `half_width`.
     """
-    mean, (half, freedom) = values.mean((-2, -1)), half_width(values, replicates, resampling)
+    mean = values.mean((-2, -1))
+    half, freedom = half_width(values, replicates, resampling, luck=luck)
     none = np.isnan(half) | (half == 0)
     if errors is not None:
         none = none | too_few(np.minimum(errors, 1 - errors), resampling)
@@ -353,13 +367,15 @@ def difference(
 
     Args:
         ours, other: see `interval`; the same draws in the same order. One seed of `other` is
-            compared with each of ours. Several seeds on both sides, which takes a single draw, are
-            crossed: each of ours with each of the other's, two factors that are apart.
+            compared with each of ours, and one of ours with each of its, where the luck of ours
+            counts. Several seeds on both sides, which takes a single draw, are crossed: each of
+            ours with each of the other's, two factors that are apart.
         resampling: of the test split.
         of_images: both are shares of the test images.
         bounds: of the score.
     """
     ours, other = _wide(ours), _wide(other)
+    luck = len(ours) == 1 < len(other)
     if len(ours) > 1 and len(other) > 1:
         assert ours.shape[1] == other.shape[1] == 1, "seeds on both sides take a single draw"
         other = other.swapaxes(0, 1)
@@ -370,7 +386,7 @@ def difference(
         errors = np.asarray((ours[..., 0].mean() + other[..., 0].mean()) / 2)
     width = bounds[1] - bounds[0]
     ends = ends_of_differences(
-        values, replicates, resampling, errors=errors, bounds=(-width, width)
+        values, replicates, resampling, errors=errors, bounds=(-width, width), luck=luck
     )
     known = None if errors is None else float(errors)
     return _interval(float(values.mean()), ends, resampling, known, replicates)
