@@ -76,12 +76,13 @@ def row(name: str, results: Results, environment: dict[str, object]) -> str:
     value = {
         entry["subject"]: entry
         for entry in summary["values"]
-        if entry["probe"] == "knn" and entry["metric"] == "accuracy"
+        if (entry["probe"], entry["metric"], entry["label"]) == ("knn", "accuracy", None)
     }
     (difference,) = (
         entry
         for entry in summary["differences"]
-        if entry["probe"] == "knn" and entry["metric"] == "accuracy"
+        if (entry["probe"], entry["metric"], entry["label"]) == ("knn", "accuracy", None)
+        and entry["control"] == "untrained"
     )
 
     def shown(entry: dict[str, float], sign: str = "") -> str:

@@ -1,4 +1,4 @@
-"""What a representation is worth for every kind of target: the tables of docs/evaluation.md.
+"""What a representation is worth for every kind of target: a table each.
 
     python recipes/every_target.py --data ../shared/data --out runs/every-target
 

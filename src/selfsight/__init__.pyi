@@ -438,8 +438,8 @@ def run(
         out: The run's folder; by default runs/DATA-METHOD, runs/DATA-start where nothing is
             trained. The same command again resumes it.
         weights: What the backbone starts from: `published` weights, a file of weights, the
-            folder of a finished run, a .ckpt in one, or `none`; auto: published ones where they
-            are installed and suit the images.
+            folder of a finished run or of a model, a .ckpt of a run, or `none`; auto: published
+            ones where they are installed and suit the images.
         weights_part: The part of the file to take, where several fill the network: teacher,
             backbone, ...
         backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, efficientnet_lite0 to 2,
@@ -626,8 +626,8 @@ def pretrain(
         out: The run's folder; by default runs/DATA-METHOD, runs/DATA-start where nothing is
             trained. The same command again resumes it.
         weights: What the backbone starts from: `published` weights, a file of weights, the
-            folder of a finished run, a .ckpt in one, or `none`; auto: published ones where they
-            are installed and suit the images.
+            folder of a finished run or of a model, a .ckpt of a run, or `none`; auto: published
+            ones where they are installed and suit the images.
         weights_part: The part of the file to take, where several fill the network: teacher,
             backbone, ...
         backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, efficientnet_lite0 to 2,
@@ -1247,8 +1247,8 @@ def tune_pretrain(
         out: The study's folder; by default runs/tune-DATA-METHOD. The same command continues
             it.
         weights: What the backbone starts from: `published` weights, a file of weights, the
-            folder of a finished run, a .ckpt in one, or `none`; auto: published ones where they
-            are installed and suit the images.
+            folder of a finished run or of a model, a .ckpt of a run, or `none`; auto: published
+            ones where they are installed and suit the images.
         weights_part: The part of the file to take, where several fill the network: teacher,
             backbone, ...
         backbone: resnet18, 34, 50, 20 or 15, vit_tiny, vit_small, efficientnet_lite0 to 2,

@@ -160,7 +160,12 @@ def source_of(weights: str) -> Source | None:
     if in_run(path):
         return run_of_checkpoint(path) if path.is_file() else weights
     if path.is_dir():
-        return FittedModel(path) if is_model(path) else load_run(path)
+        folder = RunFolder(path)
+        if is_model(path):
+            return FittedModel(path)
+        if folder.settings.is_file():
+            return load_run(path)
+        return weights if folder.backbone.is_file() else None
     if not path.is_file():
         return None
     if not header_of(path):
