@@ -1,6 +1,6 @@
 """Do the 95 % intervals cover? Simulated test splits, with selfsight's own functions.
 
-    .venv/bin/python benchmarks/coverage.py                  # the tables of docs/honesty.md; ten minutes
+    .venv/bin/python benchmarks/coverage.py            # the tables of docs/honesty.md; ten minutes
     .venv/bin/python benchmarks/coverage.py --replicates 500 --sizes 100 1000
 
 One replicate is a whole evaluation: label draws (or none), a test split of single images or of
