@@ -72,18 +72,14 @@ def views_of(name: str) -> tuple[View, ...]:
 
 
 def row(name: str, results: Results, environment: dict[str, object]) -> str:
-    summary = results.summary
-    value = {
-        entry["subject"]: entry
-        for entry in summary["values"]
-        if (entry["probe"], entry["metric"], entry["label"]) == ("knn", "accuracy", None)
-    }
-    (difference,) = (
-        entry
-        for entry in summary["differences"]
-        if (entry["probe"], entry["metric"], entry["label"]) == ("knn", "accuracy", None)
-        and entry["control"] == "untrained"
-    )
+    def overall(part: str, subject: str) -> dict[str, dict[str, float]]:
+        return {
+            entry[subject]: entry
+            for entry in results.summary[part]
+            if (entry["probe"], entry["metric"], entry["label"]) == ("knn", "accuracy", None)
+        }
+
+    value, difference = overall("values", "subject"), overall("differences", "control")["untrained"]
 
     def shown(entry: dict[str, float], sign: str = "") -> str:
         numbers = [100 * entry[key] for key in ("mean", "low", "high")]

@@ -6,7 +6,7 @@
 ``training.safetensors``    unit representations of (some of) the training images, float16
 ``model.json``              target, names, thresholds, form of the images, hash of the weights
 ``labels.parquet``          row id and digest of the images whose labels it was fitted on
-``settings.yaml``           how it was made; not read back
+``settings.yaml``           how it was made, with the run that it was fitted to
 ========================== ==============================================================
 
 Reading a folder runs no code that comes with it.

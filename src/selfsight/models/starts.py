@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -41,7 +40,7 @@ from selfsight.networks.published.find import FILE_SIZE, natural_size
 from selfsight.networks.published.packages import PACKAGES
 from selfsight.networks.specs import NAMES, BackboneSpec, library_of
 from selfsight.runs.checkpoint import in_run
-from selfsight.runs.folder import is_model
+from selfsight.runs.folder import is_run
 from selfsight.runs.frame import Frame
 from selfsight.runs.lineage import lineage_of, source_of
 from selfsight.runs.request import reading_of
@@ -217,7 +216,7 @@ def _started(
         "seed": settings.seed,
     })  # fmt: skip
     images, rows = _in_its_form(name, settings, images, source, rows)
-    size = None if _is_run(name) else brought_to(images, _side(name))
+    size = None if is_run(name) else brought_to(images, _side(name))
     beginning = begin(wish, images)
     spec = beginning.spec(images, device.type, tokens=False)
     backbone = _backbone(beginning, spec, settings.allow_code)
@@ -263,7 +262,7 @@ def _in_its_form(
     name: str, settings: CompareStarts, images: ImageSet, source: Images | None, rows: Rows
 ) -> tuple[ImageSet, Rows]:
     """The images as a run takes them, and the rows there; as they are for any other start."""
-    if not _is_run(name):
+    if not is_run(name):
         return images, rows
     run = load_run(name)
     scale = Frame.of_run(run).scale(run.name)
@@ -273,10 +272,6 @@ def _in_its_form(
     own = request.open(wanted, source, scale=scale, reading=reading_of(run))
     place = {row_id: i for i, row_id in enumerate(own.row_ids.tolist())}
     return own, np.array([place[row_id] for row_id in images.row_ids[rows].tolist()], np.int64)
-
-
-def _is_run(name: str) -> bool:
-    return Path(name, "settings.yaml").is_file() and not is_model(name)
 
 
 def _labels_read(weights: str) -> str:

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from selfsight.data.leaks import ReadLabels, Seen
 from selfsight.files import digest_of, read_json, replacing
-from selfsight.runs.folder import MODEL_CARD
+from selfsight.runs.folder import MODEL_CARD, RunFolder
 from selfsight.runs.frame import Frame
 from selfsight.runs.sides import read_run_table
-from selfsight.settings import read_yaml, sentence
+from selfsight.settings import sentence
 
 LABELS = "labels.parquet"
 """Row ids and digests of the images whose labels a model was fitted on."""
@@ -44,8 +44,8 @@ class FittedModel:
 
     @property
     def _settings(self) -> dict[str, Any]:
-        path = self.folder / "settings.yaml"
-        return read_yaml(path) if path.is_file() else {}
+        folder = RunFolder(self.folder)
+        return folder.read_settings() if folder.settings.is_file() else {}
 
     def seen(self) -> Seen | None:
         """The images whose labels it was fitted on; None: the folder does not say.

@@ -21,6 +21,20 @@ def is_model(folder: str | Path) -> bool:
     return (Path(folder) / MODEL_CARD).is_file()
 
 
+def is_run(folder: str | Path) -> bool:
+    """Whether this is the folder of a run, finished or not."""
+    return RunFolder(folder).settings.is_file() and not is_model(folder)
+
+
+def run_around(weights: str | Path) -> RunFolder | None:
+    """The folder of the finished run that a file of weights lies in, or in its checkpoints."""
+    folder = Path(weights).parent
+    if folder.name == RunFolder("").checkpoints.name:
+        folder = folder.parent
+    around = RunFolder(folder)
+    return around if is_run(folder) and around.backbone.is_file() else None
+
+
 class RunFolder:
     """One folder that holds everything one training produced.
 

@@ -27,7 +27,7 @@ from selfsight.records.content import read_record
 from selfsight.records.labelling import SuggestionsFile
 from selfsight.runs.checkpoint import in_run
 from selfsight.runs.fitted import FittedModel
-from selfsight.runs.folder import RunFolder, is_model
+from selfsight.runs.folder import RunFolder, is_model, is_run, run_around
 from selfsight.runs.frame import Frame
 from selfsight.runs.run import Run, load_run, run_of_checkpoint
 from selfsight.runs.sides import read_run_table, sides_of
@@ -160,24 +160,20 @@ def source_of(weights: str) -> Source | None:
     if in_run(path):
         return run_of_checkpoint(path) if path.is_file() else weights
     if path.is_dir():
-        folder = RunFolder(path)
         if is_model(path):
             return FittedModel(path)
-        if folder.settings.is_file():
+        if is_run(path):
             return load_run(path)
-        return weights if folder.backbone.is_file() else None
-    if not path.is_file():
+        return weights if RunFolder(path).backbone.is_file() else None
+    if not path.is_file() or not header_of(path):
         return None
-    if not header_of(path):
-        return None
-    kept = path.parent.name == RunFolder("").checkpoints.name
-    folder = RunFolder(path.parent.parent if kept else path.parent)
-    if path.name == folder.backbone.name and is_model(folder.path):
-        return FittedModel(folder.path)
-    if folder.settings.is_file() and folder.backbone.is_file():
-        run = load_run(folder.path)
-        return start_of(run) if path.name == folder.start.name else run
-    return weights
+    if is_model(path.parent) and path == RunFolder(path.parent).backbone:
+        return FittedModel(path.parent)
+    around = run_around(path)
+    if around is None:
+        return weights
+    run = load_run(around.path)
+    return start_of(run) if path == around.start else run
 
 
 def sources_of(source: Run | FittedModel) -> list[Source]:

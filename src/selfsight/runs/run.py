@@ -16,8 +16,8 @@ from selfsight.markup import block, facts
 from selfsight.networks.backbones import Backbone, BackboneSpec, build_backbone, load_backbone
 from selfsight.networks.weights import read_weights
 from selfsight.runs.checkpoint import read_record
-from selfsight.runs.folder import RunFolder, is_model
-from selfsight.settings import read_yaml, sentence
+from selfsight.runs.folder import RunFolder, is_model, is_run
+from selfsight.settings import sentence
 from selfsight.views.settings import View
 
 LAST = {
@@ -112,9 +112,8 @@ class Run:
             return True
         weights = str(self.plain.get("weights", "none"))
         if is_model(weights):
-            weights = str(read_yaml(Path(weights, "settings.yaml")).get("run"))
-        before = Path(weights, "settings.yaml")
-        return before.is_file() and load_run(weights).started_published
+            weights = str(RunFolder(weights).read_settings().get("run"))
+        return is_run(weights) and load_run(weights).started_published
 
     def untrained(self, seed: int) -> Backbone:
         """The same network with fresh weights, a function of the seed, in eval mode."""

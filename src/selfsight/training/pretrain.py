@@ -148,16 +148,17 @@ def _finish(
 
 
 def _write_environment(plan: Plan, inputs: Mapping[str, str], **more: Any) -> None:
+    kind = METHODS[method_name(plan.settings.method)]
     write_environment(
         plan.folder,
         plan.images,
         plan.device,
         plan.notes,
         inputs,
-        method=METHODS[method_name(plan.settings.method)],
+        method=kind,
         leaks=plan.leaks,
         start=_origin(plan),
-        teachers=METHODS[method_name(plan.settings.method)].teachers(plan.settings.method),
+        teachers=kind.teachers(plan.settings.method),
         **more,
     )
 

@@ -24,7 +24,7 @@ from selfsight.networks.published.packages import DEFAULT, PACKAGES
 from selfsight.networks.specs import Network, choose_backbone, library_of
 from selfsight.networks.weights import put_weights, read_weights
 from selfsight.runs.checkpoint import backbone_of, in_run
-from selfsight.runs.folder import RunFolder, is_model
+from selfsight.runs.folder import RunFolder, is_model, is_run, run_around
 from selfsight.runs.run import Run, load_run, run_of_checkpoint
 from selfsight.training.settings import Pretrain, method_name
 
@@ -156,13 +156,12 @@ def begin(settings: Pretrain, images: ImageSet) -> Beginning:
         return Beginning("none", settings, notes=tuple(notes))
     weights = settings.weights
     if weights != "published":
-        model = is_model(weights)
-        folder = RunFolder(Path(weights).parent)
-        if Path(weights).name == folder.backbone.name and folder.splits.is_file():
-            settings = settings.updated({"weights": str(folder.path)})
-        if in_run(weights) or (not model and Path(settings.weights, "settings.yaml").is_file()):
+        around = run_around(weights)
+        if around is not None and Path(weights) == around.backbone:
+            settings = settings.updated({"weights": str(around.path)})
+        if in_run(weights) or is_run(settings.weights):
             return _from_run(settings, images)
-        if model:
+        if is_model(weights):
             weights = str(RunFolder(weights).backbone)
     start = find_start(
         weights,
