@@ -127,26 +127,22 @@ def answers(chance: Floats, images: int, random: np.random.Generator) -> tuple[F
 
 def simulated(
     cell: Cell, replicates: int, random: np.random.Generator
-) -> tuple[Floats, Floats, Floats, Floats, Resampling]:
-    """Values ``(R, S, D)``, resampled ones ``(R, S, D, B)``, truths, errors, the resampling."""
+) -> tuple[list[tuple[Floats, Floats]], Floats, Resampling]:
+    """Values ``(R, S, D)`` and resampled ones ``(R, S, D, B)`` of one or two, truths ``(R,)``."""
     mean, truth = latent(cell, cell.accuracy, cell.seeds, replicates, random)
     columns = cell.seeds * cell.draws
-    contrast = np.eye(columns)
     if cell.gap is not None:
         other, its = latent(cell, cell.accuracy - cell.gap, 1, replicates, random)
         mean, truth = np.concatenate([mean, other], -1), truth - its
-        contrast = np.concatenate([contrast, -np.tile(np.eye(cell.draws), (cell.seeds, 1))], 1)
     if cell.groups is None:
         right, products = answers(norm.cdf(mean), cell.images, random)
         score = right / cell.images
         covariance = products / cell.images - score[..., :, None] * score[..., None, :]
-        covariance = contrast @ (covariance / cell.images) @ contrast.T
-        roots, axes = np.linalg.eigh(covariance)
+        roots, axes = np.linalg.eigh(covariance / cell.images)
         roots = np.where(roots > 1e-14, roots, 0.0)
         # A bootstrap of images, of which only variances are used: normal with their covariance.
-        noise = random.standard_normal((replicates, columns, intervals.REPLICATES))
-        values = score @ contrast.T
-        others = values[..., None] + (axes * np.sqrt(roots)[:, None]) @ noise
+        noise = random.standard_normal((*score.shape, intervals.REPLICATES))
+        others = score[..., None] + (axes * np.sqrt(roots)[:, None]) @ noise
         resampling = Resampling(np.ones((1, 1)), cell.images, cell.images, jackknife=False)
     else:
         effect = random.standard_normal((replicates, cell.groups, 1))
@@ -164,14 +160,14 @@ def simulated(
         total = right.sum(1)
         score = total / cell.images
         without = (total[:, None] - right) / (cell.images - sizes)[None, :, None]
-        values = score @ contrast.T
-        others = np.einsum("dv,rgv->rdg", contrast, without)
+        others = without.swapaxes(1, 2)
         resampling = Resampling(np.ones((1, 1)), cell.groups, cell.images, jackknife=True)
-    shape = (replicates, cell.seeds, cell.draws)
-    halves = [score[:, :columns].mean(-1)]
-    halves += [score[:, columns:].mean(-1)] if cell.gap is not None else []
-    errors = np.mean(halves, 0)
-    return values.reshape(shape), others.reshape(*shape, -1), truth, errors, resampling
+    subjects = []
+    for start, seeds in ((0, cell.seeds), (columns, 1))[: 1 if cell.gap is None else 2]:
+        here = slice(start, start + seeds * cell.draws)
+        shape = (replicates, seeds, cell.draws)
+        subjects.append((score[:, here].reshape(shape), others[:, here].reshape(*shape, -1)))
+    return subjects, truth, resampling
 
 
 def latent(
@@ -214,12 +210,14 @@ def classical(values: Floats, others: Floats, resampling: Resampling) -> Floats:
 def measured(cell: Cell, replicates: int, seed: int) -> Coverage:
     """Coverage of the intervals in one cell."""
     random = np.random.default_rng([seed, *json.dumps(cell.__dict__).encode()])
-    values, others, truths, errors, resampling = simulated(cell, replicates, random)
+    subjects, truths, resampling = simulated(cell, replicates, random)
+    values, others = subjects[0]
     if cell.gap is None:
         low, high = intervals.ends_of_shares(values, others, resampling, of_images=True)
     else:
-        low, high, _ = intervals.ends_of_differences(
-            values, others, resampling, errors=errors, bounds=(-1.0, 1.0)
+        values, others = values - subjects[1][0], others - subjects[1][1]
+        low, high, _ = intervals.ends_of_share_differences(
+            values, others, resampling, subjects=subjects
         )
     given = np.isfinite(low)
     inside = given & (low <= truths) & (truths <= high)

@@ -43,6 +43,7 @@ CELLS = [
     (0.5, 1000, 3, 0.03, 5, 0.1, None),
     (0.9, 1000, 5, 0.01, 30, 0.5, None),
     (0.9, 1000, 3, 0.03, None, 0.0, 0.0),
+    (0.99, 1000, 5, 0.03, None, 0.0, 0.04),
     (0.9, 1000, 3, 0.03, 30, 0.1, 0.04),
     (0.5, 100, 5, 0.01, 10, 0.5, 0.04),
 ]
@@ -143,6 +144,43 @@ def test_a_metric_that_is_undefined_on_a_resampled_split_has_no_interval() -> No
     found = interval(np.array([scores]), resampling, bounds=(-np.inf, 1.0))
     assert found.low is None
     assert found.reason == "the metric is undefined on parts of the test split"
+
+
+def test_the_difference_of_two_shares_is_newcombes_hybrid() -> None:
+    """80 images that both have right, 10 and 4 that one has, 6 that none has."""
+    pairs = np.repeat([[1, 1], [1, 0], [0, 1], [0, 0]], [80, 10, 4, 6], axis=0).astype(float)
+    resampling = alone(100)
+    ours, other = (scored(pairs[None, :, side], resampling) for side in (0, 1))
+    found = difference(ours, other, resampling, of_images=True)
+    parts = []
+    for right in (90, 84):
+        ends = beta.ppf([0.025, 0.975], right + 0.5, 100 - right + 0.5)
+        parts.append((right / 100 - ends[0], ends[1] - right / 100))
+    r = np.corrcoef(pairs.T)[0, 1]
+    for end, a, b, sign in (
+        (found.low, parts[0][0], parts[1][1], -1),
+        (found.high, parts[0][1], parts[1][0], 1),
+    ):
+        assert end == pytest.approx(0.06 + sign * np.sqrt(a**2 + b**2 - 2 * r * a * b), abs=1.5e-3)
+
+
+@pytest.mark.parametrize(("images", "draws"), [(20, 1), (60, 3), (400, 3)])
+def test_a_p_value_is_below_five_percent_where_the_interval_leaves_out_zero(
+    images: int, draws: int
+) -> None:
+    random, resampling = np.random.default_rng(0), alone(images)
+    both = set()
+    for _ in range(200):
+        chance = np.clip(0.93 + 0.05 * random.standard_normal((2, draws, 1)), 0, 1)
+        right = (random.random((2, draws, images)) < chance).astype(float)
+        ours, other = (scored(each, resampling) for each in right)
+        found = difference(ours, other, resampling, of_images=True)
+        if found.low is not None and found.high is not None and found.p is not None:
+            assert -1 <= found.low <= found.mean <= found.high <= 1
+            left_out = not found.low <= 0 <= found.high
+            assert (found.p < 0.05) == left_out
+            both.add(left_out)
+    assert len(both) > (images > 20)
 
 
 def test_a_few_undefined_bootstrap_replicates_are_left_out() -> None:

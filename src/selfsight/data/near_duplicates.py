@@ -8,7 +8,8 @@
    The better half of sixteen blocks must agree, or the whole.
 3. *Significance.* The two must be much more alike than either is to its other nearest images (see
    `selfsight.data.near_significance`). Digits, aligned faces and smooth textures all resemble each
-   other; a fixed threshold takes them for copies.
+   other; a fixed threshold takes them for copies. Two that are each other's least likely partner
+   need less than others.
 
 A missed pair is better than a wrong one.
 """
@@ -26,7 +27,7 @@ from torch import Tensor
 from selfsight.console import progress
 from selfsight.data.imageset import ImageSet
 from selfsight.data.near_candidates import Versions
-from selfsight.data.near_significance import MAX_P, chances
+from selfsight.data.near_significance import MAX_P, MAX_P_OF_BEST, chances
 from selfsight.data.near_similarity import CHUNK, agreement, level_scale, oriented, small_versions
 
 MIN_SIDE = 16
@@ -166,6 +167,7 @@ def _search(
     of = np.argsort(candidates[:, 0].numpy(), kind="stable")
     first = candidates[:, 0].numpy()[of]
     similar: dict[tuple[int, int], float] = {}
+    unlikely: dict[tuple[int, int], float] = {}
     listed: set[tuple[int, int]] = set()
     alike, looked = 0, 0
     with progress("comparing near-duplicates", len(order)) as bar:
@@ -179,13 +181,14 @@ def _search(
             for pair, value, p in zip(pairs.tolist(), similarity, chance, strict=True):
                 key = (min(pair[:2]), max(pair[:2]))
                 similar[key] = max(similar.get(key, 0.0), float(value))
+                unlikely[key] = min(unlikely.get(key, 1.0), float(p))
                 if p <= MAX_P:
                     listed.add(key)
             bar.update(len(part))
             if looked < len(order) and alike > ALIKE * looked and len(listed) < 0.01 * looked:
                 break
     if looked == len(order):
-        listed |= _lone(similar)
+        listed |= _lone(similar) | _best(unlikely)
     pairs = np.array(sorted(listed), np.int64).reshape(-1, 2)
     values = np.array([similar[one, other] for one, other in pairs.tolist()], np.float32)
     by_similarity = np.argsort(-values, kind="stable")
@@ -214,6 +217,23 @@ def _lone(similar: dict[tuple[int, int], float]) -> set[tuple[int, int]]:
         pair
         for pair, value in similar.items()
         if value >= MIN_LONE and max(partners[row] for row in pair) <= FEW
+    }
+
+
+def _best(unlikely: dict[tuple[int, int], float]) -> set[tuple[int, int]]:
+    """Pairs that are the least likely by chance of both of their images, and unlikely enough.
+
+    Args:
+        unlikely: pairs and the probability of such a resemblance by chance.
+    """
+    least: dict[int, float] = {}
+    for pair, chance in unlikely.items():
+        for row in pair:
+            least[row] = min(least.get(row, 1.0), chance)
+    return {
+        pair
+        for pair, chance in unlikely.items()
+        if chance <= MAX_P_OF_BEST and all(chance <= least[row] for row in pair)
     }
 
 

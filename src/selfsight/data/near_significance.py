@@ -19,7 +19,9 @@ from selfsight.data.near_candidates import Versions
 from selfsight.data.near_similarity import CHUNK, ORIENTATIONS, agreement, oriented, shrunk
 
 MAX_P = 2e-3
-"""Probability of a chance resemblance above which a pair is no near-duplicate."""
+"""Probability of a chance resemblance above which a pair is no near-duplicate, ..."""
+MAX_P_OF_BEST = 0.015
+"""... unless each of the two has no partner as unlikely as the other: copies come in pairs."""
 NEAR, FAR = 10, 40
 """Ranks between which the dimension is measured; up to nine copies of an image may be nearer."""
 MAX_DIMENSION = 40.0
@@ -40,6 +42,9 @@ def chances(versions: Versions, pairs: NDArray[np.int64]) -> NDArray[np.float64]
     Args:
         versions: of all images.
         pairs: ``(P, 3)`` two rows and the orientation of the first.
+
+    Returns:
+        Exact up to `MAX_P_OF_BEST`; above it a lower bound.
     """
     chance = np.full(len(pairs), 1.0)
     if not len(pairs):
@@ -56,7 +61,7 @@ def chances(versions: Versions, pairs: NDArray[np.int64]) -> NDArray[np.float64]
         here = np.where(reference[place] >= UNLIKE, LIKELIER * here, here)
         measures[left] = np.maximum(measures[left], here)
         chance[left] = np.minimum(measures[left].min(1), 1.0)
-        left = left[chance[left] <= MAX_P]
+        left = left[chance[left] <= MAX_P_OF_BEST]
         if not len(left):
             break
     return chance

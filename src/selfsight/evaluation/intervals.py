@@ -12,9 +12,13 @@ quantile does not, with three draws for example)::
 and so on for the seeds. ``V_images`` is the resampling variance of the overall mean, ``V_draws``
 the variance of the D draw means divided by D. What the images add to each draw alone is in both:
 ``o = (a - V_images) / (D - 1)`` with ``a`` the mean resampling variance of one draw. The last
-factor, with r the share of the draws in the variance and c = 3 (less below eleven groups), takes
+factor, with r the share of the draws in the variance and c = 2.5 (less below eleven groups), takes
 back what the sum of squares gives too much where both parts are large. A factor with one level
 adds nothing: the interval is then conditional on that level.
+
+Draws whose scores lie near 0 or 1 are skewed, and Student's interval of skewed values covers too
+little (Johnson, JASA 73, 1978): ``V_draws`` of shares counts ``1 + 0.3 min(s / e, 1)^2`` times,
+with s the deviation between draws and e the distance of the mean to the nearer end.
 
 One network that is compared with S initialisations (or seeds) of another began somewhere, too, and
 may have been lucky: a difference counts where it is larger than that. Its own luck is one more draw
@@ -26,8 +30,9 @@ images add to each seed alone, is ``(a - V_images) S / (S - 1)``.
 
 Scores between 0 and 1 get Jeffreys' interval of a share ``p`` of ``n`` images with the effective
 number ``n = 1.96^2 p (1 - p) / h^2`` (Korn and Graubard, Survey Methodology 24, 1998), which stays
-inside and covers near the ends. Differences and other metrics get ``mean +- h``, cut at the bounds
-of the metric.
+inside and covers near the ends. The difference of two shares of images gets Newcombe's hybrid of
+the two intervals (`ends_of_share_differences`), every other difference and metric ``mean +- h``,
+cut at the bounds of the metric.
 
 **No interval, and so no verdict,** where the test split cannot tell: one or two groups; nothing
 that varies; a metric that is undefined on the resampled split; or, with groups, so few errors (or
@@ -56,6 +61,9 @@ _Z = 1.959963984540054
 _LEAST_UNITS = 3
 _FEW_ERRORS = 3.0
 _MOST_UNDEFINED = 0.05  # share of bootstrap replicates
+_EXCESS = 2.5  # c of the formula; the next is what skewed draws add
+_SKEW = 0.3
+_SMALLEST = 1e-9
 
 NO_BETTER = "no better than the control"
 """The verdict of a difference that may be none."""
@@ -164,7 +172,12 @@ def quantile(freedom: int) -> float:
 
 
 def half_width(
-    values: Floats, replicates: Floats, resampling: Resampling, *, luck: bool = False
+    values: Floats,
+    replicates: Floats,
+    resampling: Resampling,
+    *,
+    luck: bool = False,
+    edge: Floats | float = math.inf,
 ) -> tuple[Floats, Floats]:
     """``h`` of the module's formula, and its degrees of freedom.
 
@@ -173,6 +186,7 @@ def half_width(
         replicates: ``(..., S, D, B)`` the same on the resampled splits.
         resampling: how these were made.
         luck: the seeds are those of a control, and what it stands beside is one seed's.
+        edge: ``(...,)`` the distance of the mean (of a difference: of the two) to 0 or 1.
 
     Returns:
         ``(...,)`` each; h is NaN where a variance is undefined. The degrees of freedom are
@@ -190,11 +204,12 @@ def half_width(
             rest = rest - alone
             if luck and axis == -1:
                 spread = spread + np.maximum(levels * (spread - alone), 0.0)
-            factors.append((levels, spread))
+            skewed = np.minimum(levels * spread / np.square(np.maximum(edge, _SMALLEST)), 1.0)
+            factors.append((levels, spread * (1.0 + _SKEW * skewed)))
     variance = np.maximum(rest, 0.0)
     squared = quantile(resampling.units - 1) ** 2 * variance
     fourth = variance**2 / max(resampling.units - 1, 1)
-    excess = 3.0 * min(1.0, (resampling.units - 1) / 10)
+    excess = _EXCESS * min(1.0, (resampling.units - 1) / 10)
     for levels, spread in factors:
         total = variance + spread
         fourth = fourth + spread**2 / (levels - 1)
@@ -221,7 +236,7 @@ def share_ends(mean: Floats, half: Floats, images: int) -> tuple[Floats, Floats]
     varies = (half > 0) & (spread > 0)
     number = np.where(varies, _Z**2 * spread / np.where(varies, half, 1.0) ** 2, images)
     # The mean of draws with few errors each varies too little to be worth more than its images.
-    few = np.minimum(mean, 1.0 - mean) * images < _FEW_ERRORS
+    few = _edge(mean) * images < _FEW_ERRORS
     number = np.where(few, np.minimum(number, images), number)
     hits, misses = mean * number, (1.0 - mean) * number
     low = np.where(mean <= 0.0, 0.0, beta.ppf(0.025, hits + 0.5, misses + 0.5))
@@ -249,13 +264,19 @@ def ends_of_shares(
         of_images: the score is a share of the test images (accuracy, recall at 1): without groups
             it has an interval at 0 and at 1 too, and with groups too few errors have none.
     """
-    mean, (half, _) = values.mean((-2, -1)), half_width(values, replicates, resampling)
+    mean = values.mean((-2, -1))
+    half, _ = half_width(values, replicates, resampling, edge=_edge(mean))
     low, high = share_ends(mean, half, resampling.rows)
     flat = (half == 0) | (mean <= 0) | (mean >= 1)
     none = np.isnan(half) | (flat & (resampling.grouped or not of_images))
     if of_images:
-        none = none | too_few(np.minimum(mean, 1 - mean), resampling)
+        none = none | too_few(_edge(mean), resampling)
     return np.where(none, np.nan, low), np.where(none, np.nan, high)
+
+
+def _edge(mean: Floats) -> Floats:
+    """The distance of shares to 0 or to 1."""
+    return np.asarray(np.minimum(mean, 1.0 - mean))
 
 
 def ends_of_differences(
@@ -263,7 +284,6 @@ def ends_of_differences(
     replicates: Floats,
     resampling: Resampling,
     *,
-    errors: Floats | None = None,
     bounds: tuple[float, float] = (-math.inf, math.inf),
     luck: bool = False,
 ) -> tuple[Floats, Floats, Floats]:
@@ -271,26 +291,78 @@ def ends_of_differences(
 
     NaN where there is no interval.
 
-    Without groups, differences of shares of images get the two pseudo-observations of Bonett and
-    Price (J. Educ. Behav. Stat. 37, 2012): with few images on which the two differ, ``mean +- h``
-    covers too little.
-
     Args:
         values, replicates, resampling: see `half_width`.
-        errors: ``(...,)`` mean share of errors of the two, for differences of shares of images;
-            None for other metrics.
         bounds: of what the metric can be.
         luck: see `half_width`.
     """
     mean = values.mean((-2, -1))
     half, freedom = half_width(values, replicates, resampling, luck=luck)
-    none = np.isnan(half) | (half == 0)
-    if errors is not None:
-        none = none | too_few(np.minimum(errors, 1 - errors), resampling)
-        if not resampling.grouped:
-            mean, half = _with_pseudo_observations(mean, half, resampling.rows)
-    low, high = np.clip(mean - half, *bounds), np.clip(mean + half, *bounds)
-    p = p_value(mean, half, freedom)
+    return _ends(mean, half, half, freedom, np.isnan(half) | (half == 0), bounds)
+
+
+def ends_of_share_differences(
+    values: Floats,
+    replicates: Floats,
+    resampling: Resampling,
+    *,
+    subjects: Sequence[tuple[Floats, Floats]],
+    luck: bool = False,
+) -> tuple[Floats, Floats, Floats]:
+    """The same for the difference of two shares of the test images.
+
+    Without groups it is made of the interval of each: Newcombe's hybrid of two intervals
+    (Statistics in Medicine 17, 1998), for correlated ones by Zou and Donner (Statistics in Medicine
+    27, 2008)::
+
+        low = d - sqrt((p - l)^2 + (u' - p')^2 - 2 r (p - l) (u' - p'))
+
+    with r the correlation that the half-widths of the two and of their difference imply. Near 0 and
+    1 it leans as the two intervals do, and covers where ``d +- h`` does not. With groups it is
+    ``d +- h``: Student's quantile for few of them is no sign of few images.
+
+    Args:
+        values, replicates, resampling: of the differences; see `half_width`.
+        subjects: values and replicates of each of the two.
+        luck: see `half_width`.
+    """
+    means = [own.mean((-2, -1)) for own, _ in subjects]
+    edge = _edge((means[0] + means[1]) / 2)
+    half, freedom = half_width(values, replicates, resampling, luck=luck, edge=edge)
+    none = np.isnan(half) | (half == 0) | too_few(edge, resampling)
+    mean = values.mean((-2, -1))
+    if resampling.grouped:
+        return _ends(mean, half, half, freedom, none, (-1.0, 1.0))
+    halves, parts = [], []
+    for center, subject in zip(means, subjects, strict=True):
+        halves.append(half_width(*subject, resampling, edge=_edge(center))[0])
+        low, high = share_ends(center, halves[-1], resampling.rows)
+        parts.append((center - low, high - center))
+    product, squares = halves[0] * halves[1], halves[0] ** 2 + halves[1] ** 2
+    varies = product > 0
+    correlation = (squares - half**2) / np.where(varies, 2 * product, 1.0)
+    correlation = np.where(varies, np.clip(correlation, -1.0, 1.0), 0.0)
+    # What no correlation explains is the luck of one of the two.
+    explained = squares - 2 * correlation * product
+    more = np.where(explained > 0, half**2 / np.where(explained > 0, explained, 1.0), 1.0)
+    below, above = (
+        np.sqrt(np.maximum(more, 1.0) * np.maximum(a**2 + b**2 - 2 * correlation * a * b, 0.0))
+        for a, b in ((parts[0][0], parts[1][1]), (parts[0][1], parts[1][0]))
+    )
+    return _ends(mean, below, above, freedom, none, (-1.0, 1.0))
+
+
+def _ends(
+    mean: Floats,
+    below: Floats,
+    above: Floats,
+    freedom: Floats,
+    none: NDArray[np.bool_],
+    bounds: tuple[float, float],
+) -> tuple[Floats, Floats, Floats]:
+    """Ends and the p-value of zero of a mean with so much below and above it."""
+    low, high = np.clip(mean - below, *bounds), np.clip(mean + above, *bounds)
+    p = p_value(mean, np.where(mean > 0, below, above), freedom)
     return np.where(none, np.nan, low), np.where(none, np.nan, high), np.where(none, np.nan, p)
 
 
@@ -313,19 +385,6 @@ def holm(values: Sequence[float]) -> list[float]:
     adjusted = np.empty(len(values))
     adjusted[order] = raised
     return adjusted.tolist()
-
-
-def _with_pseudo_observations(mean: Floats, half: Floats, images: int) -> tuple[Floats, Floats]:
-    """One image more on which each of the two alone is right."""
-    variance = (half / _Z) ** 2
-    squares = (variance * images + mean**2) * images
-    shrunk = mean * images / (images + 2)
-    widened = ((squares + 2.0) / (images + 2) - shrunk**2) / (images + 2)
-    few = squares < 3 * _FEW_ERRORS
-    return (
-        np.where(few, shrunk, mean),
-        np.where(few, _Z * np.sqrt(np.maximum(widened, variance)), half),
-    )
 
 
 def interval(
@@ -379,17 +438,23 @@ def difference(
     if len(ours) > 1 and len(other) > 1:
         assert ours.shape[1] == other.shape[1] == 1, "seeds on both sides take a single draw"
         other = other.swapaxes(0, 1)
-    apart = ours - other
-    values, replicates = _split(apart)
+    values, replicates = _split(ours - other)
     errors = None
     if of_images:
-        errors = np.asarray((ours[..., 0].mean() + other[..., 0].mean()) / 2)
-    width = bounds[1] - bounds[0]
-    ends = ends_of_differences(
-        values, replicates, resampling, errors=errors, bounds=(-width, width), luck=luck
-    )
-    known = None if errors is None else float(errors)
-    return _interval(float(values.mean()), ends, resampling, known, replicates)
+        errors = float(ours[..., 0].mean() + other[..., 0].mean()) / 2
+        ends = ends_of_share_differences(
+            values,
+            replicates,
+            resampling,
+            subjects=(_split(ours), _split(other)),
+            luck=luck,
+        )
+    else:
+        width = bounds[1] - bounds[0]
+        ends = ends_of_differences(
+            values, replicates, resampling, bounds=(-width, width), luck=luck
+        )
+    return _interval(float(values.mean()), ends, resampling, errors, replicates)
 
 
 def _wide(scores: Floats) -> Floats:
