@@ -3,9 +3,9 @@
     python benchmarks/methods.py ../shared/data/cifar10 --out runs/methods
 
 Each method is trained for 20 epochs on 10,000 images with a small ResNet (0.31 M weights) and its
-preset for small images on views of three quarters of the side, then measured by kNN on the test
-images; k is chosen by cross-validation inside the training labels. What is finished is not
-repeated; what was stopped is resumed.
+preset for small images on views of three quarters of the side, with three seeds, then measured by
+kNN on the test images; k is chosen by cross-validation inside the training labels. What is finished
+is not repeated; what was stopped is resumed.
 """
 
 from __future__ import annotations
@@ -32,30 +32,34 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--limit", type=int, default=10_000)
+    parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     rows = []
     for name in options.methods:
-        folder = options.out / name
-        if not (folder / "backbone.safetensors").is_file():
-            selfsight.pretrain(
-                name,
-                options.data,
-                out=str(folder),
-                epochs=options.epochs,
-                limit=options.limit,
-                backbone="resnet20",
-                network=NETWORK,
-                views=views_of(name),
-                drop_leaks=True,
-                drop_near=True,
-            )
+        folders = [options.out / f"{name}-{seed}" for seed in range(options.seeds)]
+        for seed, folder in enumerate(folders):
+            if not (folder / "backbone.safetensors").is_file():
+                selfsight.pretrain(
+                    name,
+                    options.data,
+                    out=str(folder),
+                    seed=seed,
+                    epochs=options.epochs,
+                    limit=options.limit,
+                    backbone="resnet20",
+                    network=NETWORK,
+                    views=views_of(name),
+                    drop_leaks=True,
+                    drop_near=True,
+                )
         results = selfsight.evaluate(
-            folder,
+            folders[0],
+            replicates=tuple(map(str, folders[1:])),
             fractions=(1.0,),
             probes=("knn",),
             controls=("untrained",),
         )
-        rows.append(row(name, results, load_run(folder).environment))
+        rows.append(row(name, results, load_run(folders[0]).environment))
     print("| method | kNN on test | untrained control | difference | trained in |")
     print("| --- | --- | --- | --- | --- |")
     print("\n".join(rows))
