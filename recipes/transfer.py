@@ -55,7 +55,7 @@ def main() -> None:
         str(given.data / "cifar10"),
         target="label",
         fractions=(0.01, 0.1),
-        draws=3,
+        draws=5,
         probes=("linear", "knn"),
         controls=("untrained",),
         clusters=False,

@@ -151,7 +151,7 @@ def find_teacher(name: str, channels: int, image_size: int) -> TeacherWeights:
         raise ValueError(
             f"method.teacher {name!r}: there is no such file or run; give {', '.join(PACKAGES)}, "
             "timm:NAME, torchvision:NAME, transformers:OWNER/NAME, a file of weights or the folder "
-            "of a finished run."
+            "of a finished run or of a model."
         )
     weights, network = ("published", name) if published else (name, "auto")
     found = find_start(weights, network, Network(), channels=channels, image_size=image_size)
