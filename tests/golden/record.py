@@ -16,6 +16,7 @@ import argparse
 import hashlib
 import json
 import platform
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -38,15 +39,14 @@ TRAININGS: dict[str, list[str]] = {
 
 
 def machine() -> str:
-    """What bit-identical numbers depend on besides the code."""
+    """What bit-identical numbers depend on besides the code; one name may stand for several CPUs."""
     try:
-        text = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(
-            line.partition(":")[2].strip() for line in text if line.startswith("model name")
-        )
-    except (OSError, StopIteration):
+        text = Path("/proc/cpuinfo").read_text()
+        found = dict(re.findall(r"^(model name|cpu family)\s*: (.+)$", text, re.MULTILINE))
+        name = f"{found['model name']}, family {found['cpu family']}"
+    except (OSError, KeyError):
         name = platform.processor()
-    return f"{name}, torch {torch.__version__}"
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}"
 
 
 def digest(path: Path) -> str:
