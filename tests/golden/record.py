@@ -39,7 +39,7 @@ TRAININGS: dict[str, list[str]] = {
 
 
 def machine() -> str:
-    """What bit-identical numbers depend on besides the code; one name may stand for several CPUs."""
+    """What bit-identical numbers depend on besides the code: one name stands for several CPUs."""
     try:
         text = Path("/proc/cpuinfo").read_text()
         found = dict(re.findall(r"^(model name|cpu family)\s*: (.+)$", text, re.MULTILINE))

@@ -15,7 +15,9 @@ import torch
 from safetensors.torch import load_file
 
 from selfsight.data.imageset import ImageSet
+from selfsight.networks import specs
 from selfsight.runs.checkpoint import backbone_of, read_record, whole
+from selfsight.training import device
 from selfsight.training.checkpoints import LAST, PREVIOUS, NotFiniteError, newest_whole
 from selfsight.training.pretrain import pretrain
 from selfsight.training.settings import Pretrain
@@ -269,5 +271,37 @@ def test_another_number_of_threads_is_said(
     finally:
         torch.set_num_threads(threads)
     said = capsys.readouterr().err
-    assert f"written with {threads} threads, and there are {threads + 1} now" in said
-    assert f"OMP_NUM_THREADS={threads}" in said
+    assert f"written with {threads} threads, and goes on with {threads + 1} threads" in said
+    assert f"OMP_NUM_THREADS={threads} gives the same bytes" in said
+
+
+def test_a_training_goes_on_on_another_processor(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps the precision that "auto" chose, and says that its last bits differ."""
+    monkeypatch.setattr(device, "fast_bf16", lambda _: False)
+    run = crashed(tmp_path / "run", 7, precision="auto")
+    monkeypatch.setattr(device, "fast_bf16", lambda _: True)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "NEON")
+    capsys.readouterr()
+    with pytest.raises(ValueError, match=r"other settings \(precision\)"):
+        pretrain(settings_of(run, precision="bf16"))
+    pretrain(settings_of(run, precision="auto"))
+    said = capsys.readouterr().err
+    assert "goes on with a CPU with NEON: sums are rounded" in said
+    assert "backbone in fp32 (as it began)" in said and "OMP_NUM_THREADS" not in said
+    assert "precision: fp32" in (run / "settings.yaml").read_text()
+
+
+def test_a_finished_training_is_known_on_a_machine_that_would_choose_otherwise(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, auto = tmp_path / "run", {"precision": "auto", "backbone": "auto", "epochs": 1}
+    pretrain(settings_of(run, **auto))
+    before = (run / "settings.yaml").read_text()
+    fast = device.fast_bf16(torch.device("cpu"))
+    monkeypatch.setattr(device, "fast_bf16", lambda _: not fast)
+    monkeypatch.setattr(specs, "_auto", lambda *_: ("resnet34", "on a GPU"))
+    pretrain(settings_of(run, **auto))
+    assert "holds this very training, finished" in capsys.readouterr().err
+    assert (run / "settings.yaml").read_text() == before

@@ -67,6 +67,7 @@ def choose_speed(
     device: torch.device,
     *,
     precision: Literal["auto", "fp32", "bf16"] = "auto",
+    begun: bool = False,
     memory_format: Literal["auto", "channels_last", "contiguous"] = "auto",
     compiled: Literal["auto", "on", "off"] = "auto",
     placement: Literal["auto", "device", "host"] = "auto",
@@ -75,11 +76,12 @@ def choose_speed(
 ) -> Speed:
     """What wins on this machine, by rules whose measurements are in docs/performance.md.
 
-    A rule and not a measurement: a training that is resumed has to choose again what it chose.
+    Rules and not measurements: two trainings on machines of one kind choose the same.
 
     Args:
         device: of the training.
         precision: as asked for; auto: bf16 where the device multiplies it in hardware.
+        begun: the precision is that with which this training began.
         memory_format: auto: channels_last for convolutions.
         compiled: auto: on a GPU with a compiler for its kernels; on a CPU it gains little.
         placement: auto: all pixels on a GPU where they take less than half of its free memory.
@@ -88,7 +90,8 @@ def choose_speed(
     """
     fast = fast_bf16(device)
     chosen = precision if precision != "auto" else "bf16" if fast else "fp32"
-    why = "asked for" if precision != "auto" else "" if fast else "no bf16 products in hardware"
+    asked = "as it began" if begun else "asked for"
+    why = asked if precision != "auto" else "" if fast else "no bf16 products in hardware"
     said = [f"backbone in {chosen}" + f" ({why})" * bool(why)]
     form = memory_format
     if form == "auto":
@@ -116,6 +119,16 @@ def choose_speed(
         said.append("images on the GPU" if placed == "device" else "images in host memory")
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     return Speed(chosen, form, compiled, placed, f"On {where}: {', '.join(said)}.")
+
+
+def arithmetic(device: torch.device) -> dict[str, str]:
+    """What decides how sums are rounded, and so the last bits of the weights, as phrases."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        name = f"a CPU with {torch.backends.cpu.get_cpu_capability()}"
+    threads = f"{torch.get_num_threads()} threads"
+    return {"threads": threads, "device": name, "torch": f"torch {torch.__version__}"}
 
 
 def missing_compiler(device: torch.device) -> str:

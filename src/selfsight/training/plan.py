@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from selfsight.networks.stages import scales_and_shifts
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.lineage import lineage_of_weights
 from selfsight.runs.run import LABELS_READ
+from selfsight.training.begun import as_begun
 from selfsight.training.continuing import continued, in_epochs, left_alone, suits
 from selfsight.training.device import choose_device, choose_speed
 from selfsight.training.presets import with_length, with_preset
@@ -148,6 +149,11 @@ def prepare(settings: Pretrain, images: Images | None = None, *, trains: bool = 
         untouched="as given" if own_views else "of the paper" if settings.preset == "paper" else "",
     )
     notes += [*(preset_notes if settings.epochs else []), sentence]
+    # Weights that stay as they are belong to no method, and a training from them stands beside.
+    end = "start" if settings.epochs == 0 else Path(name_of(kind.Settings)).stem
+    out = settings.out or f"runs/{Path(settings.data).stem}-{end}"
+    settings, kept = as_begun(settings, RunFolder(out))
+    beginning = replace(beginning, settings=settings)
     spec = beginning.spec(opened, device.type, tokens="tokens" in kind.needs)
     if "tokens" in kind.needs and spec.name not in NAMES:
         _need_tokens(spec)
@@ -157,6 +163,7 @@ def prepare(settings: Pretrain, images: Images | None = None, *, trains: bool = 
     speed = choose_speed(
         device,
         precision=settings.precision,
+        begun="precision" in kept,
         memory_format=settings.memory_format,
         compiled=settings.compile,
         placement=settings.placement,
@@ -176,9 +183,6 @@ def prepare(settings: Pretrain, images: Images | None = None, *, trains: bool = 
     notes += [sentence] * bool(sentence)
     if settings.epochs == 0 and trains:
         notes.append("Epochs 0: the weights are kept as they are.")
-    # Weights that stay as they are belong to no method, and a training from them stands beside.
-    end = "start" if settings.epochs == 0 else Path(name_of(kind.Settings)).stem
-    out = settings.out or f"runs/{Path(settings.data).stem}-{end}"
     resolved = settings.updated(
         {
             "out": out,

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from pydantic import ValidationError
 
 from selfsight.console import say
@@ -19,10 +18,20 @@ from selfsight.files import digest_of, read_json
 from selfsight.plugins import is_file
 from selfsight.runs.checkpoint import read_record
 from selfsight.training.checkpoints import newest_whole
+from selfsight.training.device import arithmetic
 from selfsight.training.plan import Plan
 from selfsight.training.settings import Pretrain, method_name
 
-FREE = ("out", "devices", "nodes", "placement", "checkpoint_steps", "trackers")
+FREE = (
+    "out",
+    "device",
+    "devices",
+    "nodes",
+    "compile",
+    "placement",
+    "checkpoint_steps",
+    "trackers",
+)
 """Settings that may change when a training goes on: they leave every batch as it is."""
 
 _WHAT = {
@@ -71,7 +80,7 @@ def record_of(plan: Plan, inputs: Mapping[str, str]) -> str:
             "inputs": dict(inputs),
             "spec": plan.spec.plain(),
             "statistics": {"mean": plan.statistics.mean, "std": plan.statistics.std},
-            "threads": torch.get_num_threads(),
+            "arithmetic": arithmetic(plan.device),
         }
     )
 
@@ -107,12 +116,15 @@ def checkpoint_of(plan: Plan, inputs: Mapping[str, str]) -> Path | None:
     record = read_record(path)
     _same_settings(plan, record["settings"], str(path), False)
     _same_inputs(plan, record["inputs"], inputs, str(path))
-    before, now = record.get("threads"), torch.get_num_threads()
-    if before is not None and before != now:
+    before, now = record.get("arithmetic", {}), arithmetic(plan.device)
+    if differ := [name for name in now if str(before.get(name, now[name])) != now[name]]:
+        threads = str(before.get("threads")).partition(" ")[0]
         say(
-            f"{path} was written with {before} threads, and there are {now} now: the training goes "
-            "on, but sums are rounded in another order, so its weights differ in their last bits. "
-            f"OMP_NUM_THREADS={before} gives the same bytes."
+            f"{path} was written with {', '.join(str(before[name]) for name in differ)}, and goes "
+            f"on with {', '.join(now[name] for name in differ)}: sums are rounded in another "
+            "order, so its weights differ in their last bits."
+            + f" OMP_NUM_THREADS={threads} gives the same bytes."
+            * (differ == ["threads"])
         )
     return path
 
