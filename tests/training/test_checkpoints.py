@@ -18,8 +18,10 @@ from selfsight.data.imageset import ImageSet
 from selfsight.networks import specs
 from selfsight.runs.checkpoint import backbone_of, read_record, whole
 from selfsight.training import device
+from selfsight.training import pretrain as training
 from selfsight.training.checkpoints import LAST, PREVIOUS, NotFiniteError, newest_whole
 from selfsight.training.pretrain import pretrain
+from selfsight.training.resuming import FREE
 from selfsight.training.settings import Pretrain
 
 
@@ -259,6 +261,18 @@ def test_what_changes_no_batch_may_change(
     pretrain(settings_of(run, checkpoint_steps=4))
     assert "checkpoint_steps: 4 instead of 1; batches" in capsys.readouterr().err
     assert same(run, finished)
+
+
+def test_what_may_change_are_settings() -> None:
+    assert set(FREE) <= set(Pretrain.model_fields)
+
+
+def test_a_tracker_may_be_added_or_left_out(
+    finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "check_packages", lambda names: None)
+    pretrain(settings_of(finished, track=["tensorboard"]))
+    assert "nothing to do" in capsys.readouterr().err
 
 
 def test_another_number_of_threads_is_said(

@@ -30,7 +30,7 @@ FREE = (
     "compile",
     "placement",
     "checkpoint_steps",
-    "trackers",
+    "track",
 )
 """Settings that may change when a training goes on: they leave every batch as it is."""
 
