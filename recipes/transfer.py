@@ -3,9 +3,9 @@
     python recipes/transfer.py --data ../shared/data --out runs/transfer
 
 A small ResNet of its own widths (0.31 M weights) is trained for 30 epochs on views of 24 px, in
-about an hour and a quarter of one core. Then it is measured as it is and fine-tuned, beside an
-untrained network and the same network trained from scratch, in half an hour more. What is finished
-is not repeated; what was stopped is resumed.
+half an hour to an hour and a quarter of one core. Then it is measured as it is and fine-tuned,
+beside an untrained network and the same network trained from scratch, in as long again at most.
+What is finished is not repeated; what was stopped is resumed.
 """
 
 from __future__ import annotations
