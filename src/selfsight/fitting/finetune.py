@@ -16,8 +16,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,12 +32,12 @@ from selfsight.data.statistics import Statistics
 from selfsight.draws import keys_of
 from selfsight.fitting.head import Head
 from selfsight.fitting.labelled import Rows, Subset, batches
-from selfsight.fitting.metrics import value_of
+from selfsight.fitting.loop import take_steps
 from selfsight.fitting.probes import PROBES
 from selfsight.fitting.recipe import RANDOM, FineTuning, Recipe
 from selfsight.fitting.representations import Representations, represent
 from selfsight.fitting.stopping import DivergedError, Look, Looks, Stopping
-from selfsight.fitting.tasks import best_thresholds, fit_loss
+from selfsight.fitting.tasks import fit_loss
 from selfsight.kernels.memory_pages import freed_pages_kept
 from selfsight.kernels.precision import fast_bf16
 from selfsight.networks.backbones import Backbone
@@ -47,7 +46,6 @@ from selfsight.training.optimizers import add_pull, parameter_groups
 from selfsight.views.apply import make_views
 from selfsight.views.presets import resolve
 from selfsight.views.settings import View
-from selfsight.vocabulary import higher_is_better
 
 LOOKS = 20
 """At the rows held out, over the longest training."""
@@ -127,20 +125,18 @@ def fine_tune(start: Start, subset: Subset, settings: FineTuning) -> FineTuned:
     features, recipes = start.represent(subset), settings.recipes
     held = subset.folds(1) == 0
     chosen, recipe, steps = bool(held.any()), recipes[len(recipes) // 2], settings.min_steps
-    thresholds = np.full(subset.outputs, 0.5) if subset.kind == "labels" else None
+    output = None
     if chosen:
         recipe, best = _best(start, subset, recipes, features, held)
-        steps = best.steps
-        if thresholds is not None and best.looks.output is not None:
-            thresholds = best_thresholds(best.looks.output, subset.values[held])
-    nothing = np.zeros(len(subset), np.bool_)
-    result = train(start, subset, recipe, features, nothing, metric="loss", stop_at=steps)
+        steps, output = best.steps, best.looks.output
+    result = train(start, subset, recipe, features, metric="loss", stop_at=steps)
     rates: dict[str, Any] = {"backbone_lr": recipe.backbone_lr, "head_lr": recipe.head_lr}
     taken = recipe.resolved(published=start.published)
     for name in RANDOM:
         if getattr(taken, name) != RANDOM[name]:
             rates[name] = getattr(taken, name)
-    result.thresholds, result.choice = thresholds, {"chosen": chosen, **rates, "steps": steps}
+    result.thresholds = subset.thresholds(output, held)
+    result.choice = {"chosen": chosen, **rates, "steps": steps}
     return result
 
 
@@ -182,7 +178,7 @@ def train(
     subset: Subset,
     recipe: Recipe,
     features: Tensor,
-    held: NDArray[np.bool_],
+    held: NDArray[np.bool_] | None = None,
     *,
     metric: str,
     stopping: Stopping | None = None,
@@ -199,7 +195,7 @@ def train(
         subset: what may be read.
         recipe: how.
         features: ``(n, F)`` representations of the subset by the start.
-        held: ``(n,)`` rows that are not trained on.
+        held: ``(n,)`` rows that are not trained on; None: all are.
         metric: of the target's kind, or ``loss``: taken of the rows held out.
         stopping: ends the training early; None: never.
         look: called after each look with its number and the best metric so far; may raise.
@@ -209,82 +205,71 @@ def train(
         DivergedError: the predictions are not finite.
     """
     recipe = recipe.resolved(published=start.published)
-    assert recipe.frozen is not None
-    lowest = metric == "loss" or not higher_is_better(metric)
-    rule = (stopping or Stopping(patience=None)).rule("lowest" if lowest else "highest")
-    looks, kind, device = Looks(rule, report=look), subset.kind, start.device
+    held = np.zeros(len(subset), np.bool_) if held is None else held
     inside, outside = np.flatnonzero(~held), np.flatnonzero(held)
+    kind, device, smoothing = subset.kind, start.device, recipe.label_smoothing
     backbone = _in_training(start, held=recipe.batch_norm == "held")
     anchored = list(backbone.parameters()) if recipe.anchor else []
     first = [weight.detach().clone() for weight in anchored]
     head = first_head(subset.take(inside), features[torch.from_numpy(inside)]).to(device)
     optimizer = _optimizer(backbone, head, recipe)
     total, order = recipe.steps(len(subset)), batches(inside, recipe.batch_size, subset.seed)
-    every, views, truth = max(1, total // LOOKS), _views(subset), subset.truth(device)
+    views, truth, weights = _views(subset), subset.truth(device), None
     if kind == "number":
         truth = (truth - head.centre) / head.spread
-    weights = _weights(subset, device)
-    result = FineTuned(backbone, head, start.statistics, stop_at or total, looks)
-    status = progress("fine-tuning step", result.steps)
-    with _seeded(subset.seed, device), status as shown:
-        for step in range(1, result.steps + 1):
-            frozen = step <= recipe.frozen * total
-            backbone.train(not frozen)
-            places = next(order)
-            keys = keys_of(subset.seed, step - 1, torch.arange(len(places))).to(device)
-            images = _pixels(subset, places, device)
-            (view,) = make_views(images, keys, views, start.statistics)
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * share_of_peak(step / total)
-            optimizer.zero_grad(set_to_none=True)
-            with torch.set_grad_enabled(not frozen):
-                represented = backbone(view)
-            raw = head.layers(F.dropout(represented, recipe.dropout))
-            here = truth[torch.from_numpy(places).to(device)]
-            loss = fit_loss(raw[None], here[None], kind, weights, recipe.label_smoothing)
-            loss.backward()  # type: ignore[no-untyped-call]
-            add_pull(anchored, first, recipe.anchor)
-            optimizer.step()
-            shown.update()
-            if not len(outside) or step % every:
-                continue
-            output, lost = _look(result, subset, outside, truth, recipe.label_smoothing)
-            rows = subset.rows[outside]
-            value = lost if metric == "loss" else value_of(metric, subset.target, output, rows)
-            if looks.see(value, lost, output, lambda: copy.deepcopy((backbone, head))):
-                break
+    elif subset.balanced:
+        weights = torch.from_numpy(subset.class_weights()).to(device)[None]
+
+    def loss_at(raw: Tensor, places: Rows) -> Tensor:
+        here = truth[torch.from_numpy(places).to(device)]
+        return fit_loss(raw[None], here[None], kind, weights, smoothing)
+
+    def step(number: int) -> None:
+        assert recipe.frozen is not None
+        frozen = number <= recipe.frozen * total
+        backbone.train(not frozen)
+        places = next(order)
+        keys = keys_of(subset.seed, number - 1, torch.arange(len(places))).to(device)
+        (view,) = make_views(_pixels(subset, places, device), keys, views, start.statistics)
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * share_of_peak(number / total)
+        optimizer.zero_grad(set_to_none=True)
+        with torch.set_grad_enabled(not frozen):
+            represented = backbone(view)
+        raw = head.layers(F.dropout(represented, recipe.dropout))
+        loss_at(raw, places).backward()  # type: ignore[no-untyped-call]
+        add_pull(anchored, first, recipe.anchor)
+        optimizer.step()
+        shown.update()
+
+    @torch.no_grad()
+    def predicted() -> tuple[NDArray[np.float32], float]:
+        represented = represent(
+            backbone, subset.images, subset.rows[outside], start.statistics, device=device
+        ).to(device)
+        output = np.asarray(head(represented).float().cpu().numpy())
+        lost = float(loss_at(head.layers(represented), outside))
+        if not np.isfinite(output).all():
+            raise DivergedError("its predictions are not finite")
+        return output, lost
+
+    looks, longest = Looks.at(metric, stopping, report=look), stop_at or total
+    with progress("fine-tuning step", longest) as shown:
+        steps = take_steps(
+            subset,
+            held,
+            looks,
+            step,
+            predicted,
+            lambda: copy.deepcopy((backbone, head)),
+            metric=metric,
+            steps=longest,
+            every=max(1, total // LOOKS),
+            device=device,
+        )
     if looks.best:
-        result.backbone, result.head = looks.state
-        result.steps = looks.best * every
-    result.backbone.eval()
-    result.head.finished()
-    return result
-
-
-def _look(
-    result: FineTuned, subset: Subset, outside: Rows, truth: Tensor, smoothing: float
-) -> tuple[NDArray[np.float32], float]:
-    """Predictions of the rows held out, and their loss."""
-    device = truth.device
-    features = represent(
-        result.backbone, subset.images, subset.rows[outside], result.statistics, device=device
-    ).to(device)
-    with torch.no_grad():
-        output = np.asarray(result.head(features).float().cpu().numpy())
-        here = truth[torch.from_numpy(outside).to(device)]
-        raw = result.head.layers(features)
-        weights = _weights(subset, device)
-        lost = float(fit_loss(raw[None], here[None], subset.kind, weights, smoothing))
-    if not np.isfinite(output).all():
-        raise DivergedError("its predictions are not finite")
-    return output, lost
-
-
-def _weights(subset: Subset, device: torch.device) -> Tensor | None:
-    """``(1, K)`` of the classes or of the positives of labels; None: all count the same."""
-    if not subset.balanced or subset.kind not in ("class", "labels"):
-        return None
-    return torch.from_numpy(subset.class_weights()).to(device)[None]
+        backbone, head = looks.state
+    return FineTuned(backbone.eval(), head.finished(), start.statistics, steps, looks)
 
 
 def first_head(subset: Subset, features: Tensor) -> Head:
@@ -345,14 +330,6 @@ def _pixels(subset: Subset, places: Rows, device: torch.device) -> Tensor:
     """``(B, C, H, W)`` raw."""
     part = np.ascontiguousarray(subset.images.pixels[subset.rows[places]])
     return torch.from_numpy(part).permute(0, 3, 1, 2).to(device, non_blocking=True)
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """torch's own draws (dropout) are a function of the seed, and leave those outside alone."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
 
 
 @freed_pages_kept()

@@ -21,6 +21,7 @@ from selfsight.data.imageset import ImageSet, Target, TargetKind, choose_target
 from selfsight.data.splits import few_labels
 from selfsight.draws import permutation
 from selfsight.fitting.folds import groups_of, held_out
+from selfsight.fitting.tasks import best_thresholds
 
 Rows = NDArray[np.int64]
 MANY = 2000
@@ -137,6 +138,22 @@ class Subset:
         if not fold.any():
             return nothing
         return fold if count > 1 else np.where(fold == 0, 0, -1).astype(np.int64)
+
+    def thresholds(
+        self, output: NDArray[np.float32] | None, held: NDArray[np.bool_]
+    ) -> NDArray[np.float64] | None:
+        """``(K,)`` thresholds of several labels, chosen on rows held out; None for other targets.
+
+        Args:
+            output: ``(m, K)`` probabilities of the rows held out; None: there are none, and each
+                threshold is 0.5.
+            held: ``(n,)`` which rows these are.
+        """
+        if self.kind != "labels":
+            return None
+        if output is None:
+            return np.full(self.outputs, 0.5)
+        return best_thresholds(output, self.values[held])
 
     def class_weights(self) -> NDArray[np.float32]:
         """``(K,)`` weights of classes, or of the positives of labels, by inverse frequency.

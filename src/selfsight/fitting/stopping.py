@@ -11,10 +11,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from selfsight.settings import Settings
+from selfsight.vocabulary import higher_is_better
 
 Mode = Literal["highest", "lowest"]
 Look = Callable[[int, float], None]
 """Called with the number of a look, from 1, and the best value so far; may raise."""
+
+
+def mode_of(metric: str) -> Mode:
+    """Whether the better value of a metric, or of ``loss``, is the higher or the lower one."""
+    return "highest" if metric != "loss" and higher_is_better(metric) else "lowest"
 
 
 class DivergedError(ValueError):
@@ -109,6 +115,18 @@ class Looks:
         self.output: NDArray[np.float32] | None = None
         self.state: Any = None
         self._watched = math.nan
+
+    @classmethod
+    def at(
+        cls,
+        metric: str,
+        stopping: Stopping | None = None,
+        watch: str = "metric",
+        report: Look | None = None,
+    ) -> Looks:
+        """Looks that see a metric, or ``loss``; without a stopping they never end the training."""
+        mode = mode_of("loss" if watch == "loss" else metric)
+        return cls((stopping or Stopping(patience=None)).rule(mode), watch, report)
 
     def see(
         self, value: float, loss: float, output: NDArray[np.float32], keep: Callable[[], Any]

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 from pydantic import Field
 from torch import Tensor
 
@@ -25,7 +24,6 @@ from selfsight.fitting.representations import (
     weights_key,
 )
 from selfsight.fitting.stopping import Look
-from selfsight.fitting.tasks import best_thresholds
 from selfsight.runs.request import images_of
 from selfsight.runs.run import Run, load_run
 from selfsight.training.device import choose_device
@@ -107,10 +105,7 @@ class FinetuneProblem(Problem):
         images, rows = subset.images, scored_rows(subset.images, subset.target)
         if not len(rows):
             return None
-        thresholds = None
-        if subset.kind == "labels":
-            held = subset.values[self.labels.held]
-            thresholds = best_thresholds(again.trained.looks.output, held)
+        thresholds = subset.thresholds(again.trained.looks.output, self.labels.held)
         predictions = {}
         fresh = replace(start, backbone=self.source.untrained(self.seed), published=False)
         for name, begin in (("trained", start), ("scratch", fresh)):
@@ -136,9 +131,8 @@ class FinetuneProblem(Problem):
     def whole(self, changes: Mapping[str, Any], start: Start, steps: int) -> FineTuned:
         """The recipe on all labels, for so many steps."""
         subset, recipe = self.labels.subset, self.settings.updated(changes).finetuning
-        nothing = np.zeros(len(subset), np.bool_)
         features = self.features(start)
-        return train(start, subset, recipe, features, nothing, metric="loss", stop_at=steps)
+        return train(start, subset, recipe, features, metric="loss", stop_at=steps)
 
     def facts(self, changes: Mapping[str, Any], again: Outcome) -> dict[str, Any]:
         best, steps = self.settings.updated(changes).finetuning, again.trained.steps

@@ -16,7 +16,7 @@ from selfsight.data.imageset import ImageSet
 from selfsight.data.options import DataOptions
 from selfsight.data.splits import LabelFraction
 from selfsight.fitting.labelled import Rows, Subset, target_of
-from selfsight.fitting.stopping import Mode, Stopping
+from selfsight.fitting.stopping import Mode, Stopping, mode_of
 from selfsight.runs.labels_read import LabelsRead
 from selfsight.runs.lineage import lineage_of
 from selfsight.runs.request import RunData
@@ -169,12 +169,11 @@ def labels_of(settings: LabelStudy, run: Run, images: ImageSet, folds: int | Non
     metric = settings.metric or metrics[0]
     if metric not in (*metrics, "loss"):
         raise unknown(f"metric of a {target.kind} target", metric, metrics)
-    higher = metric != "loss" and vocabulary.higher_is_better(metric)
     rows = images.rows("train", "validation")
     subset = Subset.drawn(images, target, rows, settings.label_fraction, settings.seed)
     subset.check()
     held, note = _held_out(subset, folds)
-    return Labels(subset, held, metric, "highest" if higher else "lowest", note)
+    return Labels(subset, held, metric, mode_of(metric), note)
 
 
 def _held_out(subset: Subset, folds: int | None) -> tuple[Rows, str]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from pydantic import Field
 from torch import Tensor
 
@@ -19,7 +18,6 @@ from selfsight.fitting.metrics import Floats
 from selfsight.fitting.probes import PROBES, probes_of
 from selfsight.fitting.probes.mlp import LOOKS, Classifier, train
 from selfsight.fitting.stopping import Look
-from selfsight.fitting.tasks import best_thresholds
 from selfsight.runs.request import images_of
 from selfsight.runs.run import Run, load_run
 from selfsight.training.device import choose_device
@@ -93,18 +91,13 @@ class ProbeProblem(Problem):
         look says; the default probes get the same labels and choose inside them.
         """
         subset, classifier = self.labels.subset, self.settings.updated(changes).probe
-        rows, thresholds = scored_rows(subset.images, subset.target), None
+        rows, steps = scored_rows(subset.images, subset.target), again.trained.steps
         if not len(rows):
             return None
-        if subset.kind == "labels":
-            held = subset.values[self.labels.held]
-            thresholds = best_thresholds(again.trained.looks.output, held)
-        nothing, steps = np.full(len(subset), -1, np.int64), again.trained.steps
+        thresholds = subset.thresholds(again.trained.looks.output, self.labels.held)
         fits: dict[tuple[str, str], tuple[Callable[[Tensor], Tensor], Floats | None]] = {}
         for subject in self.subjects:
-            whole = train(
-                subset, subject.at(0), classifier, nothing, metric=self.metric, stop_at=steps
-            )
+            whole = train(subset, subject.at(0), classifier, metric=self.metric, stop_at=steps)
             fits["tuned", subject.name] = whole.head(subset.kind, subject.at(0)), thresholds
         trained = self.subjects[0].at(0)
         for name in probes_of(subset.kind):

@@ -37,7 +37,6 @@ from selfsight.fitting.head import Fitted, Head
 from selfsight.fitting.labelled import Rows, Subset
 from selfsight.fitting.metrics import headline_of
 from selfsight.fitting.representations import Representations
-from selfsight.fitting.tasks import best_thresholds
 from selfsight.kernels.gram import STRIP, product_for
 
 TITLE = "linear probe"
@@ -60,18 +59,15 @@ _CACHED = 1 << 22  # bytes of features at once on a CPU: the gradient finds them
 def fit(subset: Subset, representations: Representations) -> Fitted:
     features = representations.standardised(subset.rows)
     fold = subset.folds(5 if len(subset) <= _MANY else 3)
-    thresholds = None
+    likely = None
     if subset.kind == "number":
         weight, bias, choice, score = _ridge(subset, features.double(), fold)
     else:
         weight, bias, choice, likely, score = _logistic(subset, features, fold)
-        if subset.kind == "labels":
-            thresholds = np.full(subset.outputs, 0.5)
-            if likely is not None:
-                thresholds = best_thresholds(likely, subset.values)
     mean, scale = representations.mean, representations.scale
     head = Head.of_linear(subset.kind, weight, bias, mean, scale)
     chosen = bool(fold.max() >= 0)
+    thresholds = subset.thresholds(likely, fold >= 0)
     return Fitted(head, {"chosen": chosen, **choice}, thresholds, score if chosen else None)
 
 

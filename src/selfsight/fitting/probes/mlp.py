@@ -24,12 +24,12 @@ from torch.nn import functional as F
 
 from selfsight.fitting.head import ACTIVATIONS, Activation, Fitted, Head, Normalisation, Shape
 from selfsight.fitting.labelled import Rows, Subset, batches
-from selfsight.fitting.metrics import headline_of, value_of
+from selfsight.fitting.loop import take_steps
+from selfsight.fitting.metrics import headline_of
 from selfsight.fitting.representations import Representations
 from selfsight.fitting.stopping import DivergedError, Look, Looks, Stopping
-from selfsight.fitting.tasks import activated, best_thresholds, fit_loss
+from selfsight.fitting.tasks import activated, fit_loss
 from selfsight.settings import Settings
-from selfsight.vocabulary import higher_is_better
 
 TITLE = "MLP probe"
 PHRASE = "an MLP probe"
@@ -213,7 +213,7 @@ def train(
     subset: Subset,
     representations: Representations,
     settings: Classifier,
-    folds: Rows,
+    folds: Rows | None = None,
     *,
     metric: str,
     stopping: Stopping | None = None,
@@ -229,8 +229,8 @@ def train(
         subset: what may be read.
         representations: of its rows at least.
         settings: of the networks and the training.
-        folds: ``(n,)`` which fold holds each row out, -1: none; without any fold one network sees
-            all rows and nothing is held out.
+        folds: ``(n,)`` which fold holds each row out, -1: none; without any fold, or None, one
+            network sees all rows and nothing is held out.
         metric: of the target's kind, or ``loss``.
         stopping: ends the training early; None: never.
         watch: ``metric`` or ``loss``: by which the best look is told and the training ended.
@@ -240,23 +240,7 @@ def train(
     Raises:
         DivergedError: the outputs are not finite.
     """
-    lowest = watch == "loss" or metric == "loss" or not higher_is_better(metric)
-    rule = (stopping or Stopping(patience=None)).rule("lowest" if lowest else "highest")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(subset.seed)  # dropout
-        looks = Looks(rule, watch, look)
-        return _train(subset, representations, settings, folds, metric, looks, stop_at)
-
-
-def _train(
-    subset: Subset,
-    representations: Representations,
-    settings: Classifier,
-    folds: Rows,
-    metric: str,
-    looks: Looks,
-    stop_at: int | None,
-) -> TrainedStack:
+    folds = np.full(len(subset), -1, np.int64) if folds is None else folds
     features, kind = representations.standardised(subset.rows), subset.kind
     device, truth = features.device, subset.truth(features.device)
     outside = [np.flatnonzero(folds == k) for k in range(int(folds.max()) + 1)]
@@ -272,11 +256,9 @@ def _train(
     if settings.class_weights is not None and kind != "number":
         weights = torch.from_numpy(np.stack([part.class_weights() for part in parts])).to(device)
         weights = weights.sqrt() if settings.class_weights == "root" else weights
-    total = settings.steps(len(subset))
-    every, made = (
-        max(1, total // LOOKS),
-        TrainedStack(stack, centre, spread, stop_at or total, looks),
-    )
+    optimizer = stack.build_optimizer()
+    size = min(settings.batch_size, min(map(len, inside)))
+    orders = [batches(places, size, subset.seed) for places in inside]
 
     def loss_at(raw: Tensor, places: Tensor, k: slice = slice(None)) -> Tensor:
         here = truth[places]
@@ -285,8 +267,15 @@ def _train(
         of_class = None if weights is None else weights[k]
         return fit_loss(raw, here, kind, of_class, settings.label_smoothing)
 
-    def look() -> tuple[NDArray[np.float32], float]:
-        """Predictions of the rows held out, ascending, and their mean loss over the folds."""
+    def step(number: int) -> None:
+        places = torch.from_numpy(np.stack([next(order) for order in orders])).to(device)
+        optimizer.zero_grad(set_to_none=True)
+        loss_at(stack(features[places]), places).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    @torch.no_grad()
+    def predicted() -> tuple[NDArray[np.float32], float]:
+        """Of the rows held out, ascending; their loss is the mean over the folds."""
         stack.eval()
         output = torch.full((len(subset), subset.outputs), torch.nan, device=device)
         lost = 0.0
@@ -301,26 +290,23 @@ def _train(
         stack.train()
         return found, lost
 
-    optimizer = stack.build_optimizer()
-    size = min(settings.batch_size, min(map(len, inside)))
-    orders = [batches(places, size, subset.seed) for places in inside]
-    for step in range(1, made.steps + 1):
-        places = torch.from_numpy(np.stack([next(order) for order in orders])).to(device)
-        optimizer.zero_grad(set_to_none=True)
-        loss_at(stack(features[places]), places).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        if outside and step % every == 0:
-            with torch.no_grad():
-                output, lost = look()
-            held = subset.rows[folds >= 0]
-            value = lost if metric == "loss" else value_of(metric, subset.target, output, held)
-            if looks.see(value, lost, output, lambda: copy.deepcopy(stack.state_dict())):
-                break
+    looks, total = Looks.at(metric, stopping, watch, look), settings.steps(len(subset))
+    steps = take_steps(
+        subset,
+        folds >= 0,
+        looks,
+        step,
+        predicted,
+        lambda: copy.deepcopy(stack.state_dict()),
+        metric=metric,
+        steps=stop_at or total,
+        every=max(1, total // LOOKS),
+        device=device,
+    )
     if looks.best:
-        made.steps = looks.best * every
         stack.load_state_dict(looks.state)
     stack.eval()
-    return made
+    return TrainedStack(stack, centre, spread, steps, looks)
 
 
 def of(settings: Classifier) -> Callable[[Subset, Representations], Fitted]:
@@ -342,17 +328,13 @@ def fit(
     if subset.balanced:
         settings = settings.updated({"class_weights": "balanced"})
     folds = subset.folds()
-    chosen, steps, score = bool(folds.max() >= 0), settings.min_steps, None
-    thresholds = np.full(subset.outputs, 0.5) if subset.kind == "labels" else None
+    held, output = folds >= 0, None
+    chosen, steps, score = bool(held.any()), settings.min_steps, None
     if chosen:
-        held = train(subset, representations, settings, folds, metric="loss", stopping=Stopping())
-        steps = held.steps
-        if (output := held.looks.output) is not None:
-            truth = subset.values[folds >= 0]
-            score = (headline_of(subset.kind, output, truth), -held.looks.loss)
-            if thresholds is not None:
-                thresholds = best_thresholds(output, truth)
-    nothing = np.full(len(subset), -1, np.int64)
-    whole = train(subset, representations, settings, nothing, metric="loss", stop_at=steps)
-    head = whole.head(subset.kind, representations)
+        tried = train(subset, representations, settings, folds, metric="loss", stopping=Stopping())
+        steps, output = tried.steps, tried.looks.output
+        if output is not None:
+            score = (headline_of(subset.kind, output, subset.values[held]), -tried.looks.loss)
+    whole = train(subset, representations, settings, metric="loss", stop_at=steps)
+    head, thresholds = whole.head(subset.kind, representations), subset.thresholds(output, held)
     return Fitted(head, {"chosen": chosen, "steps": steps}, thresholds, score)
