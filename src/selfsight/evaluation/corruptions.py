@@ -148,7 +148,7 @@ def corrupted(
 
     def add(subject: Subject, features: Tensor, kind: str, strength: int) -> None:
         fit = fitted[subject.name]
-        output = fit.predict(features).float().cpu().numpy()
+        output = fit.output(features)
         values = score(target, output, rows, resampling.weights, fit.thresholds)[metric, None]
         here = {**about, "subject": subject.name}
         interval = score_interval(metric, values[None, None], resampling)

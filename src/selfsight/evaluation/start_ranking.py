@@ -155,7 +155,7 @@ def predict_held_out(
         chosen.append(kind)
         outside = np.flatnonzero(fold == number)
         tiles = pooling.all_of(subset.rows[outside], train)
-        predicted = fitted.predict(candidates[kind].at(tiles)).float().cpu().numpy()
+        predicted = fitted.output(candidates[kind].at(tiles))
         output[outside] = pooling.pooled(tiles, predicted, subset.kind)
     rows = held_out_rows(subset)
     metric = headline(subset.kind)

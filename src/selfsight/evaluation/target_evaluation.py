@@ -271,7 +271,7 @@ class Fits:
         representations, choice = candidates[kind], dict(fitted.choice)
         if fitted.thresholds is not None:
             choice["thresholds"] = fitted.thresholds.tolist()
-        output = fitted.predict(representations.at(self.tiles)).float().cpu().numpy()
+        output = fitted.output(representations.at(self.tiles))
         return self.pooling.pooled(self.tiles, output, self.target.kind), choice
 
     def _fine_tuned(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import torch
-from numpy import float64
+from numpy import float32, float64
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
@@ -137,6 +137,11 @@ class Fitted:
     choice: dict[str, Any]
     thresholds: NDArray[float64] | None = None
     held_out_score: tuple[float, float] | None = None
+
+    def output(self, features: Tensor) -> NDArray[float32]:
+        """``(M, K)`` as `predict`, in memory."""
+        output: NDArray[float32] = self.predict(features).float().cpu().numpy()
+        return output
 
     @property
     def head(self) -> Head:

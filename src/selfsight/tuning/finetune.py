@@ -118,8 +118,7 @@ class FinetuneProblem(Problem):
         known = Representations.of(self.features(start), subset.rows, subset.rows)
         linear = PROBES["linear"](subset, known)
         there = represent(start.backbone, images, rows, start.statistics, device=start.device)
-        output = linear.predict(there).float().cpu().numpy()
-        predictions["linear", "trained"] = output, linear.thresholds
+        predictions["linear", "trained"] = linear.output(there), linear.thresholds
         return compared(images, subset.target, self.seed, predictions)
 
     @property
@@ -181,7 +180,6 @@ def prepare(settings: TuneFinetuning, images: Images | None = None) -> FinetuneP
     run = load_run(settings.run)
     images = images_of(run, settings, images)
     labels = labels_of(settings, run, images, 1)
-    default = SPACE if labels.subset.kind == "number" else {**SPACE, **OF_LABELS}
     start = Start.of_run(run, device, allow_code=settings.allow_code)
     usual = settings.finetuning.resolved(published=start.published)
     settings = settings.updated({"finetuning": usual})
@@ -190,13 +188,12 @@ def prepare(settings: TuneFinetuning, images: Images | None = None) -> FinetuneP
     steps, count = usual.steps(len(labels.subset)), len(labels.subset)
     pairs = len(FineTuning().recipes)
     return FinetuneProblem(
-        **labels.problem(settings, run, "finetuning", default, **about),
+        **labels.problem(settings, run, "finetuning", SPACE, OF_LABELS, **about),
         folder=Path(settings.out or run.folder.path / "tuning" / name),
         looks=LOOKS,
         cost=f"A trial trains for up to {steps:,} steps on {count:,} labelled images. The end "
         f"takes up to {pairs + 4} more trainings: the best recipe again and on all labels, the "
         f"same from fresh weights, and the default fine-tuning with {pairs} pairs of learning "
         "rates.",
-        notes=(labels.note, *images.cautions, *(f"Allowed: {leak}" for leak in images.leaks)),
         start=start,
     )

@@ -103,23 +103,21 @@ class Judge(pl.Callback):
     def _value(self, monitor: Monitor, module: Any) -> float:
         if self.objective in ("knn", "rankme"):
             return monitor.measured["knn" if self.objective == "knn" else "effective_rank"]
-        rows = self.train if self.objective == "alpha_req" else self._both()
+        rows = self.train
+        if self.objective == "linear":
+            rows = np.union1d(self.train, self.held)
         backbone = module.method.backbone
         values = represent(backbone, self.images, rows, self.statistics, device=module.device)
         if self.objective == "alpha_req":
             return -abs(float(alpha_req(values)) - 1.0)
         return self._linear(Representations.of(values, rows, self.train))
 
-    def _both(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        return np.union1d(self.train, self.held)
-
     def _linear(self, representations: Representations) -> float:
         target = self.target
         assert target is not None
-        fitted = PROBES["linear"](
-            Subset(self.images, target, self.train, self.seed), representations
-        )
-        output = fitted.predict(representations.at(self.held)).float().cpu().numpy()
+        subset = Subset(self.images, target, self.train, self.seed)
+        fitted = PROBES["linear"](subset, representations)
+        output = fitted.output(representations.at(self.held))
         return value_of(headline(target.kind), target, output, self.held, fitted.thresholds)
 
 

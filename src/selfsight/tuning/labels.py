@@ -77,7 +77,13 @@ class Labels:
         return Outcome(looks.value, looks.curve, looks.best, looks.stopped, trained)
 
     def problem(
-        self, settings: Any, run: Run, part: str, default: Mapping[str, str], **about: Any
+        self,
+        settings: Any,
+        run: Run,
+        part: str,
+        default: Mapping[str, str],
+        of_labels: Mapping[str, str],
+        **about: Any,
     ) -> dict[str, Any]:
         """What the problems of these studies have in common, as arguments of `Problem`.
 
@@ -85,13 +91,16 @@ class Labels:
             settings: of the study: a `LabelStudy` that is a `Search`.
             run: that the study is of.
             part: the setting that is searched, such as ``probe``.
-            default: the default space.
+            default: the default space, for every kind of target.
+            of_labels: its part for classes and several labels.
             about: what else a trial's value depends on; ``verb`` among it.
 
         Raises:
             ValueError: a space that the settings do not allow.
         """
-        space = read_space(settings.search, default)
+        images = self.subset.images
+        own = {} if self.subset.kind == "number" else of_labels
+        space = read_space(settings.search, {**default, **own})
         for name in space:
             if not name.startswith(f"{part}."):
                 example = next(each for each in default if each.endswith("lr"))
@@ -102,7 +111,7 @@ class Labels:
         about = {
             **about,
             "name": run.name,
-            "images": self.subset.images.fingerprint(self.subset.rows),
+            "images": images.fingerprint(self.subset.rows),
             "target": self.subset.target.name,
             "metric": self.metric,
             "label_fraction": settings.label_fraction,
@@ -122,6 +131,11 @@ class Labels:
             "first": space.params_of({name: value_of(settings, name) for name in space}),
             "metric": self.metric,
             "mode": self.mode,
+            "notes": (
+                self.note,
+                *images.cautions,
+                *(f"Allowed: {leak}" for leak in images.leaks),
+            ),
             "seed": settings.seed,
             "fraction": settings.label_fraction,
             "settings": settings,

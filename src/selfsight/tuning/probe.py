@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
-from torch import Tensor
 
 from selfsight import vocabulary
 from selfsight.data.options import Images
 from selfsight.evaluation.controls import Material, Subject, subjects
 from selfsight.files import check_output_folder
-from selfsight.fitting.metrics import Floats
+from selfsight.fitting.head import Fitted
 from selfsight.fitting.probes import PROBES, probes_of
 from selfsight.fitting.probes.mlp import LOOKS, Classifier, train
 from selfsight.fitting.stopping import Look
@@ -95,19 +94,16 @@ class ProbeProblem(Problem):
         if not len(rows):
             return None
         thresholds = subset.thresholds(again.trained.looks.output, self.labels.held)
-        fits: dict[tuple[str, str], tuple[Callable[[Tensor], Tensor], Floats | None]] = {}
+        predictions = {}
         for subject in self.subjects:
-            whole = train(subset, subject.at(0), classifier, metric=self.metric, stop_at=steps)
-            fits["tuned", subject.name] = whole.head(subset.kind, subject.at(0)), thresholds
+            known = subject.at(0)
+            whole = train(subset, known, classifier, metric=self.metric, stop_at=steps)
+            tuned = Fitted(whole.head(subset.kind, known), {})
+            predictions["tuned", subject.name] = tuned.output(known.at(rows)), thresholds
         trained = self.subjects[0].at(0)
         for name in probes_of(subset.kind):
             fitted = PROBES[name](subset, trained)
-            fits[name, "trained"] = fitted.predict, fitted.thresholds
-        of_name = {subject.name: subject.at(0) for subject in self.subjects}
-        predictions = {
-            pair: (predict(of_name[pair[1]].at(rows)).float().cpu().numpy(), limits)
-            for pair, (predict, limits) in fits.items()
-        }
+            predictions[name, "trained"] = fitted.output(trained.at(rows)), fitted.thresholds
         return compared(subset.images, subset.target, self.seed, predictions)
 
     def facts(self, changes: Mapping[str, Any], again: Outcome) -> dict[str, Any]:
@@ -150,22 +146,17 @@ def prepare(settings: TuneProbe, images: Images | None = None) -> ProbeProblem:
     run = load_run(settings.run)
     images = images_of(run, settings, images)
     labels = labels_of(settings, run, images, settings.folds)
-    default = SPACE if labels.subset.kind == "number" else {**SPACE, **OF_LABELS}
     rows = images.rows("train", "validation", "test")
     material = Material(run, images, rows, images.rows("train"), device, settings.allow_code)
     found, weights, _, notes = subjects(material, ("untrained", "pixels"))
     about = {"verb": "probe", "weights": weights, "watch": settings.watch}
+    common = labels.problem(settings, run, "probe", SPACE, OF_LABELS, **about)
+    common["notes"] = (*notes, *common["notes"])
     return ProbeProblem(
-        **labels.problem(settings, run, "probe", default, **about),
+        **common,
         folder=Path(settings.out or run.folder.path / "tuning" / labels.subset.target.name),
         looks=LOOKS,
         every=LOOKS // 25,
         cost="A trial fits a probe to representations that are computed once, before the first.",
-        notes=(
-            *notes,
-            labels.note,
-            *images.cautions,
-            *(f"Allowed: {leak}" for leak in images.leaks),
-        ),
         subjects=tuple(found),
     )
