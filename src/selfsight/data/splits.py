@@ -108,6 +108,13 @@ def draw_pool(splits: NDArray[np.str_], limit: int, seed: int) -> Rows:
     return np.sort(np.concatenate([pool, others])).astype(np.int64)
 
 
+def at_most(rows: Rows, most: int, *seed: int) -> Rows:
+    """The rows, or where there are more ``most`` of them: a uniform draw by seed, ascending."""
+    if len(rows) <= most:
+        return rows
+    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+
+
 def few_labels(
     target: Target, rows: Rows, fraction: float, seed: int, groups: NDArray[np.int64] | None = None
 ) -> Rows:

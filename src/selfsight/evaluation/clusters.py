@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from selfsight.data.splits import at_most
 from selfsight.fitting.metrics import Floats, Values
 from selfsight.fitting.representations import Representations
 
@@ -33,8 +34,7 @@ def k_means(
     """
     from sklearn.cluster import KMeans
 
-    if len(train) > _ROWS:
-        train = np.sort(np.random.default_rng([seed, 9]).choice(train, _ROWS, replace=False))
+    train = at_most(train, _ROWS, seed, 9)
     fitted = KMeans(min(clusters, len(train)), n_init=4, random_state=seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Number of distinct clusters")
@@ -58,9 +58,7 @@ def hdbscan(representations: Representations, rows: NDArray[np.int64]) -> NDArra
 
 def dense_rows(rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     """At most 2,000 of the rows, for what takes every pair of them."""
-    if len(rows) <= _DENSE:
-        return rows
-    return np.sort(np.random.default_rng([seed, 10]).choice(rows, _DENSE, replace=False))
+    return at_most(rows, _DENSE, seed, 10)
 
 
 def silhouette(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from selfsight.data.describe import value_text
 from selfsight.data.imageset import ImageSet, Target
+from selfsight.data.splits import at_most
 from selfsight.files import cached_arrays, replacing
 from selfsight.fitting.representations import Representations, cache_key
 from selfsight.markup import block, scatter
@@ -86,8 +87,7 @@ def write_map(
         The file, with arrays ``x (M, 2)``, ``thumbnails (M, h, w, 3)`` uint8, ``row_ids``,
         ``splits``, ``target``.
     """
-    if len(rows) > POINTS:
-        rows = np.sort(np.random.default_rng([seed, 7]).choice(rows, POINTS, replace=False))
+    rows = at_most(rows, POINTS, seed, 7)
     name = cache_key(key, images.row_ids[rows].tolist(), target.name if target else None, seed)
 
     def make() -> dict[str, Any]:

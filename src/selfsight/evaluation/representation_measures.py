@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from selfsight.data.splits import at_most
 from selfsight.fitting.representations import Representations
 from selfsight.measures import alignment, alpha_req, effective_rank, uniformity
 
@@ -23,9 +24,7 @@ def label_free(
     With ``views``, representations ``(M, F)`` of two views of the same images, also the alignment.
     See `selfsight.measures` for formulas and papers.
     """
-    if len(rows) > _ROWS:
-        rows = np.sort(np.random.default_rng([seed, 8]).choice(rows, _ROWS, replace=False))
-    values = representations.at(rows)
+    values = representations.at(at_most(rows, _ROWS, seed, 8))
     found = {
         "rankme": float(effective_rank(values)),
         "alpha_req": float(alpha_req(values)),

@@ -27,6 +27,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from selfsight.data.splits import at_most
 from selfsight.settings import Settings
 
 SHARE = 0.01
@@ -132,9 +133,7 @@ def _nearest(
 
 def drawn(count: int, most: int, seed: int) -> NDArray[np.int64]:
     """``(min(count, most),)`` different places in ascending order, drawn by seed."""
-    if count <= most:
-        return np.arange(count)
-    return np.sort(np.random.default_rng([seed, 12]).choice(count, most, replace=False))
+    return at_most(np.arange(count), most, seed, 12)
 
 
 def novelty_of(

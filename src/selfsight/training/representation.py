@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfsight.data.imageset import ImageSet
+from selfsight.data.splits import at_most
 from selfsight.data.statistics import Statistics
 from selfsight.networks.backbones import Backbone, measuring
 from selfsight.networks.pooling import PoolingKind, StagePooling
@@ -36,8 +37,7 @@ def fit_pooling(
         statistics: that normalise the images.
         device: where the backbone runs.
     """
-    if len(rows) > _IMAGES:
-        rows = np.sort(np.random.default_rng(0).choice(rows, _IMAGES, replace=False))
+    rows = at_most(rows, _IMAGES, 0)
     size = max(2, min(256, _PIXELS // (images.height * images.width)))
     pooled, widths = [], [backbone.outputs]
     with measuring(backbone, device):
