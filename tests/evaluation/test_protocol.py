@@ -12,7 +12,7 @@ import pytest
 
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.splits import few_labels
-from selfsight.evaluation import controls
+from selfsight.evaluation import controls, material
 from selfsight.evaluation.protocol import evaluate
 from selfsight.evaluation.results import Results
 from selfsight.evaluation.settings import Evaluate
@@ -194,13 +194,13 @@ def test_a_second_evaluation_makes_no_forward_pass(
     images = _with_targets(digits)
     run = make_run(images)
     forwards = []
-    plain = controls.represent
+    plain = material.represent
 
     def counted(*args: Any, **kwargs: Any) -> Any:
         forwards.append(args[0])
         return plain(*args, **kwargs)
 
-    monkeypatch.setattr(controls, "represent", counted)
+    monkeypatch.setattr(material, "represent", counted)
     calibrations = []
     calibrate = controls.calibrate
 

@@ -20,10 +20,10 @@ from selfsight.console import progress, say
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.statistics import Statistics
 from selfsight.draws import keys_of, normal
-from selfsight.evaluation.controls import Subject
 from selfsight.evaluation.intervals import Resampling
 from selfsight.evaluation.result_tables import Row
 from selfsight.evaluation.results import Results
+from selfsight.evaluation.subject import Subject
 from selfsight.evaluation.summary import ends, score_interval
 from selfsight.fitting.labelled import Subset
 from selfsight.fitting.metrics import score

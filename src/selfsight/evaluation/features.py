@@ -26,7 +26,7 @@ from selfsight.data.sources.steps.listing import Listing, Loaded
 from selfsight.data.sources.steps.listing_from_columns import with_columns
 from selfsight.data.sources.steps.matching import ROW_ID
 from selfsight.data.sources.steps.tables import read_columns
-from selfsight.evaluation.controls import Subject
+from selfsight.evaluation.subject import Subject
 from selfsight.fitting.representations import Representations
 
 Floats = NDArray[np.float32]

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.evaluation.controls import Material, Subject
+from selfsight.data.splits import at_most
+from selfsight.evaluation.material import Material
 from selfsight.evaluation.predictions import Predictions, settle
 from selfsight.evaluation.result_tables import Row
 from selfsight.evaluation.results import SENTENCES, Results
+from selfsight.evaluation.subject import Subject
 from selfsight.records.results import PROTOCOL
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.lineage import Lineage
@@ -143,9 +145,7 @@ def needed(
     """All rows that are needed, ascending, and those that statistics are fitted on."""
     if labelled:
         return images.rows("train", "validation", "test"), images.rows("train")
-    pool = images.pool
-    if len(pool) > MOST_UNLABELLED:
-        pool = np.sort(np.random.default_rng(0).choice(pool, MOST_UNLABELLED, replace=False))
+    pool = at_most(images.pool, MOST_UNLABELLED, 0)
     scored = images.rows(split) if split else pool[:0]
     return np.union1d(pool, scored), pool
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from selfsight.console import say
 from selfsight.data.imageset import ImageSet
 from selfsight.data.statistics import Statistics
-from selfsight.evaluation.controls import Subject, initialisations
+from selfsight.evaluation.controls import initialisations
+from selfsight.evaluation.subject import Subject
 from selfsight.fitting.representations import (
     Representations,
     calibrate,
@@ -40,7 +41,7 @@ def module_subjects(
 
     Args:
         module: ``(B, C, H, W)`` to ``(B, F)``.
-        images, rows, train, device: see `selfsight.evaluation.controls.Material`.
+        images, rows, train, device: see `selfsight.evaluation.material.Material`.
         controls: ``untrained`` and ``pixels``.
 
     Raises:

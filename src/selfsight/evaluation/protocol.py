@@ -22,21 +22,17 @@ from selfsight.console import progress, say
 from selfsight.data import request
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.options import Images
-from selfsight.evaluation.controls import (
-    Material,
-    Subject,
-    controls_of,
-    subjects,
-    with_seeds,
-)
+from selfsight.evaluation.controls import controls_of, subjects, with_seeds
 from selfsight.evaluation.embedding_map import write_map
 from selfsight.evaluation.features import feature_subjects, open_features
+from selfsight.evaluation.material import Material
 from selfsight.evaluation.measured import Measured, learnable, needed, scored_split, source_of
 from selfsight.evaluation.modules import module_subjects
 from selfsight.evaluation.pooling import by_image
 from selfsight.evaluation.predictions import Predictions
 from selfsight.evaluation.results import Results
 from selfsight.evaluation.settings import Evaluate
+from selfsight.evaluation.subject import Subject
 from selfsight.evaluation.target_evaluation import evaluate_target, place_of
 from selfsight.evaluation.without_labels import without_labels
 from selfsight.reporting.report import write_report

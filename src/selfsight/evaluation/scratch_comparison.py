@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.console import progress, say
-from selfsight.evaluation.controls import Material, Representation, shape
+from selfsight.evaluation.material import Material
+from selfsight.evaluation.subject import Representation
 from selfsight.files import cached_arrays
 from selfsight.fitting.finetune import Start, fine_tune
 from selfsight.fitting.labelled import Rows, Subset
@@ -45,7 +46,7 @@ def start_of(material: Material, subject: str, seed: int, kind: Representation) 
         start = Start(backbone, run.statistics, device, run.started_published)
     else:
         start = Start.of_run(run, device, allow_code=material.allow_code)
-    shape(start.backbone, kind, material, run)
+    material.shape(start.backbone, kind, run)
     return start
 
 
@@ -73,7 +74,7 @@ def fine_tuned(
     start = start_of(material, subject, subset.seed, kind)
     key = cache_key(
         weights_key(start.backbone),
-        material.images.fingerprint(material.rows),
+        material.fingerprint,
         start.statistics,
         settings.plain(),
         start.published,

@@ -8,7 +8,7 @@ import tyro
 from pydantic import Field, field_validator, model_validator
 
 from selfsight.data.splits import LabelFraction
-from selfsight.evaluation.controls import Representation
+from selfsight.evaluation.subject import Representation
 from selfsight.fitting.probes import PROBES
 from selfsight.fitting.recipe import FineTuning
 from selfsight.runs.request import RunData

@@ -14,11 +14,12 @@ import numpy as np
 import torch
 
 from selfsight.data.imageset import ImageSet
+from selfsight.data.splits import at_most
 from selfsight.data.statistics import Statistics
-from selfsight.evaluation.controls import mean_of_stages
 from selfsight.evaluation.intervals import Interval, Resampling
 from selfsight.evaluation.pooling import Pooling
 from selfsight.evaluation.retrieval import retrieval_scores
+from selfsight.evaluation.subject import mean_of_stages
 from selfsight.evaluation.summary import difference_interval, score_interval
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Rows, Subset
@@ -112,10 +113,7 @@ def rows_to_compare(images: ImageSet, subset: Subset | None, most: int) -> Rows:
     """The rows that are represented: all tiles of the labelled images, else some of the pool."""
     if subset is not None:
         return Pooling.of(images).all_of(subset.rows, images.rows("train"))
-    pool = images.pool
-    if len(pool) > most:
-        pool = np.sort(np.random.default_rng(0).choice(pool, most, replace=False))
-    return pool
+    return at_most(images.pool, most, 0)
 
 
 def comparable(subset: Subset) -> bool:

@@ -14,7 +14,6 @@ from selfsight.console import progress, say
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.statistics import channel_statistics
 from selfsight.evaluation.choice_notes import note_defaults, note_representations
-from selfsight.evaluation.controls import Subject
 from selfsight.evaluation.corruptions import corrupted
 from selfsight.evaluation.intervals import Resampling
 from selfsight.evaluation.measured import Measured
@@ -24,6 +23,7 @@ from selfsight.evaluation.result_tables import Row
 from selfsight.evaluation.results import Results
 from selfsight.evaluation.scratch_comparison import fine_tuned, fine_tuned_subjects, start_of
 from selfsight.evaluation.settings import Evaluate
+from selfsight.evaluation.subject import Subject
 from selfsight.evaluation.summary import Scores, record, summarise
 from selfsight.evaluation.without_labels import clustered, retrieved
 from selfsight.fitting.chance import base_rates

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from selfsight.console import progress
 from selfsight.data.imageset import Target
 from selfsight.evaluation import clusters
-from selfsight.evaluation.controls import Subject
 from selfsight.evaluation.intervals import Resampling
 from selfsight.evaluation.representation_measures import label_free
 from selfsight.evaluation.result_tables import Row
 from selfsight.evaluation.results import Results
 from selfsight.evaluation.retrieval import retrieval_scores
+from selfsight.evaluation.subject import Subject
 from selfsight.evaluation.summary import Scores, record, summarise
 from selfsight.fitting.chance import retrieval_by_chance
 from selfsight.fitting.metrics import Values

@@ -21,7 +21,8 @@ from selfsight.data.notes import guesses
 from selfsight.data.options import Images
 from selfsight.data.reading import recorded
 from selfsight.data.splits import LabelFraction
-from selfsight.evaluation.controls import Material, subjects
+from selfsight.evaluation.controls import subjects
+from selfsight.evaluation.material import Material
 from selfsight.evaluation.pooling import Pooling
 from selfsight.fitting.finetune import Start, estimate, fine_tune
 from selfsight.fitting.labelled import Rows, Subset, target_of

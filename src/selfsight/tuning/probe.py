@@ -11,7 +11,9 @@ from pydantic import Field
 
 from selfsight import vocabulary
 from selfsight.data.options import Images
-from selfsight.evaluation.controls import Material, Subject, subjects
+from selfsight.evaluation.controls import subjects
+from selfsight.evaluation.material import Material
+from selfsight.evaluation.subject import Subject
 from selfsight.files import check_output_folder
 from selfsight.fitting.head import Fitted
 from selfsight.fitting.probes import PROBES, probes_of
