@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
 from selfsight.data.request import open_images
-from selfsight.fitting.probes.linear import fit_path
+from selfsight.fitting.logistic import fit_path
 from selfsight.measures import knn_predict as ours_knn
 
 Predict = Callable[[Tensor], Tensor]

@@ -5,8 +5,9 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from selfsight.fitting.probes import linear
-from selfsight.fitting.probes.linear import fit_path, ridge_path
+from selfsight.fitting import logistic
+from selfsight.fitting.logistic import fit_path
+from selfsight.fitting.probes.linear import ridge_path
 
 
 def _classes(n: int, width: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -93,7 +94,7 @@ def test_float32_is_as_good_for_predictions() -> None:
 def test_the_loss_is_the_one_written_out(
     form: str, scale: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(linear, "_CACHED", 1)  # several parts
+    monkeypatch.setattr(logistic, "_CACHED", 1)  # several parts
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(600, 7, generator=generator, dtype=torch.float64)
     targets = torch.randint(3, (600,), generator=generator)
@@ -107,7 +108,7 @@ def test_the_loss_is_the_one_written_out(
         right = targets[:, None].expand(600, 2)
         losses = torch.nn.functional.cross_entropy(logits.mT, right, reduction="none")
         expected = (losses * used).sum() / 600
-        loss = linear._Logistic(x, targets, used, 3, None)
+        loss = logistic._Logistic(x, targets, used, 3, None)
     else:
         labels = torch.nn.functional.one_hot(targets, 3).double()
         right = labels[:, None].expand(600, 2, 3)
@@ -117,7 +118,7 @@ def test_the_loss_is_the_one_written_out(
         expected = (losses * used[:, :, None] * entries[:, None])[100:].sum() / 600
         unknown = labels.clone()
         unknown[:100] = torch.nan
-        loss = linear._Logistic(x, unknown, used, 3, entries)
+        loss = logistic._Logistic(x, unknown, used, 3, entries)
     (slope,) = torch.autograd.grad(expected, theta)
     value, gradient = loss(theta.detach())
     assert len(loss.parts) > 2
