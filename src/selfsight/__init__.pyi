@@ -21,8 +21,8 @@ from selfsight.estimators import SelfSupervisedTransformer as SelfSupervisedTran
 from selfsight.evaluation.results import Results
 from selfsight.evaluation.settings import Evaluate
 from selfsight.exporting.export import Export, Exported
-from selfsight.fitting.probes.mlp import Classifier
 from selfsight.fitting.recipe import FineTuning, Recipe
+from selfsight.fitting.stack import Classifier
 from selfsight.fitting.stopping import Stopping
 from selfsight.labelling.audit import AuditImages
 from selfsight.labelling.suggest import Suggest, Suggestions

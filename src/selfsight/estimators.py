@@ -23,9 +23,9 @@ from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.statistics import Statistics
 from selfsight.fitting.finetune import Start
 from selfsight.fitting.labelled import Subset
-from selfsight.fitting.probes.mlp import Classifier
 from selfsight.fitting.recipe import FineTuning
 from selfsight.fitting.representations import Representations, represent
+from selfsight.fitting.stack import Classifier
 from selfsight.models.embed import backbone_of
 from selfsight.models.finetune import fit_model
 from selfsight.models.predictor import Predictor

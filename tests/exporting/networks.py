@@ -7,7 +7,8 @@ import torch
 from selfsight.data.statistics import Statistics
 from selfsight.exporting.graph import Source
 from selfsight.fitting.head import Head
-from selfsight.models.predictor import Card, Predictor
+from selfsight.models.card import Card
+from selfsight.models.predictor import Predictor
 from selfsight.networks.backbones import Network, build_backbone, choose_backbone
 from selfsight.runs.frame import Frame
 

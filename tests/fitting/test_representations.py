@@ -10,13 +10,12 @@ import torch
 from selfsight.data.imageset import ImageSet
 from selfsight.data.statistics import channel_statistics
 from selfsight.draws import keys_of
+from selfsight.fitting.representation_cache import cached_tensor, weights_key
 from selfsight.fitting.representations import (
     Representations,
-    cached_tensor,
     raw_pixels,
     represent,
     represent_views,
-    weights_key,
 )
 from selfsight.networks.backbones import Backbone, Network, build_backbone, choose_backbone
 from selfsight.views.apply import make_views, whole_frame

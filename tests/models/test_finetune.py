@@ -14,8 +14,8 @@ import yaml
 import selfsight
 from selfsight.cli import main
 from selfsight.data.imageset import ImageSet
-from selfsight.fitting.probes.mlp import Classifier
 from selfsight.fitting.recipe import FineTuning
+from selfsight.fitting.stack import Classifier
 from selfsight.models.predictor import Predictor
 from selfsight.tuning.finetune import FinetuneProblem
 

@@ -15,13 +15,8 @@ from selfsight.console import progress
 from selfsight.data.imageset import ImageSet
 from selfsight.evaluation.material import CachedNetwork, Material
 from selfsight.evaluation.subject import Identity, Representation, Subject
-from selfsight.fitting.representations import (
-    Representations,
-    cache_key,
-    calibrate,
-    raw_pixels,
-    weights_key,
-)
+from selfsight.fitting.representation_cache import cache_key, weights_key
+from selfsight.fitting.representations import Representations, calibrate, raw_pixels
 from selfsight.networks.backbones import Backbone
 from selfsight.runs.run import Run, load_run
 from selfsight.training.start import kept_start

@@ -15,7 +15,8 @@ from selfsight.data.describe import value_text
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.splits import at_most
 from selfsight.files import cached_arrays, replacing
-from selfsight.fitting.representations import Representations, cache_key
+from selfsight.fitting.representation_cache import cache_key
+from selfsight.fitting.representations import Representations
 from selfsight.markup import block, scatter
 
 POINTS = 1500

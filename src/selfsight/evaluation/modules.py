@@ -16,13 +16,8 @@ from selfsight.data.imageset import ImageSet
 from selfsight.data.statistics import Statistics
 from selfsight.evaluation.controls import initialisations
 from selfsight.evaluation.subject import Subject
-from selfsight.fitting.representations import (
-    Representations,
-    calibrate,
-    raw_pixels,
-    represent,
-    weights_key,
-)
+from selfsight.fitting.representation_cache import weights_key
+from selfsight.fitting.representations import Representations, calibrate, raw_pixels, represent
 from selfsight.networks.backbones import Backbone
 
 

@@ -19,7 +19,7 @@ from selfsight.files import cached_arrays
 from selfsight.fitting.finetune import Start, fine_tune
 from selfsight.fitting.labelled import Rows, Subset
 from selfsight.fitting.recipe import FineTuning
-from selfsight.fitting.representations import cache_key, weights_key
+from selfsight.fitting.representation_cache import cache_key, weights_key
 from selfsight.training.start import kept_start
 
 

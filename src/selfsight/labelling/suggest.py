@@ -23,7 +23,8 @@ from selfsight.files import check_output_folder, csv_cell, write_json, write_tex
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Subset
 from selfsight.fitting.probes import PROBES
-from selfsight.fitting.representations import Representations, kept_representations
+from selfsight.fitting.representation_cache import kept_representations
+from selfsight.fitting.representations import Representations
 from selfsight.labelling import strategies
 from selfsight.labelling.sheet import write_sheet
 from selfsight.records.labelling import SuggestedImage, SuggestionsFile

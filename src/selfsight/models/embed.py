@@ -17,9 +17,10 @@ from selfsight.data.options import DataOptions, Images
 from selfsight.data.parts import RowPart, Shard
 from selfsight.data.statistics import Statistics
 from selfsight.fitting.representations import represent
+from selfsight.models.card import card_of
 from selfsight.models.parts import PartPlace
 from selfsight.models.predict import PART
-from selfsight.models.predictor import Predictor, card_of
+from selfsight.models.predictor import Predictor
 from selfsight.models.tables import (
     Write,
     check_suffix,

@@ -28,11 +28,12 @@ from selfsight.fitting.finetune import Start, estimate, fine_tune
 from selfsight.fitting.labelled import Rows, Subset, target_of
 from selfsight.fitting.metrics import score
 from selfsight.fitting.probes import PROBES, mlp
-from selfsight.fitting.probes.mlp import Classifier
 from selfsight.fitting.recipe import FineTuning
 from selfsight.fitting.representations import Representations
+from selfsight.fitting.stack import Classifier
 from selfsight.models.base_rate import base_rate, no_better
-from selfsight.models.predictor import Card, Predictor, check_free, hashed
+from selfsight.models.card import Card
+from selfsight.models.predictor import Predictor, check_free, hashed
 from selfsight.models.training_images import with_training_images
 from selfsight.runs.frame import Frame
 from selfsight.runs.labels_read import LabelsRead

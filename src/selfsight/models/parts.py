@@ -20,7 +20,7 @@ from selfsight.data.options import Images
 from selfsight.data.parts import MOST, RowPart
 from selfsight.data.request import name_of
 from selfsight.files import digest_of, read_json, write_json
-from selfsight.fitting.representations import cache_key
+from selfsight.fitting.representation_cache import cache_key
 from selfsight.settings import Settings, sentence
 
 if TYPE_CHECKING:

@@ -16,83 +16,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError, model_validator
 from torch import Tensor, nn
 
 from selfsight.data.imageset import ImageSet, TargetSpec
 from selfsight.data.leaks import ReadLabels
 from selfsight.data.statistics import Statistics
-from selfsight.files import not_a_folder, read_json, write_json, write_text
-from selfsight.fitting.head import Head, Shape
-from selfsight.fitting.novelty import Novelty, distances_to, is_novel, lengths_of, unit
-from selfsight.fitting.representations import represent, weights_key
+from selfsight.files import write_json, write_text
+from selfsight.fitting.head import Head
+from selfsight.fitting.novelty import distances_to, is_novel, lengths_of, unit
+from selfsight.fitting.representation_cache import weights_key
+from selfsight.fitting.representations import represent
 from selfsight.markup import block, facts
+from selfsight.models.card import Card, card_of
 from selfsight.networks.backbones import Backbone, load_backbone, save_backbone
 from selfsight.networks.weights import put_weights, read_weights, write_weights
 from selfsight.runs.fitted import read_labels, write_labels
 from selfsight.runs.folder import MODEL_CARD, is_model
 from selfsight.runs.frame import Frame
-from selfsight.settings import Settings, sentence
 
 TRAINING = "training.safetensors"
-
-
-class Card(Settings):
-    """``model.json``."""
-
-    format: Literal[1] = 1
-    """Of this folder."""
-    target: str
-    """What is predicted."""
-    kind: Literal["class", "labels", "number"]
-    """Of the target."""
-    names: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Of the classes, labels or numbers."""
-    thresholds: tuple[Annotated[float, Field(ge=0.0, le=1.0)], ...] | None = None
-    """Of several labels: a label is predicted where its probability is at least this."""
-    head: Shape = Shape()
-    """Hidden layers of the head."""
-    frame: Frame
-    """The images it was made for; their tiles, where it cuts them."""
-    tile: Annotated[int, Field(ge=8)] | None = None
-    """Side in pixels of the tiles that images are cut into; the output is pooled by image."""
-    reading: dict[str, tuple[str, ...]] = {}
-    """How the images of its run and its labels were read: later images are read in the same way."""
-    weights: str
-    """Hash of all weights."""
-    labels: str = ""
-    """Checksum of ``labels.parquet``; empty: there is none."""
-    num_labels: Annotated[int, Field(ge=0)] = 0
-    """Labelled images that it was fitted on."""
-    choice: dict[str, Any] = {}
-    """What was chosen inside of these."""
-    validation: dict[str, float] = {}
-    """Scores on the validation split, which no choice has read."""
-    novelty: Novelty | None = None
-    """From where on an image is unlike all training images; None: unknown."""
-    allowed_leaks: tuple[str, ...] = ()
-    """Leaks that the user allowed: the scores are better than they should be."""
-    run: str = ""
-    """The run it was made from."""
-    data: str = ""
-    """The images that were labelled."""
-    selfsight: str = ""
-    """Version that wrote it."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> Card:
-        if len(set(self.names)) < len(self.names):
-            raise ValueError("names: some are the same")
-        if (self.thresholds is None) != (self.kind != "labels"):
-            raise ValueError("thresholds: several labels have them, and nothing else")
-        if self.thresholds is not None and len(self.thresholds) != len(self.names):
-            raise ValueError("thresholds: there must be one for each of the names")
-        return self
 
 
 @dataclass(frozen=True)
@@ -290,26 +237,6 @@ def check_free(folder: Path) -> None:
         raise ValueError(f"{folder}: there is a model already; remove it or choose another --out.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} is not an empty folder; choose another --out.")
-
-
-def card_of(folder: Path) -> Card:
-    """What ``model.json`` of a folder says.
-
-    Raises:
-        ValueError: no such folder, no such file, or it is damaged.
-    """
-    if not folder.is_dir():
-        raise ValueError(f"model {folder}: {not_a_folder(folder)}.")
-    path = folder / MODEL_CARD
-    if not path.is_file():
-        is_run = (folder / "splits.parquet").is_file()
-        hint = "; it is a run: make a model of it with `selfsight finetune`" if is_run else ""
-        raise ValueError(f"model {folder}: it has no {MODEL_CARD}{hint}.")
-    content = read_json(path)
-    try:
-        return Card.model_validate(content)
-    except ValidationError as error:
-        raise ValueError(f"{path}: {sentence(error)}.") from None
 
 
 def _training(folder: Path, card: Card, width: int) -> Tensor | None:

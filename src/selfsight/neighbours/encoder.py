@@ -21,7 +21,8 @@ from selfsight.data.reading import Asked
 from selfsight.data.sources.steps.files import listing_of_files
 from selfsight.data.sources.steps.image_columns import image_columns
 from selfsight.data.statistics import Statistics
-from selfsight.fitting.representations import cache_key, represent, weights_key
+from selfsight.fitting.representation_cache import cache_key, weights_key
+from selfsight.fitting.representations import represent
 from selfsight.models.embed import backbone_of, reading_in
 from selfsight.networks.backbones import Backbone
 from selfsight.runs.fitted import FittedModel

@@ -17,12 +17,8 @@ from selfsight.files import check_output_folder
 from selfsight.fitting.finetune import LOOKS, FineTuned, Start, fine_tune, train
 from selfsight.fitting.probes import PROBES
 from selfsight.fitting.recipe import FineTuning, Recipe
-from selfsight.fitting.representations import (
-    Representations,
-    kept_representations,
-    represent,
-    weights_key,
-)
+from selfsight.fitting.representation_cache import kept_representations, weights_key
+from selfsight.fitting.representations import Representations, represent
 from selfsight.fitting.stopping import Look
 from selfsight.runs.request import images_of
 from selfsight.runs.run import Run, load_run

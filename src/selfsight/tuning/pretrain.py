@@ -19,7 +19,7 @@ from selfsight.evaluation.result_tables import Row
 from selfsight.evaluation.results import Results
 from selfsight.evaluation.settings import Evaluate
 from selfsight.files import check_output_folder, read_json
-from selfsight.fitting.representations import weights_key
+from selfsight.fitting.representation_cache import weights_key
 from selfsight.fitting.stopping import DivergedError, Look
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.run import load_run

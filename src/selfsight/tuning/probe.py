@@ -17,7 +17,8 @@ from selfsight.evaluation.subject import Subject
 from selfsight.files import check_output_folder
 from selfsight.fitting.head import Fitted
 from selfsight.fitting.probes import PROBES, probes_of
-from selfsight.fitting.probes.mlp import LOOKS, Classifier, train
+from selfsight.fitting.probes.mlp import LOOKS, train
+from selfsight.fitting.stack import Classifier
 from selfsight.fitting.stopping import Look
 from selfsight.runs.request import images_of
 from selfsight.runs.run import Run, load_run

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from selfsight.fitting.probes.mlp import Classifier, Stack
+from selfsight.fitting.stack import Classifier, Stack
 from selfsight.fitting.tasks import fit_loss
 
 

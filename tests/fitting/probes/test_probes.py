@@ -18,8 +18,9 @@ from selfsight.fitting import probes
 from selfsight.fitting.head import Fitted
 from selfsight.fitting.labelled import Subset
 from selfsight.fitting.probes import PROBES, probes_of
-from selfsight.fitting.probes.mlp import Classifier, of, train
+from selfsight.fitting.probes.mlp import of, train
 from selfsight.fitting.representations import Representations
+from selfsight.fitting.stack import Classifier
 from selfsight.fitting.tasks import activated, best_thresholds
 
 
