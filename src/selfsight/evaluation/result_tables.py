@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from selfsight import vocabulary
@@ -9,11 +10,46 @@ from selfsight.evaluation.intervals import NO_BETTER
 from selfsight.vocabulary import higher_is_better, in_percent, metrics_of
 
 Row = dict[str, Any]
+Table = tuple[str, list[list[str]]]
+"""Title and rows, the head first."""
 
 ADJUSTED = (
     "note: `no better` beside an interval above zero: verdicts are adjusted for the number of "
     "comparisons with one control (Holm), intervals are not."
 )
+
+
+def tables_of(
+    values: list[Row], differences: list[Row], corruptions: list[Row], ways: Mapping[str, str]
+) -> tuple[list[Table], bool]:
+    """Of each evaluation, data and target: the headline metric, corruptions, what needs no label.
+
+    Args:
+        values, differences, corruptions: rows, with all that they may say.
+        ways: by evaluation, in which way it was made, where there are several.
+
+    Returns:
+        The tables; whether one shows a difference as `only_adjusted` has it.
+    """
+    tables: list[Table] = []
+    adjusted = False
+    for place in dict.fromkeys(map(_place, values)):
+        own, gaps, corrupted = (
+            [row for row in rows if _place(row) == place]
+            for rows in (values, differences, corruptions)
+        )
+        if main := headline_rows(own):
+            tables.append(main_table(main, gaps, ways.get(place[0], "")))
+            adjusted |= any(map(only_adjusted, headline_gaps(main, gaps)))
+        if corrupted:
+            tables.append(corruption_table(corrupted))
+        free = ([row for row in own if row["task"] == task] for task in FREE_TITLES)
+        tables += [free_table(rows) for rows in free if rows]
+    return tables, adjusted
+
+
+def _place(row: Row) -> tuple[str, str, str | None]:
+    return row.get("evaluation", ""), row["data"], row["target"]
 
 
 def headline_rows(values: list[Row]) -> list[Row]:
@@ -41,7 +77,7 @@ def only_adjusted(gap: Row) -> bool:
     return bool(gap["low"] > 0) if higher else bool(gap["high"] < 0)
 
 
-def main_table(values: list[Row], differences: list[Row], way: str) -> tuple[str, list[list[str]]]:
+def main_table(values: list[Row], differences: list[Row], way: str) -> Table:
     """Title and rows: probes and subjects by label fraction, then differences to controls.
 
     Args:
@@ -100,7 +136,7 @@ FREE_TITLES = {
 """Of the tables of what needs no probe, by task."""
 
 
-def free_table(values: list[Row]) -> tuple[str, list[list[str]]]:
+def free_table(values: list[Row]) -> Table:
     """Measures that no label was read to compute (scores against labels among them)."""
     names = list(dict.fromkeys((v["probe"], v["metric"]) for v in values))
     kinds = list(dict.fromkeys(v["subject"] for v in values))
@@ -119,7 +155,7 @@ def free_table(values: list[Row]) -> tuple[str, list[list[str]]]:
     return title, [[*(["clusters by"] if clusters else []), "measure", *kinds], *rows]
 
 
-def corruption_table(rows: list[Row]) -> tuple[str, list[list[str]]]:
+def corruption_table(rows: list[Row]) -> Table:
     """A line a corruption and strength, a column a subject."""
     metric = rows[0]["metric"]
     scale, unit = (100.0, " %") if in_percent(metric) else (1.0, "")

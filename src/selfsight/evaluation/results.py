@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from selfsight.evaluation.embedding_map import EmbeddingMap, read_map
-from selfsight.evaluation.result_tables import (
-    ADJUSTED,
-    FREE_TITLES,
-    Row,
-    aligned,
-    corruption_table,
-    free_table,
-    headline_gaps,
-    headline_rows,
-    main_table,
-    only_adjusted,
-)
+from selfsight.evaluation.result_tables import ADJUSTED, Row, Table, aligned, tables_of
 from selfsight.evaluation.verdicts import give_verdicts
 from selfsight.files import read_json, write_json
 from selfsight.markup import block, lines, table
@@ -201,24 +190,26 @@ class Results:
 
     def _repr_html_(self) -> str:
         """The tables of `table`, for notebooks."""
-        parts = []
-        for place, way in self._places():
-            for title, rows in self._task_tables(place, way):
-                parts.append(block(title, table(rows[0], rows[1:], most=100)))
-        return "".join(parts) + lines(self._below())
+        tables, below = self._shown()
+        parts = (block(title, table(rows[0], rows[1:], most=100)) for title, rows in tables)
+        return "".join(parts) + lines(below)
 
     def table(self) -> str:
         """One table a task: probes and weights by label fraction, then differences to controls."""
-        parts = [self._task_table(place, way) for place, way in self._places()]
-        return "\n\n".join(filter(None, parts)) + "".join("\n" + line for line in self._below())
+        tables, below = self._shown()
+        parts = ("\n".join([title, *aligned(rows)]) for title, rows in tables)
+        return "\n\n".join(parts) + "".join("\n" + line for line in below)
 
-    def _below(self) -> list[str]:
-        """The sentences below the tables, the gravest first."""
-        return [
+    def _shown(self) -> tuple[list[Table], list[str]]:
+        """The tables, and the sentences below them, the gravest first."""
+        ways = variants({n: Evaluation(**e) for n, e in self.evaluations.items()})
+        values, gaps, corrupted = map(self._complete, ("values", "differences", "corruptions"))
+        tables, adjusted = tables_of(values, gaps, corrupted, ways)
+        return tables, [
             *(f"Warning, allowed: {leak}" for leak in self.allowed_leaks),
             *(f"Caution: {caution}" for caution in self.cautions),
             *(f"note: {note}" for note in self.notes),
-            *([ADJUSTED] if any(map(only_adjusted, self._gaps_of_tables())) else []),
+            *([ADJUSTED] if adjusted else []),
         ]
 
     def _complete(self, name: str) -> list[Row]:
@@ -226,42 +217,6 @@ class Results:
         fields = ROWS[name].model_fields.items()
         usual = {key: field.default for key, field in fields if not field.is_required()}
         return [{**usual, **row} for row in getattr(self, name)]
-
-    def _gaps_of_tables(self) -> Iterator[Row]:
-        """The differences that the tables show."""
-        values, differences = self._complete("values"), self._complete("differences")
-        for place, _ in self._places():
-            shown = headline_rows([v for v in values if _place(v) == place])
-            yield from headline_gaps(shown, [d for d in differences if _place(d) == place])
-
-    def _places(self) -> list[tuple[tuple[str, str, str | None], str]]:
-        """Evaluation, data and target of each table, and the way it was made where it matters."""
-        ways = variants({n: Evaluation(**e) for n, e in self.evaluations.items()})
-        return [
-            (place, ways.get(place[0], ""))
-            for place in dict.fromkeys(map(_place, self._complete("values")))
-        ]
-
-    def _task_table(self, place: tuple[str, str, str | None], way: str) -> str:
-        tables = self._task_tables(place, way)
-        return "\n\n".join("\n".join([title, *aligned(rows)]) for title, rows in tables)
-
-    def _task_tables(
-        self, place: tuple[str, str, str | None], way: str
-    ) -> list[tuple[str, list[list[str]]]]:
-        """Title and rows, the head first: of the headline metric, of corruptions, and of what
-        needs no label.
-        """
-        values = [v for v in self._complete("values") if _place(v) == place]
-        free = [[v for v in values if v["task"] == task] for task in FREE_TITLES]
-        main = headline_rows(values)
-        gaps = [d for d in self._complete("differences") if _place(d) == place]
-        corrupted = [c for c in self._complete("corruptions") if _place(c) == place]
-        return [
-            *([main_table(main, gaps, way)] if main else []),
-            *([corruption_table(corrupted)] if corrupted else []),
-            *(free_table(rows) for rows in free if rows),
-        ]
 
 
 ROWS: dict[str, type[Place]] = {
@@ -310,10 +265,6 @@ def unique_names(given: Mapping[str, tuple[str, str, str]]) -> dict[str, str]:
                 names[key] = wish
                 break
     return names
-
-
-def _place(row: Row) -> tuple[str, str, str | None]:
-    return row.get("evaluation", ""), row["data"], row["target"]
 
 
 def _many(row: Row) -> tuple[int, int]:
