@@ -71,7 +71,8 @@ def evaluate(
         measured = _of_network(settings, images, network)
     else:
         measured = _of_run(settings, images) if settings.run else _of_features(settings)
-    targets = _targets(settings, measured)
+    material = measured.material
+    targets = _known(settings, measured.images, None if material is None else material.run)
     results = Results(measured.folder.results, measured.weights)
     found = measured.found
     results.subjects = {s.name: s.identity for s in found if s.identity is not None}
@@ -93,11 +94,11 @@ def evaluate(
         )
     elif measured.split == "validation":
         results.notes.append("There is no test split: results are on the validation split.")
-    own = settings.run if measured.material is not None else ""
+    own = settings.run if material is not None else ""
     results.notes.append(_of_seeds([own, *settings.replicates]))
     first = targets[0] if targets else None
     measured.keep(results, predictions, partial(_write_map, measured, first))
-    if measured.material is None:
+    if material is None:
         say(f"The report: {write_report([measured.folder.path])}")
     else:
         publish(measured.folder)
@@ -227,11 +228,6 @@ def _write_map(measured: Measured, target: Target | None) -> None:
     shown = shown if len(shown) else measured.train
     with progress("placing the images on a map"):
         write_map(folder, measured.images, target, measured.found[0].at(0), shown, measured.weights)
-
-
-def _targets(settings: Evaluate, measured: Measured) -> list[Target]:
-    run = None if measured.material is None else measured.material.run
-    return _known(settings, measured.images, run)
 
 
 def _drawn_as_trained(settings: Evaluate, run: str) -> tuple[Evaluate, list[str]]:

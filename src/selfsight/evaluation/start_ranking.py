@@ -23,7 +23,7 @@ from selfsight.evaluation.subject import mean_of_stages
 from selfsight.evaluation.summary import difference_interval, score_interval
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Rows, Subset
-from selfsight.fitting.metrics import Floats, score
+from selfsight.fitting.metrics import Floats, score, weighted_mean
 from selfsight.fitting.probes import PROBES
 from selfsight.fitting.representation_choice import best_representation
 from selfsight.fitting.representations import Representations, represent
@@ -167,9 +167,7 @@ def _retrieved(start: Represented, subset: Subset, resampling: Resampling) -> He
     labels = np.unique(subset.values, return_inverse=True)[1].astype(np.int64)
     represented = Pooling.of(subset.images).represented(start.mean)
     each, _ = retrieval_scores(represented.at(subset.rows), labels)
-    total = resampling.weights.sum(1)
-    values = resampling.weights @ each["recall_at_1"] / np.where(total > 0, total, 1.0)
-    return HeldOut("recall_at_1", np.asarray(values))
+    return HeldOut("recall_at_1", weighted_mean(each["recall_at_1"], resampling.weights))
 
 
 def held_out_rows(subset: Subset) -> Rows:

@@ -18,7 +18,7 @@ from selfsight.evaluation.retrieval import retrieval_scores
 from selfsight.evaluation.subject import Subject
 from selfsight.evaluation.summary import Scores, record, summarise
 from selfsight.fitting.chance import retrieval_by_chance
-from selfsight.fitting.metrics import Values
+from selfsight.fitting.metrics import Values, weighted_mean
 
 _NO_LABELS: Row = {"label_fraction": 0.0, "num_labels": 0}
 _CLASSES = 200  # above which clusters are not compared with classes
@@ -71,7 +71,7 @@ def clustered(
             assigned = clusters.k_means(representations, train, rows, count, seed + draw)
             values = clusters.cluster_metrics(assigned, truth, weights)
             each = clusters.silhouette(representations, near, assigned[of_near])
-            values["silhouette", None] = _mean(each, weights[:, of_near])
+            values["silhouette", None] = weighted_mean(each, weights[:, of_near])
             means.of_draw.append(values)
             record(results, _about(place, means, seed + draw), values)
         dense = Scores("hdbscan", subject.name)
@@ -103,11 +103,13 @@ def retrieved(
             return
         resampling = Resampling.of(labels[queries], seed=seed)
         weights = resampling.weights
-        values: Values = {(name, None): _mean(value, weights) for name, value in each.items()}
+        values: Values = {
+            (name, None): weighted_mean(value, weights) for name, value in each.items()
+        }
         scores.append(Scores("retrieval", subject.name, of_draw=[values]))
         record(results, _about(place, scores[-1], seed), values)
     expected = retrieval_by_chance(labels).items()
-    by_chance: Values = {(name, None): _mean(v, resampling.weights) for name, v in expected}
+    by_chance: Values = {(name, None): weighted_mean(v, resampling.weights) for name, v in expected}
     chance = Scores("retrieval", "chance", of_draw=[by_chance])
     record(results, _about(place, chance, seed), by_chance)
     summarise(results, place, [*scores, chance], resampling)
@@ -121,8 +123,3 @@ def _about(place: Row, scores: Scores, seed: int) -> Row:
         **_NO_LABELS,
         "label_seed": seed,
     }
-
-
-def _mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    total = weights.sum(1)
-    return np.asarray(weights @ values / np.where(total > 0, total, 1.0))

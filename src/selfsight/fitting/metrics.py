@@ -278,9 +278,7 @@ def value_of(
     thresholds: Floats | None = None,
 ) -> float:
     """One metric of the target's kind on some rows; NaN where it is not defined. See `score`."""
-    scored = _scored(target, output, rows, None, thresholds)
-    each = FUNCTIONS[name](scored)
-    return float((each if each.ndim == 1 else mean_of_known(each))[0])
+    return _first(name, _scored(target, output, rows, None, thresholds))
 
 
 def headline_of(
@@ -297,9 +295,14 @@ def headline_of(
     ones = np.ones((1, len(output)))
     if weights is not None and weights.ndim == 1:
         ones = weights.double().cpu().numpy()[None]
-    each = FUNCTIONS[vocabulary.headline(kind)](Scored(kind, output, truth, ones))
-    value = float((each if each.ndim == 1 else mean_of_known(each))[0])
+    value = _first(vocabulary.headline(kind), Scored(kind, output, truth, ones))
     return value if np.isfinite(value) else -np.inf
+
+
+def _first(name: str, scored: Scored) -> float:
+    """A metric under the first weighting."""
+    each = FUNCTIONS[name](scored)
+    return float((each if each.ndim == 1 else mean_of_known(each))[0])
 
 
 def _scored(
@@ -319,6 +322,12 @@ def ratio(top: Floats, bottom: Floats) -> Floats:
     """``top / bottom``, NaN where the bottom is not positive."""
     fine = bottom > 0
     return np.where(fine, top / np.where(fine, bottom, 1.0), np.nan)
+
+
+def weighted_mean(values: Floats, weights: Floats) -> Floats:
+    """``(B,)`` means of ``(M,)`` values under weightings ``(B, M)``; 0 where all weights are 0."""
+    total = weights.sum(1)
+    return np.asarray(weights @ values / np.where(total > 0, total, 1.0))
 
 
 def mean_of_known(values: Floats) -> Floats:
