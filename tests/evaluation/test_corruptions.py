@@ -58,6 +58,21 @@ def test_noise_does_not_depend_on_the_batch() -> None:
     assert not np.array_equal(whole[0], whole[1])
 
 
+def test_where_probes_choose_the_corrupted_images_are_those_of_the_mean(
+    digits: ImageSet, make_run: MakeRun
+) -> None:
+    """The probe on corruptions is that of the mean, however wide the stages are."""
+    wish = Evaluate(
+        run=str(make_run(digits)), fractions=(1.0,), probes=("linear",), controls=(),
+        clusters=False, corruptions=True,
+    )  # fmt: skip
+    mean, chosen = (
+        evaluate(wish.updated({"representation": kind}), digits).corruptions
+        for kind in ("mean", "auto")
+    )
+    assert [row["mean"] for row in chosen] == pytest.approx([row["mean"] for row in mean], abs=0.02)
+
+
 def test_the_table_and_the_chart(
     digits: ImageSet, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,6 +74,10 @@ class Subject:
                 return None
             return mean_of_stages(pair[0], outputs), mean_of_stages(pair[1], outputs)
 
+        def represent(images: ImageSet, what: str) -> torch.Tensor:
+            assert self.represent is not None
+            return mean_of_stages(self.represent(images, what), outputs)
+
         means = tuple(
             replace(
                 Representations.of(mean_of_stages(stages.values, outputs), stages.rows, train),
@@ -81,7 +85,8 @@ class Subject:
             )
             for stages in self.of_draw
         )
-        return replace(self, of_draw=means, views=views, stages=self.of_draw)
+        again = None if self.represent is None else represent
+        return replace(self, of_draw=means, views=views, represent=again, stages=self.of_draw)
 
 
 def mean_of_stages(stages: torch.Tensor, outputs: int) -> torch.Tensor:
