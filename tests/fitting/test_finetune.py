@@ -13,9 +13,10 @@ from selfsight.data.imageset import ImageSet, Target
 from selfsight.evaluation import scratch_comparison
 from selfsight.evaluation.protocol import evaluate
 from selfsight.evaluation.settings import Evaluate
-from selfsight.fitting.finetune import Start, fine_tune, first_head, train
+from selfsight.fitting.finetune import Start, first_head, train
 from selfsight.fitting.labelled import Subset
 from selfsight.fitting.recipe import FineTuning, Recipe
+from selfsight.fitting.search import fine_tune
 from selfsight.fitting.stopping import DivergedError
 from selfsight.runs.run import load_run
 

@@ -148,7 +148,7 @@ def test_a_training_inside_another_leaves_it_its_pages(monkeypatch: pytest.Monke
     assert told == ["keep", "step", "give", "give"]
 
 
-@pytest.mark.parametrize("training", [train, finetune.train, finetune.estimate])
+@pytest.mark.parametrize("training", [train, finetune.train, finetune.seconds_of_step])
 def test_every_training_keeps_them(
     training: Callable[..., object], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,10 +16,11 @@ from selfsight.console import progress, say
 from selfsight.evaluation.material import Material
 from selfsight.evaluation.subject import Representation
 from selfsight.files import cached_arrays
-from selfsight.fitting.finetune import Start, fine_tune
+from selfsight.fitting.finetune import Start
 from selfsight.fitting.labelled import Rows, Subset
 from selfsight.fitting.recipe import FineTuning
 from selfsight.fitting.representation_cache import cache_key, weights_key
+from selfsight.fitting.search import fine_tune
 from selfsight.training.start import kept_start
 
 

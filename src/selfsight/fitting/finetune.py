@@ -1,9 +1,6 @@
 """Fine-tuning: the weights of a backbone and of a head on it, trained on a labelled subset.
 
-The protocol of the SimCLR and VICReg papers (a share of the labels, every weight trained) without
-their look at test: the two learning rates and the number of steps are chosen on a fifth of the
-subset, held out by group, with early stopping there; then the training is repeated on the whole
-subset. Training from scratch is the same search from fresh weights.
+One training with given rates; `selfsight.fitting.search` chooses them.
 
 The head starts from the linear probe of the starting weights, fitted to the same rows
 (arXiv:2202.10054: a random head's first gradients damage a trained backbone). Where these weights
@@ -16,7 +13,6 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from selfsight.console import duration, progress
+from selfsight.console import progress
 from selfsight.data.imageset import ImageSet
 from selfsight.data.statistics import Statistics
 from selfsight.draws import keys_of
@@ -34,7 +30,7 @@ from selfsight.fitting.head import Head
 from selfsight.fitting.labelled import Rows, Subset, batches
 from selfsight.fitting.loop import take_steps
 from selfsight.fitting.probes import PROBES
-from selfsight.fitting.recipe import RANDOM, FineTuning, Recipe
+from selfsight.fitting.recipe import Recipe
 from selfsight.fitting.representations import Representations, represent
 from selfsight.fitting.stopping import DivergedError, Look, Looks, Stopping
 from selfsight.fitting.tasks import fit_loss
@@ -109,67 +105,6 @@ class FineTuned:
         features = represent(self.backbone, images, rows, self.statistics, device=device)
         with torch.no_grad():
             return np.asarray(self.head(features.to(device)).float().cpu().numpy())
-
-
-def fine_tune(start: Start, subset: Subset, settings: FineTuning) -> FineTuned:
-    """Chooses rates and steps inside the subset, then trains on all of it.
-
-    Returns:
-        The trained pair. With too few labels to choose by (`Subset.enough`) the middle rates and
-        the fewest steps are used, and ``choice`` says so.
-
-    Raises:
-        ValueError: labels that nothing can be fitted to, or every pair of rates diverged.
-    """
-    subset.check()
-    features, recipes = start.represent(subset), settings.recipes
-    held = subset.folds(1) == 0
-    chosen, recipe, steps = bool(held.any()), recipes[len(recipes) // 2], settings.min_steps
-    output = None
-    if chosen:
-        recipe, best = _best(start, subset, recipes, features, held)
-        steps, output = best.steps, best.looks.output
-    result = train(start, subset, recipe, features, metric="loss", stop_at=steps)
-    rates: dict[str, Any] = {"backbone_lr": recipe.backbone_lr, "head_lr": recipe.head_lr}
-    taken = recipe.resolved(published=start.published)
-    for name in RANDOM:
-        if getattr(taken, name) != RANDOM[name]:
-            rates[name] = getattr(taken, name)
-    result.thresholds = subset.thresholds(output, held)
-    result.choice = {"chosen": chosen, **rates, "steps": steps}
-    return result
-
-
-def _best(
-    start: Start,
-    subset: Subset,
-    recipes: list[Recipe],
-    features: Tensor,
-    held: NDArray[np.bool_],
-) -> tuple[Recipe, FineTuned]:
-    """By the (balanced) accuracy of the rows held out; the loss where the target is no class."""
-    metric = "loss"
-    if subset.kind == "class":
-        metric = "balanced_accuracy" if subset.balanced else "accuracy"
-    best: tuple[tuple[float, float], Recipe, FineTuned] | None = None
-    with progress("pairs of learning rates", len(recipes)) as tries:
-        for recipe in recipes:
-            try:
-                tried = train(
-                    start, subset, recipe, features, held, metric=metric, stopping=Stopping()
-                )
-            except DivergedError as error:
-                reason = error
-                continue
-            finally:
-                tries.update()
-            value, loss = tried.looks.value, tried.looks.loss
-            place = (-value if metric == "loss" else value, -loss)
-            if best is None or place > best[0]:
-                best = (place, recipe, tried)
-    if best is None:
-        raise DivergedError(f"fine-tuning: with every learning rate {reason}; try lower ones.")
-    return best[1], best[2]
 
 
 @freed_pages_kept()
@@ -333,16 +268,15 @@ def _pixels(subset: Subset, places: Rows, device: torch.device) -> Tensor:
 
 
 @freed_pages_kept()
-def estimate(start: Start, subset: Subset, settings: FineTuning, sizes: Sequence[int]) -> str:
-    """How long some searches take at most, in words; measured on two steps.
+def seconds_of_step(start: Start, subset: Subset, batch_size: int) -> float:
+    """The shorter one of two steps.
 
     Args:
         start: the weights to begin with.
-        subset: images to measure a step on.
-        settings: of the search.
-        sizes: the number of labels of each search.
+        subset: whose first images are taken.
+        batch_size: how many; all of them where they are fewer.
     """
-    places = np.arange(min(settings.batch_size, len(subset)))
+    places = np.arange(min(batch_size, len(subset)))
     backbone = _in_training(start, held=False)
     images = _pixels(subset, places, start.device)
     keys = keys_of(0, 0, torch.arange(len(places))).to(start.device)
@@ -354,9 +288,4 @@ def estimate(start: Start, subset: Subset, settings: FineTuning, sizes: Sequence
         if start.device.type == "cuda":
             torch.cuda.synchronize()
         passed = min(passed, time.perf_counter() - begun)
-    pairs = len(settings.recipes)
-    steps = sum(map(settings.steps, sizes)) * (pairs + 1)
-    return (
-        f"{pairs} pair{'s' * (pairs > 1)} of learning rates, {steps:,} steps at most, "
-        f"{duration(steps * passed)} on this machine ({torch.get_num_threads()} threads)"
-    )
+    return passed

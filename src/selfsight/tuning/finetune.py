@@ -14,11 +14,12 @@ from selfsight import vocabulary
 from selfsight.console import say
 from selfsight.data.options import Images
 from selfsight.files import check_output_folder
-from selfsight.fitting.finetune import LOOKS, FineTuned, Start, fine_tune, train
+from selfsight.fitting.finetune import LOOKS, FineTuned, Start, train
 from selfsight.fitting.probes import PROBES
 from selfsight.fitting.recipe import FineTuning, Recipe
 from selfsight.fitting.representation_cache import kept_representations, weights_key
 from selfsight.fitting.representations import Representations, represent
+from selfsight.fitting.search import fine_tune
 from selfsight.fitting.stopping import Look
 from selfsight.runs.request import images_of
 from selfsight.runs.run import Run, load_run
