@@ -367,6 +367,9 @@ def test_training_seeds_are_one_row(digits: ImageSet, make_run: MakeRun) -> None
 def test_replicates_differ_in_the_seed_alone(digits: ImageSet, make_run: MakeRun) -> None:
     first, other = make_run(digits), make_run(digits, seed=101)
     settings = other / "settings.yaml"
+    where = "checkpoint_steps: 3\ntrack: [wandb]\ncompile: 'off'\nplacement: host\n"
+    settings.write_text(settings.read_text() + where)
+    evaluate(Evaluate(run=str(first), replicates=(str(other),), **SMALL), digits)
     settings.write_text(settings.read_text() + "epochs: 7\n")
     with pytest.raises(ValueError, match=r"more than the seed of the training \(epochs\)"):
         evaluate(Evaluate(run=str(first), replicates=(str(other),), **SMALL), digits)

@@ -19,12 +19,14 @@ from selfsight.fitting.representation_cache import cache_key, weights_key
 from selfsight.fitting.representations import Representations, calibrate, raw_pixels
 from selfsight.networks.backbones import Backbone
 from selfsight.runs.run import Run, load_run
+from selfsight.training.resuming import FREE
 from selfsight.training.start import kept_start
 from selfsight.vocabulary import run_names
 
 CHEAP = 4_000_000
 """Pixels through a network up to which an initialisation is cheap."""
-_OF_SEED = ("seed", "out", "trackers", "device")
+_OF_SEED = ("seed", *FREE)
+"""Settings in which two seeds of one training may differ."""
 
 
 def controls_of(names: Sequence[str]) -> list[str | Run]:
