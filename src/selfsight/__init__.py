@@ -63,7 +63,10 @@ def load(run: str | Path) -> Backbone:
     """The trained backbone of a run, in eval mode: ``(B, C, H, W)`` normalised -> ``(B, F)``."""
     from selfsight.runs.run import load_run
 
-    return load_run(run).backbone()
+    found = load_run(run)
+    backbone = found.backbone()
+    backbone.trained_in = str(found.path)
+    return backbone
 
 
 def load_model(folder: str | Path) -> Predictor:

@@ -49,6 +49,12 @@ def test_clear_clusters_are_found_without_labels() -> None:
     assert cluster_metrics(dense, truth[rows], ones)["ari", None][0] > 0.9
 
 
+@pytest.mark.parametrize("count", [1, 4])
+def test_fewer_images_than_a_cluster_has_are_all_noise(count: int) -> None:
+    representations, _ = _blobs()
+    assert (hdbscan(representations, np.arange(120, 120 + count)) == -1).all()
+
+
 def test_one_cluster_has_no_silhouette() -> None:
     representations, _ = _blobs()
     assert not silhouette(representations, np.arange(9), np.zeros(9, np.int64)).any()

@@ -84,6 +84,7 @@ def test_the_same_table_as_for_a_run(tmp_path: Path) -> None:
     assert verdicts["linear", "other"] == verdicts["linear", "chance"] == "better"
     assert "trained - other" in results.table()
     assert (folder / "predictions.parquet").is_file()
+    assert any("is not known here" in note for note in results.notes)
     page = (folder / "report.html").read_text()
     assert "mine" in page and "other" in page
 

@@ -95,6 +95,13 @@ def test_one_or_two_groups_give_no_interval_and_no_verdict(groups: int) -> None:
     assert apart.verdict() == "no verdict"
 
 
+@pytest.mark.parametrize(("right", "what"), [(0.0, "right answers"), (1.0, "errors")])
+def test_what_there_is_too_little_of_is_said(right: float, what: str) -> None:
+    resampling = Resampling.of(np.arange(40) % 4)
+    found = interval(scored(np.full((1, 40), right), resampling), resampling, of_images=True)
+    assert found.low is None and found.reason == f"too few {what} for 4 test groups"
+
+
 def test_few_groups_are_said() -> None:
     resampling = Resampling.of(np.arange(60) % 4)
     right = (np.random.default_rng(0).random((1, 60)) < 0.5).astype(float)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -82,3 +83,24 @@ def test_mistakes_are_one_sentence(
 def test_images_must_be_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="name the images"):
         selfsight.evaluate(nn.Flatten(), out=tmp_path / "out", device="cpu")
+
+
+def test_what_a_network_from_elsewhere_was_trained_on_is_not_known(
+    digits: ImageSet, tmp_path: Path
+) -> None:
+    results = selfsight.evaluate(network(), digits, out=tmp_path / "out", device="cpu", **QUICK)
+    assert any("is not known here" in note for note in results.notes)
+    assert not any("pretraining seed" in note for note in results.notes)
+
+
+def test_a_network_that_was_loaded_from_a_run_knows_what_it_read(
+    digits: ImageSet, tmp_path: Path
+) -> None:
+    """Trained with the labels of all images, so of those of test, too."""
+    whole = digits.changed(splits=np.full(len(digits), "train"))
+    tiny = {"network.widths": (4, 8), "network.depths": (1, 1), "epochs": 1, "batch_size": 64,
+            "monitor_images": 0, "device": "cpu"}  # fmt: skip
+    run = tmp_path / "run"
+    selfsight.pretrain("supervised", whole, backbone="resnet20", out=str(run), settings=tiny)
+    with pytest.raises(ValueError, match="label"):
+        selfsight.evaluate(selfsight.load(run), digits, out=tmp_path / "out", device="cpu", **QUICK)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -339,8 +340,15 @@ def test_settings_are_checked(changes: dict[str, Any]) -> None:
         Evaluate(run="x", **changes)
 
 
+def seeded(run: Path, seed: int) -> str:
+    """The run, as one of another training seed."""
+    settings = run / "settings.yaml"
+    settings.write_text(settings.read_text().replace("seed: 0", f"seed: {seed}"))
+    return str(run)
+
+
 def test_training_seeds_are_one_row(digits: ImageSet, make_run: MakeRun) -> None:
-    runs = [str(make_run(digits, seed=seed)) for seed in (100, 101, 102)]
+    runs = [seeded(make_run(digits, seed=seed), seed) for seed in (100, 101, 102)]
     wish = Evaluate(run=runs[0], **SMALL | {"fractions": (0.2, 1.0)})
     alone = evaluate(wish, digits)
     several = evaluate(wish.updated({"replicates": tuple(runs[1:])}), digits)
@@ -366,10 +374,28 @@ def test_training_seeds_are_one_row(digits: ImageSet, make_run: MakeRun) -> None
 
 def test_replicates_differ_in_the_seed_alone(digits: ImageSet, make_run: MakeRun) -> None:
     first, other = make_run(digits), make_run(digits, seed=101)
-    settings = other / "settings.yaml"
+    settings = Path(seeded(other, 101)) / "settings.yaml"
     where = "checkpoint_steps: 3\ntrack: [wandb]\ncompile: 'off'\nplacement: host\n"
     settings.write_text(settings.read_text() + where)
     evaluate(Evaluate(run=str(first), replicates=(str(other),), **SMALL), digits)
     settings.write_text(settings.read_text() + "epochs: 7\n")
     with pytest.raises(ValueError, match=r"more than the seed of the training \(epochs\)"):
+        evaluate(Evaluate(run=str(first), replicates=(str(other),), **SMALL), digits)
+
+
+@pytest.mark.parametrize("kind", ["itself", "copy", "same seed", "same weights"])
+def test_one_training_is_one_seed(
+    digits: ImageSet, make_run: MakeRun, tmp_path: Path, kind: str
+) -> None:
+    """Counted twice, it would halve the interval."""
+    first = make_run(digits)
+    other = first
+    if kind == "copy":
+        other = Path(shutil.copytree(first, tmp_path / "copy"))
+    elif kind == "same seed":
+        other = make_run(digits, seed=101)
+    elif kind == "same weights":
+        other = Path(seeded(make_run(digits), 1))
+    what = "weights" if kind == "same weights" else "seed 0"
+    with pytest.raises(ValueError, match=f"have the same {what}, so they are one training seed"):
         evaluate(Evaluate(run=str(first), replicates=(str(other),), **SMALL), digits)

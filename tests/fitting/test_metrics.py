@@ -44,6 +44,18 @@ def test_class_metrics_equal_the_libraries(random: np.random.Generator) -> None:
     assert found["calibration_error"] == pytest.approx(float(ece), abs=1e-6)
 
 
+def test_a_label_that_is_known_nowhere_is_undefined(random: np.random.Generator) -> None:
+    """As where a model has a label that other images have not: the others count."""
+    output, truth = random.random((20, 3)).astype(np.float32), random.integers(0, 2, (20, 3)) * 1.0
+    ones, limits = np.ones((1, 20)), np.full(3, 0.5)
+    two = scores("labels", output[:, [0, 2]], truth[:, [0, 2]], ones, thresholds=limits[:2])
+    truth[:, 1] = np.nan
+    found = scores("labels", output, truth, ones, thresholds=limits)
+    assert np.isnan(found["average_precision", "1"]).all()
+    for metric in ("mAP", "roc_auc", "micro_f1"):
+        assert found[metric, None] == pytest.approx(two[metric, None])
+
+
 def test_weights_are_copies_of_rows(random: np.random.Generator) -> None:
     output = random.dirichlet(np.ones(4), 300).astype(np.float32)
     truth = random.integers(0, 4, 300)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+import selfsight
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.labelling.audit import AuditedWithRun, AuditImages, audit_images, suspicious_labels
 from selfsight.labelling.wrong_labels import check_labels
@@ -126,6 +127,18 @@ def test_an_audit_with_a_run_writes_table_and_page(
     page = (tmp_path / "labels.html").read_text()
     assert listed[0] in page and page.count("data:image/png") >= 100
     assert "Audit of the labels of digits" in page
+
+
+def test_a_run_that_read_these_labels_is_a_caution(digits: ImageSet, tmp_path: Path) -> None:
+    tiny = {"network.widths": (4, 8), "network.depths": (1, 1), "epochs": 1, "batch_size": 64,
+            "monitor_images": 0, "device": "cpu"}  # fmt: skip
+    run = tmp_path / "run"
+    selfsight.pretrain("supervised", digits, backbone="resnet20", out=str(run), settings=tiny)
+    wish = AuditImages(data="digits", run=str(run), out=str(tmp_path), near=False, device="cpu")
+    found = str(audit_images(wish, digits))
+    count = len(digits.pool)
+    assert f"Caution: {count:,} of the {count:,} labels that are checked trained {run}" in found
+    assert "repeat what is wrong in them" in (tmp_path / "labels.html").read_text()
 
 
 def test_each_of_several_labels_is_checked(digits: ImageSet) -> None:

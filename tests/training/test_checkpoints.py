@@ -21,8 +21,7 @@ from selfsight.training import device
 from selfsight.training import pretrain as training
 from selfsight.training.checkpoints import LAST, PREVIOUS, NotFiniteError, newest_whole
 from selfsight.training.pretrain import pretrain
-from selfsight.training.resuming import FREE
-from selfsight.training.settings import Pretrain
+from selfsight.training.settings import FREE, Pretrain
 
 
 def settings_of(out: Path, **changes: Any) -> Pretrain:

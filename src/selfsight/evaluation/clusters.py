@@ -45,11 +45,13 @@ def k_means(
 def hdbscan(representations: Representations, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """``(len(rows),)``: clusters of the rows themselves by HDBSCAN (scikit-learn).
 
-    What it calls noise is one more cluster, -1.
+    What it calls noise is one more cluster, -1; fewer rows than a cluster has are all noise.
     """
     from sklearn.cluster import HDBSCAN
 
     size = max(5, len(rows) // 100)
+    if len(rows) < size:
+        return np.full(len(rows), -1)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning)
         found = HDBSCAN(min_cluster_size=size, copy=True).fit_predict(_unit(representations, rows))

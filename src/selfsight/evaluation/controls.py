@@ -19,7 +19,7 @@ from selfsight.fitting.representation_cache import cache_key, weights_key
 from selfsight.fitting.representations import Representations, calibrate, raw_pixels
 from selfsight.networks.backbones import Backbone
 from selfsight.runs.run import Run, load_run
-from selfsight.training.resuming import FREE
+from selfsight.training.settings import FREE
 from selfsight.training.start import kept_start
 from selfsight.vocabulary import run_names
 
@@ -57,9 +57,10 @@ def with_seeds(
         kind: of the subject.
 
     Raises:
-        ValueError: a run differs in more than the seed.
+        ValueError: a run differs in more than the seed, or does not differ in it.
     """
-    seeds = []
+    seeds, drawn = [], {material.run.plain.get("seed"): material.run}
+    hashes = {weights_key(material.run.backbone(allow_code=material.allow_code)): material.run}
     for run in runs:
         unlike = unlike_in(material.run, run)
         if unlike:
@@ -68,6 +69,14 @@ def with_seeds(
                 f"training ({unlike[0]}); give it as one of the --controls."
             )
         backbone = run.backbone(allow_code=material.allow_code)
+        seed, hashed = run.plain.get("seed"), weights_key(backbone)
+        if (same := drawn.get(seed) or hashes.get(hashed)) is not None:
+            what = f"seed {seed}" if seed in drawn else "weights"
+            raise ValueError(
+                f"replicates: {run} and {same} have the same {what}, so they are one training "
+                "seed; name runs of other seeds (pretrain --seed)."
+            )
+        drawn[seed] = hashes[hashed] = run
         material.shape(backbone, kind, run)
         network = CachedNetwork.of(material, f"trained-{run.name}", run, backbone)
         seeds.append(network.represented())

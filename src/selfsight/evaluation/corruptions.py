@@ -142,6 +142,11 @@ def corrupted(
         "num_labels": len(subset),
         "label_seed": subset.seed,
     }
+    if any(len(subject.of_draw) > 1 or subject.seeds for subject in able):
+        results.notes.append(
+            "Corruptions are of one initialisation of the untrained network and one training seed, "
+            "also where they are clean; the table of probes has several."
+        )
     if len(kinds) < len(STRENGTHS):
         results.notes.append("JPEG needs 8 bits and one or three channels: it was left out.")
     fitted = {s.name: PROBES["linear"](subset, s.at(0)) for s in able}

@@ -489,5 +489,6 @@ def _reason(resampling: Resampling, errors: float | None, replicates: Floats) ->
     if not np.isfinite(replicates).all():
         return "the metric is undefined on parts of the test split"
     if errors is not None and too_few(np.asarray(min(errors, 1 - errors)), resampling):
-        return f"too few errors for {resampling.units} test groups"
+        what = "errors" if errors > 0.5 else "right answers"
+        return f"too few {what} for {resampling.units} test groups"
     return "nothing varies over the test split"

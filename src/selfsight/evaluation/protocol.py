@@ -46,6 +46,11 @@ from selfsight.settings import unknown
 from selfsight.training.device import choose_device
 from selfsight.training.trackers import publish
 
+UNKNOWN_TRAINING = (
+    "What {} trained on is not known here: it may have seen images of test, and their labels. "
+    "`selfsight evaluate RUN` checks that for a run."
+)
+
 
 def evaluate(
     settings: Evaluate, images: Images | None = None, network: nn.Module | None = None
@@ -113,15 +118,20 @@ def _of_network(settings: Evaluate, images: Images | None, network: nn.Module) -
     if settings.finetune:
         raise ValueError("finetune: a network from Python is only probed; leave it out.")
     source = source_of(settings.data if images is None else images)
-    images = request.open(settings, images)
+    folder = getattr(network, "trained_in", None)
+    lineage = lineage_of([] if folder is None else [load_run(folder)], settings.labels)
+    images = request.open(settings, images, records=lineage.records, seen=lineage.seen)
+    images = images.changed(cautions=(*images.cautions, *lineage.cautions))
     split = scored_split(images, settings.split)
     rows, train = needed(images, bool(_known(settings, images, None)), split)
     found, weights, notes = module_subjects(network, images, rows, train, settings.controls, device)
+    if folder is None:
+        notes.append(UNKNOWN_TRAINING.format("this network was"))
     out = settings.out or f"{type(network).__name__}-evaluation"
     leaks = tuple(f"{images.name}: {leak}" for leak in images.leaks)
     return Measured(
         RunFolder(out), images, source, split, train, found, weights,
-        notes=tuple(notes), leaks=leaks,
+        notes=tuple(notes), leaks=leaks, lineages={"trained": lineage} if folder else {},
     )  # fmt: skip
 
 
@@ -137,8 +147,9 @@ def _of_features(settings: Evaluate) -> Measured:
     leaks = tuple(f"{images.name}: {leak}" for leak in images.leaks)
     weights = images.fingerprint()
     folder = RunFolder(out)
+    notes = (UNKNOWN_TRAINING.format("the network of these representations was"),)
     return Measured(
-        folder, images, source_of(path), split, train, found, weights, leaks=leaks
+        folder, images, source_of(path), split, train, found, weights, notes=notes, leaks=leaks
     )  # fmt: skip
 
 
@@ -154,7 +165,12 @@ def _of_seeds(runs: Sequence[str]) -> str:
             "seeds, label draws and test images; fine-tuning, clusters, corruptions and measures "
             "without labels are of the first seed."
         )
-    if runs[0] and load_run(runs[0]).plain.get("epochs") == 0:
+    if not runs[0]:
+        return (
+            "The intervals cover label draws and test images. How the results vary with another "
+            "training of the network they do not say."
+        )
+    if load_run(runs[0]).plain.get("epochs") == 0:
         return (
             "Nothing was trained: results called `trained` are of the weights as they were given. "
             "The intervals cover label draws and test images."

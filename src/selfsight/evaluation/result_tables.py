@@ -116,13 +116,15 @@ def main_table(values: list[Row], differences: list[Row], way: str) -> Table:
 
 def _column(fraction: float, values: list[Row]) -> str:
     """``140 of 1,034 labels (13.5 %)``: what the probe read, which at least covers each class, and
-    the labels that the trained subject read in all, where more.
+    the labels that a subject read in all, where more.
     """
     if not fraction:
         return "no labels"
     count = min(v["num_labels"] for v in values)
-    trained = max((v["num_labels"] for v in values if v["subject"] == "trained"), default=0)
-    more = f"; trained: {trained:,} in all" if trained > count else ""
+    read: dict[str, int] = {}
+    for value in values:
+        read[value["subject"]] = max(read.get(value["subject"], 0), value["num_labels"])
+    more = "".join(f"; {name}: {all_:,} in all" for name, all_ in read.items() if all_ > count)
     known = next((v["known_labels"] for v in values if v.get("known_labels")), None)
     if known is None:
         return f"{100 * fraction:g} % ({count:,} labels{more})"

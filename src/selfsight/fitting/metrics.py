@@ -64,9 +64,16 @@ class Scored:
         return np.asarray(self.guess == self.truth, np.float64)
 
     def columns(self) -> Iterator[tuple[int, NDArray[Any], NDArray[Any], Floats]]:
-        """For each label or number: its index, outputs, truth and weights where it is known."""
+        """For each label or number: its index, outputs, truth and weights where it is known.
+
+        One that is known nowhere has one row of weight 0, so that its metric is undefined.
+        """
         for label in range(self.output.shape[1]):
             known = ~np.isnan(self.truth[:, label])
+            if not known.any():
+                weights = np.zeros((len(self.weights), 1))
+                yield label, self.output[:1, label], np.zeros(1, self.truth.dtype), weights
+                continue
             part = self.weights if known.all() else self.weights[:, known]
             yield label, self.output[known, label], self.truth[known, label], part
 

@@ -25,10 +25,16 @@ from selfsight.neighbours.pictures import encoded
 from selfsight.neighbours.shown import shown_picture
 from selfsight.records.labelling import LabelsFile, SuspiciousLabel
 from selfsight.reporting.wrong_labels import write_labels_page
+from selfsight.runs.labels_read import LabelsRead
+from selfsight.runs.lineage import lineage_of, source_of
 
 PICTURED = 120
 """Labels that the page shows."""
 SIDE = 96
+TRAINED_ON_LABELS = (
+    "{read:,} of the {checked:,} labels that are checked trained {run} or what it started from, so "
+    "its representations repeat what is wrong in them: take a run that was trained without labels."
+)
 
 
 class AuditImages(AuditData):
@@ -61,16 +67,20 @@ class AuditedWithRun(Audited):
         labels: pyarrow, the most suspicious first; None: there were none to check.
         labels_page: path of ``labels.html``.
         drift: from the other images; None: none were named.
+        caution: where the run was trained on labels; empty otherwise.
     """
 
     labels: Any = None
     labels_page: Path | None = None
     drift: Drift | None = None
+    caution: str = ""
 
     def __str__(self) -> str:
         lines = [super().__str__()]
         if self.labels is not None:
             lines.append(f"{len(self.labels):,} suspicious labels: {self.labels_page}")
+        if self.caution:
+            lines.append(f"Caution: {self.caution}")
         if self.drift is not None:
             lines.append(str(self.drift))
         return "\n".join(lines)
@@ -112,9 +122,10 @@ def audit_images(settings: AuditImages, images: Images | None = None) -> Audited
     labels = suspicious_labels(opened, target, encoder, seed=settings.seed)
     with writing_table(folder / "labels.csv") as write:
         write(labels)
-    write_json(folder / "labels.json", _record(opened, target, labels, settings).plain())
+    record = _record(opened, target, labels, settings)
+    write_json(folder / "labels.json", record.plain())
     page = write_labels_page(folder / "labels.json")
-    return AuditedWithRun(found.audit, found.page, labels, page, compared)
+    return AuditedWithRun(found.audit, found.page, labels, page, compared, record.caution)
 
 
 def _checked_target(images: ImageSet, settings: AuditImages) -> Target | None:
@@ -221,7 +232,12 @@ def _table(
     )
 
 
-def _record(images: ImageSet, target: Target, labels: Any, settings: AuditImages) -> LabelsFile:
+def _record(
+    images: ImageSet,
+    target: Target,
+    labels: Any,
+    settings: AuditImages,
+) -> LabelsFile:
     place = {row_id: row for row, row_id in enumerate(images.row_ids.tolist())}
     shown = []
     for one in labels.slice(0, PICTURED).to_pylist():
@@ -238,12 +254,17 @@ def _record(images: ImageSet, target: Target, labels: Any, settings: AuditImages
                 picture=shown_picture(encoded(pixels, SIDE)),
             )
         )
+    rows, run = _labelled(images, target), str(settings.run)
+    source = source_of(run)
+    lineage = lineage_of([] if source is None else [source])
+    read = int(LabelsRead.by(lineage, images, target.name).read[rows].sum())
     return LabelsFile(
         data=images.name,
         target=target.name,
-        run=str(settings.run),
-        images=len(_labelled(images, target)),
+        run=run,
+        images=len(rows),
         suspicious=len(labels),
         table="labels.csv",
         shown=tuple(shown),
+        caution=TRAINED_ON_LABELS.format(read=read, checked=len(rows), run=run) if read else "",
     )

@@ -55,6 +55,7 @@ class Backbone(nn.Module):
         channels_last: images are brought into that memory format first.
         held: batch-norm statistics stay what they are: the network is in eval mode in training,
             too.
+        trained_in: folder of the run whose weights these are, where it was loaded from one.
         pooling: how stages become the representation; None, as in training: the network's own
             output is the representation.
         network: the module inside; its state has the keys of torchvision or timm.
@@ -68,6 +69,7 @@ class Backbone(nn.Module):
         self.bf16 = False
         self.channels_last = False
         self.held = False
+        self.trained_in: str | None = None
         self.pooling: StagePooling | None = None
         self._outline: stages.Outline | None = None
 

@@ -86,6 +86,7 @@ class LabelsFile(FileContent):
         suspicious: labels that are probably wrong.
         table: file name of all of them.
         shown: the most suspicious ones.
+        caution: where the run was trained on labels; empty otherwise.
     """
 
     data: str
@@ -95,3 +96,4 @@ class LabelsFile(FileContent):
     suspicious: int
     table: str
     shown: tuple[SuspiciousLabel, ...]
+    caution: str = ""

@@ -20,19 +20,7 @@ from selfsight.runs.checkpoint import read_record
 from selfsight.training.checkpoints import newest_whole
 from selfsight.training.device import arithmetic
 from selfsight.training.plan import Plan
-from selfsight.training.settings import Pretrain, method_name
-
-FREE = (
-    "out",
-    "device",
-    "devices",
-    "nodes",
-    "compile",
-    "placement",
-    "checkpoint_steps",
-    "track",
-)
-"""Settings that may change when a training goes on: they leave every batch as it is."""
+from selfsight.training.settings import FREE, Pretrain, method_name
 
 _WHAT = {
     "images": "the images have changed",

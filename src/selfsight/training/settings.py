@@ -24,6 +24,18 @@ from selfsight.settings import unknown
 from selfsight.training.supervision import Supervision
 from selfsight.views.settings import View
 
+FREE = (
+    "out",
+    "device",
+    "devices",
+    "nodes",
+    "compile",
+    "placement",
+    "checkpoint_steps",
+    "track",
+)
+"""Settings that may change when a training goes on: they leave every batch as it is."""
+
 
 class Pretrain(Data):
     """Train a backbone on images without labels.

@@ -72,7 +72,8 @@ def results_table(question: Question) -> Table:
                 ]
             labels = number(question.labels(probe, fraction))
             shown = number(max(draws)) if max(draws) else "–"
-            seeds = max(v.seeds for v in question.values.values())
+            values = [question.value(series, probe, fraction) for series in question.series]
+            seeds = max(value.seeds for value in values if value is not None)
             shown += f" × {seeds} seeds" if seeds > 1 else ""
             rows.append(Row(fraction_text(question.share(probe, fraction)), labels, shown, cells))
         if rows:

@@ -37,6 +37,8 @@ def write_labels_page(path: str | Path) -> Path:
             f"{labels.table} has all of them.",
         ],
     )
+    if labels.caution:
+        page.further = [labels.caution, *page.further]
     if labels.suspicious > len(labels.shown):
         more = labels.suspicious - len(labels.shown)
         page.further = [*page.further, f"{number(more)} more are not pictured."]
