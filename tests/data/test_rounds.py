@@ -13,7 +13,7 @@ from selfsight.data import request
 from selfsight.data.imageset import ImageSet
 from selfsight.data.options import DataOptions
 from selfsight.data.rounds import placed, side_of
-from selfsight.data.sides import Sides, read_sides
+from selfsight.data.sides import Sides, group_of, read_sides
 
 PIXELS = np.random.default_rng(3).integers(0, 255, (300, 8, 8)).astype(np.uint8)
 
@@ -208,3 +208,44 @@ def test_a_table_of_splits_that_cannot_be_used(tmp_path: Path) -> None:
         ValueError, match="it needs the columns row_id and split; it has name, side"
     ):
         read_sides(str(path))
+
+
+def test_groups_that_were_recorded_hold_where_images_come_without(tmp_path: Path) -> None:
+    """Without them intervals and folds would take the images of one coil as independent."""
+    names = list(numbered(range(60)))
+    images = folder(tmp_path / "a", numbered(range(60)))
+    labels = table(
+        tmp_path / "l.csv", names, coil=[f"c{i // 6}" for i in range(60)], ok=[0, 1] * 30
+    )
+    first = request.open(DataOptions(labels=labels, group="coil"), images)
+    record = record_of(first)
+    folder(tmp_path / "a", numbered([100]))
+    again = request.open(DataOptions(), images, records=[record])
+    was = dict(zip(first.row_ids.tolist(), group_of(first), strict=True))
+    now = dict(zip(again.row_ids.tolist(), group_of(again), strict=True))
+    assert now == {**was, "100.png": None} and again.group_name == "coil"
+    assert any(
+        "10 of coil, as runs/a recorded them; 1 image stands" in note for note in again.notes
+    )
+    moved = folder(tmp_path / "b", numbered(range(60), "x{:03}.png"))
+    renamed = request.open(DataOptions(), moved, records=[record])
+    assert {name[1:]: g for name, g in zip(renamed.row_ids, group_of(renamed), strict=True)} == was
+    assert request.open(DataOptions(group="none"), images, records=[record]).groups is None
+    other = table(tmp_path / "o.csv", names, lot=["a", "b"] * 30, ok=[0, 1] * 30)
+    own = request.open(
+        DataOptions(labels=other, group="lot", allow_leaks=True), images, records=[record]
+    )
+    assert own.group_name == "lot"
+
+
+def test_a_recorded_separator_that_no_cell_holds_is_not_the_separator(tmp_path: Path) -> None:
+    """A run that read `pit;stain` does not make classes of `pit|stain`."""
+    images = folder(tmp_path / "a", numbered(range(40)))
+    cells = ["pit|stain", "pit", "stain", "pit|stain"] * 10
+    labels = table(tmp_path / "l.csv", list(numbered(range(40))), defects=cells)
+    held = request.open(DataOptions(labels=labels, separator=";"), images)
+    assert held.targets["defects"].names == ("pit", "stain")
+    mixed = ["pit|stain", "pit", "stain", "pit;stain"] * 10
+    labels = table(tmp_path / "m.csv", list(numbered(range(40))), defects=mixed)
+    doubts = request.open(DataOptions(labels=labels), images).notes
+    assert any("write one separator everywhere" in note for note in doubts)

@@ -28,7 +28,7 @@ from selfsight.data.options import DataOptions, Images
 from selfsight.data.other_form import digests_in, empty
 from selfsight.data.parts import RowPart
 from selfsight.data.pixels.lazy import waiting
-from selfsight.data.reading import Reading, ReadOptions, held_to
+from selfsight.data.reading import NONE, Reading, ReadOptions, held_to
 from selfsight.data.rounds import Placed, carried, placed
 from selfsight.data.sides import Sides, group_of, read_sides, recorded
 from selfsight.data.sources.memory import name_of_memory
@@ -155,7 +155,7 @@ def open(
         if places.known.any():
             owners = ", ".join(dict.fromkeys(record.owner for record in records))
             images = images.changed(notes=tuple(n for n in images.notes if n not in cut))
-            images = carried(images, declared, places, owners)
+            images = carried(images, declared, places, owners, groups=settings.group != NONE)
         elif settings.splits is not None:
             raise ValueError(
                 f"splits {settings.splits}: it names no image of {images.name}; row ids look like "

@@ -3,6 +3,8 @@
 A known image keeps the side that a record gives it. A new image of a known group joins its group;
 any other falls by a hash of its group's name, or of its row id where it is in no group. So a test
 image never becomes a train image, and no side depends on which other images there are.
+
+Where the images come without groups, known ones are in the groups that a record gives them.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from selfsight.data.imageset import ImageSet
 from selfsight.data.notes import left_out, some
 from selfsight.data.sides import SIDE, Digests, Sides
+from selfsight.data.sides import group_of as groups_of
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,15 @@ class Placed:
         splits: ``(N,)`` train, validation or test.
         known: ``(N,)`` whether a record names the image.
         copies: ``(N,)`` the recorded side of an image of the same pixels; empty: none is recorded.
+        groups: ``(N,)`` names of the recorded groups of known images; None: in no group.
+        group_name: their column; None: no record has groups.
     """
 
     splits: NDArray[np.str_]
     known: NDArray[np.bool_]
     copies: NDArray[np.str_]
+    groups: tuple[str | None, ...] = ()
+    group_name: str | None = None
 
 
 def placed(
@@ -59,7 +66,9 @@ def placed(
     count, ids = len(row_ids), row_ids.tolist()
     splits, copies = np.full(count, "", "<U10"), np.full(count, "", "<U10")
     here = set(ids)
+    groups: list[str | None] = [None] * count
     for record, own in zip(records, digests, strict=True):
+        theirs_of = groups_of(record)
         sides = np.array([SIDE[split] for split in record.splits.tolist()], "<U10")
         place = {row_id: i for i, row_id in enumerate(record.row_ids.tolist())}
         at = np.array([place.get(row_id, -1) for row_id in ids], np.int64)
@@ -68,6 +77,8 @@ def placed(
             theirs = record.digests[at]
             named &= (own == theirs) | (own == 0) | (theirs == 0)
         splits[named] = sides[at[named]]
+        for row in np.flatnonzero(named).tolist():
+            groups[row] = theirs_of[at[row]]
         if own is None or record.digests is None:
             continue
         of_pixels: dict[int, int] = {}
@@ -80,7 +91,7 @@ def placed(
             if str(record.row_ids[twin]) in here:
                 copies[row] = sides[twin]
             else:
-                splits[row] = sides[twin]
+                splits[row], groups[row] = sides[twin], theirs_of[twin]
     known = splits != ""
     of_groups: dict[str, str] = {}
     for record in reversed(records):
@@ -93,7 +104,8 @@ def placed(
         splits[row] = of_groups.get(name or "", "") or side_of(
             name if name is not None else ids[row], validation=validation, test=test
         )
-    return Placed(splits, known, copies)
+    column = next((record.group_name for record in records if record.groups is not None), None)
+    return Placed(splits, known, copies, tuple(groups), column)
 
 
 def side_of(name: str, *, validation: float, test: float) -> str:
@@ -105,7 +117,9 @@ def side_of(name: str, *, validation: float, test: float) -> str:
     return "validation" if at < test + (1.0 - test) * validation else "train"
 
 
-def carried(images: ImageSet, given: NDArray[np.str_], places: Placed, owners: str) -> ImageSet:
+def carried(
+    images: ImageSet, given: NDArray[np.str_], places: Placed, owners: str, *, groups: bool = True
+) -> ImageSet:
     """The images on the sides that records give them, without new copies on another side.
 
     Args:
@@ -113,6 +127,7 @@ def carried(images: ImageSet, given: NDArray[np.str_], places: Placed, owners: s
         given: ``(N,)`` splits that stay where they are not train.
         places: of the images; some are known.
         owners: how the note calls the records.
+        groups: take the recorded groups where the images have none.
     """
     declared = (given != "train") & ~places.known
     known = places.known | declared
@@ -121,10 +136,25 @@ def carried(images: ImageSet, given: NDArray[np.str_], places: Placed, owners: s
         note += f"; {int((~known).sum()):,} new ones are placed by group, or by a hash of the name"
     splits = np.where(declared, given, places.splits).astype("<U10")
     images = images.changed(splits=splits).with_notes(note + ".")
+    if groups and images.groups is None and any(name is not None for name in places.groups):
+        images = _grouped(images, places, owners)
     images = _without_copies_across(images, known, places.copies)
     if any(target.known.any() for target in images.targets.values()):
         return images
     return images.changed(splits=np.where(images.splits == "train", "unlabelled", images.splits))
+
+
+def _grouped(images: ImageSet, places: Placed, owners: str) -> ImageSet:
+    """The images in the recorded groups; new ones are in none."""
+    names = tuple(dict.fromkeys(name for name in places.groups if name is not None))
+    code = {name: i for i, name in enumerate(names)}
+    codes = np.array([-1 if n is None else code[n] for n in places.groups], np.int64)
+    note = f"Groups: {len(names):,} of {places.group_name}, as {owners} recorded them"
+    if alone := int((codes < 0).sum()):
+        what = "image stands" if alone == 1 else "images stand"
+        note += f"; {alone:,} {what} alone"
+    images = images.changed(groups=codes, group_name=places.group_name, group_names=names)
+    return images.with_notes(note + " (--group none leaves them out).")
 
 
 def _without_copies_across(

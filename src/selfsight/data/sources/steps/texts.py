@@ -27,13 +27,15 @@ def split_text(
     Args:
         name: of the column.
         values: its cells.
-        asked: a separator that the user named, or ``none``.
+        asked: a separator that the user named (or a run recorded), or ``none``; one that is in no
+            cell says nothing of this column.
         wanted: whether the column was said to be labels: then the parts need not recur.
     """
     known = [value for value in values if value]
-    if asked is not None:
-        several = asked != NONE and any(asked in value for value in known)
-        return (asked if several else None), []
+    if asked == NONE:
+        return None, []
+    if asked is not None and any(asked in value for value in known):
+        return asked, _mixed(name, known, asked)
     whole = set(known)
     notes: list[str] = []
     for separator in SEPARATORS:
@@ -43,8 +45,10 @@ def split_text(
         parts = {part.strip() for cell in cells for part in cell.split(separator)} - {""}
         alone = {part for part in parts if part in whole}
         if separator == "|" or wanted or (parts and parts == alone):
-            text = f"Cells of {name} are split at {separator!r} into {len(parts | alone):,} labels"
-            return separator, [guess(text, "separator", separator, [NONE], about=name)]
+            labels = parts | {value.strip() for value in known if separator not in value}
+            text = f"Cells of {name} are split at {separator!r} into {len(labels):,} labels"
+            said = guess(text, "separator", separator, [NONE], about=name)
+            return separator, [said, *_mixed(name, known, separator)]
         if 2 * len(alone) > len(parts) and len(parts) < len(known) / 2:
             rest = sorted(parts - alone)
             text = (
@@ -53,6 +57,22 @@ def split_text(
             )
             notes.append(doubt(text, about=name, setting="separator", count=len(cells)))
     return None, notes
+
+
+def _mixed(name: str, known: Sequence[str], separator: str) -> list[str]:
+    """A doubt where cells hold another separator between labels that stand in other cells."""
+    labels = {part.strip() for value in known for part in value.split(separator)} - {""}
+    notes: list[str] = []
+    for other in SEPARATORS:
+        joined = [label for label in labels if other != separator and other in label]
+        mixed = [j for j in joined if {part.strip() for part in j.split(other)} <= labels]
+        if mixed:
+            text = (
+                f"Labels of {name} are separated by {separator!r}, and in {some(sorted(mixed))} by "
+                f"{other!r}, where they count as one label: write one separator everywhere."
+            )
+            notes.append(doubt(text, about=name, setting="separator", count=len(mixed)))
+    return notes
 
 
 def listed_text(values: Sequence[str | None]) -> Any | None:
