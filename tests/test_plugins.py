@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from selfsight.plugins import is_file, module_at, names_in
+from selfsight.faults import sentence_of
+from selfsight.plugins import is_file, module_at, names_in, place_of
+from selfsight.verbs import VERBS
 
 
 def test_a_folder_is_a_registry(tmp_path: Path) -> None:
@@ -51,3 +53,33 @@ def test_a_broken_file_is_named(text: str, words: str, tmp_path: Path) -> None:
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"verb .*mine\.py: there is no such file"):
         module_at(tmp_path / "mine.py", "verb")
+
+
+def test_an_error_is_placed_in_the_file_of_the_user(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("import torch\n\n\ndef call(f=None):\n    return torch.zeros(2) @ f()\n")
+    for what, sentence in (("method", True), ("verb", False)):
+        call = module_at(file, what).call
+        with pytest.raises(TypeError) as caught:
+            call(lambda: None)
+        place = place_of(caught.value)
+        assert place == (what, str(file), 5, True)
+        assert f"{what} {file}, line 5: TypeError" in str(sentence_of(caught.value))
+        # Where a verb calls selfsight, what fails in there is no mistake of the verb.
+        with pytest.raises(KeyError) as caught:
+            call(lambda: VERBS["none"].name)
+        assert str(file) in str(sentence_of(caught.value))
+        with pytest.raises(TypeError) as inside:
+            call(lambda: names_in(*[5]))
+        assert (sentence_of(inside.value) is not None) == sentence
+    with pytest.raises(KeyError) as elsewhere:
+        VERBS["none"]
+    assert place_of(elsewhere.value) is None
+
+
+def test_a_value_error_of_the_users_own_verb_is_its_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def call():\n    raise ValueError('at_least: it is too large.')\n")
+    with pytest.raises(ValueError, match="at_least") as caught:
+        module_at(file, "verb").call()
+    assert sentence_of(caught.value) == "at_least: it is too large."

@@ -10,6 +10,8 @@ import tempfile
 import traceback
 from pathlib import Path
 
+from selfsight.plugins import OWN, described, place_of
+
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 REMEDIES = {
@@ -88,8 +90,9 @@ def _full(path: Path) -> bool:
 def sentence_of(error: BaseException) -> str | None:
     """One sentence for an error of a disk, memory, a lost process or bad input; else None.
 
-    A `ValueError` counts as bad input where selfsight itself raised it: those of other libraries
-    ("embedded null byte") do not say what they are about.
+    A `ValueError` counts as bad input where selfsight itself, or a file of the user's own, raised
+    it: those of other libraries ("embedded null byte") do not say what they are about. Any other
+    error of such a file is named with its line.
     """
     if isinstance(error, OSError):
         return _of_system(error)
@@ -109,11 +112,22 @@ def sentence_of(error: BaseException) -> str | None:
             "The GPU's memory is full. Lower --batch-size (with --accumulate-batches for the same "
             "step), or use --precision bf16."
         )
-    if isinstance(error, RecursionError):
-        return None
     if isinstance(error, ValueError) and raised_by_us(error):
         return str(error)
-    return None
+    return _of_own_file(error)
+
+
+def _of_own_file(error: BaseException) -> str | None:
+    """The sentence for an error in a method, backbone or verb of the user's own; None: in none.
+
+    What a verb calls is selfsight; what selfsight calls for a method, the method has asked for.
+    """
+    place = place_of(error)
+    if place is None or (place.what == "verb" and not place.innermost):
+        return None
+    words = described(error).removesuffix(f" (line {place.line})")
+    end = f" The traceback is in {path}." if (path := _saved(error, place.path)) else ""
+    return f"{place.what} {place.path}, line {place.line}: {words}.{end}"
 
 
 def _detail(error: BaseException) -> str:
@@ -140,27 +154,36 @@ def _is_path(name: object) -> bool:
 
 
 def raised_by_us(error: BaseException) -> bool:
-    """Whether a ``raise`` in selfsight's own code made the error."""
+    """Whether a ``raise`` in the code of selfsight, or of a file that it ran, made the error."""
     place = error.__traceback__
     if place is None:
         return False
     while place.tb_next is not None:
         place = place.tb_next
-    code = place.tb_frame.f_code
-    if not os.path.abspath(code.co_filename).startswith(_PACKAGE):
+    code, own = place.tb_frame.f_code, place.tb_frame.f_globals.get("__name__", "")
+    if not (os.path.abspath(code.co_filename).startswith(_PACKAGE) or own.startswith(OWN)):
         return False
     return dis.opname[code.co_code[place.tb_lasti]] == "RAISE_VARARGS"
 
 
-def last_resort(error: BaseException, command: str) -> str:
-    """The sentences for an error that nobody foresaw; its traceback is saved in a file."""
+def _saved(error: BaseException, head: str) -> str | None:
+    """The file that the traceback of an error was written to, below a line; None: it cannot be."""
     text = "".join(traceback.format_exception(error))
     try:
         descriptor, path = tempfile.mkstemp(prefix="selfsight-error-", suffix=".txt")
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"selfsight {command}\n\n{text}")
-        saved = f"The traceback is in {path}; please send it with your report."
+            file.write(f"{head}\n\n{text}")
     except OSError:
+        return None
+    return path
+
+
+def last_resort(error: BaseException, command: str) -> str:
+    """The sentences for an error that nobody foresaw; its traceback is saved in a file."""
+    if path := _saved(error, f"selfsight {command}"):
+        saved = f"The traceback is in {path}; please send it with your report."
+    else:
+        text = "".join(traceback.format_exception(error))
         saved = f"The traceback could not be saved:\n{text}"
     lines = str(error).strip().splitlines()
     reason = f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

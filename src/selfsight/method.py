@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
+import torch
 from pydantic import Field, SerializeAsAny
 from torch import Tensor, nn
 
@@ -115,6 +116,50 @@ class Output(NamedTuple):
     losses: dict[str, Tensor]
     representations: list[Tensor]
     embeddings: Tensor | None = None
+
+
+def checked(method: nn.Module, output: object, batch: Batch) -> Output:
+    """What the ``forward`` of a method gave, if that is what the contract asks for.
+
+    Raises:
+        ValueError: it is not; names the file and the line of ``forward``.
+    """
+    if torch.compiler.is_compiling():  # the outer call is checked
+        return output  # type: ignore[return-value]
+    problem = _problem(output, len(batch.keys))
+    if problem is None:
+        assert isinstance(output, Output)
+        return output
+    code = type(method).forward.__code__
+    raise ValueError(
+        f"{code.co_filename}, line {code.co_firstlineno}: forward of {type(method).__name__} "
+        f"must give Output({{'loss': ...}}, representations); {problem}."
+    )
+
+
+def _problem(output: object, images: int) -> str | None:
+    if not isinstance(output, Output):
+        return f"it gives {type(output).__name__}"
+    losses: object = output.losses
+    representations: object = output.representations
+    if not isinstance(losses, dict):
+        return f"its losses are {type(losses).__name__}, not a dictionary"
+    if "loss" not in losses:
+        return f"its losses have no 'loss' ({', '.join(map(repr, losses)) or 'none at all'})"
+    for name, value in losses.items():
+        if not isinstance(value, Tensor):
+            return f"{name!r} is {type(value).__name__}, not a tensor"
+        if value.dim():
+            return f"{name!r} has the shape {tuple(value.shape)}, not that of one number"
+    if torch.is_grad_enabled() and not losses["loss"].requires_grad:
+        return "its 'loss' has no gradient (it was detached, or depends on no parameter)"
+    if not isinstance(representations, list | tuple) or not representations:
+        return f"its representations are {type(representations).__name__}, not a list of tensors"
+    for one in (*representations, *filter(torch.is_tensor, [output.embeddings])):
+        if not isinstance(one, Tensor) or one.dim() != 2 or len(one) != images:
+            given = tuple(one.shape) if isinstance(one, Tensor) else type(one).__name__
+            return f"one of its representations is {given}, not (B, F) of {images} images"
+    return None
 
 
 class Method(nn.Module):

@@ -6,7 +6,27 @@ import importlib.util
 import pkgutil
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, TracebackType
+from typing import NamedTuple
+
+OWN = "selfsight_"
+"""How the names of modules begin that were run from files of the user's own."""
+
+
+class OwnLine(NamedTuple):
+    """A line of a file of the user's own.
+
+    Attributes:
+        what: the file holds: ``method``, ``backbone``, ``verb``.
+        path: of the file.
+        line: of it, from 1.
+        innermost: whether no code of selfsight runs below it.
+    """
+
+    what: str
+    path: str
+    line: int
+    innermost: bool
 
 
 def names_in(*folders: str) -> list[str]:
@@ -35,7 +55,7 @@ def module_at(path: str | Path, what: str) -> ModuleType:
     if not path.is_file():
         raise ValueError(f"{what} {path}: there is no such file.")
     digest = hashlib.blake2b(str(path).encode()).hexdigest()[:8]
-    name = f"selfsight_{what}_{path.stem}_{digest}"
+    name = f"{OWN}{what}_{path.stem}_{digest}"
     if name in sys.modules:
         return sys.modules[name]
     try:
@@ -69,4 +89,33 @@ def _problem(error: Exception) -> str:
 
     if isinstance(error, ValidationError):
         return sentence(error)
-    return str(error) if isinstance(error, ValueError) else f"it cannot be imported: {error!r}."
+    if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
+        return str(error)
+    return f"it cannot be imported: {described(error)}."
+
+
+def described(error: BaseException) -> str:
+    """``SyntaxError: invalid syntax (line 3)``: an error of a file of the user's own."""
+    if isinstance(error, SyntaxError):
+        line, text = error.lineno, error.msg
+    else:
+        place, text = place_of(error), str(error)
+        line = None if place is None else place.line
+    lines = text.strip().splitlines()
+    words = f"{type(error).__name__}: {lines[0][:300].rstrip('.')}" if lines else repr(error)
+    return words if line is None else f"{words} (line {line})"
+
+
+def place_of(error: BaseException) -> OwnLine | None:
+    """The last line of a file of the user's own that ran before an error; None: no such file."""
+    place: OwnLine | None = None
+    step: TracebackType | None = error.__traceback__
+    while step is not None:
+        name = step.tb_frame.f_globals.get("__name__", "")
+        if name.startswith(OWN):
+            path = step.tb_frame.f_code.co_filename
+            place = OwnLine(name.split("_")[1], path, step.tb_lineno, True)
+        elif name.partition(".")[0] == "selfsight" and place is not None:
+            place = place._replace(innermost=False)
+        step = step.tb_next
+    return place

@@ -167,3 +167,80 @@ def test_in_the_folder_it_is_a_name(byol: Path, monkeypatch: pytest.MonkeyPatch)
     assert "byol" in selfsight.METHODS
     assert selfsight.METHODS["byol"].__name__ == "BYOL"
     monkeypatch.delitem(sys.modules, "selfsight.methods.byol")
+
+
+GIVES = '        return Output({"loss": all_sum(loss) / world_size()}, representations)'
+MISTAKES = {
+    "no docstring": (
+        '    """BYOL: predict the teacher\'s embedding of one view from the other; '
+        'no negatives."""\n',
+        "",
+        "the class BYOL needs a docstring",
+    ),
+    "no presets": ("    presets: ", "    recipes: ", "the class BYOL needs presets"),
+    "another name of the loss": (
+        GIVES,
+        '        return Output({"mainloss": loss}, representations)',
+        "line 71: forward of BYOL must give .*; its losses have no 'loss' \\('mainloss'\\)",
+    ),
+    "a tensor": (GIVES, "        return loss", "line 71: .*; it gives Tensor"),
+    "two numbers": (
+        GIVES,
+        '        return Output({"loss": torch.stack([loss, loss])}, representations)',
+        r"line 71: .*; 'loss' has the shape \(2,\), not that of one number",
+    ),
+    "detached": (
+        GIVES,
+        '        return Output({"loss": loss.detach()}, representations)',
+        "line 71: .*; its 'loss' has no gradient",
+    ),
+    "no list": (
+        GIVES,
+        '        return Output({"loss": loss}, representations[0])',
+        "line 71: .*; its representations are Tensor, not a list of tensors",
+    ),
+    "a typo": (
+        "each_view(self.predictor",
+        "each_view(self.predicktor",
+        "line 73: AttributeError: 'BYOL' object has no attribute 'predicktor'",
+    ),
+    "wrong shapes": (
+        "each_view(self.projector, representations)",
+        "each_view(self.projector, [r[:, :3] for r in representations])",
+        "line 73: RuntimeError: mat1 and mat2 shapes cannot be multiplied",
+    ),
+    "after the step": ("update(nn", "update(self.x, nn", "line 81: AttributeError"),
+    "syntax": ("said = each", "said = = each", r"SyntaxError: invalid syntax \(line 73\)\.$"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_in_it_is_one_sentence_with_its_line(
+    mistake: str,
+    byol: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    old, new, said = MISTAKES[mistake]
+    text = byol.read_text()
+    if mistake == "no presets":
+        text = text.replace("presets[", "recipes[")
+    assert old in text
+    path = tmp_path / "mine.py"
+    path.write_text(text.replace(old, new, 1))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    small = "--epochs 1 --weights none --backbone resnet15 --network.widths 8 16 --limit 64"
+    words = ["pretrain", str(path), "digits", *small.split(), "--method.projector", "16", "8"]
+    assert main([*words, "--device", "cpu", "--out", str(tmp_path / "run")]) == 2
+    sentence = capsys.readouterr().err.splitlines()[-1]
+    assert str(path) in sentence and "did not foresee" not in sentence
+    assert re.search(said, sentence), sentence
+
+
+def test_labels_joined_to_it_change_nothing_in_the_sentence(byol: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(byol.read_text().replace('Output({"loss"', 'Output({"lost"'))
+    changes = {"method.projector": (16, 8), "supervision.weight": 1.0}
+    with pytest.raises(ValueError, match=r"mine\.py, line 71: .*no 'loss' \('lost'\)"):
+        selfsight.pretrain(str(path), "digits", out=str(tmp_path / "r"), settings=changes, **TINY)

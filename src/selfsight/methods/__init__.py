@@ -63,4 +63,19 @@ def _only_method(module: object, name: str) -> type[Method]:
     if len(found) != 1:
         names = ", ".join(sorted(member.__name__ for member in found)) or "none"
         raise ValueError(f"method {name}: the file must define one Method; it defines {names}.")
+    _check_words(found[0], name)
     return found[0]
+
+
+def _check_words(kind: type[Method], name: str) -> None:
+    """Raises ``ValueError`` where a class does not say what every method must."""
+    missing = {
+        "a docstring": "its first line stands in the help",
+        "presets": "one Preset at least, as `presets = {'small': Preset(...)}`",
+        "views": "what it wants to see, as `views = (View(), View())`",
+        "paper": "where it is from, as `paper = 'arXiv:2006.07733'`",
+    }
+    for what, why in missing.items():
+        said = kind.__doc__ if what == "a docstring" else getattr(kind, what, None)
+        if not said or not str(said).strip():
+            raise ValueError(f"method {name}: the class {kind.__name__} needs {what}: {why}.")

@@ -23,7 +23,7 @@ from selfsight.networks.specs import (
     resolved,
 )
 from selfsight.networks.weights import put_weights, read_weights, write_weights
-from selfsight.plugins import run_file
+from selfsight.plugins import OWN, described, run_file
 from selfsight.settings import sentence
 
 __all__ = [
@@ -402,13 +402,11 @@ def _from_file(spec: BackboneSpec) -> nn.Module:
     if not path.is_file():
         raise ValueError(f"backbone {spec.name!r}: there is no file {path}.")
     try:
-        code = run_file(path, f"selfsight_backbone_{path.stem}")
+        code = run_file(path, f"{OWN}backbone_{path.stem}")
         build = getattr(code, function)
         module = build(spec.channels)
     except Exception as error:
-        raise ValueError(
-            f"backbone {spec.name!r} cannot be made: {type(error).__name__}: {error}"
-        ) from error
+        raise ValueError(f"backbone {spec.name!r} cannot be made: {described(error)}.") from error
     if not isinstance(module, nn.Module):
         raise ValueError(
             f"backbone {spec.name!r}: {function}({spec.channels}) must give a torch.nn.Module, "
@@ -443,7 +441,7 @@ def _features(network: nn.Module, spec: BackboneSpec) -> int:
     except Exception as error:
         raise ValueError(
             f"backbone {spec.name!r} does not take images {tuple(images.shape)}: "
-            f"{type(error).__name__}: {error}"
+            f"{described(error)}."
         ) from error
     if not isinstance(out, Tensor) or out.dim() != 2 or len(out) != 2:
         given = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__

@@ -14,7 +14,7 @@ from selfsight.console import duration
 from selfsight.data.loader import Loader, RawBatch
 from selfsight.data.statistics import Statistics
 from selfsight.distributed import with_global_statistics
-from selfsight.method import Batch, Method, Optimizer
+from selfsight.method import Batch, Method, Optimizer, checked
 from selfsight.runs.checkpoint import RECORD
 from selfsight.training.optimizers import (
     add_pull,
@@ -115,7 +115,8 @@ class MethodModule(pl.LightningModule):
     def training_step(self, batch: RawBatch, batch_idx: int) -> Tensor:
         views = make_views(batch.images, batch.keys, self.views, self.statistics)
         self._progress = batch.progress
-        output = self.method(Batch(views, batch.targets, batch.keys, batch.progress))
+        seen = Batch(views, batch.targets, batch.keys, batch.progress)
+        output = checked(self.method, self.method(seen), seen)
         self.losses = dict(output.losses)
         if self._pulled:
             self.losses["anchor"] = self.anchor / 2 * distance(self._pulled, self._start)

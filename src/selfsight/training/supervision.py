@@ -24,7 +24,7 @@ from selfsight.losses.targets import (
     mean_over_known,
     target_losses,
 )
-from selfsight.method import Batch, Method, Output
+from selfsight.method import Batch, Method, Output, checked
 from selfsight.networks.backbones import Backbone
 from selfsight.settings import Settings
 from selfsight.views.settings import View
@@ -104,10 +104,10 @@ class WithLabels(Method):
         views = batch.views
         if self.whole_frame:
             seen = Batch(views[:-1], batch.targets, batch.keys, batch.progress)
-            output = self.method(seen)
+            output = checked(self.method, self.method(seen), seen)
             read = [self.backbone(views[-1])]
         else:
-            output = self.method(batch)
+            output = checked(self.method, self.method(batch), batch)
             read = output.representations
         losses = dict(output.losses)
         own = losses.pop("loss")
