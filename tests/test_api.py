@@ -6,6 +6,7 @@ import inspect
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -264,3 +265,19 @@ def test_annotations_as_people_write_them() -> None:
     assert typed(Literal["a", "b"]) == "Literal['a', 'b']"
     assert typed(dict[str, Run]) == "dict[str, Run]"
     assert str(signature_of(VERBS["embed"])).endswith("-> 'Path | Embeddings'")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: selfsight.pretrain("simclrr", "digits"), "did you mean 'simclr'"),
+        (lambda: selfsight.pretrain("simclr", "digits", epochs="three"), "epochs: .* 'three'"),
+        (lambda: selfsight.pretrain("simclr", "digits", epochs=-1), "epochs: must be at least 0"),
+        (lambda: selfsight.evaluate(5), "run: "),
+        (lambda: selfsight.evaluate("x", draws=0), "draws: must be at least 1"),
+    ],
+)
+def test_wrong_settings_are_one_sentence(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value) and "pydantic" not in str(caught.value)

@@ -15,10 +15,11 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import tyro
+from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from selfsight.data.request import name_of
-from selfsight.settings import Settings
+from selfsight.settings import Settings, sentence
 from selfsight.verbs import VERBS, Verb
 
 IMAGES = ("data", "images")
@@ -182,7 +183,10 @@ def _settings_of(
     if verb.method != "none":
         first["method"] = changes.get("method", "simclr")
     rest = {name: value for name, value in changes.items() if name not in first}
-    settings = kind.model_validate(first).updated(rest)
+    try:
+        settings = kind.model_validate(first).updated(rest)
+    except ValidationError as error:
+        raise ValueError(sentence(error)) from None
     unnamed = {"method"} if verb.method == "flag" and "method" not in changes else set()
     return settings.marked(settings.model_fields_set - unnamed)
 

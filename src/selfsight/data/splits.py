@@ -86,13 +86,13 @@ def assign_splits(
     by = _described(target, groups)
     if test > 0 and not (splits == "test").any():
         chosen = _cut(splits, splits == "train", target, groups, test, TEST_SEED)
+        notes.append(_said("test", chosen, int((splits == "train").sum()), by))
         splits[chosen] = "test"
-        notes.append(_said("test", chosen, test, by))
     if validation > 0 and not (splits == "validation").any():
         labelled = (splits == "train") & target.known
         chosen = _cut(splits, labelled, target, groups, validation, seed)
+        notes.append(_said("validation", chosen, int((splits == "train").sum()), by))
         splits[chosen] = "validation"
-        notes.append(_said("validation", chosen, validation, by))
     return splits, notes
 
 
@@ -210,7 +210,7 @@ def _unlabelled_splits(
         if share > 0 and count > 1 and not (splits == name).any():
             chosen = _cut(splits, splits == "train", None, groups, share, at)
             splits[chosen] = name
-            notes.append(f"{len(chosen):,} images ({share:.0%}) were cut as {name}{where}.")
+            notes.append(f"{cut_of(len(chosen), count)} as {name}{where}.")
     train = splits == "train"
     splits[train] = "unlabelled"
     first = f"No labels: {int(train.sum()):,} images are unlabelled, for pretraining only."
@@ -230,10 +230,16 @@ def _described(target: Target, groups: NDArray[np.int64] | None) -> str:
     return f"balanced by {target.name}" + ("" if groups is None else ", no group in two splits")
 
 
-def _said(split: str, chosen: Rows, share: float, by: str) -> str:
+def _said(split: str, chosen: Rows, count: int, by: str) -> str:
     if not len(chosen):
         return f"There is no {split} split: too few images or groups to cut one from train."
-    return f"{len(chosen):,} images ({share:.0%}) were cut from train as {split}, {by}."
+    return f"{cut_of(len(chosen), count)} from train as {split}, {by}."
+
+
+def cut_of(chosen: int, count: int) -> str:
+    """``20 images (20%) were cut``, of so many."""
+    what = "image" if chosen == 1 else "images"
+    return f"{chosen:,} {what} ({chosen / count:.0%}) {'was' if chosen == 1 else 'were'} cut"
 
 
 def _first_of_each(order: Rows, target: Target) -> list[int]:

@@ -131,6 +131,12 @@ def load_run(path: str | Path) -> Run:
         ValueError: there is none, it has not finished, or its files are damaged.
     """
     folder = RunFolder.existing(path)
+    if is_model(path):
+        own = folder.read_settings().get("run")
+        raise ValueError(
+            f"{path} is a model of `finetune`, not a run; name the run"
+            f"{f' that it was fitted on: {own}' if own else ' that it was fitted on'}."
+        )
     spec, statistics = _header(folder)
     plain = folder.read_settings()
     if "data" not in plain:

@@ -133,6 +133,12 @@ def prepare(settings: Pretrain, images: Images | None = None, *, trains: bool = 
     notes += said
     settings = in_epochs(_settled(settings), count)
     assert settings.batch_size is not None
+    if count < 2 and settings.epochs:
+        there = "is one image" if count else "are no images"
+        raise ValueError(
+            f"{opened.name}: there {there} to train on, and a training needs two; of its "
+            f"{len(opened):,} the others are test or validation (--test, --validation, --limit)."
+        )
     if settings.batch_size > count and settings.epochs:
         raise ValueError(
             f"batch size {settings.batch_size} is larger than the {count} images to train on; "
