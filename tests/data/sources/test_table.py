@@ -260,3 +260,17 @@ def test_limit_decodes_only_what_is_wanted(shared_data: Path) -> None:
     images = open_images(shared_data / "xsdd", limit=50)
     assert len(images.pool) == 50
     assert len(images.rows("test")) == 266
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_codes_with_leading_zeros_stay_text(tmp_path: Path, delimiter: str) -> None:
+    """As numbers 01 and 1 would be one class, and predictions would not join the user's table."""
+    from selfsight.data.sources.steps.delimited import read_delimited
+
+    cells = ["01", "1", "007", "7", "10", ""]
+    lines = [f"{i}.png{delimiter}{code}{delimiter}{i}" for i, code in enumerate(cells)]
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join([delimiter.join(["file", "code", "count"]), *lines]) + "\n")
+    found = read_delimited(path)[0].to_pydict()
+    assert found["code"] == [*cells[:-1], None]
+    assert found["count"] == list(range(6))

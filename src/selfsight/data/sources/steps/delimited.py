@@ -20,6 +20,7 @@ HEAD = 1 << 18
 """Bytes at the beginning that are looked at."""
 LINES = 100
 DECIMAL = r"^\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*$"
+PADDED = r"^\s*[+-]?0\d"
 NUMBER = re.compile(r"^\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*$")
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"),
          (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
@@ -125,10 +126,29 @@ def _notes(name: str, dialect: Dialect) -> list[str]:
 
 
 def _parsed(source: Any, dialect: Dialect) -> Any:
+    """The table; whole numbers of which one begins with a zero (``007``) are codes: text."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    table = _read(source, dialect)
+    whole = [n for n, kind in zip(table.column_names, table.schema.types, strict=True)
+             if pa.types.is_integer(kind)]  # fmt: skip
+    if whole:
+        if isinstance(source, io.BytesIO):
+            source.seek(0)
+        for name, column in zip(whole, _read(source, dialect, whole).columns, strict=True):
+            if pc.any(pc.match_substring_regex(column, PADDED)).as_py():
+                table = table.set_column(table.column_names.index(name), name, column)
+    return _texts(table)
+
+
+def _read(source: Any, dialect: Dialect, texts: Sequence[str] = ()) -> Any:
+    """The table as pyarrow types it; some columns alone, as text."""
+    import pyarrow as pa
     import pyarrow.csv as csv_reader
 
     encoding = {"utf-8-sig": "utf-8"}.get(dialect.encoding, dialect.encoding)
-    table = csv_reader.read_csv(
+    return csv_reader.read_csv(
         source,
         read_options=csv_reader.ReadOptions(
             column_names=list(dialect.names),
@@ -137,10 +157,12 @@ def _parsed(source: Any, dialect: Dialect) -> Any:
         ),
         parse_options=csv_reader.ParseOptions(delimiter=dialect.delimiter),
         convert_options=csv_reader.ConvertOptions(
-            strings_can_be_null=True, quoted_strings_can_be_null=False
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            include_columns=list(texts),
+            column_types={name: pa.string() for name in texts},
         ),
     )
-    return _texts(table)
 
 
 def _texts(table: Any) -> Any:
@@ -165,6 +187,8 @@ def _plain(table: Any, dialect: Dialect, name: str, notes: list[str]) -> Any:
         return table
     for place, column in enumerate(table.columns):
         if not pa.types.is_string(column.type) or column.null_count == len(column):
+            continue
+        if pc.any(pc.match_substring_regex(column, PADDED)).as_py():
             continue
         if pc.all(pc.match_substring_regex(column, DECIMAL + r"|^\s*[+-]?\d+\s*$")).as_py():
             numbers = pc.replace_substring(pc.utf8_trim_whitespace(column), ",", ".")
