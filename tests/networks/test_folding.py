@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from threading import Lock
 
@@ -184,6 +185,7 @@ def test_represent_folds_and_leaves_the_backbone_as_it_was(
         widths = [pooled.shape[1] for pooled in poolings]
         backbone.pooling = StagePooling.fitted(kind, widths, torch.cat(poolings, 1))
         wanted = backbone(batch)
+        exact = copy.deepcopy(backbone).double()(batch.double())
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
     used: list[Backbone] = []
 
@@ -194,7 +196,10 @@ def test_represent_folds_and_leaves_the_backbone_as_it_was(
     monkeypatch.setattr(representations, "folded", watched)
     found = represent(backbone, digits, rows, statistics, device="cpu")
     assert [norms(network) for network in used] == [0]
-    assert torch.allclose(found, wanted, atol=1e-4 * float(wanted.abs().max()))
+    # Standardised outputs of a network with random weights: rounding alone is 1e-4 of the largest.
+    assert (
+        (found - exact).abs().max() <= 2 * (wanted - exact).abs().max() < 1e-3 * exact.abs().max()
+    )
     after = backbone.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
