@@ -16,7 +16,8 @@ from selfsight.cli import main
 from selfsight.data.imageset import ImageSet
 from selfsight.plugins import module_at
 
-TEXT = (Path(__file__).resolve().parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"<!-- (\w+\.(?:py|html))\b.*?-->\n```\w+\n(.*?)```", re.DOTALL)
 EXAMPLES = dict(FENCE.findall(TEXT))
 
@@ -153,3 +154,17 @@ def test_the_source(example: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     finally:
         sources._sources.cache_clear()
         sys.modules.pop("selfsight.data.sources.cifar_binary", None)
+
+
+def test_files_that_the_docs_name_exist() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    named = {
+        (page.name, name)
+        for page in pages
+        for name in re.findall(
+            r"`((?:[a-z_0-9]+/)+[a-z_0-9]+\.py)", page.read_text(encoding="utf-8")
+        )
+    }
+    roots = (ROOT, ROOT / "src", ROOT / "src/selfsight")
+    assert len(named) > 20
+    assert not [each for each in named if not any((root / each[1]).is_file() for root in roots)]

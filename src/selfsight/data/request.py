@@ -67,7 +67,7 @@ def open(
             completed.
         records: sides that earlier rounds recorded, the nearest first. Where the source declares no
             test split and a record knows some of its images, these keep their sides and new ones
-            are placed by `selfsight.data.sides.placed`.
+            are placed by `selfsight.data.rounds.placed`.
         scale: the form that all images are brought to; None: that of the source.
         seen: images that weights have been trained on. Test images among them (validation, where
             there is no test split) are a leak where their label was read, a caution else.
