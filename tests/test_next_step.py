@@ -83,3 +83,14 @@ def test_the_command_prints_it_on_standard_error(
     )
     assert main([*words, "--out", str(tmp_path / "other"), "--quiet"]) == 0
     assert "Next" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["-dash", "--drop leaks"])
+def test_a_name_that_begins_with_a_hyphen_is_no_flag(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).mkdir()
+    clean = SimpleNamespace(audit=SimpleNamespace(crossings=[], near_leak=False))
+    words = words_of(next_step("audit", AuditImages(data=name), clean))
+    assert words[:2] == ["run", f"./{name}"]

@@ -28,6 +28,8 @@ def next_step(verb: str, settings: Any, result: Any) -> str | None:
     if step is None:
         return None
     words, why = step
+    # A name that begins with a hyphen would be read as a flag.
+    words = [f"./{w}" if w.startswith("-") and Path(w).exists() else w for w in words]
     return f"Next: {shlex.join(['selfsight', *words])} ({why})"
 
 
