@@ -20,7 +20,7 @@ from selfsight.data.options import DataOptions
 from selfsight.data.pixels.values import ValueScale
 from selfsight.runs.frame import Frame
 from selfsight.runs.request import RunData, images_in, images_of, own_images
-from selfsight.runs.run import Run
+from selfsight.runs.run import Run, load_run
 
 MakeFile = Callable[..., Path]
 TrainRun = Callable[..., Run]
@@ -292,3 +292,13 @@ def test_a_gpu_has_several_names(name: str, run: Run, tmp_path: Path) -> None:
     assert main(["evaluate", str(run.folder.path), *QUICK, "--device", name]) == 0
     model = ["--out", str(tmp_path / "m"), "--head-only", "linear", "--device", name]
     assert main(["finetune", str(run.folder.path), *model]) == 0
+
+
+def test_a_model_is_named_where_a_run_is_asked_for(
+    digits: ImageSet, make_run: Callable[..., Path]
+) -> None:
+    """In every verb, since all of them load runs here."""
+    model = make_run(digits)
+    (model / "model.json").write_text("{}")
+    with pytest.raises(ValueError, match="is a model of `finetune`, not a run; name the run that"):
+        load_run(model)
