@@ -21,7 +21,8 @@ from selfsight.data.near_similarity import CHUNK, ORIENTATIONS, agreement, orien
 MAX_P = 2e-3
 """Probability of a chance resemblance above which a pair is no near-duplicate, ..."""
 MAX_P_OF_BEST = 0.015
-"""... unless each of the two has no partner as unlikely as the other: copies come in pairs."""
+"""... and the same for two images that are each other's least likely partner: copies come in
+pairs."""
 NEAR, FAR = 10, 40
 """Ranks between which the dimension is measured; up to nine copies of an image may be nearer."""
 MAX_DIMENSION = 40.0

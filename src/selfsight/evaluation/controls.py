@@ -59,8 +59,9 @@ def with_seeds(
     Raises:
         ValueError: a run differs in more than the seed, or does not differ in it.
     """
+    assert subject.identity is not None
     seeds, drawn = [], {material.run.plain.get("seed"): material.run}
-    hashes = {weights_key(material.run.backbone(allow_code=material.allow_code)): material.run}
+    hashes = {subject.identity["weights"]: material.run}
     for run in runs:
         unlike = unlike_in(material.run, run)
         if unlike:
@@ -69,7 +70,9 @@ def with_seeds(
                 f"training ({unlike[0]}); give it as one of the --controls."
             )
         backbone = run.backbone(allow_code=material.allow_code)
-        seed, hashed = run.plain.get("seed"), weights_key(backbone)
+        material.shape(backbone, kind, run)
+        network = CachedNetwork.of(material, f"trained-{run.name}", run, backbone)
+        seed, hashed = run.plain.get("seed"), network.hashed
         if (same := drawn.get(seed) or hashes.get(hashed)) is not None:
             what = f"seed {seed}" if seed in drawn else "weights"
             raise ValueError(
@@ -77,8 +80,6 @@ def with_seeds(
                 "seed; name runs of other seeds (pretrain --seed)."
             )
         drawn[seed] = hashes[hashed] = run
-        material.shape(backbone, kind, run)
-        network = CachedNetwork.of(material, f"trained-{run.name}", run, backbone)
         seeds.append(network.represented())
     return replace(subject, seeds=tuple(seeds))
 

@@ -232,12 +232,7 @@ def _table(
     )
 
 
-def _record(
-    images: ImageSet,
-    target: Target,
-    labels: Any,
-    settings: AuditImages,
-) -> LabelsFile:
+def _record(images: ImageSet, target: Target, labels: Any, settings: AuditImages) -> LabelsFile:
     place = {row_id: row for row, row_id in enumerate(images.row_ids.tolist())}
     shown = []
     for one in labels.slice(0, PICTURED).to_pylist():
