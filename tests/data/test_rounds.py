@@ -225,7 +225,8 @@ def test_groups_that_were_recorded_hold_where_images_come_without(tmp_path: Path
     now = dict(zip(again.row_ids.tolist(), group_of(again), strict=True))
     assert now == {**was, "100.png": None} and again.group_name == "coil"
     assert any(
-        "10 of coil, as runs/a recorded them; 1 image stands" in note for note in again.notes
+        "60 images are in groups of coil that runs/a recorded; 1 image stands" in note
+        for note in again.notes
     )
     moved = folder(tmp_path / "b", numbered(range(60), "x{:03}.png"))
     renamed = request.open(DataOptions(), moved, records=[record])
@@ -236,6 +237,92 @@ def test_groups_that_were_recorded_hold_where_images_come_without(tmp_path: Path
         DataOptions(labels=other, group="lot", allow_leaks=True), images, records=[record]
     )
     assert own.group_name == "lot"
+    guessed = DataOptions(labels=other, allow_leaks=True)
+    own = request.open(guessed, images, records=[record])
+    assert own.group_name == "lot" and set(group_of(own)) == {"a", "b", None}
+    assert any(
+        "Groups are those of lot; the groups of coil that runs/a recorded are not used." in note
+        for note in own.notes
+    )
+
+
+def test_images_without_a_group_beside_others_are_in_the_recorded_one(tmp_path: Path) -> None:
+    """A table that names the coil of some images leaves the others in the one they were in."""
+    names = list(numbered(range(60)))
+    images = folder(tmp_path / "a", numbered(range(60)))
+    coils = [f"c{i // 6}" for i in range(60)]
+    ok = [0, 1] * 30
+    labels = table(tmp_path / "l.csv", names, coil=coils, ok=ok)
+    first = request.open(DataOptions(labels=labels), images)
+    record = record_of(first)
+    some = table(tmp_path / "s.csv", names[:20], coil=coils[:20], ok=ok[:20])
+    gaps = [coil if i % 3 else "" for i, coil in enumerate(coils)]
+    empty = table(tmp_path / "e.csv", names, coil=gaps, ok=ok)
+    for second in (some, empty):
+        again = request.open(DataOptions(labels=second), images, records=[record])
+        assert dict(zip(again.row_ids.tolist(), group_of(again), strict=True)) == dict(
+            zip(names, coils, strict=True)
+        )
+        assert len(np.unique(again.groups)) == 10 and again.leaks == ()
+
+
+def test_a_declared_test_split_keeps_the_recorded_groups(tmp_path: Path) -> None:
+    """They are what the leak check and the interval need, also where the sides are declared."""
+    names = list(numbered(range(60)))
+    images = folder(tmp_path / "a", numbered(range(60)))
+    coils = [f"c{i // 6}" for i in range(60)]
+    labels = table(tmp_path / "l.csv", names, coil=coils, ok=[0, 1] * 30)
+    record = record_of(request.open(DataOptions(labels=labels), images))
+    whole = ["test" if i // 6 in (2, 5) else "train" for i in range(60)]
+    declared = table(tmp_path / "d.csv", names, split=whole, ok=[0, 1] * 30)
+    again = request.open(DataOptions(labels=declared), images, records=[record])
+    assert group_of(again) == coils
+    assert (again.splits == "test").sum() == 12
+    cut = ["test" if i % 6 == 0 else "train" for i in range(60)]
+    declared = table(tmp_path / "x.csv", names, split=cut, ok=[0, 1] * 30)
+    with pytest.raises(ValueError, match="coil"):
+        request.open(DataOptions(labels=declared), images, records=[record])
+    none = request.open(DataOptions(labels=declared, group="none"), images, records=[record])
+    assert none.groups is None
+
+
+def test_groups_of_two_columns_are_not_mixed(tmp_path: Path) -> None:
+    names = list(numbered(range(60)))
+    images = folder(tmp_path / "a", numbered(range(60)))
+    coils, lots = [f"c{i // 6}" for i in range(60)], [f"l{i % 5}" for i in range(60)]
+    coil = table(tmp_path / "c.csv", names, coil=coils, ok=[0, 1] * 30)
+    lot = table(tmp_path / "l.csv", names[:30], lot=lots[:30], ok=[0, 1] * 15)
+    far = record_of(request.open(DataOptions(labels=coil), images))
+    near = record_of(request.open(DataOptions(labels=lot), images))
+    again = request.open(DataOptions(), images, records=[near, far])
+    assert again.group_name == "lot" and group_of(again) == [*lots[:30], *[None] * 30]
+    wish = DataOptions(group="coil", labels=coil, allow_leaks=True)  # sides are those of the lots
+    named = request.open(wish, images, records=[near, far])
+    assert named.group_name == "coil" and group_of(named) == coils
+    gaps = table(tmp_path / "g.csv", names[:9], coil=coils[:9], ok=[0, 1, 0] * 3)
+    wish = DataOptions(labels=gaps, allow_leaks=True)
+    filled = request.open(wish, images, records=[near, far])
+    assert filled.group_name == "coil" and group_of(filled) == coils
+
+
+def test_the_recorded_column_is_the_group_again(tmp_path: Path) -> None:
+    """`wafer` is no name that says group; once the user said so, a later table needs no word."""
+    names = list(numbered(range(60)))
+    images = folder(tmp_path / "a", numbered(range(60)))
+    wafers = [f"w{i // 6}" for i in range(60)]
+    labels = table(tmp_path / "l.csv", names, wafer=wafers, ok=[0, 1] * 30)
+    record = record_of(request.open(DataOptions(labels=labels, group="wafer"), images))
+    more = folder(tmp_path / "b", numbered(range(60, 120)))
+    second = table(
+        tmp_path / "m.csv",
+        list(numbered(range(60, 120))),
+        wafer=[f"w{10 + i // 6}" for i in range(60)],
+        ok=[0, 1] * 30,
+    )
+    again = request.open(DataOptions(labels=second), more, records=[record])
+    assert again.group_name == "wafer" and set(again.targets) == {"ok"}
+    asked = request.open(DataOptions(labels=second, target="wafer"), more, records=[record])
+    assert "wafer" in asked.targets and asked.groups is None
 
 
 def test_a_recorded_separator_that_no_cell_holds_is_not_the_separator(tmp_path: Path) -> None:
@@ -249,3 +336,60 @@ def test_a_recorded_separator_that_no_cell_holds_is_not_the_separator(tmp_path: 
     labels = table(tmp_path / "m.csv", list(numbered(range(40))), defects=mixed)
     doubts = request.open(DataOptions(labels=labels), images).notes
     assert any("write one separator everywhere" in note for note in doubts)
+
+
+def in_coils(path: Path) -> Path:
+    """A folder of six images for each of ten coils."""
+    for i in range(60):
+        coil = path / f"coil_{i // 6}"
+        coil.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(PIXELS[i]).save(coil / f"{i:03}.png")
+    return path
+
+
+def test_folders_that_are_the_groups_are_no_target(tmp_path: Path) -> None:
+    """A class that is the group is in one split alone: nothing can be learnt of it."""
+    images = in_coils(tmp_path / "a")
+    plain = request.open(DataOptions(), images)
+    assert set(plain.targets) == {"class"} and plain.groups is None
+    grouped = request.open(DataOptions(group="FOLDER"), images)
+    assert not grouped.targets and len(np.unique(grouped.groups)) == 10
+    assert any("are the groups, and no target" in note for note in grouped.notes)
+    asked = request.open(DataOptions(group="FOLDER", target="FOLDER"), images)
+    assert set(asked.targets) == {"FOLDER"} and len(np.unique(asked.groups)) == 10
+    kind = request.open(DataOptions(group="FOLDER", kinds=("class:identity",)), images)
+    assert kind.targets["class"].kind == "identity"
+    again = request.open(DataOptions(), images, records=[record_of(grouped)])
+    assert again.group_name == "FOLDER" and not again.targets
+
+
+def test_a_table_of_labels_beside_folders_that_are_the_groups(tmp_path: Path) -> None:
+    images = in_coils(tmp_path / "a")
+    names = [f"coil_{i // 6}/{i:03}.png" for i in range(60)]
+    labels = table(tmp_path / "l.csv", names, defect=[0, 1] * 30)
+    given = request.open(DataOptions(labels=labels, group="FOLDER"), images)
+    assert set(given.targets) == {"defect"}
+    assert group_of(given) == [f"coil_{i // 6}" for i in range(60)]
+    units = table(tmp_path / "u.csv", names, defect=[0, 1] * 30, coil=["a", "b", "c"] * 20)
+    given = request.open(DataOptions(labels=units, group="FOLDER"), images)
+    assert set(given.targets) == {"defect"} and given.group_name == "FOLDER"
+    (images / "labels.csv").write_text((tmp_path / "l.csv").read_text())
+    inside = request.open(DataOptions(group="FOLDER"), images)
+    assert set(inside.targets) == {"defect"} and len(np.unique(inside.groups)) == 10
+
+
+def test_a_column_of_units_is_no_target_where_there_is_another(tmp_path: Path) -> None:
+    names = list(numbered(range(60)))
+    images = folder(tmp_path / "a", numbered(range(60)))
+    coils, wafers = [f"c{i // 6}" for i in range(60)], [f"w{i // 12}" for i in range(60)]
+    labels = table(tmp_path / "l.csv", names, coil=coils, wafer=wafers, ok=[0, 1] * 30)
+    none = request.open(DataOptions(labels=labels, group="none"), images)
+    assert set(none.targets) == {"ok", "wafer"} and none.groups is None
+    assert any("other groups are not read: coil" in note for note in none.notes)
+    named = request.open(DataOptions(labels=labels, group="wafer"), images)
+    assert set(named.targets) == {"ok"} and named.group_name == "wafer"
+    asked = request.open(DataOptions(labels=labels, group="none", target="coil"), images)
+    assert "coil" in asked.targets
+    alone = table(tmp_path / "p.csv", names, person=coils, session=wafers)
+    person = request.open(DataOptions(labels=alone, group="session"), images)
+    assert set(person.targets) == {"person"}

@@ -28,8 +28,19 @@ def listed(
     scale: Scale | None = None,
     whole: bool = False,
     held: bool = False,
+    known_group: str | None = None,
 ) -> Listing:
-    """What the source holds, with its labels and tiles."""
+    """What the source holds, with its labels and tiles.
+
+    Args:
+        settings: how to open it.
+        source: what to open.
+        scale: the form that the images are brought to.
+        whole, held, known_group: see `Asked`.
+
+    Raises:
+        ValueError: the source, or a table, cannot be read, or lacks what was asked for.
+    """
     target, split = settings.target, settings.split_column
     group = None if settings.group == NEAR else settings.group
     table = None if settings.labels in (None, NONE) else settings.labels
@@ -41,6 +52,7 @@ def listed(
         owner="" if scale is None else scale.owner,
         whole=whole,
         held=held,
+        known_group=known_group if settings.group is None else None,
     )
     asked = replace(form, target=target, group=group, split=split)
     if isinstance(source, ImageSet):
@@ -51,8 +63,14 @@ def listed(
         bare = ReadOptions.model_validate({
             **{name: getattr(settings, name) for name in ReadOptions.model_fields}, "kinds": ()
         })  # fmt: skip
-        folders = split if split in (NONE, FOLDER) else None
-        listing = list_source(source, replace(form, options=bare, split=folders))
+        own = form
+        if split in (NONE, FOLDER):
+            own = replace(own, split=split)
+        if group == FOLDER:
+            own = replace(own, group=group)
+        listing = list_source(source, replace(own, options=bare))
+        if group == FOLDER:
+            asked = replace(asked, group=NONE)
     open_already = not isinstance(source, str | Path) and table is None
     if open_already and group not in (None, NONE, listing.group_name):
         raise ValueError(

@@ -127,6 +127,8 @@ class Asked:
         whole: every image is wanted, whatever split it is in.
         held: whether the options are also those of a run, which need not fit: an image column
             that is not there is guessed anew.
+        known_group: the column of groups that an earlier round recorded: the group where it is
+            there and the user named none.
     """
 
     target: str | None = None
@@ -139,6 +141,12 @@ class Asked:
     owner: str = "the run"
     whole: bool = False
     held: bool = False
+    known_group: str | None = None
+
+    @property
+    def by_folder(self) -> bool:
+        """Whether the folders that images lie in are the groups."""
+        return FOLDER in (self.group, self.known_group if self.group is None else None)
 
 
 OF_IMAGES = ("image_column", "axes", "nodata")

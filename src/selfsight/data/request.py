@@ -28,8 +28,8 @@ from selfsight.data.options import DataOptions, Images
 from selfsight.data.other_form import digests_in, empty
 from selfsight.data.parts import RowPart
 from selfsight.data.pixels.lazy import waiting
-from selfsight.data.reading import NONE, Reading, ReadOptions, held_to
-from selfsight.data.rounds import Placed, carried, placed
+from selfsight.data.reading import Reading, ReadOptions, held_to
+from selfsight.data.rounds import Placed, carried, placed, regrouped
 from selfsight.data.sides import Sides, group_of, read_sides, recorded
 from selfsight.data.sources.memory import name_of_memory
 from selfsight.data.sources.steps.array_pixels import made_like
@@ -65,9 +65,10 @@ def open(
             them; one that this very request opened comes back as it is.
         sides: recorded splits of these very images, taken by row id; None: those of the source,
             completed.
-        records: sides that earlier rounds recorded, the nearest first. Where the source declares no
-            test split and a record knows some of its images, these keep their sides and new ones
-            are placed by `selfsight.data.rounds.placed`.
+        records: sides and groups that earlier rounds recorded, the nearest first. Images that they
+            know and that come without a group are in the recorded one. Where the source declares
+            no test split and a record knows some of its images, these keep their sides and new
+            ones are placed by `selfsight.data.rounds.placed`.
         scale: the form that all images are brought to; None: that of the source.
         seen: images that weights have been trained on. Test images among them (validation, where
             there is no test split) are a leak where their label was read, a caution else.
@@ -99,20 +100,26 @@ def open(
     if reading:
         given = {name: getattr(settings, name) for name in ReadOptions.model_fields}
         form = settings.updated(held_to(given, reading, targets=not whole))
+    if sides is None and settings.splits is not None:
+        records = (read_sides(settings.splits),)
     held = form.image_column != settings.image_column
-    listing = listed(form, source, scale, whole, held)
+    known_group = next((record.group_name for record in records if record.group_name), None)
+    listed_as = partial(
+        listed, form, source, whole=whole, held=held, known_group=None if sides else known_group
+    )
+    listing = listed_as(scale)
     check_kinds(settings, listing)
     if part is not None:
         listing = part_of(listing, part, settings)
-    if sides is None and settings.splits is not None:
-        records = (read_sides(settings.splits),)
-    elif (listing.splits == "test").any():
-        records = ()
+    declares = settings.splits is None and bool((listing.splits == "test").any())
+    if declares:  # of what was recorded the groups alone count
+        records = [record for record in records if record.groups is not None]
     keep = isinstance(source, ImageSet) and settings.splits is None
+    keep = keep and bool((listing.splits != "train").any())
     size = settings.image_size if scale is None else (scale.height, scale.width)
     if settings.group == NEAR and sides is None:
         listing = grouped_by_content(listing, size, settings.max_unreadable)
-    rows, splits, cut = _split(listing, settings, sides, records, keep=keep)
+    rows, splits, cut = _split(listing, settings, sides, () if declares else records, keep=keep)
     notes = list(cut)
     if len(rows) < len(splits) and sides is None:
         notes.append(f"{len(splits):,} images were limited to {settings.limit:,} of the pool.")
@@ -143,26 +150,31 @@ def open(
     if scale is not None:
         images = made_like(images, empty(scale), settings)
     declared = listing.splits[loaded.rows]
-    others = partial(listed, form, source, whole=whole, held=held)
     if sides is not None:
         images = recorded(images, sides, str(getattr(settings, "data", images.name)))
     elif records:
         every = np.arange(len(images))
         of_records = [
-            None if r.scale is None else digests_in(images, every, r.scale, others) for r in records
+            None if record.scale is None else digests_in(images, every, record.scale, listed_as)
+            for record in records
         ]
         places = _placed(images, records, of_records, settings)
-        if places.known.any():
-            owners = ", ".join(dict.fromkeys(record.owner for record in records))
+        owners = ", ".join(dict.fromkeys(record.owner for record in records))
+        before = images.groups
+        if settings.group in (None, images.group_name, places.group_name):
+            images = regrouped(images, places, owners)
+        if places.known.any() and not declares:
             images = images.changed(notes=tuple(n for n in images.notes if n not in cut))
-            images = carried(images, declared, places, owners, groups=settings.group != NONE)
+            images = carried(images, declared, places, owners)
         elif settings.splits is not None:
             raise ValueError(
                 f"splits {settings.splits}: it names no image of {images.name}; row ids look like "
                 f"{str(images.row_ids[0])!r}."
             )
         else:
-            if not cut:  # row ids made the images look known
+            # Row ids alone made the images look known, or what was cut did not know their groups.
+            if not keep and (images.groups is not before or not (cut or declares)):
+                images = images.changed(notes=tuple(n for n in images.notes if n not in cut))
                 splits, notes = _cut(images, declared, settings)
                 images = images.changed(splits=splits).with_notes(*notes)
             images = copies_together(images, declared)
@@ -175,7 +187,7 @@ def open(
     doubts = (*gaps(images, settings.nodata), *unlike_splits(images))
     images = images.with_notes(*(note for note in doubts if note not in images.notes))
     for weights in seen:
-        digests = digests_in(images, scored_rows(images), weights.scale, others)
+        digests = digests_in(images, scored_rows(images), weights.scale, listed_as)
         images = unseen(images, weights, digests, drop, allow)
     return images if part is not None else images.marked(request)
 
@@ -263,7 +275,7 @@ def _split(
     places = _placed(listing, records, [None] * len(records), settings) if records else None
     if places is not None and places.known.any():
         splits = np.where(splits == "train", places.splits, splits).astype("<U10")
-    elif not (keep and (splits != "train").any()):
+    elif not keep:
         splits, notes = _cut(listing, splits, settings)
     return draw_pool(splits, settings.limit or count, settings.seed), splits, notes
 
@@ -295,4 +307,5 @@ def _placed(
         digests,
         validation=settings.validation,
         test=settings.test,
+        group_name=images.group_name,
     )

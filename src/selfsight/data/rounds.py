@@ -4,20 +4,21 @@ A known image keeps the side that a record gives it. A new image of a known grou
 any other falls by a hash of its group's name, or of its row id where it is in no group. So a test
 image never becomes a train image, and no side depends on which other images there are.
 
-Where the images come without groups, known ones are in the groups that a record gives them.
+Known images that come without a group are in the group that a record gives them, as long as it is
+of the same column.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.data.imageset import ImageSet
-from selfsight.data.notes import left_out, some
+from selfsight.data.notes import doubt, left_out, some
 from selfsight.data.sides import SIDE, Digests, Sides
 from selfsight.data.sides import group_of as groups_of
 
@@ -31,7 +32,7 @@ class Placed:
         known: ``(N,)`` whether a record names the image.
         copies: ``(N,)`` the recorded side of an image of the same pixels; empty: none is recorded.
         groups: ``(N,)`` names of the recorded groups of known images; None: in no group.
-        group_name: their column; None: no record has groups.
+        group_name: their column, of which there is one; None: no record has groups.
     """
 
     splits: NDArray[np.str_]
@@ -49,6 +50,7 @@ def placed(
     *,
     validation: float,
     test: float,
+    group_name: str | None = None,
 ) -> Placed:
     """The side of each image by the records, the nearest first.
 
@@ -62,36 +64,43 @@ def placed(
         digests: for each record ``(N,)`` in its form, 0 where there is none; None: not known.
         validation: share of the new images.
         test: share of the new images.
+        group_name: the column of ``group_of``: recorded groups are those of this column where a
+            record has them, else those of the nearest record that has any.
     """
+    columns = [record.group_name for record in records if record.groups is not None]
+    column = group_name if group_name in columns else next(iter(columns), None)
     count, ids = len(row_ids), row_ids.tolist()
     splits, copies = np.full(count, "", "<U10"), np.full(count, "", "<U10")
     here = set(ids)
     groups: list[str | None] = [None] * count
     for record, own in zip(records, digests, strict=True):
-        theirs_of = groups_of(record)
+        same = record.group_name == column
+        theirs_of = groups_of(record if same else replace(record, groups=None))
         sides = np.array([SIDE[split] for split in record.splits.tolist()], "<U10")
         place = {row_id: i for i, row_id in enumerate(record.row_ids.tolist())}
         at = np.array([place.get(row_id, -1) for row_id in ids], np.int64)
-        named = (at >= 0) & (splits == "")
+        matched = at >= 0
         if own is not None and record.digests is not None:
             theirs = record.digests[at]
-            named &= (own == theirs) | (own == 0) | (theirs == 0)
-        splits[named] = sides[at[named]]
-        for row in np.flatnonzero(named).tolist():
-            groups[row] = theirs_of[at[row]]
+            matched &= (own == theirs) | (own == 0) | (theirs == 0)
+        fresh = matched & (splits == "")
+        splits[fresh] = sides[at[fresh]]
+        for row in np.flatnonzero(matched).tolist():
+            groups[row] = groups[row] or theirs_of[at[row]]
         if own is None or record.digests is None:
             continue
         of_pixels: dict[int, int] = {}
         for i, digest in enumerate(record.digests.tolist()):
             of_pixels.setdefault(digest, i)
-        for row in np.flatnonzero((splits == "") & (own != 0)).tolist():
+        for row in np.flatnonzero(~matched & (own != 0)).tolist():
             twin = of_pixels.get(int(own[row]), -1)
             if twin < 0:
                 continue
-            if str(record.row_ids[twin]) in here:
-                copies[row] = sides[twin]
-            else:
-                splits[row], groups[row] = sides[twin], theirs_of[twin]
+            renamed = str(record.row_ids[twin]) not in here
+            if renamed:
+                groups[row] = groups[row] or theirs_of[twin]
+            if splits[row] == "":
+                (splits if renamed else copies)[row] = sides[twin]
     known = splits != ""
     of_groups: dict[str, str] = {}
     for record in reversed(records):
@@ -104,7 +113,6 @@ def placed(
         splits[row] = of_groups.get(name or "", "") or side_of(
             name if name is not None else ids[row], validation=validation, test=test
         )
-    column = next((record.group_name for record in records if record.groups is not None), None)
     return Placed(splits, known, copies, tuple(groups), column)
 
 
@@ -117,9 +125,7 @@ def side_of(name: str, *, validation: float, test: float) -> str:
     return "validation" if at < test + (1.0 - test) * validation else "train"
 
 
-def carried(
-    images: ImageSet, given: NDArray[np.str_], places: Placed, owners: str, *, groups: bool = True
-) -> ImageSet:
+def carried(images: ImageSet, given: NDArray[np.str_], places: Placed, owners: str) -> ImageSet:
     """The images on the sides that records give them, without new copies on another side.
 
     Args:
@@ -127,7 +133,6 @@ def carried(
         given: ``(N,)`` splits that stay where they are not train.
         places: of the images; some are known.
         owners: how the note calls the records.
-        groups: take the recorded groups where the images have none.
     """
     declared = (given != "train") & ~places.known
     known = places.known | declared
@@ -136,24 +141,47 @@ def carried(
         note += f"; {int((~known).sum()):,} new ones are placed by group, or by a hash of the name"
     splits = np.where(declared, given, places.splits).astype("<U10")
     images = images.changed(splits=splits).with_notes(note + ".")
-    if groups and images.groups is None and any(name is not None for name in places.groups):
-        images = _grouped(images, places, owners)
     images = _without_copies_across(images, known, places.copies)
     if any(target.known.any() for target in images.targets.values()):
         return images
     return images.changed(splits=np.where(images.splits == "train", "unlabelled", images.splits))
 
 
-def _grouped(images: ImageSet, places: Placed, owners: str) -> ImageSet:
-    """The images in the recorded groups; new ones are in none."""
-    names = tuple(dict.fromkeys(name for name in places.groups if name is not None))
+def regrouped(images: ImageSet, places: Placed, owners: str) -> ImageSet:
+    """The images in the recorded groups where they come without one.
+
+    Groups of another column than the images' own are not mixed with these: a doubt says so.
+
+    Args:
+        images: as they were opened.
+        places: of the images.
+        owners: how the note calls the records.
+    """
+    named = np.array([name is not None for name in places.groups], np.bool_)
+    if not named.any():
+        return images
+    column = places.group_name
+    if images.groups is not None and images.group_name != column:
+        text = (
+            f"Groups are those of {images.group_name}; the groups of {column} that {owners} "
+            "recorded are not used."
+        )
+        return images.with_notes(
+            doubt(text, about=str(column), setting="group", count=int(named.sum()))
+        )
+    own = groups_of(images)
+    filled = [mine or theirs for mine, theirs in zip(own, places.groups, strict=True)]
+    if filled == own:
+        return images
+    known = [name for name in filled if name is not None]
+    names = tuple(dict.fromkeys([*images.group_names, *known]))
     code = {name: i for i, name in enumerate(names)}
-    codes = np.array([-1 if n is None else code[n] for n in places.groups], np.int64)
-    note = f"Groups: {len(names):,} of {places.group_name}, as {owners} recorded them"
+    codes = np.array([-1 if name is None else code[name] for name in filled], np.int64)
+    taken = sum(was is None and now is not None for was, now in zip(own, filled, strict=True))
+    note = f"Groups: {taken:,} images are in groups of {column} that {owners} recorded"
     if alone := int((codes < 0).sum()):
-        what = "image stands" if alone == 1 else "images stand"
-        note += f"; {alone:,} {what} alone"
-    images = images.changed(groups=codes, group_name=places.group_name, group_names=names)
+        note += f"; {alone:,} {'image stands' if alone == 1 else 'images stand'} alone"
+    images = images.changed(groups=codes, group_name=column, group_names=names)
     return images.with_notes(note + " (--group none leaves them out).")
 
 

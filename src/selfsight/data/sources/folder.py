@@ -201,7 +201,14 @@ def _with_classes(
     name = FOLDER if FOLDER in (asked.target, *kinds) else TARGET
     notes: Any = []
     targets: dict[str, Target] = {}
-    if len(names) > 1:
+    by_folder = asked.by_folder and (bool(names) or asked.group == FOLDER)
+    if by_folder and name not in (asked.target, *kinds):
+        text = (
+            "The folders that images lie in are the groups, and no target (--target "
+            f"{FOLDER} takes them as one too)."
+        )
+        notes.append(text)
+    elif len(names) > 1:
         target = class_target(name, classes)
         kind: Any = kinds.get(name, "class")
         if kind not in ("class", "identity"):
@@ -216,7 +223,7 @@ def _with_classes(
     targets, said = identities(targets, listing.splits, asked.options)
     groups, group_name = None, None
     group_names: tuple[str, ...] = ()
-    if asked.group == FOLDER:
+    if by_folder:
         column = pa.array([word or None for word in classes], pa.string())
         groups, group_names = groups_of(column)
         group_name = FOLDER

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,19 +73,30 @@ def groups_and_targets(
         ValueError: a column that was asked for is not there or does not fit.
     """
     taken = (asked.target, *asked.options.kind_of)
-    source = columns if asked.group is not None else rest
-    candidates = group_candidates(source, asked.group, taken)
-    others = {n: c for n, c in rest.items() if n not in candidates or n in taken}
-    targets, said = targets_of(others, names, asked.target, asked.options)
-    group, notes = chosen_group(candidates, columns, targets, asked.group)
-    units = [n for n in candidates if n != group and GROUP.search(n)] if group else []
-    more = {n: c for n, c in rest.items() if n in candidates and n != group and n not in units}
-    if more:
-        others = {n: c for n, c in rest.items() if n in others or n in more}
-        targets, said = targets_of(others, names, asked.target, asked.options)
+    wanted, notes = asked.group, list[str]()
+    if wanted is None and asked.known_group in rest and asked.known_group not in taken:
+        wanted = asked.known_group
+        text = f"Column {wanted} is taken as the group, as in the round before"
+        notes = [guess(text, "group", str(wanted), [NONE], about=str(wanted))]
+    candidates = group_candidates(columns if asked.group is not None else rest, wanted, taken)
+    units = {name for name in rest if GROUP.search(name)}
+    apart = {*candidates, *units} - {*taken}
+    targets, said = targets_of(_without(rest, apart), names, asked.target, asked.options)
+    group, guessed = chosen_group(candidates, columns, targets, wanted)
+    # A unit such as a person is the target where there is no other.
+    units = units - {group, *taken} if targets and (group or asked.group == NONE) else set()
+    read = apart - {group, *units}
+    if read:
+        apart -= read
+        targets, said = targets_of(_without(rest, apart), names, asked.target, asked.options)
     if units:
-        notes.append(f"Columns that look like other groups are not read: {', '.join(units)}.")
-    return group, targets, [*notes, *said]
+        named = ", ".join(sorted(units))
+        notes.append(f"Columns that look like other groups are not read: {named}.")
+    return group, targets, [*notes, *guessed, *said]
+
+
+def _without(columns: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: column for name, column in columns.items() if name not in names}
 
 
 def chosen_group(

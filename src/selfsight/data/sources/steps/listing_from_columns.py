@@ -114,7 +114,7 @@ def _with_folders(
     """The columns, with that of the folders where it was asked for."""
     import pyarrow as pa
 
-    wanted = FOLDER in (asked.target, asked.group, *asked.options.kind_of)
+    wanted = asked.by_folder or FOLDER in (asked.target, *asked.options.kind_of)
     if not wanted or FOLDER in columns:
         return columns
     return {**columns, FOLDER: pa.chunked_array([pa.array(folders_of(row_ids))])}
