@@ -270,13 +270,15 @@ class ImageSet:
 
 
 def choose_target(images: ImageSet, name: str | None) -> Target | None:
-    """The target by name, or the only one there is, or None where there is none.
+    """The target by name, or the only one there is, or None where there is none or none is wanted.
 
     Raises:
         ValueError: the name is not there, or there are several and none was chosen.
     """
     from selfsight.settings import unknown
 
+    if name == "none" and not images.targets:
+        return None
     if name is not None:
         if name not in images.targets:
             if not images.targets:

@@ -41,7 +41,8 @@ def listed(
     Raises:
         ValueError: the source, or a table, cannot be read, or lacks what was asked for.
     """
-    target, split = settings.target, settings.split_column
+    target = None if settings.target == NONE else settings.target
+    split = settings.split_column
     group = None if settings.group == NEAR else settings.group
     table = None if settings.labels in (None, NONE) else settings.labels
     form = Asked(
@@ -81,6 +82,8 @@ def listed(
         listing = join_labels(listing, table, asked)
     if settings.tile is not None and listing.tile_of is None:
         listing = tiled(listing, settings.tile, settings.max_unreadable, asked)
+    if settings.target == NONE:
+        return replace(listing, targets={})
     if target is not None and target not in listing.targets:
         if not listing.targets:
             raise ValueError(f"target {target!r}: {listing.name} has no targets.")

@@ -21,7 +21,7 @@ class DataOptions(ReadOptions):
     """How images are opened: the same names, with the same meaning, in every verb."""
 
     target: str | None = None
-    """The column that says what is on an image; by default the run's, or the only one."""
+    """The column that says what is on an image, or none; by default the run's, or the only one."""
     labels: str | None = None
     """A table of targets (CSV, Parquet), joined by row id; target, group and split column are then
     columns of it."""

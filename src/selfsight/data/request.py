@@ -36,6 +36,7 @@ from selfsight.data.sources.steps.array_pixels import made_like
 from selfsight.data.sources.steps.listing import MAX_SCANNED, Listing
 from selfsight.data.splits import assign_splits, draw_pool
 from selfsight.data.twins import without_twins
+from selfsight.data.unseen_classes import with_unseen_classes
 from selfsight.settings import sentence
 
 
@@ -186,6 +187,7 @@ def open(
         images = images.with_notes(*filter(None, [frames_hint(images)]))
     doubts = (*gaps(images, settings.nodata), *unlike_splits(images))
     images = images.with_notes(*(note for note in doubts if note not in images.notes))
+    images = with_unseen_classes(images)
     for weights in seen:
         digests = digests_in(images, scored_rows(images), weights.scale, listed_as)
         images = unseen(images, weights, digests, drop, allow)

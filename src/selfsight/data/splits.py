@@ -218,7 +218,7 @@ def _unlabelled_splits(
 
 
 def _balanced_target(targets: Mapping[str, Target], name: str | None) -> Target | None:
-    if name is not None:
+    if name is not None and targets:
         return targets[name]
     known = [target for target in targets.values() if target.known.any()]
     return min(known, key=lambda target: target.kind == "number", default=None)

@@ -20,7 +20,7 @@ from selfsight.data import request
 from selfsight.data.imageset import ImageSet
 from selfsight.data.options import DataOptions
 from selfsight.data.pixels.values import ValueScale
-from selfsight.data.reading import Asked
+from selfsight.data.reading import NONE, Asked
 from selfsight.data.sources.steps.array_tables import array_column
 from selfsight.data.sources.steps.listing import Listing, Loaded
 from selfsight.data.sources.steps.listing_from_columns import with_columns
@@ -57,7 +57,7 @@ def open_features(path: str | Path, settings: DataOptions) -> ImageSet:
         return Loaded(pixels[rows], rows, (), ValueScale.of(pixels.dtype))
 
     listing = Listing(path.stem, ids, np.full(len(ids), "train", "<U10"), load)
-    own = settings.target if settings.labels is None else None
+    own = settings.target if settings.labels is None and settings.target != NONE else None
     asked = Asked(
         target=own,
         group=settings.group if settings.labels is None else None,

@@ -274,7 +274,7 @@ def _lineages(run: Run, found: Sequence[Subject]) -> dict[str, Lineage]:
 def _known(settings: Evaluate, images: ImageSet, run: Run | None) -> list[Target]:
     """The chosen target, the run's, or all, as far as a train row has a known value."""
     own = None if run is None or settings.data is not None else run.settings.target
-    if settings.target is not None:
+    if settings.target is not None and images.targets:
         if settings.target not in images.targets:
             raise unknown(f"target in {images.name} named", settings.target, images.targets)
         chosen = [images.targets[settings.target]]

@@ -19,6 +19,7 @@ from selfsight.console import say
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.options import Images
 from selfsight.data.pixels.display import displayed, write_pictures
+from selfsight.data.reading import NONE
 from selfsight.files import check_output_folder, csv_cell, write_json, write_text
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Subset
@@ -246,7 +247,8 @@ def _written(
 ) -> Suggestions:
     folder = Path(settings.out)
     ids = images.row_ids[chosen].tolist()
-    name = target.name if target is not None else settings.target or "label"
+    asked = None if settings.target == NONE else settings.target
+    name = target.name if target is not None else asked or "label"
     write_text(folder / "labels.csv", _table(settings, images, target, ids, name))
     write_sheet(folder / "sheet.png", displayed(np.asarray(images.pixels[chosen])))
     record = SuggestionsFile(
