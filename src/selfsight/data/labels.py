@@ -16,7 +16,7 @@ from selfsight.data.sources.steps.labels_by_name import named_rows
 from selfsight.data.sources.steps.listing import Listing
 from selfsight.data.sources.steps.matching import key_columns
 from selfsight.data.sources.steps.tables import read_columns
-from selfsight.data.sources.steps.targets import check_asked
+from selfsight.data.sources.steps.targets import NO_TARGET_COLUMNS, check_asked
 
 Set = TypeVar("Set", ImageSet, Listing)
 
@@ -28,7 +28,8 @@ def join_labels(images: Set, file: str | Path, asked: Asked | None = None) -> Se
     `selfsight.data.sources.steps.matching` for how names may differ. Images that the table does
     not name, and empty cells, are unknown; a null list of labels is unknown, an empty one means
     none of them. Several rows for an image are joined. A group column is taken where the images
-    have no groups or it was asked for, a split column gives the splits of the rows it names.
+    have no groups or it was asked for, a split column gives the splits of the rows it names; a
+    table may hold these alone.
 
     Args:
         images: of any source.
@@ -36,7 +37,7 @@ def join_labels(images: Set, file: str | Path, asked: Asked | None = None) -> Se
         asked: target, group and split as columns of the table, and how cells are read.
 
     Raises:
-        ValueError: the table cannot be read, names no image, or has no target.
+        ValueError: the table cannot be read, names no image, or has no target, group or split.
     """
     joined: Set = _joined(images, Path(file), asked or Asked())
     return joined
@@ -53,19 +54,23 @@ def _joined(result: Any, path: Path, asked: Asked) -> Any:
     split = find_column(columns, asked.split, SPLIT, "split")
     rest = {name: values for name, values in columns.items() if name != split}
     check_asked(path.name, asked.target, asked.options, {**columns, **result.targets})
-    column, targets, said = groups_and_targets(rest, columns, names, asked)
-    if column is not None and column != asked.target:
+    own = bool(result.targets)
+    column, targets, said = groups_and_targets(rest, columns, names, asked, labelled=own)
+    grouped = column is not None and column != asked.target
+    if column is not None and grouped:
         groups, group_names = groups_of(columns[column])
         if result.groups is None or asked.group is not None:
             new = np.full(len(result.row_ids), -1, np.int64)
             new[found] = groups[place[found]]
             result = replace(result, groups=new, group_name=column, group_names=group_names)
-    if split is not None and split != asked.target:
+    divided = split is not None and split != asked.target
+    if split is not None and divided:
         splits = result.splits.astype("<U10")
         splits[found] = splits_of(columns[split], split)[place[found]]
         result = replace(result, splits=splits)
-    if not targets:
-        raise ValueError(f"{path}: beside the row ids it has no column of targets.")
+    if not (targets or grouped or divided):
+        why = next((str(note) for note in said if note.startswith(NO_TARGET_COLUMNS)), "")
+        raise ValueError(f"{path}: beside the row ids it has no column of targets. {why}".rstrip())
     spread = {}
     for name, given in targets.items():
         shape = (len(result.row_ids), *given.values.shape[1:])

@@ -27,7 +27,7 @@ def listed(
     source: Any,
     scale: Scale | None = None,
     whole: bool = False,
-    held: bool = False,
+    held: frozenset[str] = frozenset(),
     known_group: str | None = None,
 ) -> Listing:
     """What the source holds, with its labels and tiles.

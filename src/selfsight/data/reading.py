@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from selfsight.data.notes import guesses
 from selfsight.data.pixels.values import ValueScale
 from selfsight.settings import Settings
 
@@ -125,8 +126,8 @@ class Asked:
         scale: what the values of a run mean, which the images are brought to; None: their own.
         owner: how sentences call the run.
         whole: every image is wanted, whatever split it is in.
-        held: whether the options are also those of a run, which need not fit: an image column
-            that is not there is guessed anew.
+        held: the options that are those of a run, which need not fit: an image column that is not
+            there is guessed anew, and a separator may be in no cell.
         known_group: the column of groups that an earlier round recorded: the group where it is
             there and the user named none.
     """
@@ -140,7 +141,7 @@ class Asked:
     scale: ValueScale | None = None
     owner: str = "the run"
     whole: bool = False
-    held: bool = False
+    held: frozenset[str] = frozenset()
     known_group: str | None = None
 
     @property
@@ -154,8 +155,21 @@ OF_IMAGES = ("image_column", "axes", "nodata")
 OF_TARGETS = ("separator", "empty", "uncertain")
 """Settings on targets, besides ``kinds``, that later files are held to where targets are read."""
 
+HELD = ("image_column", "separator")
+"""Of these, what need not fit a later file."""
+
 Reading = Mapping[str, Sequence[str]]
 """Setting -> the values by which images of a run were read."""
+
+
+def guesses_of(images: Any) -> dict[str, list[str]]:
+    """What was guessed of an image set; and that targets are several labels, which cells of a later
+    file may not show.
+    """
+    found = guesses(images.notes)
+    several = [f"{n}:labels" for n, target in images.targets.items() if target.kind == "labels"]
+    kinds = dict.fromkeys([*found.get("kinds", []), *several])
+    return found | ({"kinds": list(kinds)} if kinds else {})
 
 
 def recorded(options: ReadOptions, guesses: Reading) -> dict[str, tuple[str, ...]]:
@@ -163,7 +177,7 @@ def recorded(options: ReadOptions, guesses: Reading) -> dict[str, tuple[str, ...
 
     Args:
         options: by which they were opened.
-        guesses: see `selfsight.data.notes.guesses`.
+        guesses: see `guesses_of`.
     """
     found = {name: tuple(values) for name, values in guesses.items()}
     for name in (*OF_IMAGES, *OF_TARGETS):

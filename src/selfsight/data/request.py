@@ -28,7 +28,7 @@ from selfsight.data.options import DataOptions, Images
 from selfsight.data.other_form import digests_in, empty
 from selfsight.data.parts import RowPart
 from selfsight.data.pixels.lazy import waiting
-from selfsight.data.reading import Reading, ReadOptions, held_to
+from selfsight.data.reading import HELD, Reading, ReadOptions, held_to
 from selfsight.data.rounds import Placed, carried, placed, regrouped
 from selfsight.data.sides import Sides, group_of, read_sides, recorded
 from selfsight.data.sources.memory import name_of_memory
@@ -103,7 +103,7 @@ def open(
         form = settings.updated(held_to(given, reading, targets=not whole))
     if sides is None and settings.splits is not None:
         records = (read_sides(settings.splits),)
-    held = form.image_column != settings.image_column
+    held = frozenset(n for n in HELD if getattr(form, n) != getattr(settings, n))
     known_group = next((record.group_name for record in records if record.group_name), None)
     listed_as = partial(
         listed, form, source, whole=whole, held=held, known_group=None if sides else known_group

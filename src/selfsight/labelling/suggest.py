@@ -30,7 +30,7 @@ from selfsight.labelling import strategies
 from selfsight.labelling.sheet import write_sheet
 from selfsight.records.labelling import SuggestedImage, SuggestionsFile
 from selfsight.reporting.labelling import write_labelling_page
-from selfsight.runs.request import RunData, images_of
+from selfsight.runs.request import RunData, images_of, reading_of
 from selfsight.runs.run import Run, load_run
 from selfsight.settings import unknown
 from selfsight.training.device import choose_device
@@ -147,7 +147,7 @@ def suggest(settings: Suggest, images: Images | None = None) -> Suggestions:
         )
     test = _random_test_images(settings, images, target)
     chosen, reasons = np.concatenate([chosen, test]), [*reasons, *[RANDOM_TEST] * len(test)]
-    return _written(settings, images, target, chosen, reasons, by, int(labelled.sum()))
+    return _written(run, settings, images, target, chosen, reasons, by, int(labelled.sum()))
 
 
 def _random_test_images(
@@ -237,6 +237,7 @@ def _uncertainty(
 
 
 def _written(
+    run: Run,
     settings: Suggest,
     images: ImageSet,
     target: Target | None,
@@ -247,9 +248,11 @@ def _written(
 ) -> Suggestions:
     folder = Path(settings.out)
     ids = images.row_ids[chosen].tolist()
+    separators = (settings.separator, *reading_of(run).get("separator", ()))
+    separator = next((each for each in separators if each not in (None, NONE)), None) or "|"
     asked = None if settings.target == NONE else settings.target
     name = target.name if target is not None else asked or "label"
-    write_text(folder / "labels.csv", _table(settings, images, target, ids, name))
+    write_text(folder / "labels.csv", _table(settings, images, target, ids, name, separator))
     write_sheet(folder / "sheet.png", displayed(np.asarray(images.pixels[chosen])))
     record = SuggestionsFile(
         run=settings.run,
@@ -269,7 +272,12 @@ def _written(
 
 
 def _table(
-    settings: Suggest, images: ImageSet, target: Target | None, ids: list[str], name: str
+    settings: Suggest,
+    images: ImageSet,
+    target: Target | None,
+    ids: list[str],
+    name: str,
+    separator: str,
 ) -> str:
     """``labels.csv``: the labels of ``--labels`` again, so that it replaces it, and empty cells."""
     text = io.StringIO()
@@ -277,16 +285,17 @@ def _table(
     rows.writerow(["row_id", csv_cell(name)])
     if settings.labels is not None and target is not None:
         for row in np.flatnonzero(target.known).tolist():
-            rows.writerow([csv_cell(images.row_ids[row]), _cell(target, row)])
+            rows.writerow([csv_cell(images.row_ids[row]), _cell(target, row, separator)])
     rows.writerows([csv_cell(row_id), ""] for row_id in ids)
     return text.getvalue()
 
 
-def _cell(target: Target, row: int) -> str:
+def _cell(target: Target, row: int, separator: str) -> str:
     value = target.values[row]
     if target.values.ndim == 1:
         return csv_cell(target.names[int(value)])
     if target.kind == "number":
         return repr(float(value[0]))
     # An empty cell would be unknown, not "none of them".
-    return csv_cell("|".join(target.names[k] for k in np.flatnonzero(value == 1)) or "|")
+    names = [target.names[k] for k in np.flatnonzero(value == 1)]
+    return csv_cell(separator.join(names) or separator)

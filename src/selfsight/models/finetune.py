@@ -17,9 +17,8 @@ import selfsight
 from selfsight.console import progress, say
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.leaks import ReadLabels
-from selfsight.data.notes import guesses
 from selfsight.data.options import Images
-from selfsight.data.reading import recorded
+from selfsight.data.reading import guesses_of, recorded
 from selfsight.data.splits import LabelFraction
 from selfsight.evaluation.controls import subjects
 from selfsight.evaluation.material import Material
@@ -136,7 +135,7 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
     validation = scores(predictor, images, target, rows, of_validation)
     before = LabelsRead.by(lineage_of([run]), images, target.name)
     read = before.with_rows(subset.rows, images.tile_of)
-    reading = reading_of(run) | recorded(settings, guesses(images.notes))
+    reading = reading_of(run) | recorded(settings, guesses_of(images))
     card = predictor.card.updated(
         {
             "validation": validation,

@@ -154,7 +154,8 @@ def own_images(
         return request.open(changed, sides=sides, scale=scale, seen=seen)
     images = request.open(run.settings.updated(flags), sides=sides, scale=scale)
     wish = DataOptions(labels=settings.labels, target=settings.target, **flags)
-    return _labelled(request.open(wish, images, sides=sides, seen=seen))
+    reading = reading_of(run)
+    return _labelled(request.open(wish, images, sides=sides, seen=seen, reading=reading))
 
 
 def _labelled(images: ImageSet) -> ImageSet:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.data.notes import guesses
 from selfsight.data.pool import Pool
+from selfsight.data.reading import guesses_of
 from selfsight.data.sides import group_of
 from selfsight.data.statistics import Statistics
 from selfsight.draws import keys_of
@@ -165,7 +165,7 @@ def write_environment(
                 **Frame.of(images).plain(),
                 "splits": {s: len(images.rows(s)) for s in np.unique(images.splits).tolist()},
                 "notes": list(images.notes),
-                "guesses": guesses(images.notes),
+                "guesses": guesses_of(images),
             },
             "inputs": dict(inputs or {}),
             "start": start,

@@ -174,7 +174,7 @@ def _manifest(path: Path, asked: Asked) -> Listing:
 def _path_column(columns: Mapping[str, Any], asked: Asked, path: Path) -> str | None:
     """The column of paths: asked for, by its name, or by what it holds."""
     wanted = asked.options.image_column
-    if wanted is not None and not (asked.held and wanted not in columns):
+    if wanted is not None and not ("image_column" in asked.held and wanted not in columns):
         if wanted not in columns:
             raise unknown(f"image column in {path.name} named", wanted, columns)
         return wanted

@@ -13,6 +13,7 @@ from selfsight.data.notes import guess
 from selfsight.data.reading import NONE, Asked
 from selfsight.data.sources.steps.columns import GROUP, WEAK_GROUP, find_column, groups_of
 from selfsight.data.sources.steps.targets import targets_of
+from selfsight.data.sources.steps.texts import check_separator
 
 
 def plausible(codes: NDArray[np.int64], targets: Mapping[str, Target]) -> bool:
@@ -60,6 +61,7 @@ def groups_and_targets(
     columns: Mapping[str, Any],
     names: Mapping[str, Sequence[str]],
     asked: Asked,
+    labelled: bool = False,
 ) -> tuple[str | None, dict[str, Target], list[str]]:
     """The column of the groups, the targets among the others, and notes.
 
@@ -68,6 +70,7 @@ def groups_and_targets(
         columns: all columns, where the one that was asked for is looked up.
         names: class or label names of integer columns.
         asked: columns that the user named.
+        labelled: whether the images have targets beside these columns.
 
     Raises:
         ValueError: a column that was asked for is not there or does not fit.
@@ -82,13 +85,15 @@ def groups_and_targets(
     units = {name for name in rest if GROUP.search(name)}
     apart = {*candidates, *units} - {*taken}
     targets, said = targets_of(_without(rest, apart), names, asked.target, asked.options)
-    group, guessed = chosen_group(candidates, columns, targets, wanted)
+    group, guessed = chosen_group(candidates, columns, targets, wanted, labelled)
     # A unit such as a person is the target where there is no other.
-    units = units - {group, *taken} if targets and (group or asked.group == NONE) else set()
+    apart_from = (targets or labelled) and (group or asked.group == NONE)
+    units = units - {group, *taken} if apart_from else set()
     read = apart - {group, *units}
     if read:
         apart -= read
         targets, said = targets_of(_without(rest, apart), names, asked.target, asked.options)
+    check_separator(rest, targets, asked)
     if units:
         named = ", ".join(sorted(units))
         notes.append(f"Columns that look like other groups are not read: {named}.")
@@ -104,6 +109,7 @@ def chosen_group(
     columns: Mapping[str, Any],
     targets: Mapping[str, Target],
     asked: str | None,
+    labelled: bool = False,
 ) -> tuple[str | None, list[str]]:
     """The column of the groups among the candidates, and what is said about it.
 
@@ -116,6 +122,7 @@ def chosen_group(
         columns: pyarrow columns by name.
         targets: of the other columns.
         asked: the column that the user named, or none.
+        labelled: whether the images have targets that are no columns.
     """
     names = list(candidates)
     if asked is not None:
@@ -126,7 +133,7 @@ def chosen_group(
             same = any(
                 _function_of(codes, t) and len(np.unique(codes)) > 2 for t in targets.values()
             )
-            if not targets or (same and "person" in name.lower()):
+            if not (targets or labelled) or (same and "person" in name.lower()):
                 continue
         elif not plausible(codes, targets):
             continue

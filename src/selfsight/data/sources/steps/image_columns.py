@@ -81,7 +81,7 @@ def chosen_column(names: Sequence[str], asked: Asked, source: str) -> tuple[str 
     wanted = asked.options.image_column
     if wanted is not None and wanted in names:
         return wanted, []
-    wanted = None if asked.held else wanted
+    wanted = None if "image_column" in asked.held else wanted
     if not names:
         return None, []
     if wanted is not None:

@@ -9,6 +9,9 @@ from selfsight.data.notes import Note, left_out
 from selfsight.data.reading import Asked
 from selfsight.data.sources.steps.columns import GROUP, SPLIT, find_column, flat
 
+RARE = 0.05
+"""Share of images with several values below which a column is doubted to hold several labels."""
+
 
 def grouped(
     columns: Mapping[str, Any], keys: Sequence[str | None], source: str, asked: Asked
@@ -72,10 +75,19 @@ def grouped(
             labels.append(name)
             result[name] = pa.chunked_array([pa.array(several[name], pa.list_(column.type))])
     text = f"{source} has several rows for an image: {len(keys):,} rows for {len(first):,} images"
-    note = Note(
-        f"{text}; {', '.join(labels)} become several labels." if labels else f"{text}.",
-        "guess", about=source, taken="long form", count=len(first),
-    )  # fmt: skip
+    odd = [name for name in labels if kinds.get(name) != "labels" and _rare(several[name])]
+    said = f"{text}; {', '.join(labels)} become several labels." if labels else f"{text}."
+    if odd:
+        place = next(i for i, values in enumerate(several[odd[0]]) if len(values) > 1)
+        count = sum(len(values) > 1 for values in several[odd[0]])
+        said = (
+            f"{text}; {', '.join(labels)} become several labels, although only {count:,} of "
+            f"{len(first):,} images hold more than one {odd[0]}, such as {list(rows)[place]!r} "
+            f"({', '.join(map(str, several[odd[0]][place]))}): correct these rows, or confirm "
+            f"it with --kinds {odd[0]}:labels."
+        )
+    note = Note(said, "guess", about=source, taken="long form", count=len(first),
+                doubtful=bool(odd))  # fmt: skip
     notes: list[str] = [note]
     if dropped:
         gone = (
@@ -83,6 +95,11 @@ def grouped(
         )
         notes.append(left_out(gone, about=dropped[0], count=len(dropped), names=dropped))
     return result, first, notes
+
+
+def _rare(values: Sequence[Sequence[Any]]) -> bool:
+    """Whether so few keys have several values that these are probably mistakes."""
+    return sum(len(each) > 1 for each in values) < RARE * len(values)
 
 
 def _nested(kind: Any) -> bool:

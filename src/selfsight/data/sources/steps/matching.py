@@ -74,7 +74,7 @@ def best_match(keys: Mapping[str, Sequence[str | None]], row_ids: Sequence[str])
     """
     images = [plain_path(row_id) for row_id in row_ids]
     best: Match | None = None
-    count = 0
+    count, sure = 0, False
     for how, shortened in WAYS.items():
         wanted = [shortened(text) for text in images]
         for column, values in keys.items():
@@ -89,9 +89,12 @@ def best_match(keys: Mapping[str, Sequence[str | None]], row_ids: Sequence[str])
             if how and len(np.unique(taken)) < len(taken):
                 continue  # a row would be about several images
             named = len(taken)
-            if named > count:
-                unnamed = len({value for value in values if value is not None}) - named
-                best, count = Match(column, place, unnamed, how), named
+            distinct = len({value for value in values if value is not None})
+            # Classes 0 to 9 that recur would name the images 0.png to 9.png.
+            once = distinct == sum(value is not None for value in values)
+            certain = not how or once or bool(ROW_ID.search(column))
+            if named and (certain, named) > (sure, count):
+                best, count, sure = Match(column, place, distinct - named, how), named, certain
         if best is not None and count == len(images):
             break
     return best

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,9 @@ from selfsight.data.sources.steps.signs import Signs, signs_of
 from selfsight.data.sources.steps.texts import listed_text, split_text, text_of_no_target
 from selfsight.settings import unknown
 
+NO_TARGET_COLUMNS = "Columns that are no target"
+"""How the note begins that says why columns are none."""
+EMPTY = "empty"
 LOUD = 0.2
 """Share of empty cells of several labels above which it is doubtful that they are unknown."""
 
@@ -53,7 +56,7 @@ def targets_of(
         if isinstance(found, Target):
             targets[name] = found
             notes += more
-        elif asked:
+        elif asked and (name == target or found != EMPTY):
             raise ValueError(f"target {name!r}: {found}.")
         else:
             others.append(f"{name} ({found})")
@@ -63,10 +66,10 @@ def targets_of(
             together = {part: columns[part] for part in parts}
             targets[wanted], more = _joined(wanted, together, kinds.get(wanted), options)
             notes += more
-    if target is None and not kinds:
-        notes += _drop_same(targets)
+    if target is None:
+        notes += _drop_same(targets, kinds)
     if others:
-        notes.append(f"Columns that are no target: {', '.join(others)}.")
+        notes.append(f"{NO_TARGET_COLUMNS}: {', '.join(others)}.")
     return targets, notes
 
 
@@ -110,7 +113,7 @@ def as_target(
     if not asked and NO_TARGET.search(name) and not LABEL.search(name):
         return "by its name a description", []
     if column.null_count == len(column):
-        return "empty", []
+        return EMPTY, []
     if pa.types.is_list(form) or pa.types.is_large_list(form) or pa.types.is_fixed_size_list(form):
         return list_target(name, column, names, kind, options)
     if pa.types.is_boolean(form):
@@ -219,7 +222,7 @@ def _number_target(
     known = values[~np.isnan(values)]
     distinct = np.unique(known)
     if not len(known):
-        return "empty", []
+        return EMPTY, []
     number = Target(name, "number", values.astype(np.float32)[:, None], (name,))
     if kind == "number":
         return number, []
@@ -329,8 +332,8 @@ def _joined(
     return target, [*_signs_said(signs), *notes]
 
 
-def _drop_same(targets: dict[str, Target]) -> list[str]:
-    """Takes out class targets that say the same as another one under other names."""
+def _drop_same(targets: dict[str, Target], named: Collection[str]) -> list[str]:
+    """Takes out class targets, unless named, that say the same as another under other names."""
     notes: list[str] = []
     classes = [name for name, target in targets.items() if target.kind == "class"]
     for place, name in enumerate(classes):
@@ -341,6 +344,10 @@ def _drop_same(targets: dict[str, Target]) -> list[str]:
             pairs = len(np.unique(np.stack([a, b]), axis=1).T)
             if pairs == len(np.unique(a)) == len(np.unique(b)):
                 dropped, kept = (name, other) if LABEL.search(name) else (other, name)
+                if dropped in named:
+                    dropped, kept = kept, dropped
+                if dropped in named:
+                    continue
                 del targets[dropped]
                 notes.append(f"Column {dropped} says the same as {kept}, which is taken.")
     return notes

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from selfsight.data.notes import doubt, guess, some
 from selfsight.data.pixels.formats import SUFFIXES
-from selfsight.data.reading import NONE
+from selfsight.data.reading import NONE, Asked
+from selfsight.data.sources.steps.columns import flat, is_text
 
 SEPARATORS = ("|", ";", ",")
 MAX_CELL = 10_000
+SHOWN = 40
+"""Characters of a cell that a sentence shows."""
 PATH = re.compile(r"\.(npy|" + "|".join(sorted(s[1:] for s in SUFFIXES)) + r")$", re.I)
 
 
@@ -57,6 +60,29 @@ def split_text(
             )
             notes.append(doubt(text, about=name, setting="separator", count=len(cells)))
     return None, notes
+
+
+def check_separator(columns: Mapping[str, Any], targets: Collection[str], asked: Asked) -> None:
+    """Raises ``ValueError`` where the user names a separator that is in no cell of text targets."""
+    separator = asked.options.separator
+    said = "labels" in asked.options.kind_of.values()
+    if separator in (None, NONE) or "separator" in asked.held or said:
+        return
+    texts = {name: flat(columns[name]) for name in targets if name in columns}
+    cells = {
+        name: [value for value in column.to_pylist() if value]
+        for name, column in texts.items()
+        if is_text(column.type)
+    }
+    if not cells or any(separator in value for values in cells.values() for value in values):
+        return
+    name, values = next(iter(cells.items()))
+    longest = max(values, key=len, default="")
+    raise ValueError(
+        f"separator {separator!r}: no cell of {', '.join(cells)} holds it (one is "
+        f"{longest[:SHOWN]!r}); name the separator that stands there, or leave --separator out "
+        f"(--kinds {name}:labels says that the cells are single labels)."
+    )
 
 
 def _mixed(name: str, known: Sequence[str], separator: str) -> list[str]:
