@@ -330,7 +330,7 @@ def test_a_recorded_separator_that_no_cell_holds_is_not_the_separator(tmp_path: 
     images = folder(tmp_path / "a", numbered(range(40)))
     cells = ["pit|stain", "pit", "stain", "pit|stain"] * 10
     labels = table(tmp_path / "l.csv", list(numbered(range(40))), defects=cells)
-    held = request.open(DataOptions(labels=labels, separator=";"), images)
+    held = request.open(DataOptions(labels=labels), images, reading={"separator": (";",)})
     assert held.targets["defects"].names == ("pit", "stain")
     mixed = ["pit|stain", "pit", "stain", "pit;stain"] * 10
     labels = table(tmp_path / "m.csv", list(numbered(range(40))), defects=mixed)

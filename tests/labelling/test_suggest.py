@@ -126,3 +126,22 @@ def test_what_cannot_be_suggested(run: Run, tmp_path: Path) -> None:
     labelled = request.open(DataOptions(), "digits", scale=own_images(run).scale)
     with pytest.raises(ValueError, match="has a label already"):
         suggest(settings, labelled)
+
+
+def test_several_labels_are_written_with_the_separator_that_was_read(
+    run: Run, folder: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    """A table of `;` that came back with `|` would be of two separators once it is filled in."""
+    names = sorted(folder[1])[:60]
+    cells = ["pit;stain", "pit", "stain"] * 20
+    rows = "\n".join(f"{name},{cell}" for name, cell in zip(names, cells, strict=True))
+    (tmp_path / "l.csv").write_text(f"file,defects\n{rows}\n")
+    given = Suggest(run=str(run.folder.path), count=3, labels=str(tmp_path / "l.csv"))
+    for separator, out in ((None, "a"), (";", "b")):
+        wish = given.updated({"separator": separator, "out": str(tmp_path / out)})
+        suggest(wish)
+        written = {row[1] for row in read(tmp_path / out / "labels.csv")[1:]}
+        assert written == {"pit;stain", "pit", "stain", ""}
+    relabelled = given.updated({"labels": str(tmp_path / "a" / "labels.csv")})
+    images = own_images(run, relabelled)
+    assert images.targets["defects"].kind == "labels"

@@ -182,10 +182,37 @@ def test_recorded_groups_stay(make_file: MakeFile, train_run: TrainRun, tmp_path
     again = own_images(run, DataOptions(labels=other))
     assert again.groups is not None and again.groups.tolist() == images.groups.tolist()
     assert "defect" in again.targets
+    boards = [board[int(row_id.split("#")[1])] for row_id in images.row_ids]
+    both = labels_of(
+        images, tmp_path / "b.csv", defect=["yes", "no"] * (len(boards) // 2), board=boards
+    )
+    again = own_images(run, DataOptions(labels=both))
+    assert set(again.targets) == {"grade", "defect"} and again.group_name == "board"
+
+
+def test_how_targets_are_read_counts_on_the_own_images_too(run: Run, tmp_path: Path) -> None:
+    person = own_images(run, DataOptions(kinds=("labels:identity",)))
+    assert person.targets["labels"].kind == "identity"
+    ids = person.row_ids.tolist()
+    rows = [f"{name},{cell}" for name, cell in zip(ids, ["a/b", "a", ""] * 30, strict=False)]
+    (tmp_path / "t.csv").write_text("\n".join(["row_id,defect", *rows]))
+    wish = DataOptions(labels=str(tmp_path / "t.csv"), separator="/", empty="none")
+    defect = own_images(run, wish).targets["defect"]
+    assert defect.kind == "labels" and defect.known.all()
 
 
 @pytest.mark.parametrize(
-    "option", [{"group": "coil"}, {"tile": 8}, {"limit": 5}, {"image_size": 16}, {"test": 0.5}]
+    "option",
+    [
+        {"group": "coil"},
+        {"tile": 8},
+        {"limit": 5},
+        {"image_size": 16},
+        {"test": 0.5},
+        {"value_range": (0.0, 9.0)},
+        {"bits": 4},
+        {"axes": "NHWC"},
+    ],
 )
 def test_what_the_training_settled_is_refused(option: dict[str, Any], run: Run) -> None:
     (name,) = option

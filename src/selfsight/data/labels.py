@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from selfsight.data.imageset import ImageSet
-from selfsight.data.reading import Asked
+from selfsight.data.reading import NONE, Asked
 from selfsight.data.sources.steps.columns import SPLIT, find_column, groups_of, splits_of
 from selfsight.data.sources.steps.group_columns import groups_and_targets
 from selfsight.data.sources.steps.labels_by_name import named_rows
@@ -54,15 +54,17 @@ def _joined(result: Any, path: Path, asked: Asked) -> Any:
     split = find_column(columns, asked.split, SPLIT, "split")
     rest = {name: values for name, values in columns.items() if name != split}
     check_asked(path.name, asked.target, asked.options, {**columns, **result.targets})
+    keeps = result.groups is not None and asked.group is None
+    if keeps:  # the column of the images' own groups is no target
+        asked = replace(asked, group=result.group_name if result.group_name in columns else NONE)
     own = bool(result.targets)
     column, targets, said = groups_and_targets(rest, columns, names, asked, labelled=own)
-    grouped = column is not None and column != asked.target
+    grouped = column is not None and column != asked.target and not keeps
     if column is not None and grouped:
         groups, group_names = groups_of(columns[column])
-        if result.groups is None or asked.group is not None:
-            new = np.full(len(result.row_ids), -1, np.int64)
-            new[found] = groups[place[found]]
-            result = replace(result, groups=new, group_name=column, group_names=group_names)
+        new = np.full(len(result.row_ids), -1, np.int64)
+        new[found] = groups[place[found]]
+        result = replace(result, groups=new, group_name=column, group_names=group_names)
     divided = split is not None and split != asked.target
     if split is not None and divided:
         splits = result.splits.astype("<U10")

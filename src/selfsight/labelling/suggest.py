@@ -17,6 +17,7 @@ from torch import Tensor
 
 from selfsight.console import say
 from selfsight.data.imageset import ImageSet, Target
+from selfsight.data.notes import guesses
 from selfsight.data.options import Images
 from selfsight.data.pixels.display import displayed, write_pictures
 from selfsight.data.reading import NONE
@@ -248,7 +249,8 @@ def _written(
 ) -> Suggestions:
     folder = Path(settings.out)
     ids = images.row_ids[chosen].tolist()
-    separators = (settings.separator, *reading_of(run).get("separator", ()))
+    guessed = guesses(images.notes).get("separator", [])
+    separators = (settings.separator, *guessed, *reading_of(run).get("separator", ()))
     separator = next((each for each in separators if each not in (None, NONE)), None) or "|"
     asked = None if settings.target == NONE else settings.target
     name = target.name if target is not None else asked or "label"

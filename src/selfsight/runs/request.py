@@ -15,7 +15,7 @@ from selfsight.data.imageset import ImageSet
 from selfsight.data.leaks import Seen
 from selfsight.data.options import DataOptions, Images
 from selfsight.data.parts import RowPart
-from selfsight.data.reading import Reading, recorded
+from selfsight.data.reading import OF_TARGETS, Reading, recorded
 from selfsight.data.sources import is_there
 from selfsight.runs.fitted import FittedModel
 from selfsight.runs.frame import Frame
@@ -23,8 +23,8 @@ from selfsight.runs.lineage import lineage_of
 from selfsight.runs.run import Run
 from selfsight.runs.sides import sides_of
 
-FIXED = ("group", "split_column", "tile", "image_size", "limit", "validation", "test",
-         "splits", "root")  # fmt: skip
+FIXED = ("group", "split_column", "tile", "image_size", "limit", "validation", "test", "splits",
+         "root", "image_column", "axes", "masks", "bits", "value_range", "nodata")  # fmt: skip
 """Options that the training of a run has settled for its own images."""
 
 
@@ -148,12 +148,15 @@ def own_images(
         "allow_leaks": settings.allow_leaks
         or (run.settings.allow_leaks and not settings.drop_leaks),
     }
+    read = {name: getattr(settings, name) for name in ("kinds", *OF_TARGETS)}
     if settings.labels in (None, run.settings.labels):
         target = settings.target or run.settings.target
-        changed = run.settings.updated({**flags, "target": target})
+        defaults = DataOptions.model_fields
+        read = {name: value for name, value in read.items() if value != defaults[name].default}
+        changed = run.settings.updated({**flags, **read, "target": target})
         return request.open(changed, sides=sides, scale=scale, seen=seen)
     images = request.open(run.settings.updated(flags), sides=sides, scale=scale)
-    wish = DataOptions(labels=settings.labels, target=settings.target, **flags)
+    wish = DataOptions(labels=settings.labels, target=settings.target, **read, **flags)
     reading = reading_of(run)
     return _labelled(request.open(wish, images, sides=sides, seen=seen, reading=reading))
 
