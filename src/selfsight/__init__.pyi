@@ -152,7 +152,8 @@ def audit(
             the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
-        target: The column that says what is on an image; by default the run's, or the only one.
+        target: The column that says what is on an image, or none; by default the run's, or the
+            only one.
         labels: A table of targets (CSV, Parquet), joined by row id; target, group and split
             column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board; `near` keeps
@@ -267,7 +268,8 @@ def compare_starts(
             the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
-        target: The column that says what is on an image; by default the run's, or the only one.
+        target: The column that says what is on an image, or none; by default the run's, or the
+            only one.
         labels: A table of targets (CSV, Parquet), joined by row id; target, group and split
             column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board; `near` keeps
@@ -406,7 +408,8 @@ def run(
             the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
-        target: The column that says what is on an image; by default the run's, or the only one.
+        target: The column that says what is on an image, or none; by default the run's, or the
+            only one.
         labels: A table of targets (CSV, Parquet), joined by row id; target, group and split
             column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board; `near` keeps
@@ -595,7 +598,8 @@ def pretrain(
             the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
-        target: The column that says what is on an image; by default the run's, or the only one.
+        target: The column that says what is on an image, or none; by default the run's, or the
+            only one.
         labels: A table of targets (CSV, Parquet), joined by row id; target, group and split
             column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board; `near` keeps
@@ -767,7 +771,8 @@ def evaluate(
             the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
-        target: The column that says what is on an image; by default the run's, or the only one.
+        target: The column that says what is on an image, or none; by default the run's, or the
+            only one.
         labels: A table of targets (CSV, Parquet), joined by row id; target, group and split
             column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board; `near` keeps
@@ -901,7 +906,8 @@ def suggest(
             the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
-        target: The column that says what is on an image; by default the run's, or the only one.
+        target: The column that says what is on an image, or none; by default the run's, or the
+            only one.
         labels: A table of targets (CSV, Parquet), joined by row id; target, group and split
             column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board; `near` keeps
@@ -1045,7 +1051,8 @@ def tune_probe(
             the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
-        target: The column that says what is on an image; by default the run's, or the only one.
+        target: The column that says what is on an image, or none; by default the run's, or the
+            only one.
         labels: A table of targets (CSV, Parquet), joined by row id; target, group and split
             column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board; `near` keeps
@@ -1216,7 +1223,8 @@ def tune_pretrain(
             the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
-        target: The column that says what is on an image; by default the run's, or the only one.
+        target: The column that says what is on an image, or none; by default the run's, or the
+            only one.
         labels: A table of targets (CSV, Parquet), joined by row id; target, group and split
             column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board; `near` keeps
@@ -1408,7 +1416,8 @@ def tune_finetune(
             the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
-        target: The column that says what is on an image; by default the run's, or the only one.
+        target: The column that says what is on an image, or none; by default the run's, or the
+            only one.
         labels: A table of targets (CSV, Parquet), joined by row id; target, group and split
             column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board; `near` keeps
@@ -1524,7 +1533,8 @@ def finetune(
             the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
-        target: The column that says what is on an image; by default the run's, or the only one.
+        target: The column that says what is on an image, or none; by default the run's, or the
+            only one.
         labels: A table of targets (CSV, Parquet), joined by row id; target, group and split
             column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board; `near` keeps
@@ -1638,7 +1648,8 @@ def predict(
             the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
-        target: The column that says what is on an image; by default the run's, or the only one.
+        target: The column that says what is on an image, or none; by default the run's, or the
+            only one.
         labels: A table of targets (CSV, Parquet), joined by row id; target, group and split
             column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board; `near` keeps
@@ -1749,7 +1760,8 @@ def embed(
             the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
-        target: The column that says what is on an image; by default the run's, or the only one.
+        target: The column that says what is on an image, or none; by default the run's, or the
+            only one.
         labels: A table of targets (CSV, Parquet), joined by row id; target, group and split
             column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board; `near` keeps
@@ -1866,7 +1878,8 @@ def index(
             the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
-        target: The column that says what is on an image; by default the run's, or the only one.
+        target: The column that says what is on an image, or none; by default the run's, or the
+            only one.
         labels: A table of targets (CSV, Parquet), joined by row id; target, group and split
             column are then columns of it.
         group: The column that no split may cut: a coil, a patient, a board; `near` keeps
