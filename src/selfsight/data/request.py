@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from selfsight.data.describe import gaps, unlike_splits
+from selfsight.data.division import as_recorded, divided
 from selfsight.data.duplicates import copies_together
 from selfsight.data.imageset import ImageSet, Scale
 from selfsight.data.leaks import Seen, checked, scored_rows, unseen
@@ -29,12 +29,10 @@ from selfsight.data.other_form import digests_in, empty
 from selfsight.data.parts import RowPart
 from selfsight.data.pixels.lazy import waiting
 from selfsight.data.reading import HELD, Reading, ReadOptions, held_to
-from selfsight.data.rounds import Placed, carried, placed, regrouped
-from selfsight.data.sides import Sides, group_of, read_sides, recorded
+from selfsight.data.sides import Sides, read_sides, recorded
 from selfsight.data.sources.memory import name_of_memory
 from selfsight.data.sources.steps.array_pixels import made_like
-from selfsight.data.sources.steps.listing import MAX_SCANNED, Listing
-from selfsight.data.splits import assign_splits, draw_pool
+from selfsight.data.sources.steps.listing import MAX_SCANNED
 from selfsight.data.twins import without_twins
 from selfsight.data.unseen_classes import with_unseen_classes
 from selfsight.settings import sentence
@@ -120,7 +118,7 @@ def open(
     size = settings.image_size if scale is None else (scale.height, scale.width)
     if settings.group == NEAR and sides is None:
         listing = grouped_by_content(listing, size, settings.max_unreadable)
-    rows, splits, cut = _split(listing, settings, sides, () if declares else records, keep=keep)
+    rows, splits, cut = divided(listing, settings, sides, () if declares else records, keep=keep)
     notes = list(cut)
     if len(rows) < len(splits) and sides is None:
         notes.append(f"{len(splits):,} images were limited to {settings.limit:,} of the pool.")
@@ -159,26 +157,9 @@ def open(
             None if record.scale is None else digests_in(images, every, record.scale, listed_as)
             for record in records
         ]
-        places = _placed(images, records, of_records, settings)
-        owners = ", ".join(dict.fromkeys(record.owner for record in records))
-        before = images.groups
-        if settings.group in (None, images.group_name, places.group_name):
-            images = regrouped(images, places, owners)
-        if places.known.any() and not declares:
-            images = images.changed(notes=tuple(n for n in images.notes if n not in cut))
-            images = carried(images, declared, places, owners)
-        elif settings.splits is not None:
-            raise ValueError(
-                f"splits {settings.splits}: it names no image of {images.name}; row ids look like "
-                f"{str(images.row_ids[0])!r}."
-            )
-        else:
-            # Row ids alone made the images look known, or what was cut did not know their groups.
-            if not keep and (images.groups is not before or not (cut or declares)):
-                images = images.changed(notes=tuple(n for n in images.notes if n not in cut))
-                splits, notes = _cut(images, declared, settings)
-                images = images.changed(splits=splits).with_notes(*notes)
-            images = copies_together(images, declared)
+        images = as_recorded(
+            images, declared, records, of_records, settings, cut, declares=declares, keep=keep
+        )
     else:
         images = copies_together(images, declared)
     images = checked(images, drop, allow)
@@ -252,62 +233,4 @@ def _request(
         tuple((record.owner, record.fingerprint) for record in records),
         scale and scale.form,
         tuple(weights.owner for weights in seen),
-    )
-
-
-def _split(
-    listing: Listing,
-    settings: DataOptions,
-    sides: Sides | None,
-    records: Sequence[Sides],
-    *,
-    keep: bool,
-) -> tuple[NDArray[np.int64], NDArray[np.str_], list[str]]:
-    """Rows to load, the splits of all rows, and what was cut.
-
-    Where nothing was limited every row is loaded, also those that the recorded splits leave out:
-    the store that the training filled is then read again.
-    """
-    splits, count = listing.splits, len(listing.splits)
-    if sides is not None:
-        known = np.isin(listing.row_ids, sides.row_ids)
-        rows = np.arange(count) if settings.limit is None else np.flatnonzero(known)
-        return rows.astype(np.int64), splits, []
-    notes: list[str] = []
-    places = _placed(listing, records, [None] * len(records), settings) if records else None
-    if places is not None and places.known.any():
-        splits = np.where(splits == "train", places.splits, splits).astype("<U10")
-    elif not keep:
-        splits, notes = _cut(listing, splits, settings)
-    return draw_pool(splits, settings.limit or count, settings.seed), splits, notes
-
-
-def _cut(
-    images: ImageSet | Listing, splits: NDArray[np.str_], settings: DataOptions
-) -> tuple[NDArray[np.str_], list[str]]:
-    return assign_splits(
-        splits,
-        images.targets,
-        images.groups,
-        settings.target,
-        validation=settings.validation,
-        test=settings.test,
-        seed=settings.seed,
-    )
-
-
-def _placed(
-    images: ImageSet | Listing,
-    records: Sequence[Sides],
-    digests: Sequence[NDArray[np.uint64] | None],
-    settings: DataOptions,
-) -> Placed:
-    return placed(
-        images.row_ids,
-        group_of(images),
-        records,
-        digests,
-        validation=settings.validation,
-        test=settings.test,
-        group_name=images.group_name,
     )
