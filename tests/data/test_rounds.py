@@ -11,6 +11,7 @@ from PIL import Image
 
 from selfsight.data import request
 from selfsight.data.imageset import ImageSet
+from selfsight.data.notes import doubts
 from selfsight.data.options import DataOptions
 from selfsight.data.rounds import placed, side_of
 from selfsight.data.sides import Sides, group_of, read_sides
@@ -352,6 +353,9 @@ def test_folders_that_are_the_groups_are_no_target(tmp_path: Path) -> None:
     images = in_coils(tmp_path / "a")
     plain = request.open(DataOptions(), images)
     assert set(plain.targets) == {"class"} and plain.groups is None
+    assert any("(--group FOLDER to change it)" in note for note in doubts(plain.notes))
+    none = request.open(DataOptions(group="none"), images)
+    assert not doubts(none.notes)
     grouped = request.open(DataOptions(group="FOLDER"), images)
     assert not grouped.targets and len(np.unique(grouped.groups)) == 10
     assert any("are the groups, and no target" in note for note in grouped.notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from selfsight.data.sources.steps.targets import identities
 ORDER = 90
 """Asked after the sources that look for something in a folder."""
 TARGET = "class"
+UNIT = re.compile(r"^(coil|board|patient|lot|slide|wafer|scan|session|batch)s?[ _-]?\d+$", re.I)
+"""Names of folders that are probably groups and no classes."""
 UNREAD_TABLES = ("labels.json", "annotations.json", ".coco.json", ".xlsx", ".xls", ".mat", ".ods")
 """Names of files that may hold labels and are not read."""
 
@@ -216,6 +219,10 @@ def _with_classes(
         targets[name] = replace(target, kind=kind)
         notes.append(f"The names of {len(names):,} folders are the target {name}.")
         notes += _alike(names, name)
+        units = [word for word in sorted(names) if UNIT.match(word)]
+        if asked.group is None and len(units) == len(names):
+            text = f"Folders such as {units[0]} are named like units that no split may cut"
+            notes.append(guess(text, "group", NONE, [FOLDER], about=name, doubtful=True))
         if "" in classes:
             notes.append(f"{classes.count(''):,} images lie in no class folder: unknown.")
     elif names:
