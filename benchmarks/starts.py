@@ -54,7 +54,8 @@ import selfsight
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.request import open_images
 from selfsight.data.splits import few_labels
-from selfsight.evaluation.intervals import Interval, Resampling, difference, interval
+from selfsight.evaluation.intervals import Interval, difference, interval
+from selfsight.evaluation.resampling import Resampling
 from selfsight.evaluation.retrieval import retrieval_scores
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Subset

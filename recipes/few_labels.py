@@ -30,7 +30,8 @@ import torch
 from selfsight.data import request
 from selfsight.data.imageset import ImageSet, Target, choose_target
 from selfsight.data.options import Data
-from selfsight.evaluation.intervals import Interval, Resampling
+from selfsight.evaluation.intervals import Interval
+from selfsight.evaluation.resampling import Resampling
 from selfsight.evaluation.summary import difference_interval, score_interval
 from selfsight.files import read_json, write_json, write_text
 from selfsight.fitting.folds import groups_of

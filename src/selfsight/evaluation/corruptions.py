@@ -20,7 +20,7 @@ from selfsight.console import progress, say
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.statistics import Statistics
 from selfsight.draws import keys_of, normal
-from selfsight.evaluation.intervals import Resampling
+from selfsight.evaluation.resampling import Resampling
 from selfsight.evaluation.result_tables import Row
 from selfsight.evaluation.results import Results
 from selfsight.evaluation.subject import Subject

@@ -16,8 +16,9 @@ import torch
 from selfsight.data.imageset import ImageSet
 from selfsight.data.splits import at_most
 from selfsight.data.statistics import Statistics
-from selfsight.evaluation.intervals import Interval, Resampling
+from selfsight.evaluation.intervals import Interval
 from selfsight.evaluation.pooling import Pooling
+from selfsight.evaluation.resampling import Resampling
 from selfsight.evaluation.retrieval import retrieval_scores
 from selfsight.evaluation.subject import mean_of_stages
 from selfsight.evaluation.summary import difference_interval, score_interval

@@ -15,10 +15,10 @@ from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.statistics import channel_statistics
 from selfsight.evaluation.choice_notes import note_defaults, note_representations
 from selfsight.evaluation.corruptions import corrupted
-from selfsight.evaluation.intervals import Resampling
 from selfsight.evaluation.measured import Measured
 from selfsight.evaluation.pooling import Pooling
 from selfsight.evaluation.predictions import Predictions
+from selfsight.evaluation.resampling import Resampling
 from selfsight.evaluation.result_tables import Row
 from selfsight.evaluation.results import Results
 from selfsight.evaluation.scratch_comparison import fine_tuned, fine_tuned_subjects, start_of

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from selfsight.console import progress
 from selfsight.data.imageset import Target
 from selfsight.evaluation import clusters
-from selfsight.evaluation.intervals import Resampling
 from selfsight.evaluation.representation_measures import label_free
+from selfsight.evaluation.resampling import Resampling
 from selfsight.evaluation.result_tables import Row
 from selfsight.evaluation.results import Results
 from selfsight.evaluation.retrieval import retrieval_scores

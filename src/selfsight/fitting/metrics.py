@@ -5,7 +5,7 @@ results.json, in the tables and on the pages, with its title, unit and direction
 ``(B,)`` values, or ``(B, K)`` of the single labels or numbers; the metric is then their mean.
 
 All weightings of the test rows go through at once: the bootstrap of
-`selfsight.evaluation.intervals` needs them. With weights of one each metric equals scikit-learn's
+`selfsight.evaluation.resampling` needs them. With weights of one each metric equals scikit-learn's
 of the same name (the calibration error torchmetrics').
 """
 

@@ -14,10 +14,10 @@ from selfsight.data import request
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.options import Images
 from selfsight.evaluation import protocol
-from selfsight.evaluation.intervals import Resampling
 from selfsight.evaluation.measured import Measured, scored_split, source_of
 from selfsight.evaluation.pooling import Pooling, by_image
 from selfsight.evaluation.predictions import Predictions
+from selfsight.evaluation.resampling import Resampling
 from selfsight.evaluation.results import Results
 from selfsight.evaluation.settings import Evaluate
 from selfsight.evaluation.summary import Scores, record, summarise

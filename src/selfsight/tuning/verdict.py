@@ -16,7 +16,7 @@ from selfsight import vocabulary
 from selfsight.console import duration, say
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.options import Images
-from selfsight.evaluation.intervals import Resampling
+from selfsight.evaluation.resampling import Resampling
 from selfsight.evaluation.summary import difference_interval, ends, score_interval
 from selfsight.files import read_json, write_json, write_text
 from selfsight.fitting.folds import groups_of
