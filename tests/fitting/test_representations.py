@@ -17,7 +17,9 @@ from selfsight.fitting.representations import (
     represent,
     represent_views,
 )
-from selfsight.networks.backbones import Backbone, Network, build_backbone, choose_backbone
+from selfsight.networks.architectures import build_backbone
+from selfsight.networks.backbones import Backbone
+from selfsight.networks.specs import Network, choose_backbone
 from selfsight.views.apply import make_views, whole_frame
 from selfsight.views.settings import View
 
