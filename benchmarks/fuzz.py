@@ -191,7 +191,7 @@ def yaml(folder: Path) -> Path:
 
 
 def settings(path: Path) -> Any:
-    from selfsight.cli import parsed
+    from selfsight.arguments import parsed
     from selfsight.verbs import VERBS
 
     return parsed(VERBS["pretrain"], ["simclr", "digits", "--settings", str(path)])

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import selfsight
-from selfsight.cli import parsed
+from selfsight.arguments import parsed
 from selfsight.data.imageset import ImageSet, class_target
 from selfsight.methods import METHODS
 from selfsight.networks.backbones import each_view
