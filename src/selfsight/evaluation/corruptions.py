@@ -26,8 +26,8 @@ from selfsight.evaluation.results import Results
 from selfsight.evaluation.subject import Subject
 from selfsight.evaluation.summary import ends, score_interval
 from selfsight.fitting.labelled import Subset
-from selfsight.fitting.metrics import score
 from selfsight.fitting.probes import PROBES
+from selfsight.fitting.scores import score
 from selfsight.views.ops import adjust_brightness, gaussian_blur, to_unit, unit_scale
 from selfsight.vocabulary import headline
 

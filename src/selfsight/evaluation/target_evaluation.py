@@ -29,10 +29,10 @@ from selfsight.evaluation.without_labels import clustered, retrieved
 from selfsight.fitting.chance import base_rates
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Subset
-from selfsight.fitting.metrics import score
 from selfsight.fitting.probes import PROBES, probes_of
 from selfsight.fitting.recipe import FineTuning
 from selfsight.fitting.representation_choice import best_representation
+from selfsight.fitting.scores import score
 from selfsight.fitting.search import estimate
 from selfsight.runs.labels_read import LabelsRead
 

@@ -26,10 +26,10 @@ from selfsight.evaluation.material import Material
 from selfsight.evaluation.pooling import Pooling
 from selfsight.fitting.finetune import Start
 from selfsight.fitting.labelled import Rows, Subset, target_of
-from selfsight.fitting.metrics import score
 from selfsight.fitting.probes import PROBES, mlp
 from selfsight.fitting.recipe import FineTuning
 from selfsight.fitting.representations import Representations
+from selfsight.fitting.scores import score
 from selfsight.fitting.search import estimate, fine_tune
 from selfsight.fitting.stack import Classifier
 from selfsight.models.base_rate import base_rate, no_better

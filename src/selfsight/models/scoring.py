@@ -25,7 +25,7 @@ from selfsight.files import check_output_folder
 from selfsight.fitting.chance import base_rates
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Subset
-from selfsight.fitting.metrics import score
+from selfsight.fitting.scores import score
 from selfsight.models.predict import with_tiles
 from selfsight.models.predictor import Predictor
 from selfsight.reporting.report import write_report

@@ -12,9 +12,9 @@ from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.statistics import Statistics
 from selfsight.files import read_json, write_json
 from selfsight.fitting.labelled import Subset
-from selfsight.fitting.metrics import value_of
 from selfsight.fitting.probes import PROBES
 from selfsight.fitting.representations import Representations, represent
+from selfsight.fitting.scores import value_of
 from selfsight.fitting.stopping import DivergedError, Look, StoppingRule
 from selfsight.measures import alpha_req
 from selfsight.records.collapse import collapsed

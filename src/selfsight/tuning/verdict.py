@@ -21,7 +21,8 @@ from selfsight.evaluation.summary import difference_interval, ends, score_interv
 from selfsight.files import read_json, write_json, write_text
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Rows
-from selfsight.fitting.metrics import Floats, score
+from selfsight.fitting.scored import Floats
+from selfsight.fitting.scores import score
 from selfsight.stops import raising
 from selfsight.tuning.record import (
     Tuned,

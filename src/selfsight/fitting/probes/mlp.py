@@ -21,8 +21,8 @@ from torch import Tensor
 from selfsight.fitting.head import Fitted, Head
 from selfsight.fitting.labelled import Rows, Subset, batches
 from selfsight.fitting.loop import take_steps
-from selfsight.fitting.metrics import headline_of
 from selfsight.fitting.representations import Representations
+from selfsight.fitting.scores import headline_of
 from selfsight.fitting.stack import Classifier, Stack
 from selfsight.fitting.stopping import DivergedError, Look, Looks, Stopping
 from selfsight.fitting.tasks import activated, fit_loss
