@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.data.imageset import ImageSet
-from selfsight.data.pixels.decode import grey
+from selfsight.data.pixels.form import grey
 from selfsight.data.pixels.memmap import picked, rows_at_once
 from selfsight.data.pixels.resize import resized
 from selfsight.data.pixels.store import decoded, fingerprint
