@@ -140,17 +140,15 @@ def novelty_of(
     distances: NDArray[np.float32],
     lengths: NDArray[np.float32],
     *,
-    share: float = SHARE,
     taken_from: Literal["train", "validation"] = "train",
 ) -> Novelty | None:
-    """Thresholds beyond which at most a share of such images are; None where too few are known.
+    """Thresholds beyond which at most `SHARE` of such images are; None where too few are known.
 
     Args:
         distances: ``(n,)`` of images that were not compared with themselves; those that are not
-            finite do not count. Fewer than ``3 / share - 1`` give the largest and smallest
+            finite do not count. Fewer than ``3 / SHARE - 1`` give the largest and smallest
             values, and the share that goes with them, ``3 / (n + 1)``.
         lengths: ``(n,)`` of their representations.
-        share: at most this.
         taken_from: see `Novelty`.
     """
     known = np.isfinite(distances) & np.isfinite(lengths)
@@ -159,7 +157,7 @@ def novelty_of(
     count = len(values)
     if count < MIN_IMAGES:
         return None
-    share = max(share, TESTS / (count + 1))
+    share = max(SHARE, TESTS / (count + 1))
     place = min(math.ceil((count + 1) * (1.0 - share / TESTS) - 1e-9), count)
     return Novelty(
         threshold=float(values[place - 1]),

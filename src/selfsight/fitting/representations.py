@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _PIXELS_AT_MOST = 1024  # numbers an image after downsampling; keeps the covariance small
 _COMPONENTS = 256
+_CALIBRATED = 2_048  # images that give an untrained network its statistics
 _FOLDED = 32  # images from which on folding pays for its two passes
 _CACHED_PIXELS = 131_072  # of a batch on a CPU: a third faster than 512 images of 32 px
 
@@ -125,7 +126,6 @@ def calibrate(
     statistics: Statistics,
     *,
     device: torch.device | str,
-    limit: int = 2_048,
 ) -> None:
     """Sets the statistics of batch normalisation to those of train images; nothing is trained.
 
@@ -136,8 +136,7 @@ def calibrate(
     Args:
         backbone: is changed.
         images, statistics, device: see `represent`.
-        rows: train rows.
-        limit: of images that are read, spread evenly over the rows.
+        rows: train rows; 2,048 of them at most are read, spread evenly.
     """
     from selfsight.views.apply import whole_frame
 
@@ -148,7 +147,9 @@ def calibrate(
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the mean over all batches
-    chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(limit, len(rows))).astype(np.int64))]
+    chosen = rows[
+        np.unique(np.linspace(0, len(rows) - 1, min(_CALIBRATED, len(rows))).astype(np.int64))
+    ]
     batches = max(1, round(len(chosen) / 256))
     size = -(-len(chosen) // batches)
     with freed_pages_kept(), measuring(backbone, device):

@@ -197,8 +197,10 @@ def fit_model(
         head, thresholds = tuned.head, tuned.thresholds
         choice = {"probe": "finetune", **tuned.choice}
     else:
-        fit, name = (PROBES["linear"], "linear") if how is None else (mlp.of(how), "mlp")
-        fitted = fit(subset, represented())
+        if how is None:
+            name, fitted = "linear", PROBES["linear"](subset, represented())
+        else:
+            name, fitted = "mlp", mlp.fit(subset, represented(), how)
         head, thresholds, choice = fitted.head, fitted.thresholds, {"probe": name, **fitted.choice}
     head = head.cpu()
     card = Card.model_validate(

@@ -16,7 +16,6 @@ from selfsight.data import request
 from selfsight.data.imageset import ImageSet, choose_target
 from selfsight.data.options import Data, Images
 from selfsight.data.statistics import channel_statistics
-from selfsight.evaluation.intervals import Interval
 from selfsight.evaluation.pooling import Pooling
 from selfsight.evaluation.start_ranking import (
     HeldOut,
@@ -236,8 +235,6 @@ def _started(
         line = StartLine(
             start=name + ", normalised by the images" * (way == "data"),
             backbone=spec.name,
-            **dict.fromkeys(("score", "low", "high", "behind", "behind_low", "behind_high")),
-            representation="",
             rankme=start.rankme,
             features=backbone.outputs,
             height=height,
@@ -308,20 +305,13 @@ def _lines(
             step.update()
     lines = []
     for placed in ranked(results, resampling):
-        behind = placed.behind or Interval(float("nan"), None, None)
-        line = found[placed.index][0]
-        lines.append(
-            replace(
-                line,
-                score=placed.score.mean,
-                low=placed.score.low,
-                high=placed.score.high,
-                behind=None if placed.behind is None else behind.mean,
-                behind_low=behind.low,
-                behind_high=behind.high,
-                representation=results[placed.index].representation,
-            )
-        )
-    if reason := ranked(results, resampling)[0].score.reason:
-        notes.append(reason)
+        line, score, behind = found[placed.index][0], placed.score, placed.behind
+        representation = results[placed.index].representation
+        line = replace(line, score=score.mean, low=score.low, high=score.high)
+        line = replace(line, representation=representation)
+        if behind is None:  # the best one
+            notes += [score.reason] if score.reason else []
+        else:
+            line = replace(line, behind=behind.mean, behind_low=behind.low, behind_high=behind.high)
+        lines.append(line)
     return tuple(lines)

@@ -18,6 +18,8 @@ from selfsight.records.neighbours import Curve, PairsFile, VerificationLine
 
 FEW = 50
 """Pairs of a kind below which a score says nothing."""
+CURVE = 400
+"""Points of a curve that are written."""
 
 
 def judged(
@@ -164,8 +166,8 @@ def _shared_with_training(
     return sentences, ~(touched | people) if (touched | people).any() else None
 
 
-def _thinned(scores: Verification, most: int = 400) -> Curve:
+def _thinned(scores: Verification) -> Curve:
     count = scores.curve.shape[1]
-    at = np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(np.int64))
+    at = np.unique(np.linspace(0, count - 1, min(CURVE, count)).round().astype(np.int64))
     falsely, accepted = scores.curve[:, at].tolist()
     return Curve(tuple(falsely), tuple(accepted))

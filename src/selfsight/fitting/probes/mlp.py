@@ -8,9 +8,7 @@ all rows for as many steps.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -161,11 +159,6 @@ def train(
         stack.load_state_dict(looks.state)
     stack.eval()
     return TrainedStack(stack, centre, spread, steps, looks)
-
-
-def of(settings: Classifier) -> Callable[[Subset, Representations], Fitted]:
-    """The probe with other settings than the defaults."""
-    return partial(fit, settings=settings)
 
 
 def fit(
