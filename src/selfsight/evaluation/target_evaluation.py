@@ -13,7 +13,6 @@ from selfsight.evaluation.measured import Measured
 from selfsight.evaluation.pooling import Pooling
 from selfsight.evaluation.predictions import Predictions
 from selfsight.evaluation.resampling import Resampling
-from selfsight.evaluation.result_tables import Row
 from selfsight.evaluation.results import Results
 from selfsight.evaluation.settings import Evaluate
 from selfsight.evaluation.subject import Subject
@@ -22,27 +21,6 @@ from selfsight.evaluation.without_labels import clustered, retrieved
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Subset
 from selfsight.fitting.recipe import FineTuning
-
-
-def place_of(
-    settings: Evaluate, results: Results, measured: Measured, target: Target | None
-) -> Row:
-    """Which evaluation the records of a target are of; None: measures without labels."""
-    key = measured.enter(
-        results,
-        target,
-        balanced=settings.balanced,
-        seed=settings.seed,
-        finetuning=_own(settings.finetuning) if settings.finetune and target is not None else "",
-    )
-    return {"evaluation": key, "data": measured.images.name, "split": measured.split}
-
-
-def _own(finetuning: FineTuning) -> str:
-    """The settings that are not the defaults."""
-    default = FineTuning().plain()
-    own = {n: v for n, v in finetuning.plain().items() if v != default[n]}
-    return ", ".join(f"{name}={value}" for name, value in sorted(own.items()))
 
 
 def evaluate_target(
@@ -68,9 +46,13 @@ def evaluate_target(
         results.notes.append(f"{target.name}: no test or validation image has a known value.")
         return
     train = measured.images.rows("train")
-    place = place_of(settings, results, measured, target)
-    place |= {"task": target.kind, "target": target.name}
-    place["known_labels"] = int(target.known[pooling.heads(train)].sum())
+    place = measured.enter(
+        results,
+        target,
+        balanced=settings.balanced,
+        seed=settings.seed,
+        finetuning=_own(settings.finetuning) if settings.finetune else "",
+    )
     whole = [Subject(s.name, tuple(map(pooling.represented, s.of_draw))) for s in measured.found]
     if target.kind == "identity":
         retrieved(results, place, target, whole, rows, seed=settings.seed)
@@ -99,3 +81,10 @@ def evaluate_target(
                 draws=fits.draws,
                 seed=settings.seed,
             )
+
+
+def _own(finetuning: FineTuning) -> str:
+    """The settings that are not the defaults."""
+    default = FineTuning().plain()
+    own = {n: v for n, v in finetuning.plain().items() if v != default[n]}
+    return ", ".join(f"{name}={value}" for name, value in sorted(own.items()))
