@@ -239,7 +239,7 @@ def test_a_study_ends_with_its_files_and_the_best_trial_again(tmp_path: Path) ->
         def before(number: int) -> None:
             runs.append(number)
 
-        return replace(problem(tmp_path, before), search=settings)
+        return replace(problem(tmp_path, before), settings=settings)
 
     found = tune(Search(trials=6), None, prepare)
     assert found is not None
@@ -258,4 +258,4 @@ def test_a_study_without_a_finished_trial_has_no_end(tmp_path: Path) -> None:
 
     here = problem(tmp_path, before, trials=2)
     with pytest.raises(ValueError, match=r"no trial of the study in .* was completed; 2 trials"):
-        tune(here.search, None, lambda settings, images: here)
+        tune(here.settings, None, lambda settings, images: here)

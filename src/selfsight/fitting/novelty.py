@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from selfsight.data.splits import at_most
+from selfsight.fitting.folds import groups_of
 from selfsight.settings import Settings
 
 SHARE = 0.01
@@ -110,10 +111,7 @@ def distances_within(
     Returns:
         Infinite where all images are of one group.
     """
-    own = np.arange(len(reference))
-    if groups is not None:
-        own = np.unique(np.where(groups < 0, -1 - own, groups), return_inverse=True)[1]
-    units = torch.from_numpy(own.astype(np.int64))
+    units = torch.from_numpy(groups_of(groups, np.arange(len(reference))))
     places = torch.from_numpy(asked)
     return _nearest(reference[places], reference, units[places], units)
 

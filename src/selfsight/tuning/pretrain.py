@@ -242,7 +242,6 @@ def prepare(settings: TunePretraining, images: Images | None = None) -> Pretrain
         "seed": settings.seed,
     }
     return PretrainProblem(
-        search=settings,
         folder=Path(settings.out or f"runs/tune-{data}-{Path(method).stem}"),
         about=about,
         space=space,
