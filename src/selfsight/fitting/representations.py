@@ -170,7 +170,6 @@ def represent_views(
     statistics: Statistics,
     *,
     device: torch.device | str,
-    seed: int = 0,
 ) -> tuple[Tensor, ...]:
     """The representations of augmented views of each row, for measures such as the alignment.
 
@@ -181,7 +180,6 @@ def represent_views(
         views: how each view is made.
         statistics: mean and standard deviation the backbone was trained with.
         device: where the backbone runs.
-        seed: of the views.
 
     Returns:
         ``(M, F)`` float32 on the CPU for each view.
@@ -191,7 +189,7 @@ def represent_views(
     parts: list[list[Tensor]] = [[] for _ in views]
     with freed_pages_kept(), measuring(backbone, device):
         for batch, places in _batches(images, rows, device, None):
-            keys = keys_of(seed, 0, places).to(device)
+            keys = keys_of(0, 0, places).to(device)
             for part, view in zip(parts, make_views(batch, keys, views, statistics), strict=True):
                 part.append(backbone(view).float().cpu())
     return tuple(torch.cat(part) for part in parts)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from selfsight.console import progress, say
-from selfsight.fitting.stopping import DivergedError, StoppingRule
+from selfsight.fitting.stopping import DivergedError, Stopping
 from selfsight.kernels.memory_pages import give_leftovers_back
 from selfsight.stops import requested
 from selfsight.tuning.processes import run_processes
@@ -221,7 +221,7 @@ def ending(problem: Problem, study: optuna.Study, seconds: float) -> str:
         return f"{search.trials} trials were made"
     if search.patience_trials is not None:
         done.sort(key=lambda t: t.datetime_complete.timestamp() if t.datetime_complete else 0.0)
-        rule = StoppingRule(patience=search.patience_trials, mode=problem.mode)
+        rule = Stopping(patience=search.patience_trials).rule(problem.mode)
         values = (t.value if t.state.name == "COMPLETE" else None for t in done)
         if rule.steps(math.nan if value is None else value for value in values):
             return f"nothing was better for {search.patience_trials} trials"

@@ -142,7 +142,7 @@ def train(
         stack.train()
         return found, lost
 
-    looks, total = Looks.at(metric, stopping, watch, look), settings.steps(len(subset))
+    looks, total = Looks(metric, stopping, watch, look), settings.steps(len(subset))
     steps = take_steps(
         subset,
         folds >= 0,
