@@ -17,9 +17,10 @@ import optuna
 import pytest
 import yaml
 
+from selfsight.files import read_json
 from selfsight.fitting.stopping import DivergedError
 from selfsight.stops import raising
-from selfsight.tuning.record import counts, read_tuned, trial_rows
+from selfsight.tuning.record import counts, trial_rows
 from selfsight.tuning.storage import Workers
 from selfsight.tuning.study import Search, open_study
 from selfsight.tuning.verdict import tune
@@ -246,7 +247,7 @@ def test_a_study_ends_with_its_files_and_the_best_trial_again(tmp_path: Path) ->
     assert found.found["again"]["equal"]
     assert runs == [*range(6), found.best["number"]]
     assert yaml.safe_load((tmp_path / "best.yaml").read_text()) == found.best["settings"]
-    assert read_tuned(tmp_path).found["trials"] == found.found["trials"]
+    assert read_json(tmp_path / "tuning.json")["trials"] == found.found["trials"]
     assert "6 trials" in str(found)
     assert "no reading of test" in str(found)
     assert tune(Search(trials=6, join=True), None, prepare) is None

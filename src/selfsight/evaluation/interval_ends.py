@@ -248,15 +248,11 @@ def _ends(
     none: NDArray[np.bool_],
     bounds: tuple[float, float],
 ) -> tuple[Floats, Floats, Floats]:
-    """Ends and the p-value of zero of a mean with so much below and above it."""
-    low, high = np.clip(mean - below, *bounds), np.clip(mean + above, *bounds)
-    p = p_value(mean, np.where(mean > 0, below, above), freedom)
-    return np.where(none, np.nan, low), np.where(none, np.nan, high), np.where(none, np.nan, p)
-
-
-def p_value(mean: Floats, half: Floats, freedom: Floats) -> Floats:
-    """Two-sided p-value of a mean with a 95 % interval ``mean +- half``, by Student's t."""
+    """Ends of a mean with so much below and above it, and its two-sided p-value by Student's t."""
     from scipy.stats import t
 
+    low, high = np.clip(mean - below, *bounds), np.clip(mean + above, *bounds)
+    half = np.where(mean > 0, below, above)
     ratio = np.abs(mean) / np.where(half > 0, half, 1.0)
-    return np.asarray(2 * t.sf(ratio * t.ppf(1 - LEVEL / 2, freedom), freedom))
+    p = 2 * t.sf(ratio * t.ppf(1 - LEVEL / 2, freedom), freedom)
+    return np.where(none, np.nan, low), np.where(none, np.nan, high), np.where(none, np.nan, p)

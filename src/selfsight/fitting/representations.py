@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from selfsight.console import progress
 from selfsight.data.pixels.memmap import rows_at_once
+from selfsight.data.pixels.values import TOP
 from selfsight.draws import keys_of
 from selfsight.kernels.memory_pages import freed_pages_kept
 from selfsight.networks.backbones import Backbone, measuring
@@ -253,8 +254,8 @@ def raw_pixels(
 
 def _flat(pixels: NDArray[np.generic]) -> Tensor:
     """``(B, H, W, C)`` of any dtype to ``(B, h * w * C)`` on the unit scale."""
-    scale = {"uint8": 255.0, "uint16": 65535.0}.get(str(pixels.dtype), 1.0)
-    batch = torch.from_numpy(pixels.astype(np.float32) / np.float32(scale)).permute(0, 3, 1, 2)
+    top = np.float32(TOP[str(pixels.dtype)])
+    batch = torch.from_numpy(pixels.astype(np.float32) / top).permute(0, 3, 1, 2)
     channels, height, width = batch.shape[1:]
     shrink = (_PIXELS_AT_MOST / (channels * height * width)) ** 0.5
     if shrink < 1.0:
