@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, t
 
-from selfsight.evaluation import intervals
-from selfsight.evaluation.intervals import Resampling
+from selfsight.evaluation.interval_ends import ends_of_share_differences, ends_of_shares
+from selfsight.evaluation.resampling import REPLICATES, Resampling
 
 Floats = NDArray[np.float64]
 SHARED = 0.5
@@ -141,7 +141,7 @@ def simulated(
         roots, axes = np.linalg.eigh(covariance / cell.images)
         roots = np.where(roots > 1e-14, roots, 0.0)
         # A bootstrap of images, of which only variances are used: normal with their covariance.
-        noise = random.standard_normal((*score.shape, intervals.REPLICATES))
+        noise = random.standard_normal((*score.shape, REPLICATES))
         others = score[..., None] + (axes * np.sqrt(roots)[:, None]) @ noise
         resampling = Resampling(np.ones((1, 1)), cell.images, cell.images, jackknife=False)
     else:
@@ -213,12 +213,10 @@ def measured(cell: Cell, replicates: int, seed: int) -> Coverage:
     subjects, truths, resampling = simulated(cell, replicates, random)
     values, others = subjects[0]
     if cell.gap is None:
-        low, high = intervals.ends_of_shares(values, others, resampling, of_images=True)
+        low, high = ends_of_shares(values, others, resampling, of_images=True)
     else:
         values, others = values - subjects[1][0], others - subjects[1][1]
-        low, high, _ = intervals.ends_of_share_differences(
-            values, others, resampling, subjects=subjects
-        )
+        low, high, _ = ends_of_share_differences(values, others, resampling, subjects=subjects)
     given = np.isfinite(low)
     inside = given & (low <= truths) & (truths <= high)
     width = np.nan

@@ -191,7 +191,7 @@ def yaml(folder: Path) -> Path:
 
 
 def settings(path: Path) -> Any:
-    from selfsight.cli import parsed
+    from selfsight.arguments import parsed
     from selfsight.verbs import VERBS
 
     return parsed(VERBS["pretrain"], ["simclr", "digits", "--settings", str(path)])
@@ -368,7 +368,7 @@ def templates() -> Path:
 
 def unchecked(path: Path) -> None:
     """Takes the checksums of the run's other files out of a backbone, so that those are read."""
-    from selfsight.networks.backbones import load_backbone, save_backbone
+    from selfsight.networks.backbone_files import load_backbone, save_backbone
 
     backbone, extra = load_backbone(path)
     save_backbone(path, backbone, {**extra, "files": {}})

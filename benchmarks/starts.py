@@ -54,13 +54,14 @@ import selfsight
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.request import open_images
 from selfsight.data.splits import few_labels
-from selfsight.evaluation.intervals import Interval, Resampling, difference, interval
+from selfsight.evaluation.intervals import Interval, difference, interval
+from selfsight.evaluation.resampling import Resampling
 from selfsight.evaluation.retrieval import retrieval_scores
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Subset
-from selfsight.fitting.metrics import score
 from selfsight.fitting.probes import PROBES
 from selfsight.fitting.representations import Representations, represent
+from selfsight.fitting.scores import score
 from selfsight.networks.pooling import KINDS, StagePooling
 from selfsight.runs.run import Run, load_run
 from selfsight.training.continuing import STEPS

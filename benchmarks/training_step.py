@@ -22,8 +22,8 @@ from selfsight.data.imageset import ImageSet  # noqa: E402
 from selfsight.data.loader import Loader, RawBatch  # noqa: E402
 from selfsight.kernels.memory_pages import freed_pages_kept  # noqa: E402
 from selfsight.method import Batch  # noqa: E402
-from selfsight.networks.backbones import build_backbone, choose_backbone  # noqa: E402
-from selfsight.networks.specs import Network  # noqa: E402
+from selfsight.networks.architectures import build_backbone  # noqa: E402
+from selfsight.networks.specs import Network, choose_backbone  # noqa: E402
 from selfsight.training.optimizers import build_optimizer, set_schedule  # noqa: E402
 from selfsight.training.plan import prepare  # noqa: E402
 from selfsight.training.pretrain import build  # noqa: E402

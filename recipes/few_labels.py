@@ -30,14 +30,15 @@ import torch
 from selfsight.data import request
 from selfsight.data.imageset import ImageSet, Target, choose_target
 from selfsight.data.options import Data
-from selfsight.evaluation.intervals import Interval, Resampling
+from selfsight.evaluation.intervals import Interval
+from selfsight.evaluation.resampling import Resampling
 from selfsight.evaluation.summary import difference_interval, score_interval
 from selfsight.files import read_json, write_json, write_text
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Subset
-from selfsight.fitting.metrics import score
 from selfsight.fitting.probes import PROBES
 from selfsight.fitting.representations import Representations, represent
+from selfsight.fitting.scores import score
 from selfsight.labelling import strategies
 from selfsight.runs.run import Run
 from selfsight.training.device import choose_device

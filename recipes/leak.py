@@ -26,14 +26,15 @@ from numpy.typing import NDArray
 
 from selfsight.data.imageset import ImageSet
 from selfsight.data.request import open_images
-from selfsight.evaluation.intervals import Interval, Resampling
+from selfsight.evaluation.intervals import Interval
+from selfsight.evaluation.resampling import Resampling
 from selfsight.evaluation.summary import difference_interval, score_interval
 from selfsight.files import read_json, write_json, write_text
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Subset
-from selfsight.fitting.metrics import score
 from selfsight.fitting.probes import PROBES
 from selfsight.fitting.representations import Representations, represent
+from selfsight.fitting.scores import score
 from selfsight.training.pretrain import pretrain
 from selfsight.training.settings import Pretrain
 from selfsight.vocabulary import headline

@@ -74,7 +74,9 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
     from selfsight.data.statistics import channel_statistics
     from selfsight.files import write_text
-    from selfsight.networks.backbones import Network, build_backbone, choose_backbone, save_backbone
+    from selfsight.networks.architectures import build_backbone
+    from selfsight.networks.backbone_files import save_backbone
+    from selfsight.networks.specs import Network, choose_backbone
     from selfsight.runs.folder import RunFolder
     from selfsight.training.run_files import write_environment, write_splits
 

@@ -114,16 +114,18 @@ def test_the_metric(example: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
     from selfsight import vocabulary
     from selfsight.data.imageset import Target
-    from selfsight.fitting import metrics
+    from selfsight.fitting import metrics, scores
 
-    monkeypatch.setattr(metrics, "FUNCTIONS", dict(metrics.FUNCTIONS))
+    functions = dict(metrics.FUNCTIONS)
+    for module in (metrics, scores):
+        monkeypatch.setattr(module, "FUNCTIONS", functions)
     monkeypatch.setattr(vocabulary, "METRICS", dict(vocabulary.METRICS))
     module_at(example("top_two.py"), "metric")
     random = np.random.default_rng(0)
     output, truth = random.random((50, 4), np.float32), random.integers(0, 4, 50)
     weights = np.stack([np.ones(50), random.random(50)])
     target = Target("kind", "class", truth, tuple("abcd"))
-    values = metrics.score(target, output, np.arange(50), weights)["top_two", None]
+    values = scores.score(target, output, np.arange(50), weights)["top_two", None]
     for value, weight in zip(values, weights, strict=True):
         expected = top_k_accuracy_score(truth, output, k=2, sample_weight=weight)
         assert value == pytest.approx(expected, abs=1e-12)

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from selfsight.cli import main, parsed
+from selfsight.arguments import parsed
+from selfsight.cli import main
 from selfsight.flags import Flag, default_text, dials, flags_of, metavar, short_help
 from selfsight.settings import Settings
 from selfsight.training.settings import Pretrain, typed

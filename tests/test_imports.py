@@ -18,7 +18,7 @@ LAYERS = [
     {"cli"},
     {
         *("api", "verbs", "", "pipeline", "merging", "estimators"),
-        *("flags", "answers", "catalogue", "completions", "usage", "next_step"),
+        *("arguments", "flags", "answers", "catalogue", "completions", "usage", "next_step"),
     },
     {"tuning", "labelling", "neighbours", "models", "exporting"},
     {"evaluation"},

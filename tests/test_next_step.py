@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from selfsight.cli import main, parsed
+from selfsight.arguments import parsed
+from selfsight.cli import main
 from selfsight.evaluation.settings import Evaluate
 from selfsight.labelling.audit import AuditImages
 from selfsight.models.embed import Embed

@@ -13,7 +13,8 @@ from PIL import Image
 from torch.utils.data import TensorDataset
 
 import selfsight
-from selfsight.cli import main, parsed
+from selfsight.arguments import parsed
+from selfsight.cli import main
 from selfsight.networks.published.packages import PACKAGES
 from selfsight.pipeline import Pipeline
 from selfsight.runs.run import load_run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from selfsight.cli import parsed
+from selfsight.arguments import parsed
 from selfsight.verbs import VERBS
 
 WRONG = [

@@ -13,7 +13,8 @@ from selfsight.data.imageset import ImageSet, Target
 from selfsight.evaluation.protocol import evaluate
 from selfsight.evaluation.results import Results
 from selfsight.evaluation.settings import Evaluate
-from selfsight.networks.backbones import Network, build_backbone, choose_backbone
+from selfsight.networks.architectures import build_backbone
+from selfsight.networks.specs import Network, choose_backbone
 from selfsight.training.pretrain import pretrain
 from selfsight.training.settings import Pretrain
 

@@ -10,7 +10,8 @@ import pytest
 from scipy.stats import beta
 from sklearn.metrics import r2_score
 
-from selfsight.evaluation.intervals import Interval, Resampling, difference, interval
+from selfsight.evaluation.intervals import Interval, difference, interval
+from selfsight.evaluation.resampling import Resampling
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -75,9 +76,9 @@ def test_the_simulation_finds_an_interval_that_does_not_cover(
     coverage: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control: with the normal quantile, three draws cover far less."""
-    from selfsight.evaluation import intervals
+    from selfsight.evaluation import interval_ends
 
-    monkeypatch.setattr(intervals, "quantile", lambda freedom: 1.96)
+    monkeypatch.setattr(interval_ends, "quantile", lambda freedom: 1.96)
     cell = coverage.Cell(0.5, 10_000, 3, 0.03, None, 0.0, None)  # type: ignore[attr-defined]
     assert coverage.measured(cell, 1000, seed=1).covered < 0.86  # type: ignore[attr-defined]
 
@@ -250,27 +251,6 @@ def test_a_lucky_initialisation_is_no_better_than_the_others(images: int, spread
         verdict = difference(scores[:1], scores[1:], resampling, of_images=True).verdict()
         better, worse = better + (verdict == "better"), worse + (verdict == "worse")
     assert better + worse <= 28  # 20 of 400 expected at most, and two standard deviations
-
-
-def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
-    values = np.random.default_rng(0).normal(size=50)
-    resampling = alone(50)
-    scores = resampling.weights @ values / resampling.weights.sum(1)
-    assert resampling.variance(scores[1:]) == pytest.approx(values.var(ddof=1) / 50)
-
-
-def test_weights_keep_groups_whole() -> None:
-    small = Resampling.of(np.array([3, 3, 7, 7, 9]))
-    assert small.weights.tolist() == [
-        [1, 1, 1, 1, 1],
-        [0, 0, 1, 1, 1],
-        [1, 1, 0, 0, 1],
-        [1, 1, 1, 1, 0],
-    ]
-    large = Resampling.of(np.repeat(np.arange(300), 2))
-    assert large.weights.shape == (201, 600) and not large.jackknife
-    assert (large.weights[:, ::2] == large.weights[:, 1::2]).all()
-    assert (large.weights[:, ::2].sum(1) == 300).all()
 
 
 def test_verdicts() -> None:

@@ -45,7 +45,9 @@ def never_trained(images: ImageSet, folder: Path, seed: int) -> Path:
     from selfsight.data.statistics import channel_statistics
     from selfsight.files import write_text
     from selfsight.fitting.representations import calibrate
-    from selfsight.networks.backbones import Network, build_backbone, choose_backbone, save_backbone
+    from selfsight.networks.architectures import build_backbone
+    from selfsight.networks.backbone_files import save_backbone
+    from selfsight.networks.specs import Network, choose_backbone
     from selfsight.runs.folder import RunFolder
     from selfsight.training.run_files import write_environment, write_splits
 

@@ -21,7 +21,8 @@ from selfsight.evaluation.start_ranking import (
 )
 from selfsight.fitting.labelled import Subset
 from selfsight.fitting.representations import Representations
-from selfsight.networks.backbones import Network, build_backbone, choose_backbone
+from selfsight.networks.architectures import build_backbone
+from selfsight.networks.specs import Network, choose_backbone
 
 COUNT = 120
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selfsight.evaluation.intervals import Resampling, holm
+from selfsight.evaluation.resampling import Resampling
 from selfsight.evaluation.results import Results
 from selfsight.evaluation.summary import Scores, summarise
+from selfsight.evaluation.verdicts import holm
 
 PLACE = {"data": "d", "task": "class", "target": "t", "split": "test"}
 

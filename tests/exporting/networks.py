@@ -9,7 +9,8 @@ from selfsight.exporting.graph import Source
 from selfsight.fitting.head import Head
 from selfsight.models.card import Card
 from selfsight.models.predictor import Predictor
-from selfsight.networks.backbones import Network, build_backbone, choose_backbone
+from selfsight.networks.architectures import build_backbone
+from selfsight.networks.specs import Network, choose_backbone
 from selfsight.runs.frame import Frame
 
 NETWORKS: dict[str, tuple[str, Network, int, int]] = {

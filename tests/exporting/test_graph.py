@@ -19,7 +19,8 @@ from selfsight.evaluation.protocol import evaluate
 from selfsight.evaluation.settings import Evaluate
 from selfsight.exporting import graph
 from selfsight.exporting.graph import Graph, Source, write_onnx
-from selfsight.networks.backbones import Network, build_backbone, choose_backbone
+from selfsight.networks.architectures import build_backbone
+from selfsight.networks.specs import Network, choose_backbone
 from selfsight.runs.frame import Frame
 from selfsight.views.apply import whole_frame
 

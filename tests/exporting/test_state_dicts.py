@@ -18,7 +18,9 @@ from selfsight.cli import main
 from selfsight.exporting.graph import Source
 from selfsight.exporting.state_dicts import state_dict_for
 from selfsight.fitting.head import Head, Shape
-from selfsight.networks.backbones import Backbone, Network, build_backbone, choose_backbone
+from selfsight.networks.architectures import build_backbone
+from selfsight.networks.backbones import Backbone
+from selfsight.networks.specs import Network, choose_backbone
 
 HERE = Path(__file__).parent
 _spec = importlib.util.spec_from_file_location("exported_networks", HERE / "networks.py")
@@ -90,7 +92,7 @@ def test_the_file(
 @pytest.fixture
 def wide_run(digits_run: Path, tmp_path: Path) -> Path:
     """The run over digits with the backbone of torchvision's form."""
-    from selfsight.networks.backbones import load_backbone, save_backbone
+    from selfsight.networks.backbone_files import load_backbone, save_backbone
 
     _, extra = load_backbone(digits_run / "backbone.safetensors")
     run = tmp_path / "run"

@@ -12,7 +12,9 @@ from torchmetrics.classification import MulticlassCalibrationError
 from selfsight import vocabulary
 from selfsight.data.imageset import Target
 from selfsight.fitting import metrics
-from selfsight.fitting.metrics import FUNCTIONS, Floats, Scored, Values, score
+from selfsight.fitting.metrics import FUNCTIONS
+from selfsight.fitting.scored import Floats, Scored
+from selfsight.fitting.scores import Values, score
 
 ONES = np.ones((1, 300))
 

@@ -17,7 +17,9 @@ from selfsight.fitting.representations import (
     represent,
     represent_views,
 )
-from selfsight.networks.backbones import Backbone, Network, build_backbone, choose_backbone
+from selfsight.networks.architectures import build_backbone
+from selfsight.networks.backbones import Backbone
+from selfsight.networks.specs import Network, choose_backbone
 from selfsight.views.apply import make_views, whole_frame
 from selfsight.views.settings import View
 
@@ -47,10 +49,10 @@ def test_views_are_represented_as_they_are_made(digits: ImageSet, backbone: Back
     rows = np.array([3, 400, 17])
     statistics = channel_statistics(digits, digits.pool)
     views = (View(size=8.0, flip=0.0), View(size=8.0, flip=0.0, rotation=20.0))
-    found = represent_views(backbone, digits, rows, views, statistics, device="cpu", seed=4)
+    found = represent_views(backbone, digits, rows, views, statistics, device="cpu")
     backbone.eval()
     batch = torch.from_numpy(digits.pixels[rows]).permute(0, 3, 1, 2)
-    made = make_views(batch, keys_of(4, 0, torch.arange(3)), views, statistics)
+    made = make_views(batch, keys_of(0, 0, torch.arange(3)), views, statistics)
     assert not torch.equal(found[0], found[1])
     for view, values in zip(made, found, strict=True):
         torch.testing.assert_close(values, backbone(view).detach())

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from selfsight.fitting.stopping import Looks, Stopping, StoppingRule
+from selfsight.fitting.stopping import Looks, Mode, Stopping
+from selfsight.settings import sentence
 
 
-def stops_at(values: list[float], **options: object) -> int | None:
-    rule = StoppingRule(**options)  # type: ignore[arg-type]
+def stops_at(values: list[float], mode: Mode = "highest", **options: Any) -> int | None:
+    rule = Stopping(**options).rule(mode)
     return next((at for at, value in enumerate(values, 1) if rule.step(value)), None)
 
 
@@ -33,7 +36,7 @@ def test_without_patience_it_never_stops() -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_never_improves(bad: float) -> None:
-    rule = StoppingRule(patience=2)
+    rule = Stopping(patience=2).rule("highest")
     assert not rule.step(bad)
     assert rule.step(bad)
 
@@ -47,7 +50,7 @@ def seen(looks: Looks, values: list[float], losses: list[float]) -> bool:
 
 
 def test_the_best_look_is_kept_and_equal_values_are_told_apart_by_the_loss() -> None:
-    looks = Looks(Stopping(patience=None).rule("highest"))
+    looks = Looks("accuracy")
     assert not seen(looks, [0.5, 0.8, 0.8, 0.8, 0.7], [1.0, 0.9, 0.4, 0.6, 0.1])
     assert (looks.best, looks.value, looks.loss, looks.state) == (3, 0.8, 0.4, 3)
     assert looks.output is not None and looks.output[0, 0] == 3
@@ -55,7 +58,7 @@ def test_the_best_look_is_kept_and_equal_values_are_told_apart_by_the_loss() -> 
 
 
 def test_a_training_may_be_watched_by_its_loss() -> None:
-    looks = Looks(Stopping(patience=2).rule("lowest"), "loss")
+    looks = Looks("accuracy", Stopping(patience=2), "loss")
     assert seen(looks, [0.5, 0.6, 0.9, 0.95], [1.0, 0.5, 0.6, 0.7])
     assert looks.stopped
     assert (looks.best, looks.value) == (2, 0.6)
@@ -63,18 +66,22 @@ def test_a_training_may_be_watched_by_its_loss() -> None:
 
 def test_what_was_seen_is_reported_with_the_best_value_so_far() -> None:
     reported: list[tuple[int, float]] = []
-    looks = Looks(
-        Stopping().rule("lowest"), report=lambda number, best: reported.append((number, best))
-    )
+    looks = Looks("loss", Stopping(), report=lambda number, best: reported.append((number, best)))
     seen(looks, [3.0, math.nan, 2.0, 2.5], [0.0] * 4)
     assert reported == [(1, 3.0), (2, 3.0), (3, 2.0), (4, 2.0)]
-    none = Looks(Stopping().rule("highest"))
+    none = Looks("accuracy", Stopping())
     seen(none, [math.nan] * 3, [1.0, 0.5, 0.2])
     assert none.best == 0 and math.isnan(none.value) and none.state is None
 
 
-def test_mistakes_are_one_sentence() -> None:
-    with pytest.raises(ValueError, match="patience: must be at least 1"):
-        StoppingRule(patience=0)
-    with pytest.raises(ValueError, match="min_improvement: must not be negative"):
-        StoppingRule(patience=1, min_improvement=-0.1)
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"patience": 0}, "patience: must be at least 1 (got 0)"),
+        ({"min_improvement": -0.1}, "min_improvement: must be at least 0.0 (got -0.1)"),
+    ],
+)
+def test_mistakes_are_one_sentence(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        Stopping(**wrong)
+    assert sentence(error.value) == said

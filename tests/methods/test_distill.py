@@ -11,8 +11,10 @@ import torch
 from selfsight.draws import keys_of
 from selfsight.method import Batch
 from selfsight.methods.distill import Distill, find_teacher
-from selfsight.networks.backbones import Network, build_backbone, choose_backbone, save_backbone
+from selfsight.networks.architectures import build_backbone
+from selfsight.networks.backbone_files import save_backbone
 from selfsight.networks.published.find import is_installed
+from selfsight.networks.specs import Network, choose_backbone
 from selfsight.runs.run import load_run
 from selfsight.training.pretrain import pretrain
 from selfsight.training.settings import Pretrain

@@ -9,7 +9,8 @@ from selfsight.data.imageset import TargetSpec
 from selfsight.draws import keys_of
 from selfsight.method import Batch, Method
 from selfsight.methods import METHODS
-from selfsight.networks.backbones import BackboneSpec, Network, build_backbone
+from selfsight.networks.architectures import build_backbone
+from selfsight.networks.specs import BackboneSpec, Network
 
 
 def method_of(name: str, kind: str) -> Method:

@@ -21,7 +21,8 @@ from selfsight.distributed import with_global_statistics
 from selfsight.draws import keys_of
 from selfsight.method import Batch, Method
 from selfsight.methods import METHODS
-from selfsight.networks.backbones import Network, build_backbone, choose_backbone
+from selfsight.networks.architectures import build_backbone
+from selfsight.networks.specs import Network, choose_backbone
 
 SIDE, ROWS, CLASSES, PATCH = 12, 16, 3, 2
 

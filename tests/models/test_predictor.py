@@ -16,7 +16,9 @@ from selfsight.data.imageset import ImageSet
 from selfsight.files import read_json, write_json
 from selfsight.fitting.recipe import FineTuning
 from selfsight.models.predictor import Predictor
-from selfsight.networks.backbones import Network, build_backbone, choose_backbone, save_backbone
+from selfsight.networks.architectures import build_backbone
+from selfsight.networks.backbone_files import save_backbone
+from selfsight.networks.specs import Network, choose_backbone
 from selfsight.networks.weights import read_weights, write_weights
 
 Fit = Callable[..., Predictor]

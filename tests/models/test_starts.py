@@ -18,9 +18,10 @@ from selfsight.data.imageset import ImageSet, Target
 from selfsight.models import starts
 from selfsight.models.start_table import StartTable
 from selfsight.models.starts import CompareStarts, compare_starts
-from selfsight.networks.backbones import Network, build_backbone, choose_backbone
+from selfsight.networks.architectures import build_backbone
 from selfsight.networks.published.caches import cached_weights
 from selfsight.networks.published.packages import PACKAGES
+from selfsight.networks.specs import Network, choose_backbone
 from selfsight.training.pretrain import pretrain
 from selfsight.training.settings import Pretrain
 

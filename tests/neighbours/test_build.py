@@ -255,7 +255,7 @@ def test_no_index_is_one_sentence(tmp_path: Path, digits_run: Path) -> None:
 def test_another_run_is_refused(
     digits_index: Index, digits: ImageSet, digits_run: Path, tmp_path: Path
 ) -> None:
-    from selfsight.networks.backbones import load_backbone, save_backbone
+    from selfsight.networks.backbone_files import load_backbone, save_backbone
 
     other = Path(shutil.copytree(digits_run, tmp_path / "other"))
     backbone, extra = load_backbone(other / "backbone.safetensors")

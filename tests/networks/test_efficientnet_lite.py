@@ -6,10 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from selfsight.networks.backbones import Network, build_backbone, choose_backbone
+from selfsight.networks.architectures import build_backbone
 from selfsight.networks.efficientnet_lite import EPS, PLANS, EfficientNetLite, SameConv2d
 from selfsight.networks.published.find import find_start
 from selfsight.networks.published.packages import PACKAGES
+from selfsight.networks.specs import Network, choose_backbone
 
 SMALL = Network(widths=(8,) * 7, depths=(1, 2, 1, 2, 1, 1, 1))
 

@@ -16,15 +16,11 @@ from selfsight.data.imageset import ImageSet
 from selfsight.data.statistics import channel_statistics
 from selfsight.fitting import representations
 from selfsight.fitting.representations import represent
-from selfsight.networks.backbones import (
-    Backbone,
-    Network,
-    build_backbone,
-    choose_backbone,
-    measuring,
-)
+from selfsight.networks.architectures import build_backbone
+from selfsight.networks.backbones import Backbone, measuring
 from selfsight.networks.folding import folded
 from selfsight.networks.pooling import PoolingKind, StagePooling
+from selfsight.networks.specs import Network, choose_backbone
 from selfsight.views.apply import whole_frame
 
 

@@ -9,8 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from selfsight.networks.backbones import Backbone, Network, build_backbone, choose_backbone
+from selfsight.networks.architectures import build_backbone
+from selfsight.networks.backbones import Backbone
 from selfsight.networks.pooling import StagePooling
+from selfsight.networks.specs import Network, choose_backbone
 from selfsight.networks.stages import levels
 
 SIZES = {

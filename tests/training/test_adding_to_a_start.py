@@ -17,7 +17,9 @@ from torch import nn
 
 from selfsight.data.imageset import ImageSet
 from selfsight.method import Optimizer
-from selfsight.networks.backbones import Backbone, Network, build_backbone, choose_backbone
+from selfsight.networks.architectures import build_backbone
+from selfsight.networks.backbones import Backbone
+from selfsight.networks.specs import Network, choose_backbone
 from selfsight.networks.stages import levels, scales_and_shifts
 from selfsight.runs.run import Run
 from selfsight.training.optimizers import add_pull, build_optimizer, distance

@@ -14,10 +14,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 import selfsight
-from selfsight.cli import parsed
+from selfsight.arguments import parsed
 from selfsight.data.imageset import ImageSet, class_target
 from selfsight.methods import METHODS
-from selfsight.networks.backbones import Network, choose_backbone, each_view
+from selfsight.networks.backbones import each_view
+from selfsight.networks.specs import Network, choose_backbone
 from selfsight.networks.vit import TransformerBlock
 from selfsight.training.plan import prepare
 from selfsight.training.pretrain import build
@@ -100,7 +101,7 @@ def test_views_one_by_one_have_statistics_of_their_own(method: str) -> None:
     small = kind.example().updated({"one_by_one": True})
     torch.manual_seed(0)
     from selfsight.method import Batch
-    from selfsight.networks.backbones import build_backbone
+    from selfsight.networks.architectures import build_backbone
 
     apart = kind(small, build_backbone(spec, 0)).double()
     torch.manual_seed(0)

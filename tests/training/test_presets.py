@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selfsight.cli import parsed
+from selfsight.arguments import parsed
 from selfsight.data.imageset import ImageSet, class_target
 from selfsight.methods import METHODS
 from selfsight.training.plan import prepare

@@ -13,7 +13,7 @@ import torch
 import selfsight
 from selfsight.data.imageset import ImageSet, class_target
 from selfsight.methods import METHODS
-from selfsight.networks.backbones import load_backbone, save_backbone
+from selfsight.networks.backbone_files import load_backbone, save_backbone
 from selfsight.records.collapse import collapsed
 from selfsight.runs.request import own_images
 from selfsight.runs.run import load_run

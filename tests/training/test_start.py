@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from selfsight.data.imageset import ImageSet
-from selfsight.networks.backbones import Backbone, build_backbone, choose_backbone, load_backbone
-from selfsight.networks.backbones import save_backbone as save
+from selfsight.networks.architectures import build_backbone
+from selfsight.networks.backbone_files import load_backbone
+from selfsight.networks.backbone_files import save_backbone as save
+from selfsight.networks.backbones import Backbone
 from selfsight.networks.published.packages import PACKAGES
-from selfsight.networks.specs import Network
+from selfsight.networks.specs import Network, choose_backbone
 from selfsight.runs.run import Run, load_run
 from selfsight.training.continuing import in_epochs
 from selfsight.training.plan import prepare

@@ -17,7 +17,7 @@ from selfsight.data.imageset import ImageSet, Target
 from selfsight.fitting.finetune import LOOKS
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.recipe import FineTuning
-from selfsight.fitting.stopping import StoppingRule
+from selfsight.fitting.stopping import Stopping
 from selfsight.tuning.finetune import (
     FinetuneProblem,
     TuneFinetuning,
@@ -170,7 +170,7 @@ def test_it_stops_early_and_keeps_its_best_look(small: Path, few: ImageSet) -> N
     assert found.stopped
     assert len(found.curve) < LOOKS
     assert found.value == max(found.curve) == found.curve[found.best - 1]
-    rule = StoppingRule(patience=2)
+    rule = Stopping(patience=2).rule("highest")
     assert rule.steps(found.curve)
     rows = problem.labels.subset.rows[problem.labels.held]
     output = found.trained.predict(few, rows)

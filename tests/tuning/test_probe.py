@@ -13,9 +13,10 @@ import yaml
 
 from selfsight.cli import main
 from selfsight.data.imageset import ImageSet, Target
+from selfsight.files import read_json
 from selfsight.fitting.folds import groups_of
 from selfsight.tuning.probe import TuneProbe, prepare, tune_probe
-from selfsight.tuning.record import Tuned, read_tuned
+from selfsight.tuning.record import Tuned
 
 SHORT = {"epochs": 6, "min_steps": 1}
 SPACE = ("probe.lr=log(1e-3,0.1)", "probe.depth=0..2", "probe.width=8,16", "probe.dropout=0..0.3")
@@ -60,7 +61,7 @@ def of_labels(images: ImageSet) -> ImageSet:
 def test_the_files_of_a_study(first: Tuned, run: Path) -> None:
     names = ("study.journal", "trials.csv", "best.yaml", "tuning.json", "report.html")
     assert all((first.folder / name).is_file() for name in names)
-    found = read_tuned(first.folder).found
+    found = read_json(first.folder / "tuning.json")
     assert found["trials"]["made"] == 5
     assert found["again"]["equal"]
     assert "5 trials" in str(first)

@@ -17,9 +17,10 @@ import optuna
 import pytest
 import yaml
 
+from selfsight.files import read_json
 from selfsight.fitting.stopping import DivergedError
 from selfsight.stops import raising
-from selfsight.tuning.record import counts, read_tuned, trial_rows
+from selfsight.tuning.record import counts, trial_rows
 from selfsight.tuning.storage import Workers
 from selfsight.tuning.study import Search, open_study
 from selfsight.tuning.verdict import tune
@@ -239,14 +240,14 @@ def test_a_study_ends_with_its_files_and_the_best_trial_again(tmp_path: Path) ->
         def before(number: int) -> None:
             runs.append(number)
 
-        return replace(problem(tmp_path, before), search=settings)
+        return replace(problem(tmp_path, before), settings=settings)
 
     found = tune(Search(trials=6), None, prepare)
     assert found is not None
     assert found.found["again"]["equal"]
     assert runs == [*range(6), found.best["number"]]
     assert yaml.safe_load((tmp_path / "best.yaml").read_text()) == found.best["settings"]
-    assert read_tuned(tmp_path).found["trials"] == found.found["trials"]
+    assert read_json(tmp_path / "tuning.json")["trials"] == found.found["trials"]
     assert "6 trials" in str(found)
     assert "no reading of test" in str(found)
     assert tune(Search(trials=6, join=True), None, prepare) is None
@@ -258,4 +259,4 @@ def test_a_study_without_a_finished_trial_has_no_end(tmp_path: Path) -> None:
 
     here = problem(tmp_path, before, trials=2)
     with pytest.raises(ValueError, match=r"no trial of the study in .* was completed; 2 trials"):
-        tune(here.search, None, lambda settings, images: here)
+        tune(here.settings, None, lambda settings, images: here)

@@ -57,7 +57,7 @@ def problem(
     folder: Path, before: Callable[[int], float | None] | None = None, **options: Any
 ) -> Toy:
     return Toy(
-        search=Search(**options),
+        settings=Search(**options),
         folder=folder,
         about={"verb": "toy", "name": "square", "space": SPACE.plain()},
         space=SPACE,

@@ -59,7 +59,7 @@ class Ending(toy.Toy):
 
 def prepare(settings: ToySearch, images: Any = None) -> Ending:
     whole = vars(toy.problem(Path(settings.folder)))
-    return Ending(**{**whole, "search": settings, "first": None}, how=settings.how)
+    return Ending(**{**whole, "settings": settings, "first": None}, how=settings.how)
 
 
 def run(settings: ToySearch) -> str:

@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from selfsight.data.splits import at_most
-from selfsight.fitting.metrics import Floats, Values
 from selfsight.fitting.representations import Representations
+from selfsight.fitting.scored import Floats
+from selfsight.fitting.scores import Values
 
 _ROWS = 10_000  # that k-means is fitted on, at most
 _DENSE = 2_000  # that HDBSCAN and the silhouette look at, at most

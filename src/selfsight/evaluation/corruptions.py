@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -17,17 +16,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfsight.console import progress, say
-from selfsight.data.imageset import ImageSet, Target
-from selfsight.data.statistics import Statistics
+from selfsight.data.imageset import ImageSet
+from selfsight.data.statistics import Statistics, channel_statistics
 from selfsight.draws import keys_of, normal
-from selfsight.evaluation.intervals import Resampling
+from selfsight.evaluation.measured import Measured
+from selfsight.evaluation.resampling import Resampling
 from selfsight.evaluation.result_tables import Row
 from selfsight.evaluation.results import Results
 from selfsight.evaluation.subject import Subject
 from selfsight.evaluation.summary import ends, score_interval
 from selfsight.fitting.labelled import Subset
-from selfsight.fitting.metrics import score
 from selfsight.fitting.probes import PROBES
+from selfsight.fitting.scores import score
 from selfsight.views.ops import adjust_brightness, gaussian_blur, to_unit, unit_scale
 from selfsight.vocabulary import headline
 
@@ -112,12 +112,9 @@ def words(kind: str, strength: int, images: ImageSet) -> str:
 def corrupted(
     results: Results,
     place: Row,
-    target: Target,
-    found: Sequence[Subject],
-    images: ImageSet,
+    measured: Measured,
     subset: Subset,
     rows: NDArray[np.int64],
-    statistics: Statistics,
     resampling: Resampling,
 ) -> None:
     """Adds to ``results.corruptions`` the headline metric of each subject, clean and corrupted.
@@ -125,16 +122,15 @@ def corrupted(
     Args:
         results: are added to; each reading of the test split is noted.
         place: of the target.
-        target: what the probe predicts.
-        found: those that have a network are scored.
-        images: clean.
+        measured: the images, and the subjects: those that have a network are scored.
         subset: that the probe is fitted on.
         rows: ``(M,)`` scored rows.
-        statistics: of the channels.
         resampling: of the scored rows.
     """
+    images, target = measured.images, subset.target
+    statistics = channel_statistics(images, images.rows("train"))
     metric, kinds = headline(target.kind), kinds_for(images)
-    able = [subject for subject in found if subject.represent is not None]
+    able = [subject for subject in measured.found if subject.represent is not None]
     about = {
         **place,
         "probe": "linear",

@@ -22,6 +22,8 @@ from selfsight.markup import block, scatter
 POINTS = 1500
 DISPLAYED = 500
 """Points that a notebook shows."""
+SEED = 0
+"""Of the draw of points and of t-SNE."""
 _SIDE = 48
 
 
@@ -70,8 +72,6 @@ def write_map(
     representations: Representations,
     rows: NDArray[np.int64],
     key: str,
-    *,
-    seed: int = 0,
 ) -> Path:
     """``folder/map.npz``: t-SNE (scikit-learn, PCA start) of at most 1,500 rows.
 
@@ -82,19 +82,18 @@ def write_map(
         representations: must hold `rows`.
         rows: what is shown; a seeded draw of them where there are more than 1,500.
         key: hash of weights and data; the map of the same key is not made again.
-        seed: of the draw and of t-SNE.
 
     Returns:
         The file, with arrays ``x (M, 2)``, ``thumbnails (M, h, w, 3)`` uint8, ``row_ids``,
         ``splits``, ``target``.
     """
-    rows = at_most(rows, POINTS, seed, 7)
-    name = cache_key(key, images.row_ids[rows].tolist(), target.name if target else None, seed)
+    rows = at_most(rows, POINTS, SEED, 7)
+    name = cache_key(key, images.row_ids[rows].tolist(), target.name if target else None, SEED)
 
     def make() -> dict[str, Any]:
         texts = ["" if target is None else value_text(target, row) for row in rows.tolist()]
         return {
-            "x": tsne_positions(representations.at(rows).cpu().numpy(), seed),
+            "x": tsne_positions(representations.at(rows).cpu().numpy(), SEED),
             "thumbnails": _thumbnails(images, rows),
             "row_ids": images.row_ids[rows].astype(str),
             "splits": images.splits[rows].astype(str),

@@ -1,38 +1,6 @@
 """95 % intervals over label draws, training seeds and test images, and the verdicts they allow.
 
-A score depends on the images (or groups of images) in the test split, on the labels that were drawn
-and on the seed of the training. The three are taken as crossed random samples: every draw and
-every seed is scored on the same test images. `half_width` adds the squared half-widths of the
-factors, each with Student's quantile for its own degrees of freedom (the modified large-sample
-method of Graybill and Wang, JASA 75, 1980, which holds its level where Satterthwaite's single
-quantile does not, with three draws for example)::
-
-    h^2 = [ t(G-1)^2 (V_images - o) + t(D-1)^2 V_draws ] (1 - c r (1 - r) / D)
-
-and so on for the seeds. ``V_images`` is the resampling variance of the overall mean, ``V_draws``
-the variance of the D draw means divided by D. What the images add to each draw alone is in both:
-``o = (a - V_images) / (D - 1)`` with ``a`` the mean resampling variance of one draw. The last
-factor, with r the share of the draws in the variance and c = 2.5 (less below eleven groups), takes
-back what the sum of squares gives too much where both parts are large. A factor with one level
-adds nothing: the interval is then conditional on that level.
-
-Draws whose scores lie near 0 or 1 are skewed, and Student's interval of skewed values covers too
-little (Johnson, JASA 73, 1978): ``V_draws`` of shares counts ``1 + 0.3 min(s / e, 1)^2`` times,
-with s the deviation between draws and e the distance of the mean to the nearer end.
-
-One network that is compared with S initialisations (or seeds) of another began somewhere, too, and
-may have been lucky: a difference counts where it is larger than that. Its own luck is one more draw
-of the same kind, so ``V_seeds`` becomes ``V_seeds + (S V_seeds - i)+``, where ``i``, what the
-images add to each seed alone, is ``(a - V_images) S / (S - 1)``.
-
-``V_images`` is a delete-one jackknife over groups (over images where there are no groups) up to
-`JACKKNIFE` of them, and a bootstrap above.
-
-Scores between 0 and 1 get Jeffreys' interval of a share ``p`` of ``n`` images with the effective
-number ``n = 1.96^2 p (1 - p) / h^2`` (Korn and Graubard, Survey Methodology 24, 1998), which stays
-inside and covers near the ends. The difference of two shares of images gets Newcombe's hybrid of
-the two intervals (`ends_of_share_differences`), every other difference and metric ``mean +- h``,
-cut at the bounds of the metric.
+The formulas are in `selfsight.evaluation.interval_ends`.
 
 **No interval, and so no verdict,** where the test split cannot tell: one or two groups; nothing
 that varies; a metric that is undefined on the resampled split; or, with groups, so few errors (or
@@ -43,27 +11,21 @@ The last rule keeps the coverage where errors cluster; docs/honesty.md has the t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-REPLICATES = 200
-"""Bootstrap replicates of the test split."""
-JACKKNIFE = 200
-"""Groups up to which each is left out in turn instead."""
+from selfsight.evaluation.interval_ends import (
+    LEVEL,
+    ends_of_differences,
+    ends_of_share_differences,
+    ends_of_shares,
+    too_few,
+)
+from selfsight.evaluation.resampling import LEAST_UNITS, Floats, Resampling
+
 FEW_GROUPS = 5
 """Below this many test groups an interval is given with a warning."""
-LEVEL = 0.05
-_Z = 1.959963984540054
-_LEAST_UNITS = 3
-_FEW_ERRORS = 3.0
-_MOST_UNDEFINED = 0.05  # share of bootstrap replicates
-_EXCESS = 2.5  # c of the formula; the next is what skewed draws add
-_SKEW = 0.3
-_SMALLEST = 1e-9
 
 NO_BETTER = "no better than the control"
 """The verdict of a difference that may be none."""
@@ -97,294 +59,13 @@ class Interval:
 
         Args:
             higher_is_better: the direction of the metric.
-            p: the adjusted p-value (see `holm`) to go by; None: the interval's own.
+            p: the adjusted p-value (see `verdicts.holm`) to go by; None: the interval's own.
         """
         if self.low is None or self.high is None:
             return "no verdict"
         if self.low <= 0 <= self.high or (p is not None and p >= LEVEL):
             return NO_BETTER
         return "better" if (self.low > 0) == higher_is_better else "worse"
-
-
-@dataclass(frozen=True)
-class Resampling:
-    """Weightings of the test rows that stand for other test splits.
-
-    Attributes:
-        weights: ``(1 + B, M)``; the first row is ones, each other one a resampled split.
-        units: G, groups that were resampled; images where they are in no group.
-        rows: M.
-        jackknife: whether each unit is left out in turn; otherwise units are drawn with
-            replacement.
-    """
-
-    weights: Floats
-    units: int
-    rows: int
-    jackknife: bool
-
-    @classmethod
-    def of(
-        cls, groups: NDArray[np.int64], *, replicates: int = REPLICATES, seed: int = 0
-    ) -> Resampling:
-        """The weightings of ``(M,)`` test rows by their group numbers."""
-        index = np.unique(groups, return_inverse=True)[1]
-        units = int(index.max(initial=-1)) + 1
-        ones = np.ones((1, len(groups)))
-        if units < _LEAST_UNITS:
-            others = np.ones((max(units, 1), len(groups)))  # no variance is taken from these
-        elif units <= JACKKNIFE:
-            others = (index[None] != np.arange(units)[:, None]).astype(np.float64)
-        else:
-            share = np.full(units, 1 / units)
-            drawn = np.random.default_rng(seed).multinomial(units, share, replicates)
-            others = drawn[:, index].astype(np.float64)
-        return cls(np.concatenate([ones, others]), units, len(groups), units <= JACKKNIFE)
-
-    @classmethod
-    def counted(cls, units: int, rows: int) -> Resampling:
-        """Of so many units and rows, for replicates that were stored; without the weights."""
-        return cls(np.zeros((0, rows)), units, rows, units <= JACKKNIFE)
-
-    @property
-    def grouped(self) -> bool:
-        return self.units < self.rows
-
-    def variance(self, replicates: Floats) -> Floats:
-        """Variance over test splits from ``(..., B)`` replicates; NaN where it is undefined."""
-        finite = np.isfinite(replicates)
-        undefined = 1.0 - finite.mean(-1)
-        allowed = undefined <= (0.0 if self.jackknife else _MOST_UNDEFINED)
-        safe = np.where(finite, replicates, 0.0)
-        count = np.maximum(finite.sum(-1), 1)
-        mean = safe.sum(-1) / count
-        squares = np.where(finite, (replicates - mean[..., None]) ** 2, 0.0).sum(-1)
-        ratio = self.units / max(self.units - 1, 1)
-        variance = squares / ratio if self.jackknife else ratio * squares / np.maximum(count - 1, 1)
-        return np.where(allowed & (self.units >= _LEAST_UNITS), variance, np.nan)
-
-
-def quantile(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t."""
-    from scipy.stats import t
-
-    return float(t.ppf(0.975, max(freedom, 1)))
-
-
-def half_width(
-    values: Floats,
-    replicates: Floats,
-    resampling: Resampling,
-    *,
-    luck: bool = False,
-    edge: Floats | float = math.inf,
-) -> tuple[Floats, Floats]:
-    """``h`` of the module's formula, and its degrees of freedom.
-
-    Args:
-        values: ``(..., S, D)`` scores of S training seeds and D label draws on the test split.
-        replicates: ``(..., S, D, B)`` the same on the resampled splits.
-        resampling: how these were made.
-        luck: the seeds are those of a control, and what it stands beside is one seed's.
-        edge: ``(...,)`` the distance of the mean (of a difference: of the two) to 0 or 1.
-
-    Returns:
-        ``(...,)`` each; h is NaN where a variance is undefined. The degrees of freedom are
-        Satterthwaite's, of the sum of the parts; p-values other than 0.05 rest on them.
-    """
-    seeds, draws = values.shape[-2:]
-    of_images = resampling.variance(replicates.mean((-3, -2)))
-    factors = []
-    rest = of_images
-    for levels, axis in ((draws, -2), (seeds, -1)):
-        if levels > 1:
-            spread = values.mean(axis).var(-1, ddof=1) / levels  # over the other factor's mean
-            of_each = resampling.variance(replicates.mean(axis - 1)).mean(-1)
-            alone = np.maximum(of_each - of_images, 0.0) / (levels - 1)
-            rest = rest - alone
-            if luck and axis == -1:
-                spread = spread + np.maximum(levels * (spread - alone), 0.0)
-            skewed = np.minimum(levels * spread / np.square(np.maximum(edge, _SMALLEST)), 1.0)
-            factors.append((levels, spread * (1.0 + _SKEW * skewed)))
-    variance = np.maximum(rest, 0.0)
-    squared = quantile(resampling.units - 1) ** 2 * variance
-    fourth = variance**2 / max(resampling.units - 1, 1)
-    excess = _EXCESS * min(1.0, (resampling.units - 1) / 10)
-    for levels, spread in factors:
-        total = variance + spread
-        fourth = fourth + spread**2 / (levels - 1)
-        share = spread / np.where(total > 0, total, 1.0)
-        squared = squared + quantile(levels - 1) ** 2 * spread
-        squared = squared * (1.0 - excess / max(levels, 3) * share * (1.0 - share))
-        variance = total
-    some = fourth > 0
-    freedom = np.where(some, variance**2 / np.where(some, fourth, 1.0), 1.0)
-    return np.sqrt(squared), freedom
-
-
-def share_ends(mean: Floats, half: Floats, images: int) -> tuple[Floats, Floats]:
-    """Jeffreys' interval of shares with the effective number of images of a half-width.
-
-    Args:
-        mean: ``(...,)`` in [0, 1].
-        half: ``(...,)`` of a symmetric interval.
-        images: the number where nothing varies.
-    """
-    from scipy.stats import beta
-
-    spread = mean * (1.0 - mean)
-    varies = (half > 0) & (spread > 0)
-    number = np.where(varies, _Z**2 * spread / np.where(varies, half, 1.0) ** 2, images)
-    # The mean of draws with few errors each varies too little to be worth more than its images.
-    few = _edge(mean) * images < _FEW_ERRORS
-    number = np.where(few, np.minimum(number, images), number)
-    hits, misses = mean * number, (1.0 - mean) * number
-    low = np.where(mean <= 0.0, 0.0, beta.ppf(0.025, hits + 0.5, misses + 0.5))
-    high = np.where(mean >= 1.0, 1.0, beta.ppf(0.975, hits + 0.5, misses + 0.5))
-    return np.minimum(low, mean), np.maximum(high, mean)
-
-
-def too_few(errors: Floats, resampling: Resampling) -> NDArray[np.bool_]:
-    """Whether a single unseen group could hold more errors than all that were seen.
-
-    Args:
-        errors: ``(...,)`` share of errors, or of hits where these are fewer.
-        resampling: of the test split.
-    """
-    return np.asarray(resampling.grouped & (errors < min(0.15, 1.5 / resampling.units)))
-
-
-def ends_of_shares(
-    values: Floats, replicates: Floats, resampling: Resampling, *, of_images: bool
-) -> tuple[Floats, Floats]:
-    """Ends of the intervals of scores in [0, 1]; NaN where there is none.
-
-    Args:
-        values, replicates, resampling: see `half_width`.
-        of_images: the score is a share of the test images (accuracy, recall at 1): without groups
-            it has an interval at 0 and at 1 too, and with groups too few errors have none.
-    """
-    mean = values.mean((-2, -1))
-    half, _ = half_width(values, replicates, resampling, edge=_edge(mean))
-    low, high = share_ends(mean, half, resampling.rows)
-    flat = (half == 0) | (mean <= 0) | (mean >= 1)
-    none = np.isnan(half) | (flat & (resampling.grouped or not of_images))
-    if of_images:
-        none = none | too_few(_edge(mean), resampling)
-    return np.where(none, np.nan, low), np.where(none, np.nan, high)
-
-
-def _edge(mean: Floats) -> Floats:
-    """The distance of shares to 0 or to 1."""
-    return np.asarray(np.minimum(mean, 1.0 - mean))
-
-
-def ends_of_differences(
-    values: Floats,
-    replicates: Floats,
-    resampling: Resampling,
-    *,
-    bounds: tuple[float, float] = (-math.inf, math.inf),
-    luck: bool = False,
-) -> tuple[Floats, Floats, Floats]:
-    """Ends of the intervals of paired differences and unbounded scores, and p-values of zero.
-
-    NaN where there is no interval.
-
-    Args:
-        values, replicates, resampling: see `half_width`.
-        bounds: of what the metric can be.
-        luck: see `half_width`.
-    """
-    mean = values.mean((-2, -1))
-    half, freedom = half_width(values, replicates, resampling, luck=luck)
-    return _ends(mean, half, half, freedom, np.isnan(half) | (half == 0), bounds)
-
-
-def ends_of_share_differences(
-    values: Floats,
-    replicates: Floats,
-    resampling: Resampling,
-    *,
-    subjects: Sequence[tuple[Floats, Floats]],
-    luck: bool = False,
-) -> tuple[Floats, Floats, Floats]:
-    """The same for the difference of two shares of the test images.
-
-    Without groups it is made of the interval of each: Newcombe's hybrid of two intervals
-    (Statistics in Medicine 17, 1998), for correlated ones by Zou and Donner (Statistics in Medicine
-    27, 2008)::
-
-        low = d - sqrt((p - l)^2 + (u' - p')^2 - 2 r (p - l) (u' - p'))
-
-    with r the correlation that the half-widths of the two and of their difference imply. Near 0 and
-    1 it leans as the two intervals do, and covers where ``d +- h`` does not. With groups it is
-    ``d +- h``: Student's quantile for few of them is no sign of few images.
-
-    Args:
-        values, replicates, resampling: of the differences; see `half_width`.
-        subjects: values and replicates of each of the two.
-        luck: see `half_width`.
-    """
-    means = [own.mean((-2, -1)) for own, _ in subjects]
-    edge = _edge((means[0] + means[1]) / 2)
-    half, freedom = half_width(values, replicates, resampling, luck=luck, edge=edge)
-    none = np.isnan(half) | (half == 0) | too_few(edge, resampling)
-    mean = values.mean((-2, -1))
-    if resampling.grouped:
-        return _ends(mean, half, half, freedom, none, (-1.0, 1.0))
-    halves, parts = [], []
-    for center, subject in zip(means, subjects, strict=True):
-        halves.append(half_width(*subject, resampling, edge=_edge(center))[0])
-        low, high = share_ends(center, halves[-1], resampling.rows)
-        parts.append((center - low, high - center))
-    product, squares = halves[0] * halves[1], halves[0] ** 2 + halves[1] ** 2
-    varies = product > 0
-    correlation = (squares - half**2) / np.where(varies, 2 * product, 1.0)
-    correlation = np.where(varies, np.clip(correlation, -1.0, 1.0), 0.0)
-    # What no correlation explains is the luck of one of the two.
-    explained = squares - 2 * correlation * product
-    more = np.where(explained > 0, half**2 / np.where(explained > 0, explained, 1.0), 1.0)
-    below, above = (
-        np.sqrt(np.maximum(more, 1.0) * np.maximum(a**2 + b**2 - 2 * correlation * a * b, 0.0))
-        for a, b in ((parts[0][0], parts[1][1]), (parts[0][1], parts[1][0]))
-    )
-    return _ends(mean, below, above, freedom, none, (-1.0, 1.0))
-
-
-def _ends(
-    mean: Floats,
-    below: Floats,
-    above: Floats,
-    freedom: Floats,
-    none: NDArray[np.bool_],
-    bounds: tuple[float, float],
-) -> tuple[Floats, Floats, Floats]:
-    """Ends and the p-value of zero of a mean with so much below and above it."""
-    low, high = np.clip(mean - below, *bounds), np.clip(mean + above, *bounds)
-    p = p_value(mean, np.where(mean > 0, below, above), freedom)
-    return np.where(none, np.nan, low), np.where(none, np.nan, high), np.where(none, np.nan, p)
-
-
-def p_value(mean: Floats, half: Floats, freedom: Floats) -> Floats:
-    """Two-sided p-value of a mean with a 95 % interval ``mean +- half``, by Student's t."""
-    from scipy.stats import t
-
-    ratio = np.abs(mean) / np.where(half > 0, half, 1.0)
-    return np.asarray(2 * t.sf(ratio * t.ppf(1 - LEVEL / 2, freedom), freedom))
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values (Scandinavian Journal of Statistics 6, 1979).
-
-    Below `LEVEL`, all of them together err with a chance of at most `LEVEL`.
-    """
-    order = np.argsort(values, kind="stable")
-    factors = len(values) - np.arange(len(values))
-    raised = np.minimum(np.maximum.accumulate(np.asarray(values)[order] * factors), 1.0)
-    adjusted = np.empty(len(values))
-    adjusted[order] = raised
-    return adjusted.tolist()
 
 
 def interval(
@@ -483,7 +164,7 @@ def _interval(
 
 
 def _reason(resampling: Resampling, errors: float | None, replicates: Floats) -> str:
-    if resampling.units < _LEAST_UNITS:
+    if resampling.units < LEAST_UNITS:
         what = "group" if resampling.grouped else "image"
         return f"{resampling.units} test {what}{'s' * (resampling.units != 1)}"
     if not np.isfinite(replicates).all():

@@ -17,7 +17,8 @@ from selfsight.data.splits import at_most
 from selfsight.evaluation.subject import Identity, Pair, Representation, Subject
 from selfsight.fitting.representation_cache import cache_key, cached_tensor, weights_key
 from selfsight.fitting.representations import Representations, represent, represent_views
-from selfsight.networks.backbones import Backbone, BackboneSpec
+from selfsight.networks.backbones import Backbone
+from selfsight.networks.specs import BackboneSpec
 from selfsight.runs.run import Run
 from selfsight.training.representation import fit_pooling
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.splits import at_most
 from selfsight.evaluation.material import Material
+from selfsight.evaluation.pooling import Pooling
 from selfsight.evaluation.predictions import Predictions, settle
 from selfsight.evaluation.result_tables import Row
 from selfsight.evaluation.results import SENTENCES, Results
@@ -41,7 +42,8 @@ class Measured:
         weights: hash of the trained weights.
         representation: ``output``, ``mean`` or ``stages``.
         material: of a run; None where there are representations alone.
-        notes, leaks: sentences of the results.
+        notes: sentences of the results.
+        told: leaks of the images that the training has told of.
         lineages: what subjects that are runs were trained on, by subject.
     """
 
@@ -55,13 +57,19 @@ class Measured:
     representation: str = "output"
     material: Material | None = None
     notes: tuple[str, ...] = ()
-    leaks: tuple[str, ...] = ()
+    told: Collection[str] = ()
     lineages: Mapping[str, Lineage] = field(default_factory=dict)
 
     @property
     def scored(self) -> NDArray[np.int64]:
         """Rows of the split that is scored."""
         return self.images.rows(self.split) if self.split else np.zeros(0, np.int64)
+
+    @property
+    def leaks(self) -> list[str]:
+        """Leaks that the user allowed, after the name of the data."""
+        images = self.images
+        return [f"{images.name}: {leak}" for leak in images.leaks if leak not in self.told]
 
     def enter(
         self,
@@ -71,8 +79,12 @@ class Measured:
         balanced: bool,
         seed: int,
         finetuning: str = "",
-    ) -> str:
-        """Adds the entry of `selfsight.records.results.Evaluation` to the results; its key."""
+    ) -> Row:
+        """Adds the entry of `selfsight.records.results.Evaluation` to the results.
+
+        Returns:
+            What the records of the target have in common.
+        """
         images = self.images
         groups = b"" if images.groups is None else images.groups.tobytes()
         sides = _hashed("\n".join(images.splits.tolist()).encode(), groups)
@@ -98,7 +110,11 @@ class Measured:
         key = _hashed(repr(sorted(content.items())).encode())
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
         results.evaluations[key] = {**entry, "when": now, **{part: [] for part in SENTENCES}}
-        return key
+        place: Row = {"evaluation": key, "data": images.name, "split": self.split}
+        if target is not None:
+            known = target.known[Pooling.of(images).heads(images.rows("train"))]
+            place |= {"task": target.kind, "target": target.name, "known_labels": int(known.sum())}
+        return place
 
     def keep(
         self,

@@ -33,8 +33,9 @@ from selfsight.evaluation.predictions import Predictions
 from selfsight.evaluation.results import Results
 from selfsight.evaluation.settings import Evaluate
 from selfsight.evaluation.subject import Subject
-from selfsight.evaluation.target_evaluation import evaluate_target, place_of
+from selfsight.evaluation.target_evaluation import evaluate_target
 from selfsight.evaluation.without_labels import without_labels
+from selfsight.fitting.labelled import Rows
 from selfsight.reporting.report import write_report
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.labels_read import label_draw
@@ -89,7 +90,7 @@ def evaluate(
     predictions = Predictions(by_image(measured.images.changed(targets=of_targets)))
     for target in targets:
         evaluate_target(settings, results, measured, target, predictions)
-    about = place_of(settings, results, measured, None)
+    about = measured.enter(results, None, balanced=settings.balanced, seed=settings.seed)
     without_labels(results, about, found, measured.train, seed=settings.seed)
     name = measured.images.name
     if not targets:
@@ -122,16 +123,14 @@ def _of_network(settings: Evaluate, images: Images | None, network: nn.Module) -
     lineage = lineage_of([] if folder is None else [load_run(folder)], settings.labels)
     images = request.open(settings, images, records=lineage.records, seen=lineage.seen)
     images = images.changed(cautions=(*images.cautions, *lineage.cautions))
-    split = scored_split(images, settings.split)
-    rows, train = needed(images, bool(_known(settings, images, None)), split)
+    split, rows, train = _rows(settings, images)
     found, weights, notes = module_subjects(network, images, rows, train, settings.controls, device)
     if folder is None:
         notes.append(UNKNOWN_TRAINING.format("this network was"))
     out = settings.out or f"{type(network).__name__}-evaluation"
-    leaks = tuple(f"{images.name}: {leak}" for leak in images.leaks)
     return Measured(
         RunFolder(out), images, source, split, train, found, weights,
-        notes=tuple(notes), leaks=leaks, lineages={"trained": lineage} if folder else {},
+        notes=tuple(notes), lineages={"trained": lineage} if folder else {},
     )  # fmt: skip
 
 
@@ -141,15 +140,13 @@ def _of_features(settings: Evaluate) -> Measured:
     path, device = Path(settings.features), choose_device(settings.device)
     images = open_features(path, settings)
     out = path.with_name(f"{path.stem}-evaluation") if settings.out is None else settings.out
-    split = scored_split(images, settings.split)
-    rows, train = needed(images, bool(_known(settings, images, None)), split)
+    split, rows, train = _rows(settings, images)
     found = feature_subjects(images, settings.control, rows, train, device)
-    leaks = tuple(f"{images.name}: {leak}" for leak in images.leaks)
     weights = images.fingerprint()
     folder = RunFolder(out)
     notes = (UNKNOWN_TRAINING.format("the network of these representations was"),)
     return Measured(
-        folder, images, source_of(path), split, train, found, weights, notes=notes, leaks=leaks
+        folder, images, source_of(path), split, train, found, weights, notes=notes
     )  # fmt: skip
 
 
@@ -195,8 +192,7 @@ def _of_run(settings: Evaluate, images: Images | None) -> Measured:
     images = images_of(run, settings, images, [*others, *replicates])
     if settings.replicates and settings.representation == "auto":
         raise ValueError("representation: name one where there are replicates (mean or stages).")
-    split = scored_split(images, settings.split)
-    rows, train = needed(images, bool(_known(settings, images, run)), split)
+    split, rows, train = _rows(settings, images, run)
     material = Material(
         run,
         images,
@@ -220,8 +216,7 @@ def _of_run(settings: Evaluate, images: Images | None) -> Measured:
             "tiles of probabilities of a class, numbers and representations, the maximum of "
             "probabilities of several labels."
         )
-    of_training = run.environment.get("allowed_leaks", []) if settings.data is None else []
-    leaks = [f"{images.name}: {leak}" for leak in images.leaks if leak not in of_training]
+    told = run.environment.get("allowed_leaks", []) if settings.data is None else []
     return Measured(
         folder,
         images,
@@ -233,9 +228,17 @@ def _of_run(settings: Evaluate, images: Images | None) -> Measured:
         "auto" if settings.representation == "auto" else representation,
         material,
         tuple(notes),
-        tuple(leaks),
+        told,
         _lineages(run, found),
     )
+
+
+def _rows(
+    settings: Evaluate, images: ImageSet, run: Run | None = None
+) -> tuple[str | None, Rows, Rows]:
+    """The split that is scored, all rows that are needed, and those that statistics are of."""
+    split = scored_split(images, settings.split)
+    return split, *needed(images, bool(_known(settings, images, run)), split)
 
 
 def _write_map(measured: Measured, target: Target | None) -> None:

@@ -129,21 +129,8 @@ class Results:
         """
         with locked(self.path.parent, wait=True):
             merged = self._merged(Results._whole(self.path)) if self.path.exists() else self
-            content = {
-                "backbone": merged.backbone,
-                "evaluations": merged.evaluations,
-                "records": merged.records,
-                "summary": merged.summary,
-                "choices": merged.choices,
-                "confusion": merged.confusion,
-                "corruptions": merged.corruptions,
-                "test_readings": merged.test_readings,
-                "notes": merged.notes,
-                "files": RunFolder(self.path.parent).digests_of_results(),
-                "allowed_leaks": merged.allowed_leaks,
-                "cautions": merged.cautions,
-                "subjects": merged.subjects,
-            }
+            content = {name: getattr(merged, name) for name in ResultsFile.model_fields}
+            content["files"] = RunFolder(self.path.parent).digests_of_results()
             checked(ResultsFile, content, self.path)
             write_json(self.path, content)
 

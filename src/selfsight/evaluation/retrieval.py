@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from selfsight.fitting.metrics import Floats
+from selfsight.fitting.scored import Floats
 from selfsight.measures import neighbours
 
 

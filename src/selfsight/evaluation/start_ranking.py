@@ -16,17 +16,19 @@ import torch
 from selfsight.data.imageset import ImageSet
 from selfsight.data.splits import at_most
 from selfsight.data.statistics import Statistics
-from selfsight.evaluation.intervals import Interval, Resampling
+from selfsight.evaluation.intervals import Interval
 from selfsight.evaluation.pooling import Pooling
+from selfsight.evaluation.resampling import Resampling
 from selfsight.evaluation.retrieval import retrieval_scores
 from selfsight.evaluation.subject import mean_of_stages
 from selfsight.evaluation.summary import difference_interval, score_interval
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Rows, Subset
-from selfsight.fitting.metrics import Floats, score, weighted_mean
 from selfsight.fitting.probes import PROBES
 from selfsight.fitting.representation_choice import best_representation
 from selfsight.fitting.representations import Representations, represent
+from selfsight.fitting.scored import Floats, weighted_mean
+from selfsight.fitting.scores import score
 from selfsight.measures import effective_rank
 from selfsight.networks.backbones import Backbone, measuring
 from selfsight.networks.pooling import StagePooling

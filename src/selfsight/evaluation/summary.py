@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from selfsight import vocabulary
-from selfsight.evaluation.intervals import Interval, Resampling, difference, interval
+from selfsight.evaluation.intervals import Interval, difference, interval
+from selfsight.evaluation.resampling import Resampling
 from selfsight.evaluation.result_tables import Row
 from selfsight.evaluation.results import Results
 from selfsight.evaluation.verdicts import give_verdicts
-from selfsight.fitting.metrics import Floats, Values
+from selfsight.fitting.scored import Floats
+from selfsight.fitting.scores import Values
 
 
 @dataclass

@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 from selfsight.console import progress
 from selfsight.data.imageset import Target
 from selfsight.evaluation import clusters
-from selfsight.evaluation.intervals import Resampling
 from selfsight.evaluation.representation_measures import label_free
+from selfsight.evaluation.resampling import Resampling
 from selfsight.evaluation.result_tables import Row
 from selfsight.evaluation.results import Results
 from selfsight.evaluation.retrieval import retrieval_scores
 from selfsight.evaluation.subject import Subject
 from selfsight.evaluation.summary import Scores, record, summarise
 from selfsight.fitting.chance import retrieval_by_chance
-from selfsight.fitting.metrics import Values, weighted_mean
+from selfsight.fitting.scored import weighted_mean
+from selfsight.fitting.scores import Values
 
 _NO_LABELS: Row = {"label_fraction": 0.0, "num_labels": 0}
 _CLASSES = 200  # above which clusters are not compared with classes

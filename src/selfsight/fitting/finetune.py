@@ -188,7 +188,7 @@ def train(
             raise DivergedError("its predictions are not finite")
         return output, lost
 
-    looks, longest = Looks.at(metric, stopping, report=look), stop_at or total
+    looks, longest = Looks(metric, stopping, report=look), stop_at or total
     with progress("fine-tuning step", longest) as shown:
         steps = take_steps(
             subset,

@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 from selfsight.kernels.gram import STRIP, product_for
 
+_ITERATIONS = 200  # of L-BFGS at each C, at most
 _CHUNK = 65_536  # rows at once: bounds what is made for them
 _CACHED = 1 << 22  # bytes of features at once on a CPU: the gradient finds them in the cache
 
@@ -60,7 +61,6 @@ def fit_path(
     outputs: int,
     entry_weights: Tensor | None = None,
     tolerance: float = 1e-4,
-    max_iterations: int = 200,
 ) -> Iterator[Point]:
     """Fits every problem at each C of the path; lazily, so that a caller may stop early.
 
@@ -74,7 +74,6 @@ def fit_path(
         outputs: K.
         entry_weights: ``(n, K)`` weight of each entry (sigmoids), None: 1.
         tolerance: largest entry of the gradient of the mean loss in the whitened space.
-        max_iterations: of L-BFGS at each C.
     """
     if used is None:
         used = torch.ones(len(features), 1, dtype=torch.bool, device=features.device)
@@ -85,7 +84,7 @@ def fit_path(
     theta = torch.zeros(used.shape[1] * outputs, reduced.shape[1] + 1, dtype=torch.float64)
     curvature = 0.25 if targets.ndim == 2 else (outputs - 1) / outputs**2
     for strength in strengths:
-        theta = _minimise(loss, theta, gram, curvature, strength, tolerance, max_iterations)
+        theta = _minimise(loss, theta, gram, curvature, strength, tolerance)
         weight = theta[:, :-1].to(features.device)
         weight = weight @ back.double().T if back is not None else weight
         yield Point(
@@ -137,7 +136,6 @@ def _minimise(
     curvature: float,
     strength: float,
     tolerance: float,
-    max_iterations: int,
 ) -> Tensor:
     from scipy.optimize import minimize
 
@@ -158,7 +156,7 @@ def _minimise(
         return value, gradient.reshape(-1).numpy()
 
     exact = loss.features.dtype == torch.float64
-    options: dict[str, Any] = {"maxiter": max_iterations, "maxcor": 10, "gtol": tolerance}
+    options: dict[str, Any] = {"maxiter": _ITERATIONS, "maxcor": 10, "gtol": tolerance}
     options["ftol"] = 1e-15 if exact else 1e-9
     start = (theta @ factor).reshape(-1).numpy()
     found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options).x

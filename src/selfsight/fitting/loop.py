@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from selfsight.fitting.labelled import Subset
-from selfsight.fitting.metrics import value_of
+from selfsight.fitting.scores import value_of
 from selfsight.fitting.stopping import Looks
 
 

@@ -5,95 +5,23 @@ results.json, in the tables and on the pages, with its title, unit and direction
 ``(B,)`` values, or ``(B, K)`` of the single labels or numbers; the metric is then their mean.
 
 All weightings of the test rows go through at once: the bootstrap of
-`selfsight.evaluation.intervals` needs them. With weights of one each metric equals scikit-learn's
+`selfsight.evaluation.resampling` needs them. With weights of one each metric equals scikit-learn's
 of the same name (the calibration error torchmetrics').
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selfsight import vocabulary
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from selfsight.data.imageset import Target
-
-Floats = NDArray[np.float64]
-Values = dict[tuple[str, str | None], Floats]
-"""``(metric, label)`` to ``(B,)``; label None for the whole target; NaN where undefined."""
+from selfsight.fitting.scored import Floats, Scored, mean_of_known, ratio
 
 _BINS = 15
 _CLASSES = 200  # above which the area under the curve of each class takes too long
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Predictions of some rows, the truth, and weightings of the rows.
-
-    Attributes:
-        kind: of the target.
-        output: ``(M, K)`` probabilities or numbers.
-        truth: ``(M,)`` classes; ``(M, K)`` labels 0 / 1 or numbers, NaN where unknown: such an
-            entry counts nowhere.
-        weights: ``(B, M)``.
-        thresholds: ``(K,)`` from which a label is predicted; of several labels only.
-    """
-
-    kind: str
-    output: NDArray[Any]
-    truth: NDArray[Any]
-    weights: Floats
-    thresholds: Floats | None = None
-
-    @cached_property
-    def guess(self) -> NDArray[np.int64]:
-        """``(M,)`` the likeliest class."""
-        return np.asarray(self.output.argmax(1))
-
-    @cached_property
-    def right(self) -> Floats:
-        """``(M,)`` whether the likeliest class is the true one."""
-        return np.asarray(self.guess == self.truth, np.float64)
-
-    def columns(self) -> Iterator[tuple[int, NDArray[Any], NDArray[Any], Floats]]:
-        """For each label or number: its index, outputs, truth and weights where it is known.
-
-        One that is known nowhere has one row of weight 0, so that its metric is undefined.
-        """
-        for label in range(self.output.shape[1]):
-            known = ~np.isnan(self.truth[:, label])
-            if not known.any():
-                weights = np.zeros((len(self.weights), 1))
-                yield label, self.output[:1, label], np.zeros(1, self.truth.dtype), weights
-                continue
-            part = self.weights if known.all() else self.weights[:, known]
-            yield label, self.output[known, label], self.truth[known, label], part
-
-    @cached_property
-    def counts(self) -> tuple[Floats, Floats, Floats]:
-        """``(B, K)`` each: true ones, predicted ones, and hits, of each class or label."""
-        if self.kind == "class":
-            seen = np.unique(np.concatenate([self.truth, self.guess]))
-            is_true = (self.truth[:, None] == seen).astype(np.float64)
-            is_guess = (self.guess[:, None] == seen).astype(np.float64)
-            hits = self.weights @ (is_true * self.right[:, None])
-            return self.weights @ is_true, self.weights @ is_guess, hits
-        assert self.thresholds is not None
-        each: list[list[Floats]] = [[], [], []]
-        for label, output, truth, weights in self.columns():
-            true, predicted = truth > 0.5, output >= self.thresholds[label]
-            for sums, flags in zip(each, (true, predicted, true & predicted), strict=True):
-                sums.append(weights @ flags.astype(np.float64))
-        true_ones, predicted_ones, hits = (np.stack(sums, 1) for sums in each)
-        return true_ones, predicted_ones, hits
 
 
 Function = Callable[[Scored], Floats]
@@ -246,101 +174,6 @@ def mae(scored: Scored) -> Floats:
 )
 def rmse(scored: Scored) -> Floats:
     return _of_numbers(scored, lambda o, t, w: np.sqrt(ratio(w @ (o - t) ** 2, w.sum(1))))
-
-
-def score(
-    target: Target,
-    output: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    weights: Floats | None = None,
-    thresholds: Floats | None = None,
-) -> Values:
-    """Every metric of the target's kind on some rows; the plain one before those of its labels.
-
-    Args:
-        target: of the whole image set.
-        output: ``(M, K)`` of a probe on `rows`.
-        rows: ``(M,)``.
-        weights: ``(B, M)``, one weighting a row; None: one of ones.
-        thresholds: ``(K,)`` for several labels; None: 0.5.
-    """
-    scored = _scored(target, output, rows, weights, thresholds)
-    values: Values = {}
-    single: Values = {}
-    for name in vocabulary.metrics_of(target.kind):
-        each = FUNCTIONS[name](scored)
-        values[name, None] = each if each.ndim == 1 else mean_of_known(each)
-        by_label = vocabulary.metric(name).by_label
-        repeats = len(target.names) == 1 and by_label is not None and by_label[0] == name
-        if each.ndim == 2 and by_label is not None and not repeats:
-            single |= {(by_label[0], t): each[:, k] for k, t in enumerate(target.names)}
-    return values | single
-
-
-def value_of(
-    name: str,
-    target: Target,
-    output: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    thresholds: Floats | None = None,
-) -> float:
-    """One metric of the target's kind on some rows; NaN where it is not defined. See `score`."""
-    return _first(name, _scored(target, output, rows, None, thresholds))
-
-
-def headline_of(
-    kind: str, output: NDArray[Any], truth: NDArray[Any], weights: Tensor | None = None
-) -> float:
-    """The headline metric of a kind, to choose by; the lowest there is where it is undefined.
-
-    Args:
-        kind: of the target.
-        output: ``(n, K)``.
-        truth: ``(n,)`` or ``(n, K)``.
-        weights: ``(n,)`` of rows; those of single entries play no part.
-    """
-    ones = np.ones((1, len(output)))
-    if weights is not None and weights.ndim == 1:
-        ones = weights.double().cpu().numpy()[None]
-    value = _first(vocabulary.headline(kind), Scored(kind, output, truth, ones))
-    return value if np.isfinite(value) else -np.inf
-
-
-def _first(name: str, scored: Scored) -> float:
-    """A metric under the first weighting."""
-    each = FUNCTIONS[name](scored)
-    return float((each if each.ndim == 1 else mean_of_known(each))[0])
-
-
-def _scored(
-    target: Target,
-    output: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    weights: Floats | None,
-    thresholds: Floats | None,
-) -> Scored:
-    weights = np.ones((1, len(rows))) if weights is None else weights
-    if target.kind == "labels" and thresholds is None:
-        thresholds = np.full(len(target.names), 0.5)
-    return Scored(target.kind, output, target.values[rows], weights, thresholds)
-
-
-def ratio(top: Floats, bottom: Floats) -> Floats:
-    """``top / bottom``, NaN where the bottom is not positive."""
-    fine = bottom > 0
-    return np.where(fine, top / np.where(fine, bottom, 1.0), np.nan)
-
-
-def weighted_mean(values: Floats, weights: Floats) -> Floats:
-    """``(B,)`` means of ``(M,)`` values under weightings ``(B, M)``; 0 where all weights are 0."""
-    total = weights.sum(1)
-    return np.asarray(weights @ values / np.where(total > 0, total, 1.0))
-
-
-def mean_of_known(values: Floats) -> Floats:
-    """``(B, K)`` to ``(B,)``: the mean of the defined values; NaN where there is none."""
-    fine = ~np.isnan(values)
-    return ratio(np.where(fine, values, 0.0).sum(1), fine.sum(1).astype(np.float64))
 
 
 def _ranked(output: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

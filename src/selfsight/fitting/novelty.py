@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from selfsight.data.splits import at_most
+from selfsight.fitting.folds import groups_of
 from selfsight.settings import Settings
 
 SHARE = 0.01
@@ -110,10 +111,7 @@ def distances_within(
     Returns:
         Infinite where all images are of one group.
     """
-    own = np.arange(len(reference))
-    if groups is not None:
-        own = np.unique(np.where(groups < 0, -1 - own, groups), return_inverse=True)[1]
-    units = torch.from_numpy(own.astype(np.int64))
+    units = torch.from_numpy(groups_of(groups, np.arange(len(reference))))
     places = torch.from_numpy(asked)
     return _nearest(reference[places], reference, units[places], units)
 
@@ -140,17 +138,15 @@ def novelty_of(
     distances: NDArray[np.float32],
     lengths: NDArray[np.float32],
     *,
-    share: float = SHARE,
     taken_from: Literal["train", "validation"] = "train",
 ) -> Novelty | None:
-    """Thresholds beyond which at most a share of such images are; None where too few are known.
+    """Thresholds beyond which at most `SHARE` of such images are; None where too few are known.
 
     Args:
         distances: ``(n,)`` of images that were not compared with themselves; those that are not
-            finite do not count. Fewer than ``3 / share - 1`` give the largest and smallest
+            finite do not count. Fewer than ``3 / SHARE - 1`` give the largest and smallest
             values, and the share that goes with them, ``3 / (n + 1)``.
         lengths: ``(n,)`` of their representations.
-        share: at most this.
         taken_from: see `Novelty`.
     """
     known = np.isfinite(distances) & np.isfinite(lengths)
@@ -159,7 +155,7 @@ def novelty_of(
     count = len(values)
     if count < MIN_IMAGES:
         return None
-    share = max(share, TESTS / (count + 1))
+    share = max(SHARE, TESTS / (count + 1))
     place = min(math.ceil((count + 1) * (1.0 - share / TESTS) - 1e-9), count)
     return Novelty(
         threshold=float(values[place - 1]),

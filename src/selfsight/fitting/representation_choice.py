@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
 from selfsight.fitting.head import Fitted
 from selfsight.fitting.labelled import Subset
+from selfsight.fitting.probes import Fit
 from selfsight.fitting.representations import Representations
 
-Fit = Callable[[Subset, Representations], Fitted]
 Name = TypeVar("Name", bound=str)
 
 

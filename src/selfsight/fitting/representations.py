@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from selfsight.console import progress
 from selfsight.data.pixels.memmap import rows_at_once
+from selfsight.data.pixels.values import TOP
 from selfsight.draws import keys_of
 from selfsight.kernels.memory_pages import freed_pages_kept
 from selfsight.networks.backbones import Backbone, measuring
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _PIXELS_AT_MOST = 1024  # numbers an image after downsampling; keeps the covariance small
 _COMPONENTS = 256
+_CALIBRATED = 2_048  # images that give an untrained network its statistics
 _FOLDED = 32  # images from which on folding pays for its two passes
 _CACHED_PIXELS = 131_072  # of a batch on a CPU: a third faster than 512 images of 32 px
 
@@ -125,7 +127,6 @@ def calibrate(
     statistics: Statistics,
     *,
     device: torch.device | str,
-    limit: int = 2_048,
 ) -> None:
     """Sets the statistics of batch normalisation to those of train images; nothing is trained.
 
@@ -136,8 +137,7 @@ def calibrate(
     Args:
         backbone: is changed.
         images, statistics, device: see `represent`.
-        rows: train rows.
-        limit: of images that are read, spread evenly over the rows.
+        rows: train rows; 2,048 of them at most are read, spread evenly.
     """
     from selfsight.views.apply import whole_frame
 
@@ -148,7 +148,9 @@ def calibrate(
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the mean over all batches
-    chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(limit, len(rows))).astype(np.int64))]
+    chosen = rows[
+        np.unique(np.linspace(0, len(rows) - 1, min(_CALIBRATED, len(rows))).astype(np.int64))
+    ]
     batches = max(1, round(len(chosen) / 256))
     size = -(-len(chosen) // batches)
     with freed_pages_kept(), measuring(backbone, device):
@@ -169,7 +171,6 @@ def represent_views(
     statistics: Statistics,
     *,
     device: torch.device | str,
-    seed: int = 0,
 ) -> tuple[Tensor, ...]:
     """The representations of augmented views of each row, for measures such as the alignment.
 
@@ -180,7 +181,6 @@ def represent_views(
         views: how each view is made.
         statistics: mean and standard deviation the backbone was trained with.
         device: where the backbone runs.
-        seed: of the views.
 
     Returns:
         ``(M, F)`` float32 on the CPU for each view.
@@ -190,7 +190,7 @@ def represent_views(
     parts: list[list[Tensor]] = [[] for _ in views]
     with freed_pages_kept(), measuring(backbone, device):
         for batch, places in _batches(images, rows, device, None):
-            keys = keys_of(seed, 0, places).to(device)
+            keys = keys_of(0, 0, places).to(device)
             for part, view in zip(parts, make_views(batch, keys, views, statistics), strict=True):
                 part.append(backbone(view).float().cpu())
     return tuple(torch.cat(part) for part in parts)
@@ -254,8 +254,8 @@ def raw_pixels(
 
 def _flat(pixels: NDArray[np.generic]) -> Tensor:
     """``(B, H, W, C)`` of any dtype to ``(B, h * w * C)`` on the unit scale."""
-    scale = {"uint8": 255.0, "uint16": 65535.0}.get(str(pixels.dtype), 1.0)
-    batch = torch.from_numpy(pixels.astype(np.float32) / np.float32(scale)).permute(0, 3, 1, 2)
+    top = np.float32(TOP[str(pixels.dtype)])
+    batch = torch.from_numpy(pixels.astype(np.float32) / top).permute(0, 3, 1, 2)
     channels, height, width = batch.shape[1:]
     shrink = (_PIXELS_AT_MOST / (channels * height * width)) ** 0.5
     if shrink < 1.0:

@@ -38,7 +38,7 @@ class Stopping(Settings):
     """By how much a value must be better than the best one to count."""
 
     def rule(self, mode: Mode) -> StoppingRule:
-        return StoppingRule(patience=self.patience, min_improvement=self.min_improvement, mode=mode)
+        return StoppingRule(self, mode)
 
 
 class StoppingRule:
@@ -49,22 +49,13 @@ class StoppingRule:
     improves.
 
     Args:
-        patience: values in a row without improvement; None: it never stops.
-        min_improvement: in the unit of the values.
+        settings: patience and improvement.
         mode: whether a better value is higher or lower.
-
-    Raises:
-        ValueError: a patience below 1 or a negative improvement.
     """
 
-    def __init__(
-        self, *, patience: int | None, min_improvement: float = 0.0, mode: Mode = "highest"
-    ) -> None:
-        if patience is not None and patience < 1:
-            raise ValueError(f"patience: must be at least 1 (got {patience}).")
-        if not min_improvement >= 0.0:
-            raise ValueError(f"min_improvement: must not be negative (got {min_improvement}).")
-        self.patience, self.min_improvement, self.mode = patience, min_improvement, mode
+    def __init__(self, settings: Stopping, mode: Mode) -> None:
+        self.patience, self.min_improvement = settings.patience, settings.min_improvement
+        self.mode = mode
         self.waited = 0
         """Values since the last improvement."""
         self._counted: float | None = None
@@ -92,8 +83,9 @@ class Looks:
     The best look has the best watched value, and of equal ones the lowest loss.
 
     Args:
-        rule: ends the training early, and says which of two values is better.
-        watch: ``metric`` or ``loss``: what the rule and the best look go by.
+        metric: of the target's kind, or ``loss``: what a look sees.
+        stopping: ends the training early; None: never.
+        watch: ``metric`` or ``loss``: what the stopping and the best look go by.
         report: called after each look.
 
     Attributes:
@@ -107,26 +99,20 @@ class Looks:
     """
 
     def __init__(
-        self, rule: StoppingRule, watch: str = "metric", report: Look | None = None
+        self,
+        metric: str,
+        stopping: Stopping | None = None,
+        watch: str = "metric",
+        report: Look | None = None,
     ) -> None:
-        self.rule, self.watch, self.report = rule, watch, report
+        mode = mode_of("loss" if watch == "loss" else metric)
+        self.rule = (stopping or Stopping(patience=None)).rule(mode)
+        self.watch, self.report = watch, report
         self.curve: list[float] = []
         self.value, self.loss, self.best, self.stopped = math.nan, math.nan, 0, False
         self.output: NDArray[np.float32] | None = None
         self.state: Any = None
         self._watched = math.nan
-
-    @classmethod
-    def at(
-        cls,
-        metric: str,
-        stopping: Stopping | None = None,
-        watch: str = "metric",
-        report: Look | None = None,
-    ) -> Looks:
-        """Looks that see a metric, or ``loss``; without a stopping they never end the training."""
-        mode = mode_of("loss" if watch == "loss" else metric)
-        return cls((stopping or Stopping(patience=None)).rule(mode), watch, report)
 
     def see(
         self, value: float, loss: float, output: NDArray[np.float32], keep: Callable[[], Any]

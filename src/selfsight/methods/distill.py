@@ -13,7 +13,9 @@ from selfsight.data.imageset import TargetSpec
 from selfsight.data.statistics import Statistics
 from selfsight.distributed import all_sum, world_size
 from selfsight.method import Batch, Method, MethodSettings, Optimizer, Output, Preset
-from selfsight.networks.backbones import Backbone, build_backbone, each_view, load_backbone
+from selfsight.networks.architectures import build_backbone
+from selfsight.networks.backbone_files import load_backbone
+from selfsight.networks.backbones import Backbone, each_view
 from selfsight.networks.heads import mlp
 from selfsight.networks.published.find import find_start
 from selfsight.networks.published.packages import PACKAGES

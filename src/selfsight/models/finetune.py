@@ -25,10 +25,10 @@ from selfsight.evaluation.material import Material
 from selfsight.evaluation.pooling import Pooling
 from selfsight.fitting.finetune import Start
 from selfsight.fitting.labelled import Rows, Subset, target_of
-from selfsight.fitting.metrics import score
 from selfsight.fitting.probes import PROBES, mlp
 from selfsight.fitting.recipe import FineTuning
 from selfsight.fitting.representations import Representations
+from selfsight.fitting.scores import score
 from selfsight.fitting.search import estimate, fine_tune
 from selfsight.fitting.stack import Classifier
 from selfsight.models.base_rate import base_rate, no_better
@@ -196,8 +196,10 @@ def fit_model(
         head, thresholds = tuned.head, tuned.thresholds
         choice = {"probe": "finetune", **tuned.choice}
     else:
-        fit, name = (PROBES["linear"], "linear") if how is None else (mlp.of(how), "mlp")
-        fitted = fit(subset, represented())
+        if how is None:
+            name, fitted = "linear", PROBES["linear"](subset, represented())
+        else:
+            name, fitted = "mlp", mlp.fit(subset, represented(), how)
         head, thresholds, choice = fitted.head, fitted.thresholds, {"probe": name, **fitted.choice}
     head = head.cpu()
     card = Card.model_validate(

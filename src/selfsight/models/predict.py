@@ -176,8 +176,11 @@ def _predicted(
         )
     if out is not None:
         return Path(out), len(heads)
-    joined_parts = (np.concatenate(parts) for parts in zip(*outputs, strict=True))
-    return in_memory(predictor, row_ids[heads], *joined_parts), len(heads)
+    output, distances, beyond = (np.concatenate(parts) for parts in zip(*outputs, strict=True))
+    ids, decided = row_ids[heads], predictor.decide(output)
+    arrow = table_of(predictor, ids, output, distances, beyond)
+    found = PredictionTable(ids, decided, output, card.names, distances, beyond, arrow)
+    return found, len(heads)
 
 
 def with_tiles(settings: Wish, tile: int | None, owner: str) -> Wish:
@@ -207,25 +210,6 @@ def _parts(heads: NDArray[np.int64], count: int) -> Iterator[NDArray[np.int64]]:
             last = int(later[0]) if len(later) else count
         yield np.arange(first, last)
         first = last
-
-
-def in_memory(
-    predictor: Predictor,
-    row_ids: NDArray[np.str_],
-    output: NDArray[np.float32],
-    distances: NDArray[np.float32],
-    novel: NDArray[np.bool_],
-) -> PredictionTable:
-    """Predictions as `PredictionTable`; see `table_of`."""
-    return PredictionTable(
-        row_ids,
-        predictor.decide(output),
-        output,
-        predictor.card.names,
-        distances,
-        novel,
-        table_of(predictor, row_ids, output, distances, novel),
-    )
 
 
 def _cell(value: Any) -> str:

@@ -33,7 +33,8 @@ from selfsight.fitting.representation_cache import weights_key
 from selfsight.fitting.representations import represent
 from selfsight.markup import block, facts
 from selfsight.models.card import Card, card_of
-from selfsight.networks.backbones import Backbone, load_backbone, save_backbone
+from selfsight.networks.backbone_files import load_backbone, save_backbone
+from selfsight.networks.backbones import Backbone
 from selfsight.networks.weights import put_weights, read_weights, write_weights
 from selfsight.runs.fitted import read_labels, write_labels
 from selfsight.runs.folder import MODEL_CARD, is_model

@@ -14,10 +14,10 @@ from selfsight.data import request
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.options import Images
 from selfsight.evaluation import protocol
-from selfsight.evaluation.intervals import Resampling
 from selfsight.evaluation.measured import Measured, scored_split, source_of
 from selfsight.evaluation.pooling import Pooling, by_image
 from selfsight.evaluation.predictions import Predictions
+from selfsight.evaluation.resampling import Resampling
 from selfsight.evaluation.results import Results
 from selfsight.evaluation.settings import Evaluate
 from selfsight.evaluation.summary import Scores, record, summarise
@@ -25,7 +25,7 @@ from selfsight.files import check_output_folder
 from selfsight.fitting.chance import base_rates
 from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Subset
-from selfsight.fitting.metrics import score
+from selfsight.fitting.scores import score
 from selfsight.models.predict import with_tiles
 from selfsight.models.predictor import Predictor
 from selfsight.reporting.report import write_report
@@ -75,22 +75,15 @@ def _of_model(settings: Evaluate, images: Images | None) -> Results:
     results = Results(measured.folder.results, card.weights)
     results.notes += notes
     results.cautions += opened.cautions
-    results.allowed_leaks += [f"{opened.name}: {leak}" for leak in opened.leaks]
+    results.allowed_leaks += measured.leaks
     tiles = measured.scored[target.known[measured.scored]]
     pooling = Pooling.of(opened)
     rows = pooling.heads(tiles)
     if not len(rows):
         raise ValueError(f"{opened.name}: no test or validation image has a known {target.name}.")
-    key = measured.enter(results, target, balanced=False, seed=0)
-    known = int(target.known[pooling.heads(train)].sum())
-    place: dict[str, Any] = {
-        "evaluation": key,
-        "data": opened.name,
-        "split": split,
-        "task": target.kind,
-        "target": target.name,
-        "known_labels": max(known, card.num_labels),
-    }
+    place = measured.enter(results, target, balanced=False, seed=0)
+    known = place["known_labels"]
+    place["known_labels"] = max(known, card.num_labels)
     say(f"{opened.name}, {target.name}: the model on {len(rows):,} {split} images")
     output = predictor.output(opened, tiles, device=choose_device(settings.device))
     output = pooling.pooled(tiles, output, target.kind)

@@ -13,7 +13,7 @@ from selfsight.vocabulary import in_percent
 SUFFIXES = (".csv", ".parquet", ".json")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StartLine:
     """A start in the table.
 
@@ -34,13 +34,13 @@ class StartLine:
 
     start: str
     backbone: str
-    score: float | None
-    low: float | None
-    high: float | None
-    behind: float | None
-    behind_low: float | None
-    behind_high: float | None
-    representation: str
+    score: float | None = None
+    low: float | None = None
+    high: float | None = None
+    behind: float | None = None
+    behind_low: float | None = None
+    behind_high: float | None = None
+    representation: str = ""
     rankme: float
     features: int
     height: int

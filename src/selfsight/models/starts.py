@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -16,7 +17,6 @@ from selfsight.data import request
 from selfsight.data.imageset import ImageSet, choose_target
 from selfsight.data.options import Data, Images
 from selfsight.data.statistics import channel_statistics
-from selfsight.evaluation.intervals import Interval
 from selfsight.evaluation.pooling import Pooling
 from selfsight.evaluation.start_ranking import (
     HeldOut,
@@ -98,10 +98,10 @@ def compare_starts(settings: CompareStarts, images: Images | None = None) -> Sta
     rows = rows_to_compare(opened, subset, settings.max_images)
     if len(rows) < 2:
         raise ValueError(f"{opened.name}: a comparison needs two train images at least.")
-    wishes = list(_wishes(settings))
+    wishes = _wishes(settings)
     say(f"{opened.name}: {len(wishes)} starts on {len(rows):,} train images")
     found: list[tuple[StartLine, Represented]] = []
-    for name, named in wishes:
+    for name, named in wishes.items():
         try:
             made = _started(name, settings, opened, images, rows, device)
         except ValueError as error:
@@ -113,10 +113,7 @@ def compare_starts(settings: CompareStarts, images: Images | None = None) -> Sta
         if read := made[0][0].labels_read:
             notes.append(f"{name}: {read} Its score is no comparison on them.")
     lines = _lines(found, subset, notes)
-    target = None if subset is None else subset.target.name
-    metric = None
     if subset is not None:
-        metric = _metric(subset)
         notes.append(
             "Each label was predicted by a probe fitted without it, inside the train split; test "
             "was not read. The best of several looks a little better than it is."
@@ -128,8 +125,8 @@ def compare_starts(settings: CompareStarts, images: Images | None = None) -> Sta
         )
     table = StartTable(
         opened.name,
-        target,
-        metric,
+        None if subset is None else subset.target.name,
+        None if subset is None else headline(subset.kind),
         len(rows if subset is None else subset),
         str(device),
         lines,
@@ -144,21 +141,18 @@ def compare_starts(settings: CompareStarts, images: Images | None = None) -> Sta
 def _opened(settings: CompareStarts, images: Images | None) -> tuple[ImageSet, list[str]]:
     """The images, no larger than any start is made for where that was left open."""
     opened = request.open(settings, images)
-    largest = max(FILE_SIZE, *(_side(name) for name, _ in _wishes(settings)))
     if images is None and settings.image_size is None:
-        longer = max(opened.height, opened.width)
-        if longer > largest:
+        largest = max(FILE_SIZE, *map(_side, _wishes(settings)))
+        if max(opened.height, opened.width) > largest:
             opened = request.open(settings.updated({"image_size": largest}))
     return opened, list(opened.cautions)
 
 
 def _side(name: str) -> int:
     """Side of the images that a start was made for, pixels; that of files where it is unknown."""
-    try:
+    with suppress(ValueError):
         if library_of(name) is not None or name in PACKAGES:
             return natural_size("published", name)
-    except ValueError:
-        return FILE_SIZE
     return FILE_SIZE
 
 
@@ -179,23 +173,12 @@ def _labels(settings: CompareStarts, images: ImageSet) -> Subset | None:
     return subset if comparable(subset) else None
 
 
-def _metric(subset: Subset) -> str:
-    return "recall_at_1" if subset.kind == "identity" else headline(subset.kind)
-
-
-def _wishes(settings: CompareStarts) -> Iterator[tuple[str, bool]]:
+def _wishes(settings: CompareStarts) -> dict[str, bool]:
     """What is compared, and whether it was named: named ones must load."""
-    seen = set()
     installed = [name for name, package in PACKAGES.items() if package.path() is not None]
     cached = cached_weights() if settings.cached else []
-    for name, named in (
-        *((name, True) for name in settings.starts),
-        *((name, False) for name in (*installed, *cached)),
-        ("none", False),
-    ):
-        if name not in seen:
-            seen.add(name)
-            yield name, named
+    wishes = dict.fromkeys((*settings.starts, *installed, *cached, "none"), False)
+    return wishes | dict.fromkeys(settings.starts, True)
 
 
 def _started(
@@ -236,8 +219,6 @@ def _started(
         line = StartLine(
             start=name + ", normalised by the images" * (way == "data"),
             backbone=spec.name,
-            **dict.fromkeys(("score", "low", "high", "behind", "behind_low", "behind_high")),
-            representation="",
             rankme=start.rankme,
             features=backbone.outputs,
             height=height,
@@ -308,20 +289,13 @@ def _lines(
             step.update()
     lines = []
     for placed in ranked(results, resampling):
-        behind = placed.behind or Interval(float("nan"), None, None)
-        line = found[placed.index][0]
-        lines.append(
-            replace(
-                line,
-                score=placed.score.mean,
-                low=placed.score.low,
-                high=placed.score.high,
-                behind=None if placed.behind is None else behind.mean,
-                behind_low=behind.low,
-                behind_high=behind.high,
-                representation=results[placed.index].representation,
-            )
-        )
-    if reason := ranked(results, resampling)[0].score.reason:
-        notes.append(reason)
+        line, score, behind = found[placed.index][0], placed.score, placed.behind
+        representation = results[placed.index].representation
+        line = replace(line, score=score.mean, low=score.low, high=score.high)
+        line = replace(line, representation=representation)
+        if behind is None:  # the best one
+            notes += [score.reason] if score.reason else []
+        else:
+            line = replace(line, behind=behind.mean, behind_low=behind.low, behind_high=behind.high)
+        lines.append(line)
     return tuple(lines)

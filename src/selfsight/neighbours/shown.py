@@ -5,14 +5,20 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from selfsight.markup import picture_uri
 from selfsight.neighbours.index import Index
 from selfsight.neighbours.pictures import CRISP
 from selfsight.records.drift import ShownImage
 from selfsight.records.labelling import ShownPicture
+from selfsight.records.neighbours import ShownPair
 
 PICTURE_BYTES = 4_000_000
 """Of a page; further images are shown by name."""
+PICTURED = 24
+"""Pairs of a kind that a page shows."""
 
 
 class Gallery:
@@ -41,6 +47,15 @@ class Gallery:
                 picture=self._picture(pictures.get(place)),
             )
             for place, word in zip(places, words, strict=True)
+        )
+
+    def pairs(
+        self, places: NDArray[np.int64], cosines: NDArray[np.float64]
+    ) -> tuple[ShownPair, ...]:
+        """Pairs ``(P, 2)`` of images of the index, with their cosines."""
+        return tuple(
+            ShownPair(self.images(pair, ["", ""]), cosine)
+            for pair, cosine in zip(places.tolist(), cosines.tolist(), strict=True)
         )
 
     def query(self, name: str, content: bytes | None) -> ShownImage:

@@ -1,48 +1,18 @@
-"""Backbones: the adapter that every method meets, how it is built, and its weights on disk."""
+"""Backbones: the adapter that every method meets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Self
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from selfsight.networks import efficientnet_lite, resnet, stages, vit
 from selfsight.networks.pooling import StagePooling
-from selfsight.networks.specs import (
-    NAMES,
-    BackboneSpec,
-    Network,
-    choose_backbone,
-    known_backbone,
-    library_of,
-    resolved,
-)
-from selfsight.networks.weights import put_weights, read_weights, write_weights
-from selfsight.plugins import OWN, described, run_file
-from selfsight.settings import sentence
-
-__all__ = [
-    "NAMES",
-    "Backbone",
-    "BackboneSpec",
-    "Network",
-    "build_backbone",
-    "choose_backbone",
-    "each_view",
-    "known_backbone",
-    "load_backbone",
-    "measuring",
-    "save_backbone",
-]
-
-
-POOLING = "selfsight:pooling."
-"""How the keys of the pooling begin in a file, where no network has any."""
+from selfsight.networks.specs import BackboneSpec
+from selfsight.plugins import described
 
 
 class Backbone(nn.Module):
@@ -84,7 +54,7 @@ class Backbone(nn.Module):
         """
         name = f"module:{type(module).__name__}"
         spec = BackboneSpec(name=name, channels=channels, image_size=image_size)
-        return cls(module, _features(module, spec), spec)
+        return cls(module, features_of(module, spec), spec)
 
     @property
     def features(self) -> int:
@@ -232,25 +202,6 @@ def _at_least_float32(values: Tensor) -> Tensor:
     return values if values.dtype == torch.float64 else values.float()
 
 
-def build_backbone(spec: BackboneSpec, seed: int | None = None) -> Backbone:
-    """The network of a spec with fresh weights, on the CPU.
-
-    Args:
-        spec: from `choose_backbone`.
-        seed: the weights are a function of it, and torch's global generator stays as it was;
-            None: they are a function of the state of torch's global generator, which moves on.
-
-    Raises:
-        ValueError: the spec makes no network (a file of one's own that is gone or fails).
-    """
-    if seed is None:
-        network = _network(spec)
-        return Backbone(network, _features(network, spec), spec)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        return build_backbone(spec)
-
-
 def each_view(
     network: Callable[[Tensor], Tensor], views: Sequence[Tensor], *, one_by_one: bool = False
 ) -> list[Tensor]:
@@ -275,146 +226,6 @@ def each_view(
     return [out[i] for i in range(len(views))]
 
 
-def save_backbone(path: str | Path, backbone: Backbone, extra: dict[str, Any]) -> None:
-    """Writes weights, spec and pooling as one safetensors file, whole or not at all.
-
-    Args:
-        path: the file; its keys are those of ``backbone.network``, and `POOLING` with those of
-            ``backbone.pooling``.
-        backbone: on any device.
-        extra: whatever else belongs to it, in values that JSON holds.
-    """
-    header: dict[str, Any] = {"spec": backbone.spec.plain(), "features": backbone.outputs}
-    header["extra"] = extra
-    beside = {}
-    if (pooling := backbone.pooling) is not None:
-        header["pooling"] = {"kind": pooling.kind, "widths": list(pooling.widths)}
-        beside = {POOLING + name: value for name, value in pooling.state_dict().items()}
-    write_weights(path, backbone.network, header, beside)
-
-
-def load_backbone(
-    path: str | Path, *, allow_code: bool = False, module: nn.Module | None = None
-) -> tuple[Backbone, dict[str, Any]]:
-    """The backbone in a file of `save_backbone`, in train mode on the CPU, and its extra values.
-
-    Reading a file runs no code that comes with it, unless ``allow_code``.
-
-    Args:
-        path: the file.
-        allow_code: run the ``file.py:build`` that the file names.
-        module: the network, for a backbone made by `Backbone.of`; its weights are replaced.
-
-    Raises:
-        ValueError: no such file, a damaged one, weights that do not fit the network, or a network
-            that only code outside selfsight can make, and no leave to run it.
-    """
-    tensors, header = read_weights(path)
-    try:
-        spec = BackboneSpec(**header["spec"])
-        features, extra = int(header["features"]), dict(header["extra"])
-    except ValidationError as error:
-        raise ValueError(f"{path}: its header is not valid: {sentence(error)}.") from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: its header is not valid ({error!r}).") from None
-    network = _without_weights(path, spec, allow_code) if module is None else module
-    put_weights(path, network, without_pooling(tensors))
-    if _features(network, spec) != features:
-        raise ValueError(f"{path}: its header says {features} features; its network differs.")
-    backbone = Backbone(network, features, spec)
-    if "pooling" in header:
-        backbone.pooling = _read_pooling(path, header["pooling"], tensors)
-    return backbone, extra
-
-
-def without_pooling(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of the network alone, of the tensors of a file of `save_backbone`."""
-    return {name: value for name, value in tensors.items() if not name.startswith(POOLING)}
-
-
-def _read_pooling(path: str | Path, about: Any, tensors: dict[str, Tensor]) -> StagePooling:
-    try:
-        pooling = StagePooling(about["kind"], [int(width) for width in about["widths"]])
-        own = {n.removeprefix(POOLING): v for n, v in tensors.items() if n.startswith(POOLING)}
-        pooling.load_state_dict(own)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path}: its pooling is not valid ({error}).") from None
-    return pooling
-
-
-def _network(spec: BackboneSpec) -> nn.Module:
-    if spec.name.startswith("module:"):
-        raise ValueError(
-            f"backbone {spec.name!r} wraps a module that selfsight cannot make; wrap it again "
-            "with Backbone.of, or give it to load_backbone(path, module=...)."
-        )
-    if library_of(spec.name) is not None:
-        from selfsight.networks.published.libraries import library_network
-
-        return library_network(spec)
-    if spec.name not in NAMES:
-        return _from_file(spec)
-    settings, _ = resolved(spec.name, spec.network, spec.image_size)
-    assert settings.widths and settings.depths
-    if spec.name in resnet.PLANS:
-        assert settings.stem != "auto" and settings.block != "auto" and settings.shortcut != "auto"
-        plan = resnet.ResNetPlan(
-            settings.widths, settings.depths, settings.block, settings.shortcut
-        )
-        return resnet.ResNet(spec.channels, plan, settings.stem, settings.stem_padding)
-    if spec.name in efficientnet_lite.PLANS:
-        return efficientnet_lite.EfficientNetLite(spec.channels, settings.widths, settings.depths)
-    assert settings.patch_size and settings.positions != "auto"
-    shape = vit.ViTPlan(
-        settings.widths[0],
-        settings.depths[0],
-        settings.heads,
-        settings.layer_scale,
-        settings.registers,
-        settings.class_token,
-    )
-    return vit.ViT(spec.channels, shape, settings.patch_size, spec.image_size, settings.positions)
-
-
-def empty_network(spec: BackboneSpec) -> nn.Module:
-    """The network of a spec without memory for its weights, where it is one of ours."""
-    if spec.name in NAMES:
-        with torch.device("meta"):
-            return _network(spec)
-    return _network(spec)
-
-
-def _without_weights(path: str | Path, spec: BackboneSpec, allow_code: bool) -> nn.Module:
-    """The network of a file."""
-    known = spec.name in NAMES or library_of(spec.name) is not None
-    if not known and not spec.name.startswith("module:") and not allow_code:
-        raise ValueError(
-            f"{path}: its network is made by code, {spec.name}, which is run only on "
-            "load_backbone(path, allow_code=True); read that code first."
-        )
-    return empty_network(spec)
-
-
-def _from_file(spec: BackboneSpec) -> nn.Module:
-    """Runs ``file.py:build``."""
-    path_text, _, function = known_backbone(spec.name).rpartition(":")
-    path = Path(path_text).resolve()
-    if not path.is_file():
-        raise ValueError(f"backbone {spec.name!r}: there is no file {path}.")
-    try:
-        code = run_file(path, f"{OWN}backbone_{path.stem}")
-        build = getattr(code, function)
-        module = build(spec.channels)
-    except Exception as error:
-        raise ValueError(f"backbone {spec.name!r} cannot be made: {described(error)}.") from error
-    if not isinstance(module, nn.Module):
-        raise ValueError(
-            f"backbone {spec.name!r}: {function}({spec.channels}) must give a torch.nn.Module, "
-            f"not {type(module).__name__}."
-        )
-    return module
-
-
 @contextmanager
 def measuring(backbone: Backbone, device: torch.device | str) -> Iterator[None]:
     """The backbone on the device in evaluation mode and float32, without gradients."""
@@ -429,7 +240,7 @@ def measuring(backbone: Backbone, device: torch.device | str) -> Iterator[None]:
         backbone.train(training)
 
 
-def _features(network: nn.Module, spec: BackboneSpec) -> int:
+def features_of(network: nn.Module, spec: BackboneSpec) -> int:
     """F: known of our own networks, else read off a forward pass of two black images."""
     if isinstance(network, resnet.ResNet | vit.ViT | efficientnet_lite.EfficientNetLite):
         return network.features

@@ -284,10 +284,10 @@ class ResultsFile(BaseModel):
         corruptions: the linear probe on images with blur, noise, JPEG, other brightness.
         test_readings: each comparison of predictions with the test split; only added to.
         notes: of the evaluations to show.
+        files: checksums of the files written with it: path inside the run -> hash.
         allowed_leaks: of the evaluations to show.
         cautions: of the evaluations to show.
         subjects: subjects that are runs: name -> path (``run``) and hash of the weights.
-        files: checksums of the files written with it: path inside the run -> hash.
     """
 
     model_config = CLOSED
@@ -301,10 +301,10 @@ class ResultsFile(BaseModel):
     corruptions: list[Corrupted] = []
     test_readings: list[Reading] = []
     notes: list[str] = []
+    files: dict[str, str] = {}
     allowed_leaks: list[str] = []
     cautions: list[str] = []
     subjects: dict[str, dict[str, str]] = {}
-    files: dict[str, str] = {}
 
     @property
     def shown(self) -> ResultsFile:

@@ -13,7 +13,10 @@ from selfsight.data.options import Data
 from selfsight.data.statistics import Statistics
 from selfsight.files import read_json
 from selfsight.markup import block, facts
-from selfsight.networks.backbones import Backbone, BackboneSpec, build_backbone, load_backbone
+from selfsight.networks.architectures import build_backbone
+from selfsight.networks.backbone_files import load_backbone
+from selfsight.networks.backbones import Backbone
+from selfsight.networks.specs import BackboneSpec
 from selfsight.networks.weights import read_weights
 from selfsight.runs.checkpoint import read_record
 from selfsight.runs.folder import RunFolder, is_model, is_run

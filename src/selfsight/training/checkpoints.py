@@ -15,7 +15,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 
 from selfsight.console import say
 from selfsight.files import digest_of, replacing
-from selfsight.networks.backbones import save_backbone
+from selfsight.networks.backbone_files import save_backbone
 from selfsight.runs.checkpoint import MAGIC, whole
 from selfsight.stops import Stopped, StopRequest
 

@@ -17,7 +17,8 @@ from selfsight.data.options import Images
 from selfsight.data.pool import Pool, open_pool
 from selfsight.data.statistics import Statistics, channel_statistics
 from selfsight.methods import METHODS, name_of
-from selfsight.networks.backbones import NAMES, BackboneSpec, build_backbone
+from selfsight.networks.architectures import build_backbone
+from selfsight.networks.specs import NAMES, BackboneSpec
 from selfsight.networks.stages import scales_and_shifts
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.lineage import lineage_of_weights

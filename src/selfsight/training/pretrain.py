@@ -23,7 +23,9 @@ from selfsight.kernels.memory_pages import freed_pages_kept, give_leftovers_back
 from selfsight.losses.targets import known_rows
 from selfsight.method import Method
 from selfsight.methods import METHODS
-from selfsight.networks.backbones import Backbone, build_backbone, save_backbone
+from selfsight.networks.architectures import build_backbone
+from selfsight.networks.backbone_files import save_backbone
+from selfsight.networks.backbones import Backbone
 from selfsight.networks.stages import scales_and_shifts
 from selfsight.runs.lock import locked
 from selfsight.runs.run import Run, load_run

@@ -19,7 +19,7 @@ from tyro.conf import Suppress
 from selfsight.data.options import Data
 from selfsight.method import Method, MethodSettings, Optimizer
 from selfsight.methods import METHODS, name_of
-from selfsight.networks.backbones import Network, known_backbone
+from selfsight.networks.specs import Network, known_backbone
 from selfsight.settings import unknown
 from selfsight.training.supervision import Supervision
 from selfsight.views.settings import View

@@ -11,17 +11,13 @@ import numpy as np
 from selfsight.data.imageset import ImageSet
 from selfsight.data.statistics import Statistics
 from selfsight.methods import METHODS
-from selfsight.networks.backbones import (
-    Backbone,
-    BackboneSpec,
-    build_backbone,
-    load_backbone,
-    without_pooling,
-)
+from selfsight.networks.architectures import build_backbone
+from selfsight.networks.backbone_files import load_backbone, without_pooling
+from selfsight.networks.backbones import Backbone
 from selfsight.networks.published.find import find_start, natural_size
 from selfsight.networks.published.origin import Origin, PublishedWeights, named_normalisation
 from selfsight.networks.published.packages import DEFAULT, PACKAGES
-from selfsight.networks.specs import Network, choose_backbone, library_of
+from selfsight.networks.specs import BackboneSpec, Network, choose_backbone, library_of
 from selfsight.networks.weights import put_weights, read_weights
 from selfsight.runs.checkpoint import backbone_of, in_run
 from selfsight.runs.folder import RunFolder, is_model, is_run, run_around

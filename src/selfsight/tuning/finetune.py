@@ -22,7 +22,7 @@ from selfsight.fitting.representations import Representations, represent
 from selfsight.fitting.search import fine_tune
 from selfsight.fitting.stopping import Look
 from selfsight.runs.request import images_of
-from selfsight.runs.run import Run, load_run
+from selfsight.runs.run import load_run
 from selfsight.training.device import choose_device
 from selfsight.tuning.labels import Labels, LabelStudy, labels_of
 from selfsight.tuning.record import Tuned
@@ -58,7 +58,6 @@ class FinetuneProblem(Problem):
     """A recipe in, the metric of the images held out."""
 
     settings: TuneFinetuning
-    source: Run
     labels: Labels
     start: Start
 
@@ -66,7 +65,7 @@ class FinetuneProblem(Problem):
         """``(n, F)`` representations of the labelled rows, computed once for all trials."""
         subset = self.labels.subset
         return kept_representations(
-            self.source.folder.representations,
+            self.labels.run.folder.representations,
             "finetune-start" if start is self.start else "finetune-scratch",
             start.backbone,
             subset.images,
@@ -86,11 +85,11 @@ class FinetuneProblem(Problem):
             stopping=self.settings.stopping,
             look=look,
         )
-        return self.labels.outcome(trained.looks, trained)
+        return self.labels.outcome(trained)
 
     def best_yaml(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         best = self.settings.updated(changes).finetuning.plain()
-        return self.labels.best_yaml(self.settings, finetuning=best)
+        return self.labels.best_yaml(finetuning=best)
 
     def read_test(self, changes: Mapping[str, Any], again: Outcome) -> dict[str, Any] | None:
         """The best recipe and its controls on test, all with the same labels.
@@ -99,12 +98,12 @@ class FinetuneProblem(Problem):
         recipe from fresh weights.
         """
         subset, start = self.labels.subset, self.start
-        images, rows = subset.images, scored_rows(subset.images, subset.target)
+        images, rows = subset.images, scored_rows(subset)
         if not len(rows):
             return None
         thresholds = subset.thresholds(again.trained.looks.output, self.labels.held)
         predictions = {}
-        fresh = replace(start, backbone=self.source.untrained(self.seed), published=False)
+        fresh = replace(start, backbone=self.labels.run.untrained(self.seed), published=False)
         for name, begin in (("trained", start), ("scratch", fresh)):
             say(f"the tuned recipe on all {len(subset):,} labels: {name}")
             whole = self.whole(changes, begin, again.trained.steps)
@@ -116,7 +115,7 @@ class FinetuneProblem(Problem):
         linear = PROBES["linear"](subset, known)
         there = represent(start.backbone, images, rows, start.statistics, device=start.device)
         predictions["linear", "trained"] = linear.output(there), linear.thresholds
-        return compared(images, subset.target, self.seed, predictions)
+        return compared(subset, self.seed, predictions)
 
     @property
     def default(self) -> FineTuning:
@@ -139,7 +138,7 @@ class FinetuneProblem(Problem):
             "learning rates and its steps inside the same labels; "
             "from fresh weights means the tuned recipe on an untrained backbone."
         )
-        facts = self.labels.facts(self.source, best, look=again.best, steps=steps)
+        facts = self.labels.facts(best, look=again.best, steps=steps)
         return {**facts, "notes": [*self.notes, note]}
 
     def called(self, probe: str, subject: str) -> str:
@@ -176,16 +175,16 @@ def prepare(settings: TuneFinetuning, images: Images | None = None) -> FinetuneP
     device = choose_device(settings.device)
     run = load_run(settings.run)
     images = images_of(run, settings, images)
-    labels = labels_of(settings, run, images, 1)
     start = Start.of_run(run, device, allow_code=settings.allow_code)
     usual = settings.finetuning.resolved(published=start.published)
     settings = settings.updated({"finetuning": usual})
+    labels = labels_of(settings, run, images, 1)
     about = {"verb": "finetune", "weights": weights_key(start.backbone)}
     name = f"finetune-{labels.subset.target.name}"
     steps, count = usual.steps(len(labels.subset)), len(labels.subset)
     pairs = len(FineTuning().recipes)
     return FinetuneProblem(
-        **labels.problem(settings, run, "finetuning", SPACE, OF_LABELS, **about),
+        **labels.problem("finetuning", SPACE, OF_LABELS, **about),
         folder=Path(settings.out or run.folder.path / "tuning" / name),
         looks=LOOKS,
         cost=f"A trial trains for up to {steps:,} steps on {count:,} labelled images. The end "

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
 import numpy as np
 
 from selfsight.data.imageset import ImageSet, Target
-from selfsight.data.statistics import Statistics
 from selfsight.files import read_json, write_json
 from selfsight.fitting.labelled import Subset
-from selfsight.fitting.metrics import value_of
 from selfsight.fitting.probes import PROBES
 from selfsight.fitting.representations import Representations, represent
+from selfsight.fitting.scores import value_of
 from selfsight.fitting.stopping import DivergedError, Look, StoppingRule
 from selfsight.measures import alpha_req
 from selfsight.records.collapse import collapsed
 from selfsight.training.monitor import Monitor
+from selfsight.training.plan import Plan
 from selfsight.vocabulary import headline
 
 Objective = Literal["knn", "linear", "rankme", "alpha_req"]
@@ -44,31 +43,27 @@ class Judge(pl.Callback):
 
     Args:
         objective: what is measured.
-        path: of the values, a JSON file.
-        images: the image set; only train and validation are read.
-        target: for ``knn`` and ``linear``.
-        statistics: of the channels.
+        plan: of the pretraining; of its images only train and validation are read.
         count: images at most, two thirds from train.
         seed: of their draw and of the probe.
-        rule: stops the training early; None: never.
+        rule: stops the training early.
         look: called with the epoch (from 1) and the value; may raise.
     """
 
     def __init__(
         self,
         objective: Objective,
-        path: Path,
-        images: ImageSet,
-        target: Target | None,
-        statistics: Statistics,
+        plan: Plan,
         *,
         count: int,
         seed: int,
-        rule: StoppingRule | None = None,
+        rule: StoppingRule,
         look: Look | None = None,
     ) -> None:
-        self.objective, self.path, self.images, self.target = objective, path, images, target
-        self.statistics, self.seed, self.rule, self.look = statistics, seed, rule, look
+        self.objective, self.seed, self.rule, self.look = objective, seed, rule, look
+        self.images, self.target, self.statistics = plan.images, plan.target, plan.statistics
+        self.path = plan.folder.path / "objective.json"
+        images, target = self.images, self.target
         self.values: list[float] = []
         draw = np.random.default_rng(seed)
         train, held = images.pool, images.rows("validation")
@@ -84,8 +79,7 @@ class Judge(pl.Callback):
         if done and self.path.is_file():
             self.values = [float(value) for value in read_json(self.path)[:done]]
         for epoch, value in enumerate(self.values, 1):
-            if self.rule is not None:
-                self.rule.step(value)
+            self.rule.step(value)
             if self.look is not None:
                 self.look(epoch, value)
 
@@ -97,7 +91,7 @@ class Judge(pl.Callback):
         write_json(self.path, self.values)
         if self.look is not None:
             self.look(len(self.values), self.values[-1])
-        if self.rule is not None and self.rule.step(self.values[-1]):
+        if self.rule.step(self.values[-1]):
             trainer.should_stop = True
 
     def _value(self, monitor: Monitor, module: Any) -> float:

@@ -46,6 +46,8 @@ class Labels:
     """The labels of a study.
 
     Attributes:
+        settings: of the study: a `LabelStudy` that is a `Search`.
+        run: that the study is of.
         subset: labelled rows of train and validation, or a share of them.
         folds: ``(n,)`` which fold holds each row out; -1: none.
         metric: trials are compared by.
@@ -53,6 +55,8 @@ class Labels:
         note: a sentence on what is held out.
     """
 
+    settings: Any
+    run: Run
     subset: Subset
     folds: Rows
     metric: str
@@ -64,12 +68,13 @@ class Labels:
         """``(n,)`` rows that some fold holds out."""
         return self.folds >= 0
 
-    def outcome(self, looks: Any, trained: Any) -> Outcome:
+    def outcome(self, trained: Any) -> Outcome:
         """A training that was looked at, as the outcome of a trial.
 
         Raises:
             ValueError: the metric is not defined on the rows held out.
         """
+        looks = trained.looks
         if not np.isfinite(looks.value):
             raise ValueError(
                 f"{self.metric} is not defined on the held-out images of {self.subset.target.name}."
@@ -77,19 +82,11 @@ class Labels:
         return Outcome(looks.value, looks.curve, looks.best, looks.stopped, trained)
 
     def problem(
-        self,
-        settings: Any,
-        run: Run,
-        part: str,
-        default: Mapping[str, str],
-        of_labels: Mapping[str, str],
-        **about: Any,
+        self, part: str, default: Mapping[str, str], of_labels: Mapping[str, str], **about: Any
     ) -> dict[str, Any]:
         """What the problems of these studies have in common, as arguments of `Problem`.
 
         Args:
-            settings: of the study: a `LabelStudy` that is a `Search`.
-            run: that the study is of.
             part: the setting that is searched, such as ``probe``.
             default: the default space, for every kind of target.
             of_labels: its part for classes and several labels.
@@ -98,7 +95,7 @@ class Labels:
         Raises:
             ValueError: a space that the settings do not allow.
         """
-        images = self.subset.images
+        settings, images = self.settings, self.subset.images
         own = {} if self.subset.kind == "number" else of_labels
         space = read_space(settings.search, {**default, **own})
         for name in space:
@@ -110,7 +107,7 @@ class Labels:
         space = space.fitted(settings.updated)
         about = {
             **about,
-            "name": run.name,
+            "name": self.run.name,
             "images": images.fingerprint(self.subset.rows),
             "target": self.subset.target.name,
             "metric": self.metric,
@@ -125,7 +122,7 @@ class Labels:
             "device": choose_device(settings.device).type,
         }
         return {
-            "search": settings,
+            "settings": settings,
             "about": about,
             "space": space,
             "first": space.params_of({name: value_of(settings, name) for name in space}),
@@ -138,30 +135,28 @@ class Labels:
             ),
             "seed": settings.seed,
             "fraction": settings.label_fraction,
-            "settings": settings,
-            "source": run,
             "labels": self,
         }
 
-    def best_yaml(self, settings: Any, **best: Any) -> dict[str, Any]:
+    def best_yaml(self, **best: Any) -> dict[str, Any]:
         """Settings of the verb `finetune`: run and data, their options, and the best."""
         defaults = {name: f.default for name, f in DataOptions.model_fields.items()}
         names = ("run", "data", *defaults)
-        given = {name: getattr(settings, name) for name in names}
+        given = {name: getattr(self.settings, name) for name in names}
         given["target"] = self.subset.target.name
         return {n: value for n, value in given.items() if value != defaults.get(n)} | best
 
-    def facts(self, run: Run, settings: Settings, **more: Any) -> dict[str, Any]:
+    def facts(self, best: Settings, **more: Any) -> dict[str, Any]:
         """What ``tuning.json`` says of the study and its best settings."""
         return {
             "target": self.subset.target.name,
-            "run": str(run.folder.path),
+            "run": str(self.run.folder.path),
             "data": self.subset.images.name,
             "task": self.subset.kind,
             "num_labels": LabelsRead.by(
-                lineage_of([run]), self.subset.images, self.subset.target.name
+                lineage_of([self.run]), self.subset.images, self.subset.target.name
             ).with_rows(self.subset.rows),
-            "best": {**more, "settings": settings.plain()},
+            "best": {**more, "settings": best.plain()},
         }
 
 
@@ -187,7 +182,7 @@ def labels_of(settings: LabelStudy, run: Run, images: ImageSet, folds: int | Non
     subset = Subset.drawn(images, target, rows, settings.label_fraction, settings.seed)
     subset.check()
     held, note = _held_out(subset, folds)
-    return Labels(subset, held, metric, mode_of(metric), note)
+    return Labels(settings, run, subset, held, metric, mode_of(metric), note)
 
 
 def _held_out(subset: Subset, folds: int | None) -> tuple[Rows, str]:

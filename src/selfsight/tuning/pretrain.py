@@ -57,10 +57,7 @@ class PretrainProblem(Problem):
     def judge(self, plan: planning.Plan, look: Look | None = None) -> Judge:
         return Judge(
             self.objective,
-            plan.folder.path / "objective.json",
-            plan.images,
-            plan.target,
-            plan.statistics,
+            plan,
             count=self.settings.monitor_images,
             seed=self.settings.seed,
             rule=self.settings.stopping.rule("highest"),
@@ -242,7 +239,6 @@ def prepare(settings: TunePretraining, images: Images | None = None) -> Pretrain
         "seed": settings.seed,
     }
     return PretrainProblem(
-        search=settings,
         folder=Path(settings.out or f"runs/tune-{data}-{Path(method).stem}"),
         about=about,
         space=space,

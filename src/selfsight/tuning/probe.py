@@ -21,7 +21,7 @@ from selfsight.fitting.probes.mlp import LOOKS, train
 from selfsight.fitting.stack import Classifier
 from selfsight.fitting.stopping import Look
 from selfsight.runs.request import images_of
-from selfsight.runs.run import Run, load_run
+from selfsight.runs.run import load_run
 from selfsight.training.device import choose_device
 from selfsight.tuning.labels import Labels, LabelStudy, labels_of
 from selfsight.tuning.record import Tuned
@@ -64,7 +64,6 @@ class ProbeProblem(Problem):
     """Settings of the classifier in, the metric of the rows held out."""
 
     settings: TuneProbe
-    source: Run
     labels: Labels
     subjects: tuple[Subject, ...]
 
@@ -80,11 +79,11 @@ class ProbeProblem(Problem):
             watch=settings.watch,
             look=look,
         )
-        return self.labels.outcome(trained.looks, trained)
+        return self.labels.outcome(trained)
 
     def best_yaml(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         best = self.settings.updated(changes).probe.plain()
-        return self.labels.best_yaml(self.settings, head_only="mlp", probe=best)
+        return self.labels.best_yaml(head_only="mlp", probe=best)
 
     def read_test(self, changes: Mapping[str, Any], again: Outcome) -> dict[str, Any] | None:
         """The best classifier, the default probes and the controls on test.
@@ -93,7 +92,7 @@ class ProbeProblem(Problem):
         look says; the default probes get the same labels and choose inside them.
         """
         subset, classifier = self.labels.subset, self.settings.updated(changes).probe
-        rows, steps = scored_rows(subset.images, subset.target), again.trained.steps
+        rows, steps = scored_rows(subset), again.trained.steps
         if not len(rows):
             return None
         thresholds = subset.thresholds(again.trained.looks.output, self.labels.held)
@@ -107,12 +106,12 @@ class ProbeProblem(Problem):
         for name in probes_of(subset.kind):
             fitted = PROBES[name](subset, trained)
             predictions[name, "trained"] = fitted.output(trained.at(rows)), fitted.thresholds
-        return compared(subset.images, subset.target, self.seed, predictions)
+        return compared(subset, self.seed, predictions)
 
     def facts(self, changes: Mapping[str, Any], again: Outcome) -> dict[str, Any]:
         best, steps = self.settings.updated(changes).probe, again.trained.steps
         return {
-            **self.labels.facts(self.source, best, look=again.best, steps=steps),
+            **self.labels.facts(best, look=again.best, steps=steps),
             "folds": int(self.labels.folds.max()) + 1,
         }
 
@@ -153,7 +152,7 @@ def prepare(settings: TuneProbe, images: Images | None = None) -> ProbeProblem:
     material = Material(run, images, rows, images.rows("train"), device, settings.allow_code)
     found, weights, _, notes = subjects(material, ("untrained", "pixels"))
     about = {"verb": "probe", "weights": weights, "watch": settings.watch}
-    common = labels.problem(settings, run, "probe", SPACE, OF_LABELS, **about)
+    common = labels.problem("probe", SPACE, OF_LABELS, **about)
     common["notes"] = (*notes, *common["notes"])
     return ProbeProblem(
         **common,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from selfsight.files import read_json, write_text
+from selfsight.files import write_text
 from selfsight.tuning.space import Space
 from selfsight.tuning.study import original_number, was_killed
 
@@ -44,16 +44,6 @@ class Tuned:
 
     def __str__(self) -> str:
         return "\n".join([*self.found["answer"], f"The study: {self.folder / 'report.html'}"])
-
-
-def read_tuned(folder: str | Path) -> Tuned:
-    """A finished study back from its folder.
-
-    Raises:
-        ValueError: there is none, or its file is damaged.
-    """
-    folder = Path(folder)
-    return Tuned(folder, dict(read_json(folder / "tuning.json")))
 
 
 def trial_rows(study: optuna.Study, space: Space) -> list[dict[str, Any]]:

@@ -81,7 +81,7 @@ class Problem(ABC):
     """What a study searches: a subclass for each verb that tunes.
 
     Attributes:
-        search: how it is searched and when it stops.
+        settings: of the verb: how it is searched and when it stops.
         folder: where the study is kept.
         about: everything that a trial's value depends on; another one is another study.
         space: of the settings.
@@ -99,7 +99,7 @@ class Problem(ABC):
         by_probe: the reading of test has several probes of the best trial.
     """
 
-    search: Search
+    settings: Search
     folder: Path
     about: Mapping[str, Any]
     space: Space
@@ -168,7 +168,7 @@ def open_study(problem: Problem) -> optuna.Study:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    search, path = problem.search, problem.folder / "study.journal"
+    search, path = problem.settings, problem.folder / "study.journal"
     if search.storage is None:
         if search.join and not path.is_file():
             raise ValueError(f"{problem.folder} holds no study to join; start it without --join.")
@@ -232,7 +232,7 @@ def sampler(problem: Problem, salt: int) -> optuna.samplers.BaseSampler:
     from optuna import samplers
 
     digest = hashlib.blake2b(f"{problem.seed} {salt}".encode(), digest_size=4).digest()
-    kind = samplers.RandomSampler if problem.search.sampler == "random" else samplers.TPESampler
+    kind = samplers.RandomSampler if problem.settings.sampler == "random" else samplers.TPESampler
     return kind(seed=int.from_bytes(digest, "big"))
 
 

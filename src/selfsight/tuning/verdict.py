@@ -14,14 +14,14 @@ import yaml
 
 from selfsight import vocabulary
 from selfsight.console import duration, say
-from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.options import Images
-from selfsight.evaluation.intervals import Resampling
+from selfsight.evaluation.resampling import Resampling
 from selfsight.evaluation.summary import difference_interval, ends, score_interval
 from selfsight.files import read_json, write_json, write_text
 from selfsight.fitting.folds import groups_of
-from selfsight.fitting.labelled import Rows
-from selfsight.fitting.metrics import Floats, score
+from selfsight.fitting.labelled import Rows, Subset
+from selfsight.fitting.scored import Floats
+from selfsight.fitting.scores import score
 from selfsight.stops import raising
 from selfsight.tuning.record import (
     Tuned,
@@ -62,7 +62,7 @@ def tune(settings: Search, images: Images | None, prepare: Prepare) -> Tuned | N
     began, problem = time.monotonic(), prepare(settings, images)
     for note in problem.notes if not settings.join else ():
         say(note)
-    search, hands = problem.search, f" by {settings.workers} workers" * (settings.workers > 1)
+    search, hands = problem.settings, f" by {settings.workers} workers" * (settings.workers > 1)
     say(
         f"Up to {search.trials} trials{hands}, compared by {problem.metric} on validation data"
         + (f", for {search.minutes:g} minutes at most" if search.minutes is not None else "")
@@ -119,8 +119,8 @@ def conclude(problem: Problem, study: optuna.Study, reason: str, seconds: float)
         "verb": problem.about["verb"],
         "metric": problem.metric,
         "mode": problem.mode,
-        "sampler": problem.search.sampler,
-        "pruner": problem.search.pruner,
+        "sampler": problem.settings.sampler,
+        "pruner": problem.settings.pruner,
         "seed": problem.seed,
         "space": problem.space.plain(),
         "searched": problem.space.searched,
@@ -155,26 +155,22 @@ def _threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def scored_rows(images: ImageSet, target: Target) -> Rows:
-    """``(M,)`` test rows with a known value."""
-    rows = images.rows("test")
-    return rows[target.known[rows]]
+def scored_rows(subset: Subset) -> Rows:
+    """``(M,)`` test rows of the image set with a known value of the target."""
+    rows = subset.images.rows("test")
+    return rows[subset.target.known[rows]]
 
 
-def compared(
-    images: ImageSet, target: Target, seed: int, predictions: Predictions
-) -> dict[str, Any]:
+def compared(subset: Subset, seed: int, predictions: Predictions) -> dict[str, Any]:
     """Values with intervals, and paired differences tuned - other, over the same test images.
 
     Args:
-        images: with test rows.
-        target: what was predicted.
+        subset: whose images have test rows, and what was predicted.
         seed: of the bootstrap.
         predictions: of `scored_rows`; those of ``("tuned", "trained")`` among them.
     """
-    rows = scored_rows(images, target)
-    groups = groups_of(images.groups, rows)
-    resampling = Resampling.of(groups, seed=seed)
+    images, target, rows = subset.images, subset.target, scored_rows(subset)
+    resampling = Resampling.of(groups_of(images.groups, rows), seed=seed)
     scores = {
         pair: score(target, output, rows, resampling.weights, thresholds)
         for pair, (output, thresholds) in predictions.items()

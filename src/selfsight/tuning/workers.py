@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from selfsight.console import progress, say
-from selfsight.fitting.stopping import DivergedError, StoppingRule
+from selfsight.fitting.stopping import DivergedError, Stopping
 from selfsight.kernels.memory_pages import give_leftovers_back
 from selfsight.stops import requested
 from selfsight.tuning.processes import run_processes
@@ -79,10 +79,10 @@ def work(problem: Problem, study: optuna.Study, number: int | None = None) -> st
 
     began = time.monotonic()
     number = int.from_bytes(os.urandom(4), "big") if number is None else number
-    workers = Workers(problem.folder / "workers") if problem.search.storage is None else None
+    workers = Workers(problem.folder / "workers") if problem.settings.storage is None else None
     name = workers.name if workers else f"{socket.gethostname()}-{os.getpid()}"
     finished = _states(study)["finished"]
-    trials = progress("trials", problem.search.trials, finished)
+    trials = progress("trials", problem.settings.trials, finished)
     with workers or nullcontext(), _no_experiments(), trials as step:
         while True:
             _fail_the_dead(study, workers)
@@ -91,7 +91,7 @@ def work(problem: Problem, study: optuna.Study, number: int | None = None) -> st
                 give_leftovers_back()  # of trials that ended by an exception
                 return reason
             states = _states(study)
-            if states["finished"] + states["RUNNING"] >= problem.search.trials:
+            if states["finished"] + states["RUNNING"] >= problem.settings.trials:
                 time.sleep(_POLL)  # another worker may die and leave its trial to this one
                 continue
             # The sampler is made anew, so that a continued study goes on as if never left.
@@ -133,7 +133,7 @@ def _run(problem: Problem, study: optuna.Study, trial: optuna.Trial, worker: str
         notes |= {"best_epoch": outcome.best, "reason": "stopped early" * outcome.stopped}
         return outcome.value
     except optuna.TrialPruned:
-        notes["reason"] = f"pruned ({problem.search.pruner})"
+        notes["reason"] = f"pruned ({problem.settings.pruner})"
         raise
     except DivergedError as error:
         wrong, notes["reason"] = 1, f"{error.reason}: {error}"
@@ -208,7 +208,7 @@ def ending(problem: Problem, study: optuna.Study, seconds: float) -> str:
     Raises:
         ValueError: the first trials have all failed.
     """
-    search = problem.search
+    search = problem.settings
     trials = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
     done = [t for t in trials if not was_killed(t)]
     failed = [t for t in done if t.state.name == "FAIL"]
@@ -221,7 +221,7 @@ def ending(problem: Problem, study: optuna.Study, seconds: float) -> str:
         return f"{search.trials} trials were made"
     if search.patience_trials is not None:
         done.sort(key=lambda t: t.datetime_complete.timestamp() if t.datetime_complete else 0.0)
-        rule = StoppingRule(patience=search.patience_trials, mode=problem.mode)
+        rule = Stopping(patience=search.patience_trials).rule(problem.mode)
         values = (t.value if t.state.name == "COMPLETE" else None for t in done)
         if rule.steps(math.nan if value is None else value for value in values):
             return f"nothing was better for {search.patience_trials} trials"
@@ -246,7 +246,7 @@ def _say(problem: Problem, study: optuna.Study, worker: str) -> None:
             )
             shown += f", new: {' '.join(words)}"
     if new or count % 10 == 0:
-        say(f"trial {count}/{problem.search.trials}   {shown}")
+        say(f"trial {count}/{problem.settings.trials}   {shown}")
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from PIL import Image
 
 from selfsight.data.request import open_images
 from selfsight.data.settled import settled
-from selfsight.data.sources import shards
+from selfsight.data.sources.steps import shard_index
+from selfsight.data.sources.steps.shard_files import local_shards
 
 
 @pytest.fixture(autouse=True)
@@ -96,13 +97,13 @@ def test_the_index_is_made_once_and_again_when_damaged(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes: list[Path] = []
-    real = shards._samples
+    real = shard_index._samples
 
     def counted(file: Path, *rest: Any) -> Any:
         passes.append(file)
         return real(file, *rest)
 
-    monkeypatch.setattr(shards, "_samples", counted)
+    monkeypatch.setattr(shard_index, "_samples", counted)
     path = shard(tmp_path / "a.tar", samples(0, 8))
     first, second = open_images(path), open_images(path)
     assert len(passes) == 1
@@ -145,8 +146,8 @@ def test_members_that_lead_elsewhere_are_named_and_nothing_is_written(
     assert "8 unreadable images were skipped" in told
     after = [file for file in tmp_path.rglob("*") if not file.is_relative_to(cache)]
     assert sorted(after) == before
-    folder, files = shards.local_shards(path)
-    table, _ = shards._index(files, folder)
+    folder, files = local_shards(path)
+    table, _ = shard_index.shard_index(files, folder)
     why = dict(zip(table["__name"].to_pylist(), table["__why"].to_pylist(), strict=True))
     for name in ("../escaped.png", str(tmp_path / "absolute.png")):
         assert why[name] == "a path outside the shard"

@@ -18,7 +18,7 @@ from selfsight.fitting import probes
 from selfsight.fitting.head import Fitted
 from selfsight.fitting.labelled import Subset
 from selfsight.fitting.probes import PROBES, probes_of
-from selfsight.fitting.probes.mlp import of, train
+from selfsight.fitting.probes.mlp import fit, train
 from selfsight.fitting.representations import Representations
 from selfsight.fitting.stack import Classifier
 from selfsight.fitting.tasks import activated, best_thresholds
@@ -243,7 +243,7 @@ def test_a_classifier_of_any_shape_becomes_a_head(kind: str, changes: dict[str, 
     head = trained.head(kind, found)
     assert head.shape == settings.shape
     torch.testing.assert_close(head(found.values), expected.detach(), rtol=1e-4, atol=1e-4)
-    fitted = of(settings)(subset, found)
+    fitted = fit(subset, found, settings)
     if kind == "number":
         assert r2_score(subset.values, fitted.predict(found.values).numpy()) > 0.3
     elif kind == "class":

@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from selfsight.networks.backbones import Backbone, build_backbone, choose_backbone
-from selfsight.networks.specs import Network
+from selfsight.networks.architectures import build_backbone
+from selfsight.networks.backbones import Backbone
+from selfsight.networks.specs import Network, choose_backbone
 
 State = dict[str, Tensor]
 

@@ -19,9 +19,10 @@ import torch
 from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
-from selfsight.networks.backbones import Network, build_backbone, choose_backbone
+from selfsight.networks.architectures import build_backbone
 from selfsight.networks.published.files import read_file, sha256_of
 from selfsight.networks.published.find import find_start
+from selfsight.networks.specs import Network, choose_backbone
 
 MARK = "selfsight-was-here"
 

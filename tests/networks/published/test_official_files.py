@@ -257,7 +257,7 @@ def test_solo_learns_stem_is_a_setting(tmp_path: Path) -> None:
 
 
 def test_safetensors_and_our_own_files(tmp_path: Path) -> None:
-    from selfsight.networks.backbones import save_backbone
+    from selfsight.networks.backbone_files import save_backbone
 
     backbone = resnet18()
     path = tmp_path / "w.safetensors"
@@ -298,7 +298,8 @@ def test_a_timm_vit_is_not_taken_for_one_of_openmmlab(tmp_path: Path) -> None:
 
 
 def test_plain_efficientnet_lite_of_timm_is_refused(tmp_path: Path) -> None:
-    from selfsight.networks.backbones import build_backbone, choose_backbone
+    from selfsight.networks.architectures import build_backbone
+    from selfsight.networks.specs import choose_backbone
 
     network = Network(widths=(8,) * 7, depths=(1,) * 7)
     lite = build_backbone(choose_backbone("efficientnet_lite0", network, 3, 32), seed=0)

@@ -57,6 +57,11 @@ class DecodePlan:
         return np.dtype(self.scale.dtype)
 
     @property
+    def coloured(self) -> DecodePlan:
+        """The plan by which an image is read, before it is known to be grey."""
+        return replace(self, channels=3, grey=False) if self.grey else self
+
+    @property
     def key(self) -> str:
         """Text that differs where the decoded pixels could."""
         options = self.options

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.data.pixels.decode import decode, finished, pictured, read_pixels
+from selfsight.data.pixels.decode import decode, pictured, read_pixels
+from selfsight.data.pixels.form import finished
 from selfsight.data.pixels.formats import start_of
 from selfsight.data.pixels.header import Header
 from selfsight.data.pixels.headers import Encoded, read_header

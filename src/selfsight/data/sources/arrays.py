@@ -13,7 +13,8 @@ import numpy as np
 from selfsight.data.notes import doubt, guess, left_out, some
 from selfsight.data.pixels.store import machine_memory
 from selfsight.data.reading import NONE, Asked
-from selfsight.data.sources.steps.array_pixels import array_loader, as_pixels
+from selfsight.data.sources.steps.array_layout import as_pixels
+from selfsight.data.sources.steps.array_pixels import array_loader
 from selfsight.data.sources.steps.array_tables import array_column, stacked, texts_of
 from selfsight.data.sources.steps.image_columns import NOT_PREFERRED
 from selfsight.data.sources.steps.listing import Listing, file_identity

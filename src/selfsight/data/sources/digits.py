@@ -9,7 +9,8 @@ import numpy as np
 
 from selfsight.data.imageset import class_target
 from selfsight.data.reading import Asked
-from selfsight.data.sources.steps.array_pixels import array_loader, as_pixels
+from selfsight.data.sources.steps.array_layout import as_pixels
+from selfsight.data.sources.steps.array_pixels import array_loader
 from selfsight.data.sources.steps.listing import Listing
 
 NAME = "digits"

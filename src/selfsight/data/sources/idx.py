@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from selfsight.data.notes import left_out, some
 from selfsight.data.pixels.store import machine_memory
 from selfsight.data.reading import Asked
-from selfsight.data.sources.steps.array_pixels import array_loader, as_pixels
+from selfsight.data.sources.steps.array_layout import as_pixels
+from selfsight.data.sources.steps.array_pixels import array_loader
 from selfsight.data.sources.steps.array_tables import array_column, stacked
 from selfsight.data.sources.steps.listing import Listing, file_identity
 from selfsight.data.sources.steps.listing_from_columns import with_columns

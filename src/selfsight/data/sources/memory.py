@@ -20,7 +20,7 @@ from selfsight.data.pixels.plan import chosen_size, resize_notes
 from selfsight.data.pixels.resize import resized
 from selfsight.data.pixels.store import decoded, fingerprint, memory_budget
 from selfsight.data.reading import Asked
-from selfsight.data.sources.steps.array_pixels import as_pixels
+from selfsight.data.sources.steps.array_layout import as_pixels
 from selfsight.data.sources.steps.listing import Listing, Loaded, Size, evident
 from selfsight.data.sources.steps.targets import targets_of
 

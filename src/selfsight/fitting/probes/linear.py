@@ -24,8 +24,8 @@ from torch.nn import functional as F
 from selfsight.fitting.head import Fitted, Head
 from selfsight.fitting.labelled import Rows, Subset
 from selfsight.fitting.logistic import Point, fit_path
-from selfsight.fitting.metrics import headline_of
 from selfsight.fitting.representations import Representations
+from selfsight.fitting.scores import headline_of
 
 TITLE = "linear probe"
 PHRASE = "a linear probe"

@@ -8,9 +8,7 @@ all rows for as many steps.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,8 +19,8 @@ from torch import Tensor
 from selfsight.fitting.head import Fitted, Head
 from selfsight.fitting.labelled import Rows, Subset, batches
 from selfsight.fitting.loop import take_steps
-from selfsight.fitting.metrics import headline_of
 from selfsight.fitting.representations import Representations
+from selfsight.fitting.scores import headline_of
 from selfsight.fitting.stack import Classifier, Stack
 from selfsight.fitting.stopping import DivergedError, Look, Looks, Stopping
 from selfsight.fitting.tasks import activated, fit_loss
@@ -144,7 +142,7 @@ def train(
         stack.train()
         return found, lost
 
-    looks, total = Looks.at(metric, stopping, watch, look), settings.steps(len(subset))
+    looks, total = Looks(metric, stopping, watch, look), settings.steps(len(subset))
     steps = take_steps(
         subset,
         folds >= 0,
@@ -161,11 +159,6 @@ def train(
         stack.load_state_dict(looks.state)
     stack.eval()
     return TrainedStack(stack, centre, spread, steps, looks)
-
-
-def of(settings: Classifier) -> Callable[[Subset, Representations], Fitted]:
-    """The probe with other settings than the defaults."""
-    return partial(fit, settings=settings)
 
 
 def fit(

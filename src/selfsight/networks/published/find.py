@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from selfsight.networks import efficientnet_lite
-from selfsight.networks.backbones import build_backbone
+from selfsight.networks.architectures import build_backbone
 from selfsight.networks.names import same
 from selfsight.networks.published.files import CLOSED, sha256_of
 from selfsight.networks.published.from_file import from_file, problem_of

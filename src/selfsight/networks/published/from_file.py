@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from selfsight.networks import efficientnet_lite
-from selfsight.networks.backbones import build_backbone, empty_network
+from selfsight.networks.architectures import build_backbone, empty_network
 from selfsight.networks.names import namings, same
 from selfsight.networks.published.files import (
     CLOSED,

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from selfsight.data.statistics import Statistics
-from selfsight.networks.backbones import Backbone, build_backbone
+from selfsight.networks.architectures import build_backbone
+from selfsight.networks.backbones import Backbone
 from selfsight.networks.published.files import CLOSED
 from selfsight.networks.published.layouts import NAMED, Channels
 from selfsight.networks.published.search import FilePart

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from selfsight.data.pixels.store import machine_memory
 from selfsight.data.reading import Asked
-from selfsight.data.sources.steps.array_pixels import array_loader, as_pixels
+from selfsight.data.sources.steps.array_layout import as_pixels
+from selfsight.data.sources.steps.array_pixels import array_loader
 from selfsight.data.sources.steps.class_names import feature_names, info_names
 from selfsight.data.sources.steps.image_columns import array_columns, chosen_column
 from selfsight.data.sources.steps.listing import Listing, file_identity

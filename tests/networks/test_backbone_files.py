@@ -11,14 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from selfsight.networks.backbones import (
-    Backbone,
-    Network,
-    build_backbone,
-    choose_backbone,
-    load_backbone,
-    save_backbone,
-)
+from selfsight.networks.architectures import build_backbone
+from selfsight.networks.backbone_files import load_backbone, save_backbone
+from selfsight.networks.backbones import Backbone
+from selfsight.networks.specs import Network, choose_backbone
 from selfsight.networks.weights import metadata_of, read_weights
 
 SMALL = {
