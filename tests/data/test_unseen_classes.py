@@ -38,6 +38,14 @@ def test_many_images_of_unseen_classes_are_a_caution() -> None:
     assert with_unseen_classes(images) is images
 
 
+def test_only_the_chosen_target_is_looked_at() -> None:
+    """Folders that equal the group say nothing of the defects that are evaluated."""
+    images = shown(["a", "b", "c"], ["train", "train", "test"])
+    known = images.changed(targets={**images.targets, "ok": class_target("ok", [0, 1, 1])})
+    assert with_unseen_classes(known, "ok") is known
+    assert with_unseen_classes(known, "class").cautions and with_unseen_classes(known).cautions
+
+
 def test_a_few_are_a_doubt_and_none_is_nothing() -> None:
     words = ["a", "b", *["a", "b"] * 10, "c"]
     images = with_unseen_classes(shown(words, ["train"] * 2 + ["test"] * 21))

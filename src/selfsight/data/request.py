@@ -168,7 +168,7 @@ def open(
         images = images.with_notes(*filter(None, [frames_hint(images)]))
     doubts = (*gaps(images, settings.nodata), *unlike_splits(images))
     images = images.with_notes(*(note for note in doubts if note not in images.notes))
-    images = with_unseen_classes(images)
+    images = with_unseen_classes(images, settings.target)
     for weights in seen:
         digests = digests_in(images, scored_rows(images), weights.scale, listed_as)
         images = unseen(images, weights, digests, drop, allow)

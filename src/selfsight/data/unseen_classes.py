@@ -12,18 +12,20 @@ LOUD = 0.1
 """Share of the scored images of such a class from which every result carries the sentence."""
 
 
-def with_unseen_classes(images: ImageSet) -> ImageSet:
+def with_unseen_classes(images: ImageSet, name: str | None = None) -> ImageSet:
     """The images with a doubt on such classes; a caution where a tenth of the images is of them.
 
     Args:
         images: with complete splits.
+        name: of the target that is chosen; None: all are looked at.
     """
     split = next((name for name in ("test", "validation") if len(images.rows(name))), None)
     if split is None or not len(images.rows("train")):
         return images
     cautions: list[str] = []
     notes: list[Note] = []
-    for target in images.targets.values():
+    chosen = images.targets.get(name) if name else None
+    for target in [chosen] if chosen else images.targets.values():
         found = _unseen(images, target, split)
         if found is None:
             continue

@@ -18,7 +18,7 @@ def base_rates(subset: Subset) -> NDArray[np.float32]:
         counts = np.bincount(subset.values, minlength=subset.outputs)
         return np.asarray(counts / len(subset), np.float32)
     known = np.isfinite(subset.values)
-    total = np.where(known, subset.values, 0.0).sum(0)
+    total = np.where(known, subset.values, 0.0).sum(0, dtype=np.float64)
     return np.asarray(total / np.maximum(known.sum(0), 1), np.float32)
 
 

@@ -185,7 +185,7 @@ class Subset:
         centre, spread = torch.zeros(self.outputs), torch.ones(self.outputs)
         for number in range(self.outputs if self.kind == "number" else 0):
             known = self.values[:, number]
-            known = known[np.isfinite(known)]
+            known = known[np.isfinite(known)].astype(np.float64)
             if len(known):
                 centre[number], spread[number] = float(known.mean()), float(known.std()) or 1.0
         return centre, spread

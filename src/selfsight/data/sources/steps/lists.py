@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from selfsight.data.imageset import Target
 from selfsight.data.notes import guess
 from selfsight.data.reading import ReadOptions
+from selfsight.data.sources.steps.number_targets import number_of
 from selfsight.data.sources.steps.signs import signs_of
 
 MAX_LABELS = 1000
@@ -157,6 +158,6 @@ def _table(rows: Sequence[Any], width: int) -> NDArray[np.float64]:
     return np.array(values, np.float64)
 
 
-def _vector(name: str, rows: list[Any], width: int) -> Target:
+def _vector(name: str, rows: list[Any], width: int) -> Target | str:
     names = (name,) if width == 1 else tuple(f"{name} {i}" for i in range(width))
-    return Target(name, "number", _table(rows, width).astype(np.float32), names)
+    return number_of(name, _table(rows, width), names)

@@ -16,6 +16,8 @@ from selfsight.data.sources.steps.columns import LABEL, NUMBER, flat
 from selfsight.data.sources.steps.signs import Signs, signs_of
 
 EMPTY = "empty"
+COARSE = 0.01
+MAX = float(np.finfo(np.float32).max)
 LOUD = 0.2
 """Share of empty cells of several labels above which it is doubtful that they are unknown."""
 
@@ -23,6 +25,39 @@ LOUD = 0.2
 def of_kind(target: Target, kind: str | None) -> Target:
     """The class target, as an identity where the user said so."""
     return replace(target, kind="identity") if kind == "identity" else target
+
+
+def number_of(name: str, values: NDArray[np.float64], names: tuple[str, ...]) -> Target | str:
+    """Numbers ``(N, D)`` as a target, or why float32, which is computed with, cannot hold them.
+
+    Rounding may move them by `COARSE` of their standard deviation: then it is a ten-thousandth of
+    their variance. Infinite numbers are unknown.
+    """
+    values = np.where(np.isfinite(values), values, np.nan)
+    with np.errstate(over="ignore"):
+        rounded = values.astype(np.float32)
+    for column, kept, part in zip(values.T, rounded.T.astype(np.float64), names, strict=True):
+        known = np.isfinite(column)
+        if not known.any() or column[known].min() == column[known].max():
+            continue
+        of = f" of {part}" if len(names) > 1 else ""
+        if np.isinf(kept[known]).any():
+            largest = np.abs(column[known]).max()
+            return (
+                f"its values{of} reach {largest:.3g}, and float32 holds {MAX:.3g}; "
+                "divide them by a constant"
+            )
+        with np.errstate(over="ignore", invalid="ignore"):
+            spread = float(np.std(column[known]))
+            moved = float(np.sqrt(np.mean(np.square(kept - column)[known])))
+        if moved > COARSE * spread:
+            mean = f"mean {column[known].mean():.6g}, standard deviation {spread:.3g}"
+            return (
+                f"its values{of} differ too little for their size ({mean}): float32, which is "
+                f"computed with, rounds them by {moved:.3g}; subtract a constant from them, or "
+                "multiply them by one"
+            )
+    return Target(name, "number", rounded, names)
 
 
 def number_in_text(name: str, column: Any) -> tuple[Target | str, list[str]]:
@@ -33,8 +68,7 @@ def number_in_text(name: str, column: Any) -> tuple[Target | str, list[str]]:
         values = column.cast(pa.float64())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return "its text holds no numbers", []
-    numbers = values.to_numpy().astype(np.float32)[:, None]
-    return Target(name, "number", numbers, (name,)), []
+    return number_of(name, values.to_numpy().astype(np.float64)[:, None], (name,)), []
 
 
 def number_target(
@@ -64,7 +98,7 @@ def number_target(
     distinct = np.unique(known)
     if not len(known):
         return EMPTY, []
-    number = Target(name, "number", values.astype(np.float32)[:, None], (name,))
+    number = number_of(name, values[:, None], (name,))
     if kind == "number":
         return number, []
     signs = signs_of(name, values, distinct, options)
@@ -97,8 +131,11 @@ def number_target(
 
 
 def known_texts(values: NDArray[np.float64]) -> list[str | None]:
-    """Numbers as text; None where they are unknown."""
-    return [None if np.isnan(value) else f"{value:g}" for value in values.tolist()]
+    """Numbers as text, in as few digits as tell them apart; None where they are unknown."""
+    distinct = np.unique(values[~np.isnan(values)]).tolist()
+    short = len({f"{value:g}" for value in distinct}) == len(distinct)
+    texts = {value: f"{value:g}" if short else repr(value) for value in distinct}
+    return [texts.get(value) for value in values.tolist()]
 
 
 def _like_a_class(
@@ -146,7 +183,7 @@ def joined_target(
     parts = []
     for part, column in columns.items():
         try:
-            parts.append(flat(column).cast(pa.float32()).to_numpy().astype(np.float64))
+            parts.append(flat(column).cast(pa.float64(), safe=False).to_numpy().astype(np.float64))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             raise ValueError(f"target {name!r}: column {part!r} does not hold numbers.") from None
     values = np.stack(parts, axis=1)
@@ -156,7 +193,10 @@ def joined_target(
     if kind == "number" or (signs is None and not np.isin(known, (0.0, 1.0)).all()):
         if kind == "labels":
             raise ValueError(f"target {name!r}: its columns hold other numbers than 0 and 1.")
-        return Target(name, "number", values.astype(np.float32), tuple(columns)), notes
+        vector = number_of(name, values, tuple(columns))
+        if isinstance(vector, str):
+            raise ValueError(f"target {name!r}: {vector}.")
+        return vector, notes
     yes = values if signs is None else signs.values
     empty = np.isnan(values)
     if empty.any() and options.empty == "none":

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.data.imageset import Target, class_target
-from selfsight.data.notes import Note, guess
+from selfsight.data.notes import Note, doubt, guess
 from selfsight.data.reading import ReadOptions
 from selfsight.data.sources.steps.columns import LABEL, NO_TARGET, flat, is_text, pieces
 from selfsight.data.sources.steps.lists import labels_of, list_target
@@ -62,6 +62,8 @@ def targets_of(
             notes += more
         elif asked and (name == target or found != EMPTY):
             raise ValueError(f"target {name!r}: {found}.")
+        elif "float32" in found:
+            notes.append(doubt(f"{name} is no target: {found}.", about=name))
         else:
             others.append(f"{name} ({found})")
     for wanted in dict.fromkeys([*([] if target is None else [target]), *kinds]):
