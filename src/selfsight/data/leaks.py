@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from selfsight.data.duplicates import Looked, look, sides_of
 from selfsight.data.imageset import SPLITS, ImageSet, Scale
+from selfsight.data.tile_ids import other_tiles
 from selfsight.records.audits import Copies, Crossing
 
 SHOWN = 3
@@ -45,6 +46,7 @@ class Seen:
         digests: ``(N,)`` uint64, of every image of the training, blanks left out.
         labelled: ``(M,)`` uint64, those among them whose label the training read.
         labels: these labels, and those that the choice of the training read.
+        row_ids: ``(L,)`` of the images of the training.
     """
 
     owner: str
@@ -52,6 +54,7 @@ class Seen:
     digests: NDArray[np.uint64]
     labelled: NDArray[np.uint64]
     labels: tuple[ReadLabels, ...] = ()
+    row_ids: NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, "<U1"))
 
 
 def checked(images: ImageSet, drop: bool, allow: bool, *, decoded: bool = True) -> ImageSet:
@@ -101,6 +104,12 @@ def unseen(
     rows = scored_rows(images)
     same = np.isin(digests, seen.digests) & ~images.content.blank[rows]
     read = np.isin(digests, seen.labelled) & same
+    ids = images.row_ids[rows]
+    named = other_tiles(ids, seen.row_ids) >= 0
+    same |= named
+    for labels in seen.labels:
+        read |= other_tiles(ids, labels.row_ids) >= 0
+    cut = ", known by their names, since they are cut into other tiles" if named.any() else ""
     if not same.any():
         return images
     split, count = str(images.splits[rows[0]]), int(same.sum())
@@ -118,7 +127,7 @@ def unseen(
         more = f" and {int(read.sum()) - SHOWN:,} more" if read.sum() > SHOWN else ""
         leak = (
             f"{seen.owner} was trained on {int(read.sum()):,} of the {len(rows):,} {split} images "
-            f"with their labels ({names}{more})."
+            f"with their labels ({names}{more}{cut})."
         )
         if not allow:
             raise ValueError(f"{images.name}: {leak} {FLAGS.format('them')}")
@@ -127,7 +136,7 @@ def unseen(
         return images
     caution = (
         f"{seen.owner} was trained on {int((same & ~read).sum()):,} of the {len(rows):,} {split} "
-        f"images of {images.name}, without their labels: results on them say less about new "
+        f"images of {images.name}, without their labels{cut}: results on them say less about new "
         "images (--drop-leaks leaves them out)."
     )
     return images.changed(cautions=(*images.cautions, caution))

@@ -21,6 +21,7 @@ from selfsight.data.imageset import ImageSet
 from selfsight.data.notes import doubt, left_out, some
 from selfsight.data.sides import SIDE, Digests, Sides
 from selfsight.data.sides import group_of as groups_of
+from selfsight.data.tile_ids import other_tiles
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ def placed(
     """The side of each image by the records, the nearest first.
 
     An image is known by its row id, as long as its pixels are the recorded ones, and by its
-    pixels where no image here has the recorded row id: it was renamed.
+    pixels where no image here has the recorded row id: it was renamed. Where a record cut it into
+    other tiles, or into none, its name is all that can be compared.
 
     Args:
         row_ids: ``(N,)``.
@@ -83,6 +85,8 @@ def placed(
         if own is not None and record.digests is not None:
             theirs = record.digests[at]
             matched &= (own == theirs) | (own == 0) | (theirs == 0)
+        other = np.where(matched, -1, other_tiles(row_ids, record.row_ids))
+        at, matched = np.where(other >= 0, other, at), matched | (other >= 0)
         fresh = matched & (splits == "")
         splits[fresh] = sides[at[fresh]]
         for row in np.flatnonzero(matched).tolist():

@@ -91,10 +91,11 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
     device = choose_device(settings.device)
     check_free(Path(settings.out))
     run = load_run(settings.run)
+    given = images
     images = images_of(run, settings, images)
     for caution in images.cautions:
         say(caution)
-    tile = _tile_of(images, settings, run)
+    tile = _tile_of(images, given, settings, run)
     pooling = Pooling.of(images)
     target = target_of(images, settings.target, run.settings.target)
     candidates = _candidates(images, target)
@@ -258,11 +259,12 @@ def scores(
     }
 
 
-def _tile_of(images: ImageSet, settings: Finetune, run: Run) -> int | None:
+def _tile_of(images: ImageSet, given: Images | None, settings: Finetune, run: Run) -> int | None:
     """The side of the tiles that the images were cut into; None: they are whole."""
     if images.tile_of is None:
         return None
-    tile = settings.tile or (run.settings.tile if settings.data is None else None)
+    cut_before = isinstance(given, ImageSet) and given.tile_of is not None
+    tile = settings.tile or (None if cut_before else run.settings.tile)
     if tile is None:
         raise ValueError(
             f"{images.name} is cut into tiles already, and nothing says how large they are in the "

@@ -63,7 +63,7 @@ class FittedModel:
             raise ValueError(f"{self.folder / MODEL_CARD} is damaged: {sentence(error)}.") from None
         known = np.unique(labels.digests[labels.digests != 0])
         scale = frame.scale(f"model {self.folder}")
-        return Seen(str(self.folder), scale, known, known, (labels,))
+        return Seen(str(self.folder), scale, known, known, (labels,), labels.row_ids)
 
 
 def write_labels(folder: Path, labels: ReadLabels) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.data.imageset import ImageSet
+from selfsight.data.tile_ids import image_ids, other_tiles
 from selfsight.runs.lineage import Lineage, Source, start_of
 from selfsight.runs.run import Run
 
@@ -48,13 +49,16 @@ class LabelsRead:
                 if same_form:
                     same = np.isin(content.digests, labels.digests) & ~content.blank
                     here = same | (here & content.blank)
+                here |= other_tiles(images.row_ids, labels.row_ids) >= 0
                 if labels.target != target:
                     here[:] = False
                 read |= here
                 known = np.isin(labels.row_ids, images.row_ids[here])
                 if same_form:
                     known |= np.isin(labels.digests, content.digests[here]) & (labels.digests != 0)
-                others |= {(labels.target, str(row_id)) for row_id in labels.row_ids[~known]}
+                here_too = {*image_ids(images.row_ids[here].tolist())}
+                elsewhere = image_ids(labels.row_ids[~known].tolist())
+                others |= {(labels.target, name) for name in elsewhere if name not in here_too}
         return cls(read, len(others))
 
     def with_rows(self, rows: NDArray[np.int64], unit: NDArray[np.str_] | None = None) -> int:

@@ -231,6 +231,7 @@ def seen_by(run: Run, table: Any = None) -> Seen:
         np.unique(np.concatenate(digests)),
         np.unique(_numbers(table["digest"], own & read)),
         _labels(run, table, own & read),
+        np.array(table["row_id"].to_pylist(), str)[own],
     )
 
 

@@ -52,7 +52,8 @@ def images_of(
 
     Args:
         run: whose form the images are brought to.
-        settings: of the verb; without ``data`` the run's own images are opened.
+        settings: of the verb; without ``data`` the run's own images are opened. Images are cut into
+            the tiles of the run, unless others are asked for.
         source: what to open instead of ``settings.data``.
         controls: runs that results stand beside, which must not know the test images either.
         model: that was fitted to the run, where it is the model that is scored.
@@ -69,6 +70,8 @@ def images_of(
     if own:
         images = own_images(moved or run, settings.updated({"data": None}), lineage.seen)
     else:
+        if settings.tile is None:  # its representations are of tiles
+            settings = settings.updated({"tile": run.settings.tile})
         images = request.open(
             settings,
             source,
