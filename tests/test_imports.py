@@ -37,6 +37,7 @@ LAYERS = [
         "plugins",
         "settings",
         "files",
+        "outputs",
         "markup",
         "faults",
         "stops",

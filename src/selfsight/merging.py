@@ -12,6 +12,7 @@ import tyro
 
 from selfsight.console import progress, say
 from selfsight.models.parts import PartCard, all_parts, folder_of
+from selfsight.outputs import check_output
 from selfsight.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def merge(settings: Merge) -> Path:
             f"out {out}: the parts were made for a name that ends in "
             f"{first.options.get('suffix') or 'no suffix'}."
         )
+    if first.verb != "index":
+        check_output(out, settings)
     if first.verb == "embed":
         _merge_embeddings(out, parts)
     elif first.verb == "predict":

@@ -23,6 +23,7 @@ from selfsight.data.notes import records
 from selfsight.data.options import Data, Images
 from selfsight.data.pixels.display import write_pictures
 from selfsight.files import check_output_folder, write_json
+from selfsight.outputs import check_not_the_data, check_output
 from selfsight.records.audits import SIDES, Audit, NearPair, RowNote
 
 MAX_PAIRS = 1000
@@ -82,6 +83,9 @@ def audit_data(settings: AuditData, images: Images | None = None) -> Audited:
 
     folder = Path(settings.out or f"runs/{Path(settings.data).stem}-audit")
     check_output_folder(folder)
+    check_not_the_data(folder, settings.data if images is None else images)
+    for name in ("audit.json", "audit.html"):
+        check_output(folder / name)
     # A leak does not stop an audit, which looks for leaks.
     opened = request.open(settings.updated({"allow_leaks": True}), images, near=False)
     for note in describe(opened):

@@ -124,7 +124,7 @@ def predict(settings: Predict, images: Images | None = None) -> Path | Predictio
     """
     csv = False
     if settings.out is not None:
-        csv = check_suffix(settings.out, SUFFIXES) == ".csv"
+        csv = check_suffix(settings.out, SUFFIXES, settings) == ".csv"
     source = settings.images if images is None else images
     if settings.shard is None:
         return _predicted(settings, source, settings.out, csv, None)[0]

@@ -28,6 +28,7 @@ from selfsight.fitting.labelled import Subset
 from selfsight.fitting.metrics import score
 from selfsight.models.predict import with_tiles
 from selfsight.models.predictor import Predictor
+from selfsight.outputs import check_not_the_data, check_own_folder
 from selfsight.reporting.report import write_report
 from selfsight.runs.fitted import FittedModel
 from selfsight.runs.folder import RunFolder, is_model
@@ -55,6 +56,8 @@ def evaluate(
         ValueError: no such run, data, target or probe; the sentence says what to change.
     """
     check_output_folder(settings.out)
+    check_not_the_data(settings.out, settings.data if images is None else images)
+    check_own_folder(settings.out, ("results.json", "representations", "environment.json"))
     if network is None and settings.run and is_model(settings.run):
         return _of_model(settings, images)
     return protocol.evaluate(settings, images, network)

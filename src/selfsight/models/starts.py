@@ -91,7 +91,7 @@ def compare_starts(settings: CompareStarts, images: Images | None = None) -> Sta
         ValueError: data or target cannot be used, or a start that was named cannot be loaded.
     """
     if settings.out is not None:
-        check_suffix(settings.out, SUFFIXES)
+        check_suffix(settings.out, SUFFIXES, settings)
     device = choose_device(settings.device)
     opened, notes = _opened(settings, images)
     subset = _labels(settings, opened)

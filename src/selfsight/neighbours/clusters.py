@@ -96,7 +96,7 @@ def cluster(settings: ClusterImages) -> Clusters:
     Raises:
         ValueError: no such index or file of pairs, or settings that do not go together.
     """
-    check_suffix(settings.out, (".csv", ".parquet"))
+    check_suffix(settings.out, (".csv", ".parquet"), settings, (".json", ".html"))
     given = settings.pairs is not None or settings.threshold is not None
     by = ("linkage" if given else "hdbscan") if settings.by == "auto" else settings.by
     if by == "linkage" and not given:

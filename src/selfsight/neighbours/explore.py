@@ -95,14 +95,14 @@ def explore(settings: Explore) -> ImageMap:
         ValueError: no such index or run, a table of columns that does not fit, or a port that is
             taken.
     """
-    if settings.out is not None:
-        check_suffix(settings.out, (".html", ".parquet"))
+    out = settings.out or (None if settings.serve else "map.html")
+    if out is not None:
+        check_suffix(out, (".html", ".parquet"), settings)
     index, columns = _opened(settings)
     if len(index) < 2:
         raise ValueError(f"index {settings.index}: one image makes no map.")
     columns = {**columns, **further_columns(settings.columns, index)}
     contents = map_contents(index, settings.points, settings.k, columns, settings.seed)
-    out = settings.out or (None if settings.serve else "map.html")
     path = None if out is None else Path(out)
     if path is not None and path.suffix.lower() == ".parquet":
         write_atlas_table(path, index, contents)

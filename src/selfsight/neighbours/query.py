@@ -112,7 +112,7 @@ def search(settings: SearchIndex) -> SearchResults:
             has other weights than those of the index.
     """
     if settings.out is not None:
-        check_suffix(settings.out, (".csv", ".parquet"))
+        check_suffix(settings.out, (".csv", ".parquet"), settings, (".json", ".html"))
     index = Index.load(settings.index)
     encoder = None
     words: list[str | Path] = list(settings.queries)

@@ -25,6 +25,8 @@ from selfsight.method import Method
 from selfsight.methods import METHODS
 from selfsight.networks.backbones import Backbone, build_backbone, save_backbone
 from selfsight.networks.stages import scales_and_shifts
+from selfsight.outputs import check_not_the_data
+from selfsight.runs.folder import check_run_folder
 from selfsight.runs.lock import locked
 from selfsight.runs.run import Run, load_run
 from selfsight.stops import StopRequest
@@ -90,7 +92,11 @@ def pretrain(
     check_processes(settings)
     check_packages(settings.track)
     check_output_folder(settings.out)
+    check_not_the_data(settings.out, settings.data if images is None else images)
+    if settings.out is not None:
+        check_run_folder(settings.out)
     plan = prepare(settings, images, trains=trains)
+    check_run_folder(plan.folder.path)
     with locked(plan.folder.path):
         return _pretrained(plan, watching)
 

@@ -21,11 +21,13 @@ from selfsight.fitting.representation_cache import kept_representations, weights
 from selfsight.fitting.representations import Representations, represent
 from selfsight.fitting.search import fine_tune
 from selfsight.fitting.stopping import Look
+from selfsight.outputs import check_not_the_data, check_own_folder
 from selfsight.runs.request import images_of
 from selfsight.runs.run import Run, load_run
 from selfsight.training.device import choose_device
 from selfsight.tuning.labels import Labels, LabelStudy, labels_of
 from selfsight.tuning.record import Tuned
+from selfsight.tuning.storage import FILES
 from selfsight.tuning.study import Outcome, Problem, Search
 from selfsight.tuning.verdict import compared, scored_rows, tune
 
@@ -164,6 +166,8 @@ def tune_finetuning(settings: TuneFinetuning, images: Images | None = None) -> T
         ValueError: no such run, data, target, metric or space; the sentence says what to change.
     """
     check_output_folder(settings.out)
+    check_not_the_data(settings.out, settings.data if images is None else images)
+    check_own_folder(settings.out, FILES)
     return tune(settings, images, prepare)
 
 

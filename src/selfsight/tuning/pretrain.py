@@ -21,6 +21,7 @@ from selfsight.evaluation.settings import Evaluate
 from selfsight.files import check_output_folder, read_json
 from selfsight.fitting.representation_cache import weights_key
 from selfsight.fitting.stopping import DivergedError, Look
+from selfsight.outputs import check_not_the_data, check_own_folder
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.run import load_run
 from selfsight.training import plan as planning
@@ -34,6 +35,7 @@ from selfsight.tuning.pretraining_settings import TunePretraining
 from selfsight.tuning.pretraining_space import default_space, value_of, with_changes
 from selfsight.tuning.record import Tuned
 from selfsight.tuning.space import read_space
+from selfsight.tuning.storage import FILES
 from selfsight.tuning.study import Outcome, Problem
 from selfsight.tuning.verdict import tune
 
@@ -199,6 +201,8 @@ def tune_pretraining(settings: TunePretraining, images: Images | None = None) ->
         ValueError: data, space, objective or storage cannot be used.
     """
     check_output_folder(settings.out)
+    check_not_the_data(settings.out, settings.data if images is None else images)
+    check_own_folder(settings.out, FILES)
     return tune(settings, images, prepare)
 
 
