@@ -139,18 +139,19 @@ def _images(
     Without data they are those that the model was fitted on, in the same splits.
     """
     made = read_yaml(Path(settings.run) / "settings.yaml")
-    path = Path(str(made.get("run", "")))
-    run = load_run(path) if (path / "settings.yaml").is_file() else None
     model = FittedModel(Path(settings.run))
-    labels, target = settings.labels or made.get("labels"), settings.target or predictor.card.target
+    path = Path(model.run)
+    run = load_run(path) if (path / "settings.yaml").is_file() else None
+    labels, target = settings.labels or model.labels, settings.target or predictor.card.target
     if images is None and settings.data is None:
         if run is None:
             raise ValueError(
                 f"{settings.run}: the run that it was fitted to ({path}) is not there; name the "
                 "images."
             )
-        own = ("data", "group", "split_column", "tile", "validation", "test")
+        own = ("group", "split_column", "tile", "validation", "test")
         same: dict[str, Any] = {name: made[name] for name in own if name in made}
+        same["data"] = model.data
         wish = settings.updated({**same, "labels": labels, "target": target})
         return source_of(wish.data or run.settings.data), images_of(run, wish, model=model), []
     source = source_of(settings.data if images is None else images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -265,6 +266,7 @@ def _written(
         frame=encoder.frame,
         run=str(Path(settings.run).resolve()),
         data=images.name,
+        directory=os.getcwd(),
         target=None if target is None else target.name,
         target_kind=None if target is None else target.kind,
         group=images.group_name,

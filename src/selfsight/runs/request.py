@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -131,7 +133,10 @@ def own_images(
     settings = settings or DataOptions()
     for name in FIXED:
         value = getattr(settings, name)
-        if value not in (DataOptions.model_fields[name].default, getattr(run.settings, name)):
+        own = getattr(run.settings, name)
+        if name in ("splits", "root") and _same_path(value, own):
+            continue
+        if value not in (DataOptions.model_fields[name].default, own):
             raise ValueError(
                 f"{name}: the images of {run.folder.path} are opened as its training opened them; "
                 f"name the data to choose another {name}."
@@ -148,13 +153,20 @@ def own_images(
         "allow_leaks": settings.allow_leaks
         or (run.settings.allow_leaks and not settings.drop_leaks),
     }
-    if settings.labels in (None, run.settings.labels):
+    if settings.labels is None or _same_path(settings.labels, run.settings.labels):
         target = settings.target or run.settings.target
         changed = run.settings.updated({**flags, "target": target})
         return request.open(changed, sides=sides, scale=scale, seen=seen)
     images = request.open(run.settings.updated(flags), sides=sides, scale=scale)
     wish = DataOptions(labels=settings.labels, target=settings.target, **flags)
     return _labelled(request.open(wish, images, sides=sides, seen=seen))
+
+
+def _same_path(one: str | None, other: str | None) -> bool:
+    """Whether two names mean one place in this working directory."""
+    if one is None or other is None or one == other:
+        return one == other
+    return os.path.abspath(Path(one).expanduser()) == os.path.abspath(Path(other).expanduser())
 
 
 def _labelled(images: ImageSet) -> ImageSet:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from selfsight.data.options import Data
+from selfsight.data.sources import is_there
 from selfsight.data.statistics import Statistics
 from selfsight.files import read_json
 from selfsight.markup import block, facts
@@ -17,6 +18,7 @@ from selfsight.networks.backbones import Backbone, BackboneSpec, build_backbone,
 from selfsight.networks.weights import read_weights
 from selfsight.runs.checkpoint import read_record
 from selfsight.runs.folder import RunFolder, is_model, is_run
+from selfsight.runs.places import RecordedPlace
 from selfsight.settings import sentence
 from selfsight.views.settings import View
 
@@ -110,9 +112,10 @@ class Run:
         """Whether its training, or one that it goes on from, began with published weights."""
         if self.environment.get("start") is not None:
             return True
-        weights = str(self.plain.get("weights", "none"))
+        weights = RecordedPlace.of(self.folder.path).found(str(self.plain.get("weights", "none")))
         if is_model(weights):
-            weights = str(RunFolder(weights).read_settings().get("run"))
+            run = str(RunFolder(weights).read_settings().get("run"))
+            weights = RecordedPlace.of(weights).found(run)
         return is_run(weights) and load_run(weights).started_published
 
     def untrained(self, seed: int) -> Backbone:
@@ -145,7 +148,17 @@ def load_run(path: str | Path) -> Run:
         data = Data(**{name: plain[name] for name in Data.model_fields if name in plain})
     except ValidationError as error:
         raise ValueError(f"{folder.settings} is damaged: {sentence(error)}.") from None
-    return Run(folder, data, plain, statistics, spec)
+    return Run(folder, _placed(data, folder), plain, statistics, spec)
+
+
+def _placed(data: Data, folder: RunFolder) -> Data:
+    """The images, with paths that hold in this working directory."""
+    place = RecordedPlace.of(folder.path)
+    names = {name: getattr(data, name) for name in ("labels", "splits", "root")}
+    found = {name: place.found(path) for name, path in names.items() if path is not None}
+    found["data"] = place.found(data.data, is_there)
+    changed = {name: path for name, path in found.items() if path != getattr(data, name)}
+    return data.updated(changed) if changed else data
 
 
 def run_of_checkpoint(path: str | Path) -> Run:
@@ -160,7 +173,7 @@ def run_of_checkpoint(path: str | Path) -> Run:
     given = record["statistics"]
     statistics = Statistics(mean=tuple(given["mean"]), std=tuple(given["std"]))
     folder = RunFolder(Path(path).resolve().parents[1])
-    return Run(folder, data, plain, statistics, BackboneSpec(**record["spec"]))
+    return Run(folder, _placed(data, folder), plain, statistics, BackboneSpec(**record["spec"]))
 
 
 def _header(folder: RunFolder) -> tuple[BackboneSpec, Statistics]:
