@@ -148,8 +148,8 @@ def audit(
         bits: Bits that the values of integer images use, as in 12 of 16.
         value_range: The values that mean black and white, where the type of the images does not
             say it.
-        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
-            the image.
+        nodata: A pixel value that holds no data, or nan for all that are not finite; it becomes
+            the mean of its channel in the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image; by default the run's, or the only one.
@@ -263,8 +263,8 @@ def compare_starts(
         bits: Bits that the values of integer images use, as in 12 of 16.
         value_range: The values that mean black and white, where the type of the images does not
             say it.
-        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
-            the image.
+        nodata: A pixel value that holds no data, or nan for all that are not finite; it becomes
+            the mean of its channel in the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image; by default the run's, or the only one.
@@ -402,8 +402,8 @@ def run(
         bits: Bits that the values of integer images use, as in 12 of 16.
         value_range: The values that mean black and white, where the type of the images does not
             say it.
-        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
-            the image.
+        nodata: A pixel value that holds no data, or nan for all that are not finite; it becomes
+            the mean of its channel in the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image; by default the run's, or the only one.
@@ -591,8 +591,8 @@ def pretrain(
         bits: Bits that the values of integer images use, as in 12 of 16.
         value_range: The values that mean black and white, where the type of the images does not
             say it.
-        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
-            the image.
+        nodata: A pixel value that holds no data, or nan for all that are not finite; it becomes
+            the mean of its channel in the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image; by default the run's, or the only one.
@@ -763,8 +763,8 @@ def evaluate(
         bits: Bits that the values of integer images use, as in 12 of 16.
         value_range: The values that mean black and white, where the type of the images does not
             say it.
-        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
-            the image.
+        nodata: A pixel value that holds no data, or nan for all that are not finite; it becomes
+            the mean of its channel in the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image; by default the run's, or the only one.
@@ -897,8 +897,8 @@ def suggest(
         bits: Bits that the values of integer images use, as in 12 of 16.
         value_range: The values that mean black and white, where the type of the images does not
             say it.
-        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
-            the image.
+        nodata: A pixel value that holds no data, or nan for all that are not finite; it becomes
+            the mean of its channel in the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image; by default the run's, or the only one.
@@ -1041,8 +1041,8 @@ def tune_probe(
         bits: Bits that the values of integer images use, as in 12 of 16.
         value_range: The values that mean black and white, where the type of the images does not
             say it.
-        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
-            the image.
+        nodata: A pixel value that holds no data, or nan for all that are not finite; it becomes
+            the mean of its channel in the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image; by default the run's, or the only one.
@@ -1212,8 +1212,8 @@ def tune_pretrain(
         bits: Bits that the values of integer images use, as in 12 of 16.
         value_range: The values that mean black and white, where the type of the images does not
             say it.
-        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
-            the image.
+        nodata: A pixel value that holds no data, or nan for all that are not finite; it becomes
+            the mean of its channel in the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image; by default the run's, or the only one.
@@ -1404,8 +1404,8 @@ def tune_finetune(
         bits: Bits that the values of integer images use, as in 12 of 16.
         value_range: The values that mean black and white, where the type of the images does not
             say it.
-        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
-            the image.
+        nodata: A pixel value that holds no data, or nan for all that are not finite; it becomes
+            the mean of its channel in the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image; by default the run's, or the only one.
@@ -1520,8 +1520,8 @@ def finetune(
         bits: Bits that the values of integer images use, as in 12 of 16.
         value_range: The values that mean black and white, where the type of the images does not
             say it.
-        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
-            the image.
+        nodata: A pixel value that holds no data, or nan for all that are not finite; it becomes
+            the mean of its channel in the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image; by default the run's, or the only one.
@@ -1634,8 +1634,8 @@ def predict(
         bits: Bits that the values of integer images use, as in 12 of 16.
         value_range: The values that mean black and white, where the type of the images does not
             say it.
-        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
-            the image.
+        nodata: A pixel value that holds no data, or nan for all that are not finite; it becomes
+            the mean of its channel in the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image; by default the run's, or the only one.
@@ -1745,8 +1745,8 @@ def embed(
         bits: Bits that the values of integer images use, as in 12 of 16.
         value_range: The values that mean black and white, where the type of the images does not
             say it.
-        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
-            the image.
+        nodata: A pixel value that holds no data, or nan for all that are not finite; it becomes
+            the mean of its channel in the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image; by default the run's, or the only one.
@@ -1862,8 +1862,8 @@ def index(
         bits: Bits that the values of integer images use, as in 12 of 16.
         value_range: The values that mean black and white, where the type of the images does not
             say it.
-        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
-            the image.
+        nodata: A pixel value that holds no data, or nan for all that are not finite; it becomes
+            the mean of its channel in the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image; by default the run's, or the only one.

@@ -200,6 +200,17 @@ def first_process() -> bool:
     return environment.get("LOCAL_RANK", "0") == "0" and environment.get("NODE_RANK", "0") == "0"
 
 
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """``1 image``, ``2,000 images``; with both forms ``1 query``, or ``2 images hold``.
+
+    Args:
+        count: how many.
+        one: the words behind 1.
+        many: the words behind every other number; None: those for one with an s.
+    """
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
 def duration(seconds: float) -> str:
     """``95`` -> ``1 min 35 s``."""
     seconds = round(seconds)

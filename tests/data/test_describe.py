@@ -2,10 +2,49 @@
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
 
+import numpy as np
+import pytest
+
+from selfsight.data.audit import AuditData, audit_data
 from selfsight.data.describe import describe
 from selfsight.data.imageset import ImageSet, Target
+from selfsight.data.pixels.values import fill_nodata
+from selfsight.data.request import open_images
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, np.finfo(np.float32).min])
+def test_values_that_are_not_finite(value: float, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).random((40, 20, 20, 3)).astype(np.float32)
+    pixels[3, 2, 2] = pixels[5] = value
+    images = open_images(pixels)
+    said = " ".join(describe(images))
+    if np.isfinite(value):
+        assert "hold the value -3.40282e+38" in said and "--nodata -3.40282347e+38" in said
+    else:
+        assert "from 2.28649e-05" in said and "e+38" not in said
+        assert "2 images hold values that are not finite" in said and "#3" in said
+    found = audit_data(AuditData(data="images", out=str(tmp_path)), images).audit
+    assert np.isfinite(found.values).all()
+    filled = open_images(pixels, nodata="nan" if not np.isfinite(value) else "-3.40282347e+38")
+    assert np.isfinite(filled.pixels).all() and filled.pixels.max() <= 1
+    assert filled.pixels.min() >= 0
+    mean = np.delete(pixels[3].reshape(-1, 3), 42, axis=0).mean(0)
+    np.testing.assert_allclose(filled.pixels[3, 2, 2], mean, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_value_without_data_beside_an_infinite_one(tmp_path: Path) -> None:
+    values = np.full((4, 4, 1), 2.0, np.float32)
+    values[0, 0], values[1, 1] = -9999.0, np.inf
+    filled = fill_nodata(values, "-9999")
+    assert filled[0, 0, 0] == 2.0 and np.isinf(filled[1, 1, 0])
+    nothing = ImageSet(
+        "x", np.full((2, 4, 4, 1), np.nan, np.float32), np.array(["a", "b"]), np.array(["test"] * 2)
+    )
+    assert describe(nothing)[0].endswith("1 channel of float32 without a finite value.")
 
 
 def test_everything_is_said() -> None:
@@ -32,6 +71,6 @@ def test_everything_is_said() -> None:
         "Target mass: number from 1.5 to 3; 1 unknown.",
         "Target marks: 3 labels, several at once.",
         "Target who: 4 identities.",
-        "Groups: 2 (coil); 1 images are in none.",
+        "Groups: 2 (coil); 1 image is in none.",
         "A note.",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from selfsight.console import counted
 from selfsight.data.duplicates import look
 from selfsight.data.imageset import SPLITS, ImageSet, Target
 from selfsight.data.notes import Note, doubt
@@ -23,8 +24,8 @@ def describe(images: ImageSet) -> tuple[str, ...]:
     bits = f" of {scale.bits} bits" if scale and scale.bits and name != "uint8" else ""
     values = f"{name}{bits} {span_words(images)}"
     form = (
-        f"{images.name}: {len(images):,} images of {images.height}x{images.width} pixels, "
-        f"{_counted(images.channels, 'channel')} of {values}."
+        f"{images.name}: {counted(len(images), 'image')} of {images.height}x{images.width} pixels, "
+        f"{counted(images.channels, 'channel')} of {values}."
     )
     sizes = [(split, len(images.rows(split))) for split in SPLITS]
     splits = ", ".join(f"{count:,} {split}" for split, count in sizes if count)
@@ -33,7 +34,7 @@ def describe(images: ImageSet) -> tuple[str, ...]:
     if images.groups is not None:
         count = len(np.unique(images.groups[images.groups >= 0]))
         alone = int((images.groups < 0).sum())
-        rest = f"; {alone:,} images are in none" if alone else ""
+        rest = f"; {counted(alone, 'image is', 'images are')} in none" if alone else ""
         lines.append(f"Groups: {count:,} ({images.group_name}){rest}.")
     return (*lines, *images.notes, *images.cautions)
 
@@ -42,10 +43,16 @@ def span_words(images: ImageSet) -> str:
     """``from 0 to 255``; says where only some of the images were looked at."""
     if waiting(images.pixels) is None:
         low, high = look(images).values
+        if images.content.holes.any() and not np.isfinite(images.content.low).any():
+            return "without a finite value"
         return f"from {low:g} to {high:g}"
     rows = np.unique(np.linspace(0, len(images) - 1, LOOKED_AT).astype(np.int64))
     some = images.pixels[rows]
-    return f"from {some.min():g} to {some.max():g} in a sample of {len(rows):,} images"
+    known = some[np.isfinite(some)] if some.dtype.kind == "f" else some
+    if not known.size:
+        return f"without a finite value in a sample of {counted(len(rows), 'image')}"
+    span = f"from {known.min():g} to {known.max():g}"
+    return f"{span} in a sample of {counted(len(rows), 'image')}"
 
 
 def gaps(images: ImageSet, nodata: str | None) -> list[Note]:
@@ -57,7 +64,8 @@ def gaps(images: ImageSet, nodata: str | None) -> list[Note]:
     holes = {"nan": (content.holes, "values that are not finite")}
     for value in NO_DATA:
         if nodata is None or float(nodata) != value:
-            holes[f"{value:g}"] = (content.low == np.float32(value), f"the value {value:g}")
+            # With nine digits the flag means the same float32; with six it does not.
+            holes[f"{value:.9g}"] = (content.low == np.float32(value), f"the value {value:g}")
     for word, (rows, what) in holes.items():
         count = int(rows.sum())
         if not count:
@@ -65,9 +73,10 @@ def gaps(images: ImageSet, nodata: str | None) -> list[Note]:
         counts = ((split, int((rows & (images.splits == split)).sum())) for split in SPLITS)
         where = ", ".join(f"{number:,} {split}" for split, number in counts if number)
         example = str(images.row_ids[int(rows.argmax())])
+        held = counted(count, "image holds", "images hold")
         notes.append(
             doubt(
-                f"{count:,} images hold {what} ({where}), the first is {example} "
+                f"{held} {what} ({where}), the first is {example} "
                 f"(--nodata {word} fills them with the mean of the image).",
                 about="pixels",
                 setting="nodata",
@@ -82,7 +91,14 @@ def unlike_splits(images: ImageSet) -> list[Note]:
     if images.pixels.dtype == np.uint8:
         return []
     high = np.abs(images.content.high)
-    usual = {s: float(np.median(high[images.rows(s)])) for s in SPLITS if len(images.rows(s))}
+    usual = {}
+    for split in SPLITS:
+        known = high[images.rows(split)]
+        known = known[np.isfinite(known)]
+        if len(known):
+            usual[split] = float(np.median(known))
+    if not usual:
+        return []
     low, top = min(usual, key=usual.__getitem__), max(usual, key=usual.__getitem__)
     if usual[top] <= UNLIKE * usual[low]:
         return []
@@ -107,18 +123,14 @@ def value_text(target: Target, row: int) -> str:
 
 
 def _target(target: Target) -> str:
-    what = f"class of {len(target.names):,} classes"
+    what = f"class of {counted(len(target.names), 'class', 'classes')}"
     if target.kind == "number":
         what = "number" if len(target.names) == 1 else f"vector of {len(target.names)} numbers"
         low, high = np.nanmin(target.values), np.nanmax(target.values)
         what += f" from {low:g} to {high:g}"
     elif target.kind == "labels":
-        what = f"{len(target.names):,} labels, several at once"
+        what = f"{counted(len(target.names), 'label')}, several at once"
     elif target.kind == "identity":
-        what = f"{len(target.names):,} identities"
+        what = counted(len(target.names), "identity", "identities")
     unknown = int((~target.known).sum())
     return f"Target {target.name}: {what}" + (f"; {unknown:,} unknown." if unknown else ".")
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" + ("" if count == 1 else "s")
