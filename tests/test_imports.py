@@ -17,7 +17,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {
-        *("api", "verbs", "", "pipeline", "merging", "estimators"),
+        *("api", "arguments", "verbs", "", "pipeline", "merging", "estimators"),
         *("flags", "answers", "catalogue", "completions", "usage", "next_step"),
     },
     {"tuning", "labelling", "neighbours", "models", "exporting"},

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import Module
 
 from selfsight import losses as losses
@@ -27,7 +28,7 @@ from selfsight.fitting.stopping import Stopping
 from selfsight.labelling.audit import AuditImages
 from selfsight.labelling.suggest import Suggest, Suggestions
 from selfsight.merging import Merge
-from selfsight.method import Optimizer
+from selfsight.method import Method, Optimizer
 from selfsight.methods import METHODS as METHODS
 from selfsight.models.embed import Embed, Embeddings
 from selfsight.models.finetune import Finetune
@@ -107,7 +108,7 @@ def audit(
     nodata: str | None = ...,
     max_pixels: int = ...,
     target: str | None = ...,
-    labels: str | None = ...,
+    labels: str | Path | NDArray[Any] | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
@@ -219,7 +220,7 @@ def compare_starts(
     nodata: str | None = ...,
     max_pixels: int = ...,
     target: str | None = ...,
-    labels: str | None = ...,
+    labels: str | Path | NDArray[Any] | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
@@ -332,7 +333,7 @@ def run(
     nodata: str | None = ...,
     max_pixels: int = ...,
     target: str | None = ...,
-    labels: str | None = ...,
+    labels: str | Path | NDArray[Any] | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
@@ -348,7 +349,7 @@ def run(
     splits: str | None = ...,
     root: str | None = ...,
     seed: int = ...,
-    method: str | Path = ...,
+    method: str | Path | type[Method] = ...,
     out: str | Path | None = ...,
     weights: str | Path | Run = ...,
     weights_part: str | None = ...,
@@ -508,7 +509,7 @@ def run(settings: Pipeline, /) -> RunOutcome:
 
 @overload
 def pretrain(
-    method: str | Path,
+    method: str | Path | type[Method],
     data: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: Pretrain | Mapping[str, Any] | None = ...,
@@ -524,7 +525,7 @@ def pretrain(
     nodata: str | None = ...,
     max_pixels: int = ...,
     target: str | None = ...,
-    labels: str | None = ...,
+    labels: str | Path | NDArray[Any] | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
@@ -710,7 +711,7 @@ def evaluate(
     nodata: str | None = ...,
     max_pixels: int = ...,
     target: str | None = ...,
-    labels: str | None = ...,
+    labels: str | Path | NDArray[Any] | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
@@ -853,7 +854,7 @@ def suggest(
     nodata: str | None = ...,
     max_pixels: int = ...,
     target: str | None = ...,
-    labels: str | None = ...,
+    labels: str | Path | NDArray[Any] | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
@@ -981,7 +982,7 @@ def tune_probe(
     nodata: str | None = ...,
     max_pixels: int = ...,
     target: str | None = ...,
-    labels: str | None = ...,
+    labels: str | Path | NDArray[Any] | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
@@ -1100,7 +1101,7 @@ def tune_probe(settings: TuneProbe, /) -> Tuned | None:
 
 @overload
 def tune_pretrain(
-    method: str | Path,
+    method: str | Path | type[Method],
     data: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: TunePretraining | Mapping[str, Any] | None = ...,
@@ -1126,7 +1127,7 @@ def tune_pretrain(
     nodata: str | None = ...,
     max_pixels: int = ...,
     target: str | None = ...,
-    labels: str | None = ...,
+    labels: str | Path | NDArray[Any] | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
@@ -1346,7 +1347,7 @@ def tune_finetune(
     nodata: str | None = ...,
     max_pixels: int = ...,
     target: str | None = ...,
-    labels: str | None = ...,
+    labels: str | Path | NDArray[Any] | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
@@ -1476,7 +1477,7 @@ def finetune(
     nodata: str | None = ...,
     max_pixels: int = ...,
     target: str | None = ...,
-    labels: str | None = ...,
+    labels: str | Path | NDArray[Any] | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
@@ -1593,7 +1594,7 @@ def predict(
     nodata: str | None = ...,
     max_pixels: int = ...,
     target: str | None = ...,
-    labels: str | None = ...,
+    labels: str | Path | NDArray[Any] | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
@@ -1704,7 +1705,7 @@ def embed(
     nodata: str | None = ...,
     max_pixels: int = ...,
     target: str | None = ...,
-    labels: str | None = ...,
+    labels: str | Path | NDArray[Any] | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
@@ -1816,7 +1817,7 @@ def index(
     nodata: str | None = ...,
     max_pixels: int = ...,
     target: str | None = ...,
-    labels: str | None = ...,
+    labels: str | Path | NDArray[Any] | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
@@ -1952,7 +1953,7 @@ def merge(settings: Merge, /) -> Path:
 @overload
 def search(
     index: str | Path | Index,
-    queries: str | Path | Sequence[str | Path],
+    queries: str | Path | Sequence[str | Path] | ImageSet | NDArray[Any] | Tensor,
     *,
     settings: SearchIndex | Mapping[str, Any] | None = ...,
     k: int = ...,
@@ -2253,7 +2254,7 @@ def open_images(source: Images, **options: Any) -> ImageSet:
     ``decode=True``, or ``drop_near`` or ``allow_near`` asks for near-duplicates.
     """
 
-def load(run: str | Path) -> Backbone:
+def load(run: str | Path | Run) -> Backbone:
     """The trained backbone of a run, in eval mode: ``(B, C, H, W)`` normalised -> ``(B, F)``."""
 
 def load_model(folder: str | Path) -> Predictor:
