@@ -9,8 +9,9 @@ from typing import Any, NoReturn
 import numpy as np
 from pydantic import ValidationError
 
-from selfsight.console import counted, say
+from selfsight.console import counted
 from selfsight.data.imageset import ImageSet
+from selfsight.data.notes import say_notes
 from selfsight.data.reading import Asked, ReadOptions
 from selfsight.data.sources.steps.array_pixels import as_pixels, channels_last
 from selfsight.settings import Settings, described, sentence
@@ -70,8 +71,7 @@ def with_labels(images: Any, labels: Any, axes: str | None = None) -> list[tuple
     if isinstance(images, np.ndarray) and images.ndim == 4:
         asked = Asked(options=ReadOptions(axes=axes))
         pixels, notes = as_pixels({"images": images}, "images", asked)
-        for note in notes:
-            say(note)
+        say_notes(notes)
         images = channels_last(images, pixels.axes)
     if len(images) != len(labels):
         raise ValueError(

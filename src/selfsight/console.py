@@ -139,6 +139,11 @@ def say(text: str) -> None:
             _SCREEN.last_line = time.monotonic()
 
 
+def warn(text: str) -> None:
+    """Prints a line that ``--quiet`` leaves, too: data were left out, or something went wrong."""
+    say(f"Warning: {text}" if is_quiet() and not text.startswith("Warning") else text)
+
+
 def shown(text: str) -> str:
     """Text for a terminal: control characters as escapes; lines and tabs as they are.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tyro
 
-from selfsight.console import progress, say
+from selfsight.console import progress, say, warn
 from selfsight.models.parts import PartCard, all_parts, folder_of
 from selfsight.outputs import check_output
 from selfsight.settings import Settings
@@ -58,7 +58,7 @@ def merge(settings: Merge) -> Path:
         _merge_indexes(out, parts, first)
     rows = sum(card.rows for _, card in parts)
     if (left := first.listed - rows) > 0:  # tiles are more rows than images
-        say(f"{left:,} of {first.listed:,} images could not be used and have no row.")
+        warn(f"{left:,} of {first.listed:,} images could not be used and have no row.")
     say(f"{rows:,} rows of {len(parts):,} parts.")
     return out
 

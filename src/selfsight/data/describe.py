@@ -36,7 +36,7 @@ def describe(images: ImageSet) -> tuple[str, ...]:
         alone = int((images.groups < 0).sum())
         rest = f"; {counted(alone, 'image is', 'images are')} in none" if alone else ""
         lines.append(f"Groups: {count:,} ({images.group_name}){rest}.")
-    return (*lines, *images.notes, *images.cautions)
+    return (*lines, *images.notes, *(doubt(caution) for caution in images.cautions))
 
 
 def span_words(images: ImageSet) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import model_validator
 
 import selfsight
-from selfsight.console import progress, say
+from selfsight.console import progress, say, warn
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.leaks import ReadLabels
 from selfsight.data.notes import guesses
@@ -94,7 +94,7 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
     run = load_run(settings.run)
     images = images_of(run, settings, images)
     for caution in images.cautions:
-        say(caution)
+        warn(caution)
     tile = _tile_of(images, settings, run)
     pooling = Pooling.of(images)
     target = target_of(images, settings.target, run.settings.target)
@@ -114,7 +114,7 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
         material = Material(run, images, needed, candidates, device, settings.allow_code)
         (trained,), _, _, notes = subjects(material, ())
         for note in notes:
-            say(note)
+            warn(note)
         return trained.at(0)
 
     how: FineTuning | Classifier | None = settings.finetuning
@@ -164,7 +164,7 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
         say(f"{metric} on the validation images: {shown}")
         base = base_rate(target, pooling.heads(rows))
         if warning := no_better(target.kind, validation[metric], base):
-            say(warning)
+            warn(warning)
     else:
         say("There are no labelled validation images to score the model on.")
     return predictor

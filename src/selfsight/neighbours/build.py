@@ -13,7 +13,7 @@ import tyro
 from numpy.typing import NDArray
 from pydantic import Field
 
-from selfsight.console import progress, say
+from selfsight.console import progress, say, warn
 from selfsight.data.imageset import ImageSet, Target, choose_target
 from selfsight.data.options import DataOptions, Images
 from selfsight.data.parts import RowPart, Shard
@@ -178,7 +178,7 @@ def _group_names(images: ImageSet, prefix: str | None) -> list[str | None]:
 def _target(images: ImageSet, name: str | None) -> Target | None:
     """The target that was named, or the only one; none of several."""
     if name is None and len(images.targets) > 1:
-        say(
+        warn(
             f"{images.name} has several targets, and none is kept; choose one with --target: "
             f"{', '.join(sorted(images.targets))}."
         )
@@ -240,7 +240,7 @@ def _written(
             pictures.close()
     used = np.concatenate(kept)
     if len(used) < len(new):
-        say(
+        warn(
             f"{len(new) - len(used):,} images have representations that are not finite and were "
             "left out."
         )

@@ -15,6 +15,7 @@ from selfsight.console import say
 from selfsight.data import request
 from selfsight.data.imageset import ImageSet
 from selfsight.data.leaks import Seen
+from selfsight.data.notes import say_notes
 from selfsight.data.options import DataOptions, Images
 from selfsight.data.parts import RowPart
 from selfsight.data.reading import Reading, recorded
@@ -209,6 +210,5 @@ def images_in(
     images = request.open(
         wish, source, scale=scale, whole=True, near=False, reading=reading, part=part
     )
-    for note in images.notes:
-        say(note)
+    say_notes(images.notes)
     return images

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from selfsight.data import request
 from selfsight.data.describe import describe
 from selfsight.data.imageset import ImageSet, Target, choose_target
+from selfsight.data.notes import doubt
 from selfsight.data.options import Images
 from selfsight.data.pool import Pool, open_pool
 from selfsight.data.statistics import Statistics, channel_statistics
@@ -97,7 +98,7 @@ def prepare(settings: Pretrain, images: Images | None = None, *, trains: bool = 
     if resized:
         opened = request.open(settings, records=start.records, seen=start.seen)
     target = _target(opened, settings.target)
-    notes = [*describe(opened), *opened.cautions, *start.cautions, *resized]
+    notes = [*describe(opened), *(doubt(c) for c in start.cautions), *resized]
     settings, labels, said = _labels(settings, opened, target)
     notes += said
     beginning = begin(settings, opened)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from selfsight.console import duration, first_process, say
 from selfsight.data.loader import Loader
+from selfsight.data.notes import say_notes
 from selfsight.data.options import Images
 from selfsight.files import check_output_folder, write_text
 from selfsight.kernels.memory_pages import freed_pages_kept, give_leftovers_back
@@ -107,8 +108,7 @@ def _pretrained(plan: Plan, watching: Sequence[pl.Callback]) -> Run:
         only_the_first_process()
         say(f"{folder.path} holds this very training, finished; nothing to do.")
         return load_run(folder.path)
-    for note in plan.notes:
-        say(note)
+    say_notes(plan.notes)
     for leak in plan.leaks:
         say(f"Warning, allowed: {leak}")
     if first_process():

@@ -15,6 +15,7 @@ import yaml
 from selfsight import vocabulary
 from selfsight.console import duration, say
 from selfsight.data.imageset import ImageSet, Target
+from selfsight.data.notes import say_notes
 from selfsight.data.options import Images
 from selfsight.evaluation.intervals import Resampling
 from selfsight.evaluation.summary import difference_interval, ends, score_interval
@@ -60,8 +61,7 @@ def tune(settings: Search, images: Images | None, prepare: Prepare) -> Tuned | N
     if images is not None and settings.workers > 1:
         raise ValueError("workers: several processes open the images themselves; leave them out.")
     began, problem = time.monotonic(), prepare(settings, images)
-    for note in problem.notes if not settings.join else ():
-        say(note)
+    say_notes(problem.notes if not settings.join else ())
     search, hands = problem.search, f" by {settings.workers} workers" * (settings.workers > 1)
     say(
         f"Up to {search.trials} trials{hands}, compared by {problem.metric} on validation data"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from selfsight.console import progress, say
+from selfsight.console import progress, say, warn
 from selfsight.fitting.stopping import DivergedError, StoppingRule
 from selfsight.kernels.memory_pages import give_leftovers_back
 from selfsight.stops import requested
@@ -103,7 +103,7 @@ def work(problem: Problem, study: optuna.Study, number: int | None = None) -> st
                     catch=(ValueError, RuntimeError),
                 )
             except UpdateFinishedTrialError:
-                say("A trial was given up: it showed no sign of life in time.")
+                warn("A trial was given up: it showed no sign of life in time.")
             step.update()
             _say(problem, study, name)
 
@@ -170,7 +170,7 @@ def _fail_the_dead(study: optuna.Study, workers: Workers | None) -> None:
             continue
         with suppress(ValueError, optuna.exceptions.UpdateFinishedTrialError):  # others were first
             study.tell(trial.number, state=state.FAIL)
-            say(f"Trial {trial.number}: its worker was killed; it is run again.")
+            warn(f"Trial {trial.number}: its worker was killed; it is run again.")
             _run_again(study, trial)
 
 
