@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from selfsight.data.audit import AuditData, audit_data
-from selfsight.data.describe import describe
+from selfsight.data.describe import beyond, describe
 from selfsight.data.imageset import ImageSet, Target
+from selfsight.data.options import DataOptions
 from selfsight.data.pixels.values import fill_nodata
+from selfsight.data.reading import ReadOptions
 from selfsight.data.request import open_images
 
 
@@ -74,3 +76,33 @@ def test_everything_is_said() -> None:
         "Groups: 2 (coil); 1 image is in none.",
         "A note.",
     )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "top", "options", "said"),
+    [
+        ("uint8", 255, {"bits": 4}, "uint8 have 8 bits, and --bits 4 changes nothing"),
+        ("uint8", 255, {"bits": 8}, ""),
+        ("uint8", 255, {"value_range": (0, 100)}, "--value-range 0 100 changes nothing"),
+        ("uint16", 5000, {"bits": 12}, "40 images hold values outside of --bits 12 (they go from"),
+        ("uint16", 4096, {"bits": 12}, ""),
+        ("uint16", 5000, {"value_range": (0, 1000)}, "outside of --value-range 0 1000 (they go"),
+        ("float32", 2, {"bits": 4}, "float32 have no bits, and --bits 4 changes nothing"),
+        ("float32", 2, {"value_range": (0, 1)}, "outside of --value-range 0 1 (they go from"),
+        ("float32", 2, {"value_range": (0, 2)}, ""),
+    ],
+)
+def test_what_declared_values_do_not_hold(
+    dtype: str, top: int, options: dict[str, object], said: str
+) -> None:
+    pixels = (np.random.default_rng(0).random((40, 20, 20)) * top).astype(dtype)
+    images = open_images(pixels, **options)
+    notes = beyond(images, ReadOptions(**options))
+    assert [said in note for note in notes] == [True] * bool(said)
+    assert set(map(str, notes)) <= set(describe(images, ReadOptions(**options)))
+
+
+@pytest.mark.parametrize("name", ["labels", "splits"])
+def test_a_folder_is_no_table(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"{name}\\n.*it is a folder; name the table in it"):
+        DataOptions(**{name: str(tmp_path)})

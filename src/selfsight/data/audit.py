@@ -88,7 +88,7 @@ def audit_data(settings: AuditData, images: Images | None = None) -> Audited:
         check_output(folder / name)
     # A leak does not stop an audit, which looks for leaks.
     opened = request.open(settings.updated({"allow_leaks": True}), images, near=False)
-    say_notes(describe(opened))
+    say_notes(describe(opened, settings))
     found = audit(opened, near=settings.near)
     write_json(folder / "audit.json", found.plain())
     write_pictures(folder / "pictures.npz", opened.pixels, pictured_rows(found), found.values)

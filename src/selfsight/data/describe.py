@@ -9,6 +9,7 @@ from selfsight.data.duplicates import look
 from selfsight.data.imageset import SPLITS, ImageSet, Target
 from selfsight.data.notes import Note, doubt
 from selfsight.data.pixels.lazy import waiting
+from selfsight.data.reading import ReadOptions
 
 LOOKED_AT = 256
 UNLIKE = 10.0
@@ -17,8 +18,13 @@ NO_DATA = (-9999.0, -99999.0, -32768.0, -32767.0, float(np.finfo(np.float32).min
 """Values that instruments and maps write where there is nothing."""
 
 
-def describe(images: ImageSet) -> tuple[str, ...]:
-    """How many images, their form and values, splits, targets and their unknowns, groups, notes."""
+def describe(images: ImageSet, options: ReadOptions | None = None) -> tuple[str, ...]:
+    """How many images, their form and values, splits, targets and their unknowns, groups, notes.
+
+    Args:
+        images: of any source.
+        options: as they were asked for; what has no effect on these images is said.
+    """
     scale = images.value_scale
     name = images.pixels.dtype.name
     bits = f" of {scale.bits} bits" if scale and scale.bits and name != "uint8" else ""
@@ -36,6 +42,7 @@ def describe(images: ImageSet) -> tuple[str, ...]:
         alone = int((images.groups < 0).sum())
         rest = f"; {counted(alone, 'image is', 'images are')} in none" if alone else ""
         lines.append(f"Groups: {count:,} ({images.group_name}){rest}.")
+    lines += [] if options is None else beyond(images, options)
     return (*lines, *images.notes, *(doubt(caution) for caution in images.cautions))
 
 
@@ -53,6 +60,54 @@ def span_words(images: ImageSet) -> str:
         return f"without a finite value in a sample of {counted(len(rows), 'image')}"
     span = f"from {known.min():g} to {known.max():g}"
     return f"{span} in a sample of {counted(len(rows), 'image')}"
+
+
+def beyond(images: ImageSet, options: ReadOptions) -> list[Note]:
+    """Declared bits that do not count, and values outside of the declared bits or range."""
+    scale = images.value_scale
+    if scale is None:
+        return []
+    notes = []
+    bits, span = options.bits, options.value_range
+    if bits is not None and bits != scale.bits:
+        own = (
+            f"8 bits, and --bits {bits} changes nothing"
+            if scale.type == "uint8"
+            else (f"no bits, and --bits {bits} changes nothing; give --value-range")
+        )
+        if scale.type in ("uint8", "float32"):
+            notes.append(
+                doubt(f"Values of {scale.type} have {own}.", about="pixels", setting="bits")
+            )
+    if span is not None and scale.span is not None and scale.span != span and scale.bits:
+        notes.append(
+            doubt(
+                f"The images are {scale.words}, which says what is black and white: --value-range "
+                f"{span[0]:g} {span[1]:g} changes nothing.",
+                about="pixels",
+                setting="value_range",
+            )
+        )
+    asked = span if span == scale.span else scale.span if bits and bits == scale.bits else None
+    if asked is None or waiting(images.pixels) is not None:
+        return notes
+    content, (low, high) = images.content, asked
+    outside = (content.low < low) | (content.high > high)
+    if count := int(outside.sum()):
+        flag = f"--value-range {low:g} {high:g}" if span == asked else f"--bits {bits}"
+        first = str(images.row_ids[int(outside.argmax())])
+        known = np.isfinite(content.low)
+        notes.append(
+            doubt(
+                f"{counted(count, 'image holds', 'images hold')} values outside of {flag} (they go "
+                f"from {content.low[known].min():g} to {content.high[known].max():g}), the first "
+                f"is {first}: they are lighter than white or darker than black.",
+                about="pixels",
+                setting="value_range" if span == asked else "bits",
+                count=count,
+            )
+        )
+    return notes
 
 
 def gaps(images: ImageSet, nodata: str | None) -> list[Note]:

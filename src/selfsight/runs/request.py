@@ -13,6 +13,7 @@ import tyro
 
 from selfsight.console import say
 from selfsight.data import request
+from selfsight.data.describe import beyond
 from selfsight.data.imageset import ImageSet
 from selfsight.data.leaks import Seen
 from selfsight.data.notes import say_notes
@@ -210,5 +211,5 @@ def images_in(
     images = request.open(
         wish, source, scale=scale, whole=True, near=False, reading=reading, part=part
     )
-    say_notes(images.notes)
+    say_notes([*images.notes, *beyond(images, settings)])
     return images

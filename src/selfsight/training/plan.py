@@ -98,7 +98,7 @@ def prepare(settings: Pretrain, images: Images | None = None, *, trains: bool = 
     if resized:
         opened = request.open(settings, records=start.records, seen=start.seen)
     target = _target(opened, settings.target)
-    notes = [*describe(opened), *(doubt(c) for c in start.cautions), *resized]
+    notes = [*describe(opened, settings), *(doubt(c) for c in start.cautions), *resized]
     settings, labels, said = _labels(settings, opened, target)
     notes += said
     beginning = begin(settings, opened)
