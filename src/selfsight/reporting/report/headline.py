@@ -35,8 +35,10 @@ def headline(question: Question) -> Markup:
     assert place is not None
     probe, fraction = place
     runs = [series for series in question.series if series.trained]
-    start = Markup("With {}, {} ").format(
-        _labels(question, probe, fraction), vocabulary.probe(probe).phrase
+    start = Markup("{} {}, {} ").format(
+        Markup("<strong>{}:</strong> with").format(question.target) if question.named else "With",
+        _labels(question, probe, fraction),
+        vocabulary.probe(probe).phrase,
     )
     if len(runs) == 1:
         value = question.value(runs[0], probe, fraction)
@@ -96,9 +98,10 @@ def further(question: Question) -> list[Markup]:
         value = question.value(runs[0], probe, fraction)
         if value is not None:
             sentences.append(
-                Markup("{} with {}: ").format(
+                Markup("{} with {}{}: ").format(
                     capital(vocabulary.probe(probe).phrase),
                     _labels(question, probe, fraction),
+                    f", for {question.target}" if question.named else "",
                 )
                 + _number(question, value)
                 + _against(question, runs[0], probe, fraction)
