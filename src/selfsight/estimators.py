@@ -20,6 +20,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 
 from selfsight.arguments import folder_of, is_text, named
+from selfsight.console import counted
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.statistics import Statistics
 from selfsight.fitting.finetune import Start
@@ -207,7 +208,10 @@ class _Predicting(_OfImages):
     def _fit(self, X: ArrayLike, target: Target) -> None:
         images = image_set(X, mirrored=self.mirrored)
         if len(target.values) != len(images):
-            raise ValueError(f"X has {len(images)} images and y has {len(target.values)} entries.")
+            raise ValueError(
+                f"X has {counted(len(images), 'image')} and y has "
+                f"{counted(len(target.values), 'entry', 'entries')}."
+            )
         if self.head not in ("linear", "mlp", "finetune"):
             raise ValueError(f"head {self.head!r}: choose linear, mlp or finetune.")
         folder = folder_of("run takes", self.run)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tyro
 
-from selfsight.console import progress, say, warn
+from selfsight.console import counted, progress, say, warn
 from selfsight.models.parts import PartCard, all_parts, folder_of
 from selfsight.outputs import check_output
 from selfsight.settings import Settings
@@ -58,8 +58,8 @@ def merge(settings: Merge) -> Path:
         _merge_indexes(out, parts, first)
     rows = sum(card.rows for _, card in parts)
     if (left := first.listed - rows) > 0:  # tiles are more rows than images
-        warn(f"{left:,} of {first.listed:,} images could not be used and have no row.")
-    say(f"{rows:,} rows of {len(parts):,} parts.")
+        warn(f"{left:,} of {counted(first.listed, 'image')} could not be used and have no row.")
+    say(f"{counted(rows, 'row')} of {counted(len(parts), 'part')}.")
     return out
 
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
+from selfsight.console import counted
 from selfsight.flags import Flag, aliases, flags_of, metavar
 from selfsight.settings import Settings
 
@@ -164,7 +165,11 @@ def _values(flag: Flag, word: str, values: list[str], free: int) -> str | None:
             return f"{word} takes {takes}, not {value!r}"
     if free < 0:
         many = (
-            "no value" if not kinds else "one value" if len(kinds) == 1 else f"{len(kinds)} values"
+            "no value"
+            if not kinds
+            else "one value"
+            if len(kinds) == 1
+            else counted(len(kinds), "value")
         )
         return f"{word} takes {many}; {values[len(kinds)]!r} belongs to no flag"
     return None

@@ -292,7 +292,7 @@ def test_images_with_values_that_are_not_finite_are_left_out(
     broken[3] = np.nan
     found = selfsight.index(run, broken, out=tmp_path / "index", device="cpu")
     assert len(found) == 23
-    assert "1 images have representations that are not finite" in capsys.readouterr().err
+    assert "1 image has representations that are not finite" in capsys.readouterr().err
     with pytest.raises(ValueError, match="not finite"):
         found.search(broken[3:4])
 

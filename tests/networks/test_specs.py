@@ -58,7 +58,7 @@ def test_a_spec_leaves_nothing_open() -> None:
         shortcut="projection",
         stem_padding=3,
     )
-    assert "2048 features" in spec.said
+    assert "2,048 features" in spec.said
     spec = choose_backbone("vit_small", Network(), 1, 96)
     assert spec.network == Network(
         widths=(384,), depths=(12,), patch_size=8, positions="learned", heads=6

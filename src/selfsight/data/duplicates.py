@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsight.console import counted
 from selfsight.data.imageset import ImageSet
 from selfsight.records.audits import SIDES
 
@@ -81,5 +82,9 @@ def copies_together(images: ImageSet, given: NDArray[np.str_]) -> ImageSet:
         count += int(back.sum())
     if not count:
         return images
-    said = f"{count:,} images that were cut from train went back: they have identical copies there."
+    said = (
+        counted(count, "image that was", "images that were")
+        + " cut from train went back: "
+        + ("it has an identical copy there." if count == 1 else "they have identical copies there.")
+    )
     return images.changed(splits=splits).with_notes(said)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import model_validator
 
 import selfsight
-from selfsight.console import progress, say, warn
+from selfsight.console import counted, progress, say, warn
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.leaks import ReadLabels
 from selfsight.data.notes import guesses
@@ -102,9 +102,9 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
     subset = Subset.drawn(images, target, candidates, settings.label_fraction, settings.seed)
     subset = replace(subset, balanced=settings.balanced)
     subset.check()
-    tiles = f" in {len(subset):,} tiles" if pooling.tiles else ""
+    tiles = f" in {counted(len(subset), 'tile')}" if pooling.tiles else ""
     count = len(pooling.heads(subset.rows))
-    say(f"{images.name}, {target.name} ({target.kind}): {count:,} labelled images{tiles}")
+    say(f"{images.name}, {target.name} ({target.kind}): {counted(count, 'labelled image')}{tiles}")
     start = Start.of_run(run, device, allow_code=settings.allow_code)
 
     @cache

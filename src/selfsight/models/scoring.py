@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from selfsight.console import say
+from selfsight.console import counted, say
 from selfsight.data import request
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.options import Images
@@ -94,7 +94,7 @@ def _of_model(settings: Evaluate, images: Images | None) -> Results:
         "target": target.name,
         "known_labels": max(known, card.num_labels),
     }
-    say(f"{opened.name}, {target.name}: the model on {len(rows):,} {split} images")
+    say(f"{opened.name}, {target.name}: the model on {counted(len(rows), f'{split} image')}")
     output = predictor.output(opened, tiles, device=choose_device(settings.device))
     output = pooling.pooled(tiles, output, target.kind)
     outputs = {"trained": output}

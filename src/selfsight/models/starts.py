@@ -11,7 +11,7 @@ import torch
 import tyro
 from pydantic import Field
 
-from selfsight.console import progress, say
+from selfsight.console import counted, progress, say
 from selfsight.data import request
 from selfsight.data.imageset import ImageSet, choose_target
 from selfsight.data.options import Data, Images
@@ -99,7 +99,7 @@ def compare_starts(settings: CompareStarts, images: Images | None = None) -> Sta
     if len(rows) < 2:
         raise ValueError(f"{opened.name}: a comparison needs two train images at least.")
     wishes = list(_wishes(settings))
-    say(f"{opened.name}: {len(wishes)} starts on {len(rows):,} train images")
+    say(f"{opened.name}: {counted(len(wishes), 'start')} on {counted(len(rows), 'train image')}")
     found: list[tuple[StartLine, Represented]] = []
     for name, named in wishes:
         try:
@@ -283,7 +283,7 @@ def _labels_read(weights: str) -> str:
     read = {
         (labels.target, i) for s in seen for labels in s.labels for i in labels.row_ids.tolist()
     }
-    return f"Its weights were made with {len(read):,} labels." if read else ""
+    return f"Its weights were made with {counted(len(read), 'label')}." if read else ""
 
 
 def _licence(beginning: Beginning) -> str:

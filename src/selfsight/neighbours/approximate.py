@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from selfsight.console import say, warn
+from selfsight.console import counted, say, warn
 from selfsight.neighbours.card import LISTS, IndexCard, Recall
 from selfsight.neighbours.exact import ExactVectors, Nearest, unit_rows
 
@@ -135,7 +135,7 @@ def build_lists(
     k = min(K, count - 1)
     say(
         f"{lists:,} lists, of which a query visits {visited:,}: recall@{k} {value:.3f}, measured "
-        f"with {len(queries):,} images of the index."
+        f"with {counted(len(queries), 'image')} of the index."
     )
     if value < recall:
         warn(f"The recall that was asked for, {recall:g}, is not reached with {kind}.")

@@ -13,7 +13,7 @@ import tyro
 from numpy.typing import NDArray
 from pydantic import Field
 
-from selfsight.console import progress, say, warn
+from selfsight.console import counted, progress, say, warn
 from selfsight.data.imageset import ImageSet, Target, choose_target
 from selfsight.data.options import DataOptions, Images
 from selfsight.data.parts import RowPart, Shard
@@ -241,7 +241,8 @@ def _written(
     used = np.concatenate(kept)
     if len(used) < len(new):
         warn(
-            f"{len(new) - len(used):,} images have representations that are not finite and were "
+            f"{counted(len(new) - len(used), 'image has', 'images have')} representations "
+            "that are not finite and were "
             "left out."
         )
     if not len(used) and old is None:
@@ -299,7 +300,8 @@ def searchable(
             wanted = "ivf_sq8" if has_faiss() else "exact"
             if wanted == "exact":
                 say(
-                    f"{card.count:,} images are searched exactly, since faiss is not installed: "
+                    f"{counted(card.count, 'image is', 'images are')} searched exactly, since "
+                    "faiss is not installed: "
                     "`pip install 'selfsight[neighbours]'` makes a query faster."
                 )
     exact = mapped(folder / VECTORS, card.count, card.width)

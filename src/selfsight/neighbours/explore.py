@@ -11,7 +11,7 @@ from typing import Annotated
 import tyro
 from pydantic import Field
 
-from selfsight.console import say
+from selfsight.console import counted, say
 from selfsight.models.tables import check_suffix
 from selfsight.neighbours.atlas_table import write_atlas_table
 from selfsight.neighbours.build import IndexImages
@@ -70,7 +70,9 @@ class ImageMap:
     path: Path | None = None
 
     def __str__(self) -> str:
-        return f"{len(self.contents.row_ids):,} images on a map: {self.path or 'not written'}"
+        return (
+            f"{counted(len(self.contents.row_ids), 'image')} on a map: {self.path or 'not written'}"
+        )
 
     def _repr_html_(self) -> str:
         """The page in a frame that can reach nothing of the notebook."""

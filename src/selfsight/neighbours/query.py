@@ -10,7 +10,7 @@ import tyro
 from pydantic import Field
 from torch import Tensor
 
-from selfsight.console import say
+from selfsight.console import counted, say
 from selfsight.files import write_json
 from selfsight.markup import block, gallery
 from selfsight.models.tables import check_suffix, csv_text, writing_table
@@ -68,7 +68,7 @@ class SearchResults:
     def _repr_html_(self) -> str:
         """Each query with its neighbours, as pictures where the index keeps them, for notebooks."""
         if self.index is None:
-            return block(f"{len(self.neighbours.queries):,} queries")
+            return block(f"{counted(len(self.neighbours.queries), 'query', 'queries')}")
         shown = _record(self.index, self.neighbours, self.path or Path("neighbours")).shown
         rows = []
         for one in shown:
@@ -90,7 +90,7 @@ class SearchResults:
     def summary(self) -> str:
         """How many queries there are, and how many of them are unlike anything indexed."""
         count, novel = len(self.neighbours.queries), int(self.neighbours.novel.sum())
-        queries = "1 query" if count == 1 else f"{count:,} queries"
+        queries = counted(count, "query", "queries")
         novelty = None if self.index is None else self.index.card.novelty
         if novelty is None:
             return f"{queries}."

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from selfsight.console import counted
 from selfsight.data.options import Data
 from selfsight.data.sources import is_there
 from selfsight.data.statistics import Statistics
@@ -55,7 +56,7 @@ class Run:
 
     def _repr_html_(self) -> str:
         """What was trained on what, and where it ended, for notebooks."""
-        network = f"{self.spec.name}, {self.spec.channels} channels"
+        network = f"{self.spec.name}, {counted(self.spec.channels, 'channel')}"
         about: dict[str, object] = {
             "method": self.method,
             "images": self.settings.data,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from selfsight.console import say
+from selfsight.console import counted, say
 from selfsight.data.pixels.memmap import rows_at_once
 from selfsight.files import digest_of, read_json
 from selfsight.plugins import is_file
@@ -144,7 +144,8 @@ def _same_settings(plan: Plan, before: Mapping[str, Any], where: str, done: bool
             else f"finish it with --epochs {before.get('epochs')}"
         )
         raise ValueError(
-            f"{where} holds a training of {before.get('epochs')} epochs, over which its learning "
+            f"{where} holds a training of {counted(int(before['epochs']), 'epoch')}, over which "
+            "its learning "
             f"rate falls; it cannot become one of {now['epochs']}. Instead, {way}; or delete the "
             "folder and train from the start."
         )

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight import vocabulary
+from selfsight.console import counted
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.options import DataOptions, Images
 from selfsight.evaluation.protocol import evaluate
@@ -254,7 +255,8 @@ def prepare(settings: TunePretraining, images: Images | None = None) -> Pretrain
         metric=metric_of(objective, resolved.target),
         mode="highest",
         looks=resolved.epochs,
-        cost=f"A trial trains for up to {resolved.epochs:,} epochs. The end takes up to two more "
+        cost=f"A trial trains for up to {counted(resolved.epochs, 'epoch')}. "
+        "The end takes up to two more "
         "trainings (the best settings and those that the study began with) and one evaluation.",
         seed=settings.seed,
         notes=(*resolved.notes, f"Trials are compared by {WORTH[objective]}."),

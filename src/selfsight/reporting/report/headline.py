@@ -5,13 +5,13 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from selfsight import vocabulary
+from selfsight.console import counted
 from selfsight.records.results import Difference, Value
 from selfsight.reporting.report.questions import Question, Series
 from selfsight.reporting.words import (
     capital,
     labels_text,
     listed,
-    number,
     unit_of_difference,
     with_article,
 )
@@ -124,7 +124,7 @@ def _labels(question: Question, probe: str | None, fraction: float | None) -> st
     text = labels_text(share, count, known)
     if count is None or in_all is None or in_all <= count:
         return text
-    return f"{text} for the probe and {number(in_all)} labels read in all"
+    return f"{text} for the probe and {counted(round(in_all), 'label')} read in all"
 
 
 def _number(question: Question, value: Value) -> Markup:
