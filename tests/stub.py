@@ -24,9 +24,11 @@ ELSEWHERE = {
     "Literal": "typing",
     "Module": "torch.nn",
     "Mapping": "collections.abc",
+    "Method": "selfsight.method",
     "NDArray": "numpy.typing",
     "Path": "pathlib",
     "Sequence": "collections.abc",
+    "Tensor": "torch",
     "overload": "typing",
 }
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import selfsight
 from selfsight.api import as_function, function_name, signature_of, typed
@@ -273,7 +274,6 @@ def test_annotations_as_people_write_them() -> None:
         (lambda: selfsight.pretrain("simclrr", "digits"), "did you mean 'simclr'"),
         (lambda: selfsight.pretrain("simclr", "digits", epochs="three"), "epochs: .* 'three'"),
         (lambda: selfsight.pretrain("simclr", "digits", epochs=-1), "epochs: must be at least 0"),
-        (lambda: selfsight.evaluate(5), "run: "),
         (lambda: selfsight.evaluate("x", draws=0), "draws: must be at least 1"),
     ],
 )
@@ -281,3 +281,94 @@ def test_wrong_settings_are_one_sentence(call: Callable[[], object], message: st
     with pytest.raises(ValueError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value) and "pydantic" not in str(caught.value)
+
+
+def test_labels_in_memory(digits_run: Path, digits: ImageSet, tmp_path: Path) -> None:
+    images, labels = digits.pixels[:200, :, :, 0], digits.targets["digit"].values[:200]
+    quick: dict[str, Any] = {"probes": ("knn",), "controls": (), "fractions": (1.0,)}
+    for number, given in enumerate((labels, labels.tolist())):
+        out = tmp_path / str(number)
+        results = selfsight.evaluate(digits_run, images, labels=given, out=out, **quick)
+        assert {row["target"] for row in results.records if row["task"] == "class"} == {"label"}
+    channels_first = digits.pixels[:200].transpose(0, 3, 1, 2)
+    names = np.array(list("abcdefghij"))[labels]
+    audited = selfsight.audit(channels_first, labels=names, out=tmp_path / "audit")
+    assert audited.audit.distributions["label"]["names"] == list("abcdefghij")
+    assert (audited.audit.height, audited.audit.channels) == (8, 1)
+
+
+REFUSED: list[tuple[Callable[[Path, np.ndarray], object], type[Exception], str]] = [
+    (
+        lambda run, x: selfsight.evaluate(run, x, labels=np.arange(3)),
+        ValueError,
+        "labels: there must be one for each image (got 3 labels and 8 images).",
+    ),
+    (
+        lambda run, x: selfsight.evaluate(run, "digits", labels=np.arange(8)),
+        TypeError,
+        "not an array of shape (8,) for images of a path: put them into a CSV",
+    ),
+    (
+        lambda run, x: selfsight.evaluate(run, selfsight.open_images(x), labels=[1] * 8),
+        TypeError,
+        "not a list of 8 for an image set",
+    ),
+    (lambda run, x: selfsight.evaluate(run, (x, x[:, 0, 0])), TypeError, "labels as labels="),
+    (lambda run, x: selfsight.evaluate(x, run), TypeError, "evaluate(): run takes a run or its"),
+    (lambda run, x: selfsight.embed(run, None), TypeError, "embed(): images takes a path, an arr"),
+    (lambda run, x: selfsight.predict(None, x), TypeError, "predict(): model takes a model or its"),
+    (lambda run, x: selfsight.search("i", None), TypeError, "search(): queries takes row ids, pa"),
+    (lambda run, x: selfsight.pretrain(x, "simclr"), TypeError, "pretrain(): method takes a name"),
+    (lambda run, x: selfsight.pretrain("simclr", None), TypeError, "pretrain(): data takes a pat"),
+    (
+        lambda run, x: selfsight.pretrain("simclr", x, epochs="many"),
+        ValueError,
+        "epochs: must be an integer",
+    ),
+    (lambda run, x: selfsight.report(5), TypeError, "report(): runs takes runs or their folders"),
+    (lambda run, x: selfsight.load(x), TypeError, "load() takes a run or its folder, not an array"),
+    (lambda run, x: selfsight.load_model(None), TypeError, "load_model() takes a model or its"),
+    (
+        lambda run, x: selfsight.SelfSupervisedTransformer("runs/gone").fit(x),
+        ValueError,
+        "method 'runs/gone': it is no method, and there is no run in such a folder",
+    ),
+    (lambda run, x: selfsight.ImageClassifier(3).fit(x, [0, 1] * 4), TypeError, "run takes a run"),
+]
+
+
+@pytest.mark.parametrize(("call", "kind", "said"), REFUSED, ids=[said for *_, said in REFUSED])
+def test_what_an_argument_takes(
+    call: Callable[[Path, np.ndarray], object], kind: type[Exception], said: str, digits_run: Path
+) -> None:
+    with pytest.raises(kind) as caught:
+        call(digits_run, np.zeros((8, 8, 8), np.uint8))
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_objects_in_the_place_of_their_names(
+    digits_run: Path, digits: ImageSet, tmp_path: Path
+) -> None:
+    quick: dict[str, Any] = {"epochs": 0, "device": "cpu", "out": tmp_path / "a"}
+    method = selfsight.METHODS["simclr"]
+    run = selfsight.pretrain(method, digits, weights=selfsight.load(digits_run), **quick)
+    assert run.method == "simclr" and run.plain["weights"] == str(digits_run)
+    assert selfsight.load(load_run(digits_run)).features == run.backbone().features
+    images = digits.pixels[:9, :, :, 0]
+    for given in (str(digits_run), digits_run, load_run(digits_run)):
+        fitted = selfsight.SelfSupervisedTransformer(given).fit(images)
+        assert fitted.transform(images).shape == (9, fitted.n_features_out_)
+    classifier = selfsight.ImageClassifier(load_run(digits_run)).fit(images, [0, 1, 0] * 3)
+    assert classifier.predict(images).shape == (9,)
+
+
+def test_search_takes_images_and_representations(
+    digits_run: Path, digits: ImageSet, tmp_path: Path
+) -> None:
+    index = selfsight.index(digits_run, out=tmp_path / "index")
+    for query in (digits.pixels[5, :, :, 0], digits.pixels[5:6], digits.take(np.array([5]))):
+        found = selfsight.search(index, query, k=2, out=tmp_path / "found.csv")
+        assert found.neighbours.cosines[0, 0] > 0.9999
+    vectors = selfsight.embed(digits_run, digits.pixels[5:7]).representations
+    found = selfsight.search(index, torch.from_numpy(vectors), k=3)
+    assert found.neighbours.row_ids.shape == (2, 3) and found.neighbours.cosines[0, 0] > 0.9999

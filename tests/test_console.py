@@ -9,6 +9,7 @@ import time
 import pytest
 
 from selfsight import console
+from selfsight.data.notes import doubt, guess, left_out, say_notes
 
 
 class Terminal(io.StringIO):
@@ -83,6 +84,36 @@ def test_quiet_leaves_warnings(fast: None, monkeypatch: pytest.MonkeyPatch) -> N
     assert not console.is_quiet()
     console.say("again")
     assert "again" in stream.getvalue()
+
+
+def test_data_that_are_left_out_are_said_with_quiet(
+    fast: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = screen(monkeypatch, False)
+    lines = [
+        "A fact.",
+        left_out("2 files are left out.", about="x", count=2),
+        doubt("A doubt."),
+        guess("A guess", "axes", "NHWC"),
+    ]
+    with console.quiet():
+        say_notes(lines)
+        console.warn("1 image was left out.")
+        console.warn("Warning: collapsed")
+    said = ["2 files are left out.", "A doubt.", "1 image was left out.", "collapsed"]
+    assert stream.getvalue().splitlines() == [f"Warning: {line}" for line in said]
+    console.warn("1 image was left out.")
+    assert stream.getvalue().endswith("\n1 image was left out.\n")
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 images"), (1, "1 image"), (2000, "2,000 images")]
+)
+def test_counts(count: int, text: str) -> None:
+    assert console.counted(count, "image") == text
+    assert console.counted(count, "query is", "queries are").split()[1] == (
+        "query" if count == 1 else "queries"
+    )
 
 
 def test_what_was_done_before_does_not_count_for_the_rate() -> None:

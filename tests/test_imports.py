@@ -17,7 +17,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {
-        *("api", "verbs", "", "pipeline", "merging", "estimators"),
+        *("api", "api_arguments", "verbs", "", "pipeline", "merging", "estimators"),
         *("arguments", "flags", "answers", "catalogue", "completions", "usage", "next_step"),
     },
     {"tuning", "labelling", "neighbours", "models", "exporting"},
@@ -37,6 +37,7 @@ LAYERS = [
         "plugins",
         "settings",
         "files",
+        "outputs",
         "markup",
         "faults",
         "stops",

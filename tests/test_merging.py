@@ -139,8 +139,8 @@ def of_another_listing(parts: Path) -> None:
 
 FAULTS: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "deleted": (deleted, ("2 of 3 parts are missing: 0/3, 2/3",)),
-    "card alone": (card_alone, ("1 parts are damaged", "00001-of-00003.npz")),
-    "cut": (cut, ("1 parts are damaged", "00001-of-00003.npz")),
+    "card alone": (card_alone, ("1 part is damaged", "00001-of-00003.npz")),
+    "cut": (cut, ("1 part is damaged", "00001-of-00003.npz")),
     "copied": (copied, ("there twice", "00001-of-00003.npz", "00009-of-00003.json")),
     "of another listing": (of_another_listing, ("not parts of one output", "listing")),
 }

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from selfsight.data.options import Images
     from selfsight.models.predictor import Predictor
     from selfsight.networks.backbones import Backbone
+    from selfsight.runs.run import Run
 
 _VERBS = {name.replace(" ", "_").replace("-", "_"): verb for name, verb in VERBS.items()}
 _ELSEWHERE = {
@@ -59,11 +60,12 @@ def open_images(source: Images, **options: Any) -> ImageSet:
     return request.open_images(source, **{"decode": None, **options})
 
 
-def load(run: str | Path) -> Backbone:
+def load(run: str | Path | Run) -> Backbone:
     """The trained backbone of a run, in eval mode: ``(B, C, H, W)`` normalised -> ``(B, F)``."""
+    from selfsight.api_arguments import folder_of
     from selfsight.runs.run import load_run
 
-    found = load_run(run)
+    found = load_run(folder_of("load() takes", run))
     backbone = found.backbone()
     backbone.trained_in = str(found.path)
     return backbone
@@ -71,6 +73,7 @@ def load(run: str | Path) -> Backbone:
 
 def load_model(folder: str | Path) -> Predictor:
     """A model of `finetune`, on the CPU: `selfsight.models.predictor.Predictor`."""
+    from selfsight.api_arguments import folder_of
     from selfsight.models.predictor import Predictor
 
-    return Predictor.load(folder)
+    return Predictor.load(folder_of("load_model() takes", folder, "model"))

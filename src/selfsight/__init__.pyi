@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import Module
 
 from selfsight import losses as losses
@@ -27,7 +28,7 @@ from selfsight.fitting.stopping import Stopping
 from selfsight.labelling.audit import AuditImages
 from selfsight.labelling.suggest import Suggest, Suggestions
 from selfsight.merging import Merge
-from selfsight.method import Optimizer
+from selfsight.method import Method, Optimizer
 from selfsight.methods import METHODS as METHODS
 from selfsight.models.embed import Embed, Embeddings
 from selfsight.models.finetune import Finetune
@@ -107,7 +108,7 @@ def audit(
     nodata: str | None = ...,
     max_pixels: int = ...,
     target: str | None = ...,
-    labels: str | None = ...,
+    labels: str | Path | NDArray[Any] | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
@@ -148,8 +149,8 @@ def audit(
         bits: Bits that the values of integer images use, as in 12 of 16.
         value_range: The values that mean black and white, where the type of the images does not
             say it.
-        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
-            the image.
+        nodata: A pixel value that holds no data, or nan for all that are not finite; it becomes
+            the mean of its channel in the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image, or none; by default the run's, or the
@@ -220,7 +221,7 @@ def compare_starts(
     nodata: str | None = ...,
     max_pixels: int = ...,
     target: str | None = ...,
-    labels: str | None = ...,
+    labels: str | Path | NDArray[Any] | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
@@ -264,8 +265,8 @@ def compare_starts(
         bits: Bits that the values of integer images use, as in 12 of 16.
         value_range: The values that mean black and white, where the type of the images does not
             say it.
-        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
-            the image.
+        nodata: A pixel value that holds no data, or nan for all that are not finite; it becomes
+            the mean of its channel in the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image, or none; by default the run's, or the
@@ -334,7 +335,7 @@ def run(
     nodata: str | None = ...,
     max_pixels: int = ...,
     target: str | None = ...,
-    labels: str | None = ...,
+    labels: str | Path | NDArray[Any] | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
@@ -350,7 +351,7 @@ def run(
     splits: str | None = ...,
     root: str | None = ...,
     seed: int = ...,
-    method: str | Path = ...,
+    method: str | Path | type[Method] = ...,
     out: str | Path | None = ...,
     weights: str | Path | Run = ...,
     weights_part: str | None = ...,
@@ -404,8 +405,8 @@ def run(
         bits: Bits that the values of integer images use, as in 12 of 16.
         value_range: The values that mean black and white, where the type of the images does not
             say it.
-        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
-            the image.
+        nodata: A pixel value that holds no data, or nan for all that are not finite; it becomes
+            the mean of its channel in the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image, or none; by default the run's, or the
@@ -511,7 +512,7 @@ def run(settings: Pipeline, /) -> RunOutcome:
 
 @overload
 def pretrain(
-    method: str | Path,
+    method: str | Path | type[Method],
     data: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: Pretrain | Mapping[str, Any] | None = ...,
@@ -527,7 +528,7 @@ def pretrain(
     nodata: str | None = ...,
     max_pixels: int = ...,
     target: str | None = ...,
-    labels: str | None = ...,
+    labels: str | Path | NDArray[Any] | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
@@ -594,8 +595,8 @@ def pretrain(
         bits: Bits that the values of integer images use, as in 12 of 16.
         value_range: The values that mean black and white, where the type of the images does not
             say it.
-        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
-            the image.
+        nodata: A pixel value that holds no data, or nan for all that are not finite; it becomes
+            the mean of its channel in the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image, or none; by default the run's, or the
@@ -714,7 +715,7 @@ def evaluate(
     nodata: str | None = ...,
     max_pixels: int = ...,
     target: str | None = ...,
-    labels: str | None = ...,
+    labels: str | Path | NDArray[Any] | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
@@ -767,8 +768,8 @@ def evaluate(
         bits: Bits that the values of integer images use, as in 12 of 16.
         value_range: The values that mean black and white, where the type of the images does not
             say it.
-        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
-            the image.
+        nodata: A pixel value that holds no data, or nan for all that are not finite; it becomes
+            the mean of its channel in the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image, or none; by default the run's, or the
@@ -858,7 +859,7 @@ def suggest(
     nodata: str | None = ...,
     max_pixels: int = ...,
     target: str | None = ...,
-    labels: str | None = ...,
+    labels: str | Path | NDArray[Any] | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
@@ -902,8 +903,8 @@ def suggest(
         bits: Bits that the values of integer images use, as in 12 of 16.
         value_range: The values that mean black and white, where the type of the images does not
             say it.
-        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
-            the image.
+        nodata: A pixel value that holds no data, or nan for all that are not finite; it becomes
+            the mean of its channel in the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image, or none; by default the run's, or the
@@ -987,7 +988,7 @@ def tune_probe(
     nodata: str | None = ...,
     max_pixels: int = ...,
     target: str | None = ...,
-    labels: str | None = ...,
+    labels: str | Path | NDArray[Any] | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
@@ -1047,8 +1048,8 @@ def tune_probe(
         bits: Bits that the values of integer images use, as in 12 of 16.
         value_range: The values that mean black and white, where the type of the images does not
             say it.
-        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
-            the image.
+        nodata: A pixel value that holds no data, or nan for all that are not finite; it becomes
+            the mean of its channel in the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image, or none; by default the run's, or the
@@ -1107,7 +1108,7 @@ def tune_probe(settings: TuneProbe, /) -> Tuned | None:
 
 @overload
 def tune_pretrain(
-    method: str | Path,
+    method: str | Path | type[Method],
     data: str | Path | ImageSet | NDArray[Any] | MapDataset,
     *,
     settings: TunePretraining | Mapping[str, Any] | None = ...,
@@ -1133,7 +1134,7 @@ def tune_pretrain(
     nodata: str | None = ...,
     max_pixels: int = ...,
     target: str | None = ...,
-    labels: str | None = ...,
+    labels: str | Path | NDArray[Any] | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
@@ -1219,8 +1220,8 @@ def tune_pretrain(
         bits: Bits that the values of integer images use, as in 12 of 16.
         value_range: The values that mean black and white, where the type of the images does not
             say it.
-        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
-            the image.
+        nodata: A pixel value that holds no data, or nan for all that are not finite; it becomes
+            the mean of its channel in the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image, or none; by default the run's, or the
@@ -1354,7 +1355,7 @@ def tune_finetune(
     nodata: str | None = ...,
     max_pixels: int = ...,
     target: str | None = ...,
-    labels: str | None = ...,
+    labels: str | Path | NDArray[Any] | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
@@ -1412,8 +1413,8 @@ def tune_finetune(
         bits: Bits that the values of integer images use, as in 12 of 16.
         value_range: The values that mean black and white, where the type of the images does not
             say it.
-        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
-            the image.
+        nodata: A pixel value that holds no data, or nan for all that are not finite; it becomes
+            the mean of its channel in the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image, or none; by default the run's, or the
@@ -1485,7 +1486,7 @@ def finetune(
     nodata: str | None = ...,
     max_pixels: int = ...,
     target: str | None = ...,
-    labels: str | None = ...,
+    labels: str | Path | NDArray[Any] | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
@@ -1529,8 +1530,8 @@ def finetune(
         bits: Bits that the values of integer images use, as in 12 of 16.
         value_range: The values that mean black and white, where the type of the images does not
             say it.
-        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
-            the image.
+        nodata: A pixel value that holds no data, or nan for all that are not finite; it becomes
+            the mean of its channel in the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image, or none; by default the run's, or the
@@ -1603,7 +1604,7 @@ def predict(
     nodata: str | None = ...,
     max_pixels: int = ...,
     target: str | None = ...,
-    labels: str | None = ...,
+    labels: str | Path | NDArray[Any] | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
@@ -1644,8 +1645,8 @@ def predict(
         bits: Bits that the values of integer images use, as in 12 of 16.
         value_range: The values that mean black and white, where the type of the images does not
             say it.
-        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
-            the image.
+        nodata: A pixel value that holds no data, or nan for all that are not finite; it becomes
+            the mean of its channel in the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image, or none; by default the run's, or the
@@ -1715,7 +1716,7 @@ def embed(
     nodata: str | None = ...,
     max_pixels: int = ...,
     target: str | None = ...,
-    labels: str | None = ...,
+    labels: str | Path | NDArray[Any] | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
@@ -1756,8 +1757,8 @@ def embed(
         bits: Bits that the values of integer images use, as in 12 of 16.
         value_range: The values that mean black and white, where the type of the images does not
             say it.
-        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
-            the image.
+        nodata: A pixel value that holds no data, or nan for all that are not finite; it becomes
+            the mean of its channel in the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image, or none; by default the run's, or the
@@ -1828,7 +1829,7 @@ def index(
     nodata: str | None = ...,
     max_pixels: int = ...,
     target: str | None = ...,
-    labels: str | None = ...,
+    labels: str | Path | NDArray[Any] | None = ...,
     group: str | None = ...,
     split_column: str | None = ...,
     tile: int | None = ...,
@@ -1874,8 +1875,8 @@ def index(
         bits: Bits that the values of integer images use, as in 12 of 16.
         value_range: The values that mean black and white, where the type of the images does not
             say it.
-        nodata: A pixel value that holds no data, or nan; it becomes the mean of its channel in
-            the image.
+        nodata: A pixel value that holds no data, or nan for all that are not finite; it becomes
+            the mean of its channel in the image.
         max_pixels: Pixels of an image above which it is taken for a decompression bomb and left
             out.
         target: The column that says what is on an image, or none; by default the run's, or the
@@ -1965,7 +1966,7 @@ def merge(settings: Merge, /) -> Path:
 @overload
 def search(
     index: str | Path | Index,
-    queries: str | Path | Sequence[str | Path],
+    queries: str | Path | Sequence[str | Path] | ImageSet | NDArray[Any] | Tensor,
     *,
     settings: SearchIndex | Mapping[str, Any] | None = ...,
     k: int = ...,
@@ -2266,7 +2267,7 @@ def open_images(source: Images, **options: Any) -> ImageSet:
     ``decode=True``, or ``drop_near`` or ``allow_near`` asks for near-duplicates.
     """
 
-def load(run: str | Path) -> Backbone:
+def load(run: str | Path | Run) -> Backbone:
     """The trained backbone of a run, in eval mode: ``(B, C, H, W)`` normalised -> ``(B, F)``."""
 
 def load_model(folder: str | Path) -> Predictor:

@@ -18,12 +18,21 @@ import tyro
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from selfsight.api_arguments import (
+    IMAGES,
+    QUERIES,
+    are_words,
+    check_no_pair,
+    is_text,
+    named,
+    refuse,
+    updated,
+    with_labels,
+)
 from selfsight.data.request import name_of
-from selfsight.settings import Settings, sentence
+from selfsight.settings import Settings
 from selfsight.verbs import VERBS, Verb
 
-IMAGES = ("data", "images")
-"""Settings that name images; a function takes images themselves in their place."""
 RUNS = ("run", "runs", "model", "weights", "index")
 """Settings that name the folder of a run, a model or an index; a function takes the object too."""
 MORE = "A settings object, or a mapping with nested or dotted names (``{'optimizer.lr': 1e-3}``)."
@@ -50,9 +59,15 @@ def as_function(verb: Verb) -> Callable[..., Any]:
         given = _bound(verb, words, arguments, keywords)
         settings = given.pop("settings", None)
         images = None
+        given = {name: named(name, value) for name, value in given.items()}
         for name in IMAGES:
-            if name in given and not isinstance(given[name], str | Path | NoneType):
+            if not is_text(given.get(name)):
+                check_no_pair(name, given[name])
                 images, given[name] = given[name], name_of(given[name])
+        if "labels" in kind.model_fields and not is_text(given.get("labels")):
+            images = with_labels(images, given.pop("labels"), given.get("axes"))
+        if not are_words(given.get(QUERIES)):
+            images, given[QUERIES] = given[QUERIES], (name_of(given[QUERIES]),)
         network = None
         if hasattr(given.get("run"), "state_dict"):  # a torch module, whoever it is from
             network, given["run"] = given["run"], type(given["run"]).__name__
@@ -60,7 +75,7 @@ def as_function(verb: Verb) -> Callable[..., Any]:
             name: _plain(value, kind.model_fields.get(name)) for name, value in given.items()
         }
         if isinstance(settings, Settings):
-            ready = settings.updated(changes)
+            ready = updated(function_name(verb), settings, changes)
         else:
             ready = _settings_of(verb, kind, {**(settings or {}), **changes}, parameters)
         if network is not None:
@@ -101,18 +116,20 @@ def _parameter(name: str, field: FieldInfo, kind: Any) -> inspect.Parameter:
     none = " | None" if annotation.endswith("None") else ""
     default = inspect.Parameter.empty if field.is_required() else field.default
     if name == "method":
-        annotation = "str | Path"
+        annotation = "str | Path | type[Method]"
         default = inspect.Parameter.empty if kind.name.startswith("POSITIONAL") else "simclr"
     elif name in IMAGES:
         annotation = f"str | Path | ImageSet | NDArray[Any] | MapDataset{none}"
     elif name == "runs":
         annotation = "str | Path | Run | Sequence[str | Path | Run]"
     elif name == "queries":
-        annotation = "str | Path | Sequence[str | Path]"
+        annotation = "str | Path | Sequence[str | Path] | ImageSet | NDArray[Any] | Tensor"
     elif name in RUNS:
         kinds = {"model": "Predictor", "index": "Index"}
         network = " | Module" if name == "run" and not field.is_required() else ""
         annotation = f"str | Path | {kinds.get(name, 'Run')}{network}{none}"
+    elif name == "labels":
+        annotation = f"str | Path | NDArray[Any]{none}"
     elif name == "out":
         annotation = f"str | Path{none}"
     return inspect.Parameter(name, kind, default=default, annotation=annotation)
@@ -186,7 +203,7 @@ def _settings_of(
     try:
         settings = kind.model_validate(first).updated(rest)
     except ValidationError as error:
-        raise ValueError(sentence(error)) from None
+        refuse(function_name(verb), error)
     unnamed = {"method"} if verb.method == "flag" and "method" not in changes else set()
     return settings.marked(settings.model_fields_set - unnamed)
 

@@ -139,6 +139,11 @@ def say(text: str) -> None:
             _SCREEN.last_line = time.monotonic()
 
 
+def warn(text: str) -> None:
+    """Prints a line that ``--quiet`` leaves, too: data were left out, or something went wrong."""
+    say(f"Warning: {text}" if is_quiet() and not text.startswith("Warning") else text)
+
+
 def shown(text: str) -> str:
     """Text for a terminal: control characters as escapes; lines and tabs as they are.
 
@@ -198,6 +203,17 @@ def first_process() -> bool:
     if int(environment.get("SLURM_STEP_NUM_TASKS") or 1) > 1:
         return environment.get("SLURM_PROCID", "0") == "0"
     return environment.get("LOCAL_RANK", "0") == "0" and environment.get("NODE_RANK", "0") == "0"
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """``1 image``, ``2,000 images``; with both forms ``1 query``, or ``2 images hold``.
+
+    Args:
+        count: how many.
+        one: the words behind 1.
+        many: the words behind every other number; None: those for one with an s.
+    """
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
 def duration(seconds: float) -> str:

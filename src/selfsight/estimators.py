@@ -19,6 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from selfsight.api_arguments import folder_of, is_text, named
+from selfsight.console import counted
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.statistics import Statistics
 from selfsight.fitting.finetune import Start
@@ -26,10 +28,13 @@ from selfsight.fitting.labelled import Subset
 from selfsight.fitting.recipe import FineTuning
 from selfsight.fitting.representations import Representations, represent
 from selfsight.fitting.stack import Classifier
+from selfsight.methods import METHODS
 from selfsight.models.embed import backbone_of
 from selfsight.models.finetune import fit_model
 from selfsight.models.predictor import Predictor
 from selfsight.networks.backbones import Backbone
+from selfsight.plugins import is_file
+from selfsight.runs.folder import is_model, is_run
 from selfsight.runs.frame import Frame
 from selfsight.training.device import choose_device
 
@@ -79,7 +84,7 @@ class SelfSupervisedTransformer(TransformerMixin, _OfImages):  # type: ignore[mi
     """Images to representations, by a backbone that is trained without labels or that is there.
 
     Args:
-        method: of the training.
+        method: of the training; the folder of a run in its place is taken as ``run``.
         run: a finished run or a model, used as it is; None: `fit` trains one.
         epochs: passes over the images.
         settings: more settings of `selfsight.pretrain`, dotted or nested.
@@ -120,13 +125,29 @@ class SelfSupervisedTransformer(TransformerMixin, _OfImages):  # type: ignore[mi
     def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Trains on images without labels, or reads the run; ``y`` is not read."""
         images = image_set(X)
-        if self.run is not None:
-            self.backbone_, self.statistics_, self.frame_ = backbone_of(self.run)
+        if (run := self._run()) is not None:
+            self.backbone_, self.statistics_, self.frame_ = backbone_of(run)
             _fitting(images, self.frame_)
         else:
             self._pretrain(images)
         self.n_features_out_ = self.backbone_.features
         return self
+
+    def _run(self) -> str | Path | None:
+        """The run; it may stand in the place of the method, as it does in the other estimators."""
+        if self.run is not None:
+            return folder_of("run takes", self.run)
+        place = named("method", self.method)
+        if not is_text(place):
+            return folder_of("method takes a name in METHODS, or", place)
+        if is_run(place) or is_model(place):
+            return Path(place)
+        if place not in METHODS and Path(place).name != str(place) and not is_file(str(place)):
+            raise ValueError(
+                f"method {str(place)!r}: it is no method, and there is no run in such a folder; "
+                "give method='simclr', or run= and the folder of a finished run."
+            )
+        return None
 
     def _pretrain(self, images: ImageSet) -> None:
         import selfsight
@@ -187,10 +208,14 @@ class _Predicting(_OfImages):
     def _fit(self, X: ArrayLike, target: Target) -> None:
         images = image_set(X, mirrored=self.mirrored)
         if len(target.values) != len(images):
-            raise ValueError(f"X has {len(images)} images and y has {len(target.values)} entries.")
+            raise ValueError(
+                f"X has {counted(len(images), 'image')} and y has "
+                f"{counted(len(target.values), 'entry', 'entries')}."
+            )
         if self.head not in ("linear", "mlp", "finetune"):
             raise ValueError(f"head {self.head!r}: choose linear, mlp or finetune.")
-        backbone, statistics, frame = backbone_of(self.run)
+        folder = folder_of("run takes", self.run)
+        backbone, statistics, frame = backbone_of(folder)
         _fitting(images, frame)
         rows = np.flatnonzero(target.known).astype(np.int64)
         subset = Subset(images, target, rows, self.random_state)
@@ -206,7 +231,7 @@ class _Predicting(_OfImages):
             values = represent(backbone, images, everything, statistics, device=start.device)
             return Representations.of(values.to(start.device), everything, everything)
 
-        about = {"run": Path(self.run).name, "data": images.name}
+        about = {"run": Path(folder).name, "data": images.name}
         self.predictor_ = fit_model(start, subset, how, represented, about)
 
     def _output(self, X: ArrayLike) -> NDArray[np.float32]:

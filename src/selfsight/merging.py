@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tyro
 
-from selfsight.console import progress, say
+from selfsight.console import counted, progress, say, warn
 from selfsight.models.parts import PartCard, all_parts, folder_of
+from selfsight.outputs import check_output
 from selfsight.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def merge(settings: Merge) -> Path:
             f"out {out}: the parts were made for a name that ends in "
             f"{first.options.get('suffix') or 'no suffix'}."
         )
+    if first.verb != "index":
+        check_output(out, settings)
     if first.verb == "embed":
         _merge_embeddings(out, parts)
     elif first.verb == "predict":
@@ -55,8 +58,8 @@ def merge(settings: Merge) -> Path:
         _merge_indexes(out, parts, first)
     rows = sum(card.rows for _, card in parts)
     if (left := first.listed - rows) > 0:  # tiles are more rows than images
-        say(f"{left:,} of {first.listed:,} images could not be used and have no row.")
-    say(f"{rows:,} rows of {len(parts):,} parts.")
+        warn(f"{left:,} of {counted(first.listed, 'image')} could not be used and have no row.")
+    say(f"{counted(rows, 'row')} of {counted(len(parts), 'part')}.")
     return out
 
 

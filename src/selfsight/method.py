@@ -14,6 +14,7 @@ import torch
 from pydantic import Field, SerializeAsAny
 from torch import Tensor, nn
 
+from selfsight.console import counted
 from selfsight.data.imageset import TargetSpec
 from selfsight.data.statistics import Statistics
 from selfsight.networks.backbones import Backbone
@@ -158,7 +159,9 @@ def _problem(output: object, images: int) -> str | None:
     for one in (*representations, *filter(torch.is_tensor, [output.embeddings])):
         if not isinstance(one, Tensor) or one.dim() != 2 or len(one) != images:
             given = tuple(one.shape) if isinstance(one, Tensor) else type(one).__name__
-            return f"one of its representations is {given}, not (B, F) of {images} images"
+            return (
+                f"one of its representations is {given}, not (B, F) of {counted(images, 'image')}"
+            )
     return None
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from selfsight.console import say
+from selfsight.console import counted, say
 from selfsight.data import request
 from selfsight.data.options import DataOptions, Images
 from selfsight.data.splits import LabelFraction
@@ -88,7 +88,7 @@ def run(settings: Pipeline, images: Images | None = None) -> RunOutcome:
     shares = ", ".join(f"{100 * share:g} %" for share in settings.fractions)
     say(
         f"First the backbone, then probes on {shares} of the labels "
-        f"({settings.draws or 5} draws of each share) beside controls, then the report."
+        f"({counted(settings.draws or 5, 'draw')} of each share) beside controls, then the report."
     )
     # Lightning takes seconds to import, and help shows these settings without it.
     from selfsight.training.pretrain import pretrain

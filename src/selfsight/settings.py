@@ -7,6 +7,7 @@ line and as a key of a hyper-parameter search.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -180,6 +181,21 @@ LIMITS = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less t
 """Constraints of numbers in pydantic's words and in ours."""
 
 
+def described(value: object) -> str:
+    """A value that was given, for a sentence: itself, or what it is where that would be long."""
+    if value is None or isinstance(value, str | int | float | bool):
+        return repr(value)
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple):
+        kind = "a tensor" if hasattr(value, "detach") else "an array"
+        return f"{kind} of shape {tuple(shape)}"
+    if isinstance(value, list | tuple | set | dict):
+        return f"a {type(value).__name__} of {len(value):,}"
+    return f"an object of type {type(value).__name__}"
+
+
 def sentence(error: ValidationError, prefix: str = "") -> str:
     """One line for a pydantic error: field, what is wrong, what was given."""
     parts = []
@@ -190,7 +206,10 @@ def sentence(error: ValidationError, prefix: str = "") -> str:
             (f"must be {words} {limits[sign]}" for sign, words in LIMITS.items() if sign in limits),
             problem["msg"].removeprefix("Value error, "),
         )
+        message = re.sub(r"^Input should be (?:a valid (?=integer))", "must be an ", message)
+        message = re.sub(r"^Input should be a valid ", "must be a ", message)
+        message = message.replace("Input should be", "must be")
         given = problem.get("input")
-        shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
+        shown = f" (got {described(given)})" if problem["type"] != "missing" else ""
         parts.append(f"{where}: {message}{shown}" if where else message)
     return "; ".join(parts)

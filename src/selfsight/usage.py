@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
+from selfsight.console import counted
 from selfsight.flags import Flag, aliases, flags_of, metavar
 from selfsight.settings import Settings
 
@@ -62,12 +63,19 @@ def _problem(kind: type[Settings], words: Sequence[str]) -> str | None:
     wanted = [flag for flag in positional if flag.field.is_required()]
     if len(loose) < len(wanted) and free == room:
         flag = wanted[len(loose)]
-        return f"{_word(flag)} is missing: {flag.text.split('. ')[0].rstrip('.')}"
+        return _missing(_word(flag), flag)
     given = {word for word, _ in rest}
     for flag in flags:
         if not flag.positional and flag.field.is_required() and not given & set(_names(flag)):
-            return f"{_names(flag)[0]} is missing: {flag.text.split('. ')[0].rstrip('.')}"
+            return _missing(_names(flag)[0], flag)
     return None
+
+
+def _missing(name: str, flag: Flag) -> str:
+    """``INDEX is missing; give the folder of an index``."""
+    what = flag.text.split(". ")[0].rstrip(".")
+    what = what if what[:2].isupper() else what[:1].lower() + what[1:]
+    return f"{name} is missing; give {what}"
 
 
 def _word(flag: Flag) -> str:
@@ -157,7 +165,11 @@ def _values(flag: Flag, word: str, values: list[str], free: int) -> str | None:
             return f"{word} takes {takes}, not {value!r}"
     if free < 0:
         many = (
-            "no value" if not kinds else "one value" if len(kinds) == 1 else f"{len(kinds)} values"
+            "no value"
+            if not kinds
+            else "one value"
+            if len(kinds) == 1
+            else counted(len(kinds), "value")
         )
         return f"{word} takes {many}; {values[len(kinds)]!r} belongs to no flag"
     return None

@@ -47,5 +47,21 @@ def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match="made: there are no images"):
         channel_statistics(image_set(pixels), np.arange(0))
     pixels[0, 0, 0, 0] = np.nan
-    with pytest.raises(ValueError, match="NaN or infinite"):
+    first = (
+        "made: 1 image has pixels that are NaN or infinite, the first is made#0; --nodata nan fills"
+    )
+    with pytest.raises(ValueError, match=first):
         channel_statistics(image_set(pixels), np.arange(2))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_images_that_are_not_finite_are_counted(
+    value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statistics, "CHUNK_BYTES", 1)  # an image at a time
+    pixels = np.ones((9, 4, 4, 2), np.float32)
+    pixels[[4, 7, 8], 1, 2, 1] = value
+    with pytest.raises(ValueError, match=r"made: 3 images have .*, the first is made#4;"):
+        channel_statistics(image_set(pixels), np.arange(9))
+    channel_statistics(image_set(pixels), np.array([0, 1, 2, 3, 5, 6]))

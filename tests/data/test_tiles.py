@@ -47,7 +47,7 @@ def test_tiles_cover_each_image_at_its_resolution(tmp_path: Path) -> None:
         assert (images.pixels[row] == whole[top : top + 32, left : left + 32]).all()
     told = " ".join(images.notes)
     assert "3 images are cut into 10 tiles of 32x32 pixels" in told
-    assert "1 images smaller than a tile are scaled up" in told
+    assert "1 image smaller than a tile is scaled up" in told
     assert open_images(tmp_path, tile=32, image_size=16).pixels.shape == (10, 16, 16, 3)
 
 

@@ -222,8 +222,9 @@ def test_a_failed_prediction_leaves_no_file(
         return plain(self, images, rows)
 
     monkeypatch.setattr(Predictor, "features", fails)
-    (tmp_path / "p.csv").write_text("old")
+    old = '"row_id","f0"\n"a",1\n'  # as an earlier command wrote it
+    (tmp_path / "p.csv").write_text(old)
     with pytest.raises(RuntimeError, match="stopped"):
         selfsight.predict(models["digit"], photos, out=tmp_path / "p.csv")
-    assert (tmp_path / "p.csv").read_text() == "old"
+    assert (tmp_path / "p.csv").read_text() == old
     assert len(list(tmp_path.iterdir())) == 1

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import selfsight
+from selfsight.cli import main
 from selfsight.data.imageset import ImageSet
 from selfsight.files import read_json, write_json
 from selfsight.neighbours.build import IndexImages, index
@@ -291,6 +292,24 @@ def test_images_with_values_that_are_not_finite_are_left_out(
     broken[3] = np.nan
     found = selfsight.index(run, broken, out=tmp_path / "index", device="cpu")
     assert len(found) == 23
-    assert "1 images have representations that are not finite" in capsys.readouterr().err
+    assert "1 image has representations that are not finite" in capsys.readouterr().err
     with pytest.raises(ValueError, match="not finite"):
         found.search(broken[3:4])
+
+
+def test_images_that_are_left_out_are_said_with_quiet(
+    digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for row in range(30):
+        pixels = np.random.default_rng(row).integers(0, 255, (8, 8), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{row:02}.png")
+    (folder / "30.png").write_bytes(b"no image")
+    words = [str(digits_run), str(folder), "--device", "cpu", "--quiet", "--out"]
+    for verb, out in (("index", "index"), ("embed", "e.csv")):
+        assert main([verb, *words, str(tmp_path / out)]) == 0
+        error = capsys.readouterr().err
+        assert "Warning: 1 unreadable image was skipped: 30.png" in error
+    assert main(["index", *words, str(tmp_path / "index"), "--append"]) == 0
+    assert "Warning: 30 images are in the index already" in capsys.readouterr().err

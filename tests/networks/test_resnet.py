@@ -106,7 +106,7 @@ def test_the_parameter_free_shortcut_takes_every_second_pixel_and_adds_zeros() -
 
 
 def test_plans_that_make_no_network_are_refused() -> None:
-    with pytest.raises(ValueError, match="2 widths and 1 depths"):
+    with pytest.raises(ValueError, match=r"--network.widths has 2 numbers and --network.depths 1"):
         check_plan(ResNetPlan((8, 16), (1,), "basic", "pad"))
     with pytest.raises(ValueError, match="projection"):
         check_plan(ResNetPlan((16, 8), (1, 1), "basic", "pad"))

@@ -58,7 +58,7 @@ def test_a_spec_leaves_nothing_open() -> None:
         shortcut="projection",
         stem_padding=3,
     )
-    assert "2048 features" in spec.said
+    assert "2,048 features" in spec.said
     spec = choose_backbone("vit_small", Network(), 1, 96)
     assert spec.network == Network(
         widths=(384,), depths=(12,), patch_size=8, positions="learned", heads=6
@@ -83,7 +83,11 @@ def test_settings_override_the_named_network() -> None:
         ("resnet18", Network(patch_size=4), "network.patch_size means nothing"),
         ("vit_tiny", Network(stem="cifar"), "network.stem means nothing"),
         ("mine.py:build", Network(widths=(8,)), "network.widths means nothing"),
-        ("resnet18", Network(widths=(8, 16)), "2 widths and 4 depths"),
+        (
+            "resnet18",
+            Network(widths=(8, 16)),
+            "--network.widths has 2 numbers and --network.depths 4",
+        ),
         ("resnet20", Network(widths=(64, 32, 16)), "'projection'"),
         ("vit_tiny", Network(widths=(64, 64)), "one number each"),
         ("vit_tiny", Network(widths=(100,)), "multiple of 32"),

@@ -54,8 +54,6 @@ def test_a_title_keeps_its_own_capitals() -> None:
     assert words.with_article("macro F1") == "a macro F1"
 
 
-def test_plural_and_lists() -> None:
-    assert words.plural(1, "image") == "1 image"
-    assert words.plural(2000, "image") == "2,000 images"
+def test_lists() -> None:
     assert words.listed(["a"]) == "a"
     assert words.listed(["a", "b", "c"], "or") == "a, b or c"

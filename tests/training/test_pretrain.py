@@ -141,7 +141,7 @@ def test_a_setting_that_came_later_had_its_default(tmp_path: Path) -> None:
 def test_another_training_is_not_overwritten(tmp_path: Path) -> None:
     out = str(tmp_path / "run")
     selfsight.pretrain("simclr", images(), out=out, **TINY)
-    with pytest.raises(ValueError, match=r"a training of 1 epochs.*--weights .*run --out ANOTHER"):
+    with pytest.raises(ValueError, match=r"a training of 1 epoch,.*--weights .*run --out ANOTHER"):
         selfsight.pretrain("simclr", images(), out=out, **{**TINY, "epochs": 2})
 
 

@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.console import progress, say
+from selfsight.console import progress
 from selfsight.data import request
 from selfsight.data.describe import describe, value_text
 from selfsight.data.duplicates import look
 from selfsight.data.imageset import SPLITS, ImageSet, Target
 from selfsight.data.leaks import copies_of, crossings_of, different_targets
-from selfsight.data.notes import records
+from selfsight.data.notes import records, say_notes
 from selfsight.data.options import Data, Images
 from selfsight.data.pixels.display import write_pictures
 from selfsight.files import check_output_folder, write_json
+from selfsight.outputs import check_not_the_data, check_output
 from selfsight.records.audits import SIDES, Audit, NearPair, RowNote
 
 MAX_PAIRS = 1000
@@ -82,10 +83,12 @@ def audit_data(settings: AuditData, images: Images | None = None) -> Audited:
 
     folder = Path(settings.out or f"runs/{Path(settings.data).stem}-audit")
     check_output_folder(folder)
+    check_not_the_data(folder, settings.data if images is None else images)
+    for name in ("audit.json", "audit.html"):
+        check_output(folder / name)
     # A leak does not stop an audit, which looks for leaks.
     opened = request.open(settings.updated({"allow_leaks": True}), images, near=False)
-    for note in describe(opened):
-        say(note)
+    say_notes(describe(opened, settings))
     found = audit(opened, near=settings.near)
     write_json(folder / "audit.json", found.plain())
     write_pictures(folder / "pictures.npz", opened.pixels, pictured_rows(found), found.values)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsight.console import counted
 from selfsight.data.imageset import ImageSet
 from selfsight.records.audits import SIDES
 
@@ -18,7 +19,7 @@ class Looked:
     Attributes:
         codes: ``(N,)`` the same number for identical pixels; blank images are each alone.
         blank: ``(N,)`` whether every channel is constant.
-        values: the smallest and the largest value.
+        values: the smallest and the largest finite value; zeros where there is none.
     """
 
     codes: NDArray[np.int64]
@@ -32,9 +33,13 @@ def look(images: ImageSet) -> Looked:
     _, first, place = np.unique(content.digests, return_index=True, return_inverse=True)
     codes = np.argsort(np.argsort(first))[place].astype(np.int64)  # numbered as they come
     codes[content.blank] = len(first) + np.arange(int(content.blank.sum()))
-    low = np.fmin.reduce(content.low, initial=np.inf)
-    high = np.fmax.reduce(content.high, initial=-np.inf)
-    return Looked(codes, content.blank, (float(np.nan_to_num(low)), float(np.nan_to_num(high))))
+    known = np.isfinite(content.low)
+    low, high = (
+        (float(v) for v in (content.low[known].min(), content.high[known].max()))
+        if (known.any())
+        else (0.0, 0.0)
+    )
+    return Looked(codes, content.blank, (low, high))
 
 
 def sides_of(images: ImageSet) -> NDArray[np.int64]:
@@ -77,5 +82,9 @@ def copies_together(images: ImageSet, given: NDArray[np.str_]) -> ImageSet:
         count += int(back.sum())
     if not count:
         return images
-    said = f"{count:,} images that were cut from train went back: they have identical copies there."
+    said = (
+        counted(count, "image that was", "images that were")
+        + " cut from train went back: "
+        + ("it has an identical copy there." if count == 1 else "they have identical copies there.")
+    )
     return images.changed(splits=splits).with_notes(said)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsight.console import counted
 from selfsight.data.imageset import ImageSet
 from selfsight.data.sources.steps.group_columns import plausible
 
@@ -67,13 +68,16 @@ def near_groups(images: ImageSet) -> tuple[NDArray[np.int64], tuple[str, ...], l
     if sizes.max(initial=0) > max(MAX_SHARE * count, MIN_REFUSED):
         example = str(images.row_ids[int((groups == sizes.argmax()).argmax())])
         raise ValueError(
-            f"group near: one cluster holds {int(sizes.max()):,} of the {count:,} images of "
+            f"group near: one cluster holds {int(sizes.max()):,} of the "
+            f"{counted(count, 'image')} of "
             f"{images.name} (the one of {example}), so they cannot be split; name a column of "
             "groups with --group."
         )
     names = images.row_ids[np.unique(groups, return_index=True)[1]]
     what = "near-duplicates and file names" if by_name else "near-duplicates"
-    note = f"{count:,} images are in {len(sizes):,} groups by {what}."
+    note = (
+        f"{counted(count, 'image is', 'images are')} in {counted(len(sizes), 'group')} by {what}."
+    )
     return groups.astype(np.int64), tuple(names.tolist()), [*found.notes, note]
 
 

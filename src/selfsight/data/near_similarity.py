@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, normalize, pad
 
 from selfsight.data.imageset import ImageSet
+from selfsight.data.pixels.values import without_holes
 
 BLOCKS = 4
 ENLARGED = 10 / 9
@@ -33,12 +34,13 @@ _TYPICAL_DEVIATION = 40.0  # of a photograph, in levels of 255
 
 def _grey(images: ImageSet, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """``(B, H, W)``; channels that are no colours count by their own spread."""
-    pixels = np.nan_to_num(images.pixels[rows].astype(np.float32))
-    if images.channels not in (1, 3):
-        spread = pixels.std(axis=(1, 2), keepdims=True)
-        pixels = pixels / np.maximum(spread, 1e-12)
-    grey: NDArray[np.float32] = pixels.mean(axis=3)
-    return grey
+    pixels = without_holes(images.pixels[rows])
+    with np.errstate(over="ignore"):  # of numbers such as -3.4e38, which stand for no data
+        if images.channels not in (1, 3):
+            spread = pixels.std(axis=(1, 2), keepdims=True)
+            pixels = pixels / np.maximum(spread, 1e-12)
+        grey: NDArray[np.float32] = pixels.mean(axis=3)
+    return np.nan_to_num(grey)
 
 
 def level_scale(images: ImageSet, rows: NDArray[np.int64]) -> float:
@@ -46,7 +48,8 @@ def level_scale(images: ImageSet, rows: NDArray[np.int64]) -> float:
     if images.pixels.dtype == np.uint8 and images.channels in (1, 3):
         return 1.0
     some = rows[np.linspace(0, len(rows) - 1, min(len(rows), 256)).astype(np.int64)]
-    deviation = float(np.median(_grey(images, some).std(axis=(1, 2))))
+    with np.errstate(over="ignore", invalid="ignore"):
+        deviation = float(np.median(_grey(images, some).std(axis=(1, 2))))
     return _TYPICAL_DEVIATION / max(deviation, 1e-30)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any, Literal
 
+from selfsight.console import say, warn
+
 NoteKind = Literal["fact", "guess", "left out", "doubt"]
 NAMED = 3
 """Names that a sentence holds; it counts the others."""
@@ -142,6 +144,13 @@ def records(notes: Iterable[str]) -> list[dict[str, Any]]:
 def doubts(notes: Iterable[str]) -> list[Note]:
     """The notes that a person should look at before a training."""
     return [note for note in notes if isinstance(note, Note) and note.doubtful]
+
+
+def say_notes(notes: Iterable[str]) -> None:
+    """Prints notes; with ``--quiet`` those that say what is not used, or is probably wrong."""
+    for note in notes:
+        warns = isinstance(note, Note) and (note.kind == "left out" or note.doubtful)
+        (warn if warns else say)(note)
 
 
 def guesses(notes: Iterable[str]) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 from numpy.typing import ArrayLike
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from selfsight.data.imageset import ImageSet
 from selfsight.data.reading import ReadOptions
@@ -15,6 +15,10 @@ from selfsight.data.sources.memory import MapDataset
 
 Images = str | Path | ImageSet | ArrayLike | MapDataset
 """What can be opened: see `selfsight.data.sources` and `selfsight.data.sources.memory`."""
+
+
+NO_LABELS = "none"
+"""In the place of a table of labels: a table beside the images is not read."""
 
 
 class DataOptions(ReadOptions):
@@ -58,6 +62,17 @@ class DataOptions(ReadOptions):
     """Folder that the paths of a table must stay in; by default the one it lies in."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of every draw: weights, order and views of a training, splits, labels, folds."""
+
+    @field_validator("labels", "splits")
+    @classmethod
+    def _a_table(cls, path: str | None) -> str | None:
+        """A folder in the place of a table is told at once."""
+        if path is not None and path != NO_LABELS and Path(path).expanduser().is_dir():
+            raise ValueError(
+                "it is a folder; name the table in it (.csv, .tsv, .jsonl or .parquet), or leave "
+                "it out where the folders of the images say it"
+            )
+        return path
 
 
 class Data(DataOptions):

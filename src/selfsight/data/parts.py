@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator
 
+from selfsight.console import counted
+
 _FORM = re.compile(r"(\d{1,9})/(\d{1,9})")
 MOST = 1_000_000
 """Parts, at most."""
@@ -66,7 +68,8 @@ class RowPart:
         self.listed = len(row_ids)
         if self.listed < self.count:
             raise ValueError(
-                f"shard {self.number}/{self.count}: {source} has {self.listed:,} images, fewer "
+                f"shard {self.number}/{self.count}: {source} has "
+                f"{counted(self.listed, 'image')}, fewer "
                 "than parts; ask for fewer parts."
             )
         digest = hashlib.blake2b(digest_size=16)

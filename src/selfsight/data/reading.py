@@ -55,7 +55,8 @@ class ReadOptions(Settings):
     value_range: tuple[float, float] | None = None
     """The values that mean black and white, where the type of the images does not say it."""
     nodata: Annotated[str | None, BeforeValidator(_text)] = None
-    """A pixel value that holds no data, or nan; it becomes the mean of its channel in the image."""
+    """A pixel value that holds no data, or nan for all that are not finite; it becomes the mean of
+    its channel in the image."""
     max_pixels: Annotated[int, Field(ge=1)] = MAX_PIXELS
     """Pixels of an image above which it is taken for a decompression bomb and left out."""
 

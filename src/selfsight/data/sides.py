@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsight.console import counted
 from selfsight.data.imageset import ImageSet, Scale
 
 SIDE = {"train": "train", "unlabelled": "train", "validation": "validation", "test": "test"}
@@ -83,7 +84,10 @@ def recorded(images: ImageSet, sides: Sides, source: str) -> ImageSet:
     if (found < 0).any():
         images, strangers = images.take(np.flatnonzero(found >= 0)), int((found < 0).sum())
         found = found[found >= 0]
-        notes = [f"{strangers:,} images have no split in {sides.owner} and are left out."]
+        notes = [
+            f"{counted(strangers, 'image has', 'images have')} no split in {sides.owner} and "
+            + ("is left out." if strangers == 1 else "are left out.")
+        ]
     if sides.fingerprint not in (None, images.fingerprint()):
         raise ValueError(
             f"{source}: its images are not those that {sides.owner} was trained on; restore them, "

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsight.console import counted
 from selfsight.data.imageset import ImageSet
 from selfsight.data.pixels.lazy import LazyPixels
 from selfsight.data.pixels.store import fingerprint, noted
@@ -51,9 +52,15 @@ def _measured(images: ImageSet, rows: NDArray[np.int64]) -> Statistics:
     count = 0
     mean = np.zeros(images.channels)
     squares = np.zeros(images.channels)
+    damaged: list[int] = []
     for first in range(0, len(rows), size):
-        chunk = images.pixels[rows[first : first + size]].reshape(-1, images.channels)
-        values = chunk.astype(np.float64)
+        here = rows[first : first + size]
+        pixels = images.pixels[here]
+        if pixels.dtype.kind == "f":
+            damaged += here[~np.isfinite(pixels).all(axis=(1, 2, 3))].tolist()
+        if damaged:  # what is left is only counted
+            continue
+        values = pixels.reshape(-1, images.channels).astype(np.float64)
         # Chan et al.: merging centred sums stays exact where sums of squares would cancel.
         part_mean = values.mean(axis=0)
         part_squares = ((values - part_mean) ** 2).sum(axis=0)
@@ -62,8 +69,13 @@ def _measured(images: ImageSet, rows: NDArray[np.int64]) -> Statistics:
         mean += shift * len(values) / total
         squares += part_squares + shift**2 * count * len(values) / total
         count = total
-    if not (np.isfinite(mean).all() and np.isfinite(squares).all()):
-        raise ValueError(f"{images.name}: some pixels are NaN or infinite; replace them first.")
+    if damaged:
+        what = counted(len(damaged), "image has", "images have")
+        raise ValueError(
+            f"{images.name}: {what} pixels that are NaN or infinite, the first is "
+            f"{images.row_ids[damaged[0]]}; --nodata nan fills them with "
+            "the mean of the image, or replace them first."
+        )
     scale = SCALES[images.pixels.dtype.name]
     std = np.sqrt(squares / count) / scale
     if images.pixels.dtype == np.float32:

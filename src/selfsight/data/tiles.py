@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.console import progress
+from selfsight.console import counted, progress
 from selfsight.data.pixels.decode import all_grey, decode
 from selfsight.data.pixels.headers import (
     Coloured,
@@ -110,9 +110,17 @@ def tiled(
     ids = listing.row_ids[image]
     row_ids = np.array([f"{name}@{top},{left}" for name, (top, left)
                         in zip(ids.tolist(), cuts.corners.tolist(), strict=True)])  # fmt: skip
-    notes = [f"{count:,} images are cut into {len(image):,} tiles of {tile}x{tile} pixels."]
+    notes = [
+        f"{counted(count, 'image is', 'images are')} cut into {counted(len(image), 'tile')} "
+        f"of {tile}x{tile} pixels."
+    ]
     if small.any():
-        notes.append(f"{int(small.sum()):,} images smaller than a tile are scaled up to it.")
+        notes.append(
+            counted(
+                int(small.sum()), "image smaller than a tile is", "images smaller than a tile are"
+            )
+            + " scaled up to it."
+        )
     load: Callable[[NDArray[np.int64], Size, float], Loaded]
     if whole is None:
         assert listing.files is not None and form is not None

@@ -12,7 +12,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.console import progress
+from selfsight.console import counted, progress
 from selfsight.data.imageset import ImageSet
 from selfsight.data.notes import some
 from selfsight.data.pixels.store import cache_folder
@@ -121,7 +121,7 @@ def without_twins(images: ImageSet, drop: bool, allow: bool) -> ImageSet:
 def _share(count: int, of: int, images: ImageSet) -> str:
     """``3 of the 40 test images have``."""
     test = len(images.rows("test"))
-    return f"{count:,} of {'the ' if of == test else ''}{of:,} test images " + (
+    return f"{count:,} of {'the ' if of == test else ''}{counted(of, 'test image')} " + (
         "has" if count == 1 else "have"
     )
 
@@ -151,7 +151,7 @@ def apart_from_twins(
         left_out = np.unique(others)
         return np.setdiff1d(rows, left_out), len(left_out), ()
     count = len(np.unique(test))
-    what = f"pool {pool.name}: {count:,} of {of:,} test images of {images.name} have a "
+    what = f"pool {pool.name}: {count:,} of {counted(of, 'test image')} of {images.name} have a "
     what += "near-duplicate in it."
     if allow or not near_leak(count, of):
         return rows, 0, (what,) if near_leak(count, of) else ()

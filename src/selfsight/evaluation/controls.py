@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from selfsight.console import progress
+from selfsight.console import counted, progress
 from selfsight.data.imageset import ImageSet
 from selfsight.evaluation.material import CachedNetwork, Material
 from selfsight.evaluation.subject import Identity, Representation, Subject
@@ -132,7 +132,8 @@ def subjects(
     damaged = max(r.damaged for subject in found for r in subject.of_draw)
     if damaged:
         notes.append(
-            f"{damaged} images have representations that are not finite (their pixels are not, "
+            f"{counted(damaged, 'image has', 'images have')} representations that are not "
+            "finite (their pixels are not, "
             "or the network overflows); they are taken as zero."
         )
     return found, hashed, like, notes
@@ -143,7 +144,8 @@ def _of_run(material: Material, run: Run) -> Subject:
     backbone = run.backbone(allow_code=material.allow_code)
     if backbone.spec.channels != material.images.channels:
         raise ValueError(
-            f"control {run.folder.path}: its backbone takes {backbone.spec.channels} channels and "
+            f"control {run.folder.path}: its backbone takes "
+            f"{counted(backbone.spec.channels, 'channel')} and "
             f"{material.images.name} has {material.images.channels}."
         )
     material.shape(backbone, material.kind, run)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from selfsight.console import counted
 from selfsight.data.describe import value_text
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.splits import at_most
@@ -46,7 +47,7 @@ class EmbeddingMap:
         step = max(1, -(-len(self.places) // DISPLAYED))
         places = [(float(x), float(y)) for x, y in self.places[::step]]
         drawn = scatter(places, self.targets[::step].tolist(), self.row_ids[::step].tolist())
-        return block(f"map of {len(places):,} images", drawn)
+        return block(f"map of {counted(len(places), 'image')}", drawn)
 
 
 def read_map(folder: Path) -> EmbeddingMap:

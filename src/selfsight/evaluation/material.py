@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from selfsight.console import progress, say
+from selfsight.console import counted, progress, say
 from selfsight.data.imageset import ImageSet
 from selfsight.data.splits import at_most
 from selfsight.evaluation.subject import Identity, Pair, Representation, Subject
@@ -135,7 +135,7 @@ class CachedNetwork:
         key = cache_key(self.hashed, material.fingerprint, statistics, self.spec.plain())
 
         def make() -> torch.Tensor:
-            say(f"representations of {len(material.rows):,} images: {self.name}")
+            say(f"representations of {counted(len(material.rows), 'image')}: {self.name}")
             with progress(f"preparing {self.name}"):
                 network = self.backbone()
             return represent(

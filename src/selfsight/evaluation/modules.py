@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from selfsight.console import say
+from selfsight.console import counted, say
 from selfsight.data.imageset import ImageSet
 from selfsight.data.statistics import Statistics
 from selfsight.evaluation.controls import initialisations
@@ -54,7 +54,7 @@ def module_subjects(
     def subject(name: str, backbones: Sequence[Backbone]) -> Subject:
         made = []
         for backbone in backbones:
-            say(f"representations of {len(rows):,} images: {name}")
+            say(f"representations of {counted(len(rows), 'image')}: {name}")
             values = represent(backbone, images, rows, plain, device=device)
             made.append(Representations.of(values.to(device), rows, train))
         again = partial(_represented, backbones[0], plain, device)

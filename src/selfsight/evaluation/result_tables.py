@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from selfsight import vocabulary
+from selfsight.console import counted
 from selfsight.evaluation.intervals import NO_BETTER
 from selfsight.vocabulary import higher_is_better, in_percent, metrics_of
 
@@ -127,8 +128,8 @@ def _column(fraction: float, values: list[Row]) -> str:
     more = "".join(f"; {name}: {all_:,} in all" for name, all_ in read.items() if all_ > count)
     known = next((v["known_labels"] for v in values if v.get("known_labels")), None)
     if known is None:
-        return f"{100 * fraction:g} % ({count:,} labels{more})"
-    return f"{count:,} of {known:,} labels ({100 * count / known:.3g} %{more})"
+        return f"{100 * fraction:g} % ({counted(count, 'label')}{more})"
+    return f"{count:,} of {counted(known, 'label')} ({100 * count / known:.3g} %{more})"
 
 
 FREE_TITLES = {

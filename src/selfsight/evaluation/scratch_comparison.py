@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.console import progress, say
+from selfsight.console import counted, progress, say
 from selfsight.evaluation.material import Material
 from selfsight.evaluation.subject import Representation
 from selfsight.files import cached_arrays
@@ -87,7 +87,7 @@ def fine_tuned(
     )
 
     def make() -> dict[str, NDArray[Any]]:
-        say(f"fine-tuning on {len(subset):,} labels, draw {subset.seed}: {subject}")
+        say(f"fine-tuning on {counted(len(subset), 'label')}, draw {subset.seed}: {subject}")
         with progress(f"fine-tuning, {subject}"):
             result = fine_tune(start, subset, settings)
         choice = dict(result.choice)

@@ -64,7 +64,8 @@ def export(settings: Export) -> Exported:
             does not have, or an ONNX file that gives other numbers than torch.
     """
     onnx = settings.format == "onnx"
-    suffix = check_suffix(settings.out, (".onnx",) if onnx else (".safetensors", ".pth", ".pt"))
+    suffixes = (".onnx",) if onnx else (".safetensors", ".pth", ".pt")
+    suffix = check_suffix(settings.out, suffixes, settings)
     source = _source(settings)
     path = Path(settings.out)
     if onnx:

@@ -27,6 +27,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from selfsight.console import counted
 from selfsight.data.splits import at_most
 from selfsight.fitting.folds import groups_of
 from selfsight.settings import Settings
@@ -72,7 +73,7 @@ class Novelty(Settings):
         return (
             f"distance above {self.threshold:.3g} or length outside {self.shortest:.3g} to "
             f"{self.longest:.3g}, as for at most {100 * self.share:.2g} % of images like the "
-            f"{self.images:,} {which} images"
+            f"{counted(self.images, f'{which} image')}"
         )
 
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from selfsight.console import duration, progress
+from selfsight.console import counted, duration, progress
 from selfsight.fitting.finetune import FineTuned, Start, seconds_of_step, train
 from selfsight.fitting.labelled import Subset
 from selfsight.fitting.recipe import RANDOM, FineTuning, Recipe
@@ -97,6 +97,6 @@ def estimate(start: Start, subset: Subset, settings: FineTuning, sizes: Sequence
     pairs = len(settings.recipes)
     steps = sum(map(settings.steps, sizes)) * (pairs + 1)
     return (
-        f"{pairs} pair{'s' * (pairs > 1)} of learning rates, {steps:,} steps at most, "
-        f"{duration(steps * passed)} on this machine ({torch.get_num_threads()} threads)"
+        f"{pairs} pair{'s' * (pairs > 1)} of learning rates, {counted(steps, 'step')} at most, "
+        f"{duration(steps * passed)} on this machine ({counted(torch.get_num_threads(), 'thread')})"
     )

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from selfsight.console import counted
 from selfsight.data.imageset import TargetKind
 from selfsight.kernels.precision import full_precision
 from selfsight.losses.checks import check_positive, check_rows, check_weight
@@ -115,7 +116,8 @@ def supcon_loss(z: Tensor, weights: Tensor, known: Tensor, temperature: float = 
     _check_weights("supcon_loss", z, weights)
     if tuple(known.shape) != (len(z),):
         raise ValueError(
-            f"supcon_loss: known {tuple(known.shape)} must say of each of the {len(z)} rows "
+            f"supcon_loss: known {tuple(known.shape)} must say of each of the "
+            f"{counted(len(z), 'row')} "
             "whether its target is known."
         )
     check_positive("supcon_loss", "temperature", temperature)

@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from selfsight.console import counted
 from selfsight.data.imageset import TargetSpec
 from selfsight.data.statistics import Statistics
 from selfsight.distributed import all_sum, world_size
@@ -142,7 +143,8 @@ def find_teacher(name: str, channels: int, image_size: int) -> TeacherWeights:
         backbone, extra = load_backbone(run)
         if backbone.spec.channels != channels:
             raise ValueError(
-                f"method.teacher {name}: it takes {backbone.spec.channels} channels and the images "
+                f"method.teacher {name}: it takes "
+                f"{counted(backbone.spec.channels, 'channel')} and the images "
                 f"have {channels}."
             )
         given = extra.get("statistics")

@@ -54,6 +54,8 @@ class Card(Settings):
     """The run it was made from."""
     data: str = ""
     """The images that were labelled."""
+    recorded: dict[str, str] = {}
+    """The working directory of `finetune` and the folder, which recorded paths are relative to."""
     selfsight: str = ""
     """Version that wrote it."""
 

@@ -93,7 +93,7 @@ def embed(settings: Embed, images: Images | None = None) -> Path | Embeddings:
         ValueError: the run or the images cannot be read, or do not fit each other.
     """
     if settings.out is not None:
-        check_suffix(settings.out, SUFFIXES)
+        check_suffix(settings.out, SUFFIXES, settings, beside=_beside(settings.out))
     source = settings.images if images is None else images
     if settings.shard is None:
         return _embedded(settings, source, settings.out, None)
@@ -105,6 +105,11 @@ def embed(settings: Embed, images: Images | None = None) -> Path | Embeddings:
     with np.load(embeddings) as arrays:
         rows = len(arrays["row_ids"])
     return place.finish(rows)
+
+
+def _beside(out: str) -> tuple[str, ...]:
+    """Suffixes of what is written beside representations: the row ids of an array."""
+    return (".row_ids.npy",) if Path(out).suffix.lower() == ".npy" else ()
 
 
 def _embedded(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import model_validator
 
 import selfsight
-from selfsight.console import progress, say
+from selfsight.console import counted, progress, say, warn
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.leaks import ReadLabels
 from selfsight.data.options import Images
@@ -94,7 +94,7 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
     given = images
     images = images_of(run, settings, images)
     for caution in images.cautions:
-        say(caution)
+        warn(caution)
     tile = _tile_of(images, given, settings, run)
     pooling = Pooling.of(images)
     target = target_of(images, settings.target, run.settings.target)
@@ -102,9 +102,9 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
     subset = Subset.drawn(images, target, candidates, settings.label_fraction, settings.seed)
     subset = replace(subset, balanced=settings.balanced)
     subset.check()
-    tiles = f" in {len(subset):,} tiles" if pooling.tiles else ""
+    tiles = f" in {counted(len(subset), 'tile')}" if pooling.tiles else ""
     count = len(pooling.heads(subset.rows))
-    say(f"{images.name}, {target.name} ({target.kind}): {count:,} labelled images{tiles}")
+    say(f"{images.name}, {target.name} ({target.kind}): {counted(count, 'labelled image')}{tiles}")
     start = Start.of_run(run, device, allow_code=settings.allow_code)
 
     @cache
@@ -114,7 +114,7 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
         material = Material(run, images, needed, candidates, device, settings.allow_code)
         (trained,), _, _, notes = subjects(material, ())
         for note in notes:
-            say(note)
+            warn(note)
         return trained.at(0)
 
     how: FineTuning | Classifier | None = settings.finetuning
@@ -164,7 +164,7 @@ def finetune(settings: Finetune, images: Images | None = None) -> Predictor:
         say(f"{metric} on the validation images: {shown}")
         base = base_rate(target, pooling.heads(rows))
         if warning := no_better(target.kind, validation[metric], base):
-            say(warning)
+            warn(warning)
     else:
         say("There are no labelled validation images to score the model on.")
     return predictor

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from selfsight.console import say
+from selfsight.console import counted, say
 from selfsight.data.options import Images
 from selfsight.data.parts import MOST, RowPart
 from selfsight.data.request import name_of
@@ -234,12 +234,14 @@ def all_parts(folders: Sequence[Path]) -> tuple[list[tuple[Path, PartCard]], Par
     count = first[1].count
     if missing := [f"{n}/{count}" for n in range(count) if n not in parts]:
         raise ValueError(
-            f"{len(missing):,} of {count:,} parts are missing: {_few(missing)}; make them with "
+            f"{len(missing):,} of {counted(count, 'part is', 'parts are')} missing: "
+            f"{_few(missing)}; make them with "
             "--shard."
         )
     if damaged:
         raise ValueError(
-            f"{len(damaged):,} parts are damaged or have no file: {_few(damaged)}; the same "
+            f"{counted(len(damaged), 'part is', 'parts are')} damaged, or without a file: "
+            f"{_few(damaged)}; the same "
             "commands with their --shard make them again."
         )
     return [parts[number] for number in range(count)], first[1]

@@ -13,7 +13,7 @@ import tyro
 from numpy.typing import NDArray
 from pydantic import Field
 
-from selfsight.console import progress, say
+from selfsight.console import counted, progress, say, warn
 from selfsight.data.options import DataOptions, Images
 from selfsight.data.parts import RowPart, Shard
 from selfsight.evaluation.pooling import Pooling, by_image
@@ -124,7 +124,7 @@ def predict(settings: Predict, images: Images | None = None) -> Path | Predictio
     """
     csv = False
     if settings.out is not None:
-        csv = check_suffix(settings.out, SUFFIXES) == ".csv"
+        csv = check_suffix(settings.out, SUFFIXES, settings) == ".csv"
     source = settings.images if images is None else images
     if settings.shard is None:
         return _predicted(settings, source, settings.out, csv, None)[0]
@@ -168,10 +168,14 @@ def _predicted(
                 write(table_of(predictor, row_ids[pooling.heads(rows)], output, *near, flat=csv))
             bar.update(len(rows))
     if damaged:
-        say(f"{damaged:,} images have pixels that are not finite: their predictions are empty.")
+        warn(
+            f"{counted(damaged, 'image has', 'images have')} pixels that are not finite: "
+            "their predictions are empty."
+        )
     if card.novelty is not None:
         say(
-            f"{novel:,} of {len(heads):,} images are unlike anything in training "
+            f"{novel:,} of {counted(len(heads), 'image is', 'images are')} unlike anything in "
+            "training "
             f"({card.novelty.words()})."
         )
     if out is not None:

@@ -39,6 +39,7 @@ from selfsight.networks.weights import put_weights, read_weights, write_weights
 from selfsight.runs.fitted import read_labels, write_labels
 from selfsight.runs.folder import MODEL_CARD, is_model
 from selfsight.runs.frame import Frame
+from selfsight.runs.places import here
 
 TRAINING = "training.safetensors"
 
@@ -187,7 +188,7 @@ class Predictor:
             kept = {"training": self.training.half()}
             write_weights(folder / TRAINING, nn.Module(), header, kept)
         write_text(folder / "settings.yaml", settings)
-        card = self.card
+        card = self.card.updated({"recorded": here(folder)})
         if self.labels is not None:
             card = card.updated({"labels": write_labels(folder, self.labels)})
         write_json(folder / MODEL_CARD, card.plain())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from selfsight.console import say
+from selfsight.console import counted, say
 from selfsight.data import request
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.options import Images
@@ -28,6 +28,7 @@ from selfsight.fitting.labelled import Subset
 from selfsight.fitting.scores import score
 from selfsight.models.predict import with_tiles
 from selfsight.models.predictor import Predictor
+from selfsight.outputs import check_not_the_data, check_own_folder
 from selfsight.reporting.report import write_report
 from selfsight.runs.fitted import FittedModel
 from selfsight.runs.folder import RunFolder, is_model
@@ -55,6 +56,8 @@ def evaluate(
         ValueError: no such run, data, target or probe; the sentence says what to change.
     """
     check_output_folder(settings.out)
+    check_not_the_data(settings.out, settings.data if images is None else images)
+    check_own_folder(settings.out, ("results.json", "representations", "environment.json"))
     if network is None and settings.run and is_model(settings.run):
         return _of_model(settings, images)
     return protocol.evaluate(settings, images, network)
@@ -84,7 +87,7 @@ def _of_model(settings: Evaluate, images: Images | None) -> Results:
     place = measured.enter(results, target, balanced=False, seed=0)
     known = place["known_labels"]
     place["known_labels"] = max(known, card.num_labels)
-    say(f"{opened.name}, {target.name}: the model on {len(rows):,} {split} images")
+    say(f"{opened.name}, {target.name}: the model on {counted(len(rows), f'{split} image')}")
     output = predictor.output(opened, tiles, device=choose_device(settings.device))
     output = pooling.pooled(tiles, output, target.kind)
     outputs = {"trained": output}
@@ -129,18 +132,19 @@ def _images(
     Without data they are those that the model was fitted on, in the same splits.
     """
     made = read_yaml(Path(settings.run) / "settings.yaml")
-    path = Path(str(made.get("run", "")))
-    run = load_run(path) if (path / "settings.yaml").is_file() else None
     model = FittedModel(Path(settings.run))
-    labels, target = settings.labels or made.get("labels"), settings.target or predictor.card.target
+    path = Path(model.run)
+    run = load_run(path) if (path / "settings.yaml").is_file() else None
+    labels, target = settings.labels or model.labels, settings.target or predictor.card.target
     if images is None and settings.data is None:
         if run is None:
             raise ValueError(
                 f"{settings.run}: the run that it was fitted to ({path}) is not there; name the "
                 "images."
             )
-        own = ("data", "group", "split_column", "tile", "validation", "test")
+        own = ("group", "split_column", "tile", "validation", "test")
         same: dict[str, Any] = {name: made[name] for name in own if name in made}
+        same["data"] = model.data
         wish = settings.updated({**same, "labels": labels, "target": target})
         return source_of(wish.data or run.settings.data), images_of(run, wish, model=model), []
     source = source_of(settings.data if images is None else images)

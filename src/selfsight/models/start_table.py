@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from selfsight.console import counted
 from selfsight.evaluation.result_tables import aligned, with_half
 from selfsight.files import write_json
 from selfsight.models.tables import check_suffix, writing_table
@@ -100,7 +101,11 @@ class StartTable:
             speed, size = f"{line.images_per_second:,.0f}", f"{line.megabytes:.0f}"
             rank = f"{line.rankme:.0f} of {line.features:,}"
             rows.append([line.start, *cells, rank, pixels, speed, size, line.licence or "-"])
-        of = f"{self.target}, {self.images:,} train labels" if scored else f"{self.images:,} images"
+        of = (
+            f"{self.target}, {counted(self.images, 'train label')}"
+            if scored
+            else f"{counted(self.images, 'image')}"
+        )
         title = f"{self.data}, {of}: 95 % intervals" if scored else f"{self.data}, {of}"
         text = "\n".join([title, *aligned(rows), *(f"note: {note}" for note in self.notes)])
         return text if self.path is None else f"{text}\nThe table: {self.path}"

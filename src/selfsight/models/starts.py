@@ -12,7 +12,7 @@ import torch
 import tyro
 from pydantic import Field
 
-from selfsight.console import progress, say
+from selfsight.console import counted, progress, say
 from selfsight.data import request
 from selfsight.data.imageset import ImageSet, choose_target
 from selfsight.data.options import Data, Images
@@ -91,7 +91,7 @@ def compare_starts(settings: CompareStarts, images: Images | None = None) -> Sta
         ValueError: data or target cannot be used, or a start that was named cannot be loaded.
     """
     if settings.out is not None:
-        check_suffix(settings.out, SUFFIXES)
+        check_suffix(settings.out, SUFFIXES, settings)
     device = choose_device(settings.device)
     opened, notes = _opened(settings, images)
     subset = _labels(settings, opened)
@@ -99,7 +99,7 @@ def compare_starts(settings: CompareStarts, images: Images | None = None) -> Sta
     if len(rows) < 2:
         raise ValueError(f"{opened.name}: a comparison needs two train images at least.")
     wishes = _wishes(settings)
-    say(f"{opened.name}: {len(wishes)} starts on {len(rows):,} train images")
+    say(f"{opened.name}: {counted(len(wishes), 'start')} on {counted(len(rows), 'train image')}")
     found: list[tuple[StartLine, Represented]] = []
     for name, named in wishes.items():
         try:
@@ -264,7 +264,7 @@ def _labels_read(weights: str) -> str:
     read = {
         (labels.target, i) for s in seen for labels in s.labels for i in labels.row_ids.tolist()
     }
-    return f"Its weights were made with {len(read):,} labels." if read else ""
+    return f"Its weights were made with {counted(len(read), 'label')}." if read else ""
 
 
 def _licence(beginning: Beginning) -> str:

@@ -12,19 +12,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.files import csv_cell, replacing
+from selfsight.outputs import check_output, marked
+from selfsight.settings import Settings
 
 Write = Callable[[Any], None]
 
 
-def check_suffix(path: str | Path, suffixes: tuple[str, ...]) -> str:
-    """The suffix of a path.
+def check_suffix(
+    path: str | Path,
+    suffixes: tuple[str, ...],
+    settings: Settings | None = None,
+    beside: tuple[str, ...] = (),
+) -> str:
+    """The suffix of a path that a verb may write to.
+
+    Args:
+        path: of the file.
+        suffixes: that it may have.
+        settings, beside: see `selfsight.outputs.check_output`.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: it has none of these, or the file of the user would be lost.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in suffixes:
         raise ValueError(f"out {path}: its name must end in {' or '.join(suffixes)}.")
+    check_output(path, settings, beside)
     return suffix
 
 
@@ -79,9 +92,11 @@ def writing_table(path: str | Path) -> Iterator[Write]:
             parquet = Path(path).suffix.lower() == ".parquet"
             table = table if parquet else _cells(table)
             if writer is None:
+                # A dictionary of floats that are all different only makes the file larger.
                 writer = (
-                    # A dictionary of floats that are all different only makes the file larger.
-                    pq.ParquetWriter(str(temporary), table.schema, use_dictionary=_texts(table))
+                    pq.ParquetWriter(
+                        str(temporary), marked(table.schema), use_dictionary=_texts(table)
+                    )
                     if parquet
                     else pc.CSVWriter(str(temporary), table.schema)
                 )

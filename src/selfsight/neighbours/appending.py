@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from selfsight.console import say
+from selfsight.console import counted, warn
 from selfsight.data.imageset import ImageSet
 from selfsight.neighbours.card import IndexCard
 from selfsight.neighbours.encoder import Encoder
@@ -93,7 +93,9 @@ def new_rows(
                 f"image {other!r}, for one, looks different; {REMEDY}, or make the index anew if "
                 "the images were changed."
             )
-        say(f"{len(shared):,} images are in the index already and were left out.")
+        warn(
+            counted(len(shared), "image is", "images are") + " in the index already, and left out."
+        )
     return np.setdiff1d(np.arange(len(rows)), shared)
 
 

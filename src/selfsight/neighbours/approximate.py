@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from selfsight.console import say
+from selfsight.console import counted, say, warn
 from selfsight.neighbours.card import LISTS, IndexCard, Recall
 from selfsight.neighbours.exact import ExactVectors, Nearest, unit_rows
 
@@ -135,10 +135,10 @@ def build_lists(
     k = min(K, count - 1)
     say(
         f"{lists:,} lists, of which a query visits {visited:,}: recall@{k} {value:.3f}, measured "
-        f"with {len(queries):,} images of the index."
+        f"with {counted(len(queries), 'image')} of the index."
     )
     if value < recall:
-        say(f"The recall that was asked for, {recall:g}, is not reached with {kind}.")
+        warn(f"The recall that was asked for, {recall:g}, is not reached with {kind}.")
     library.write_index(index, str(folder / LISTS))
     measured = Recall(k=k, value=value, queries=len(queries))
     return card.updated({"kind": kind, "lists": lists, "visited": visited, "recall": measured})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +13,7 @@ import tyro
 from numpy.typing import NDArray
 from pydantic import Field
 
-from selfsight.console import progress, say
+from selfsight.console import counted, progress, say, warn
 from selfsight.data.imageset import ImageSet, Target, choose_target
 from selfsight.data.options import DataOptions, Images
 from selfsight.data.parts import RowPart, Shard
@@ -177,7 +178,7 @@ def _group_names(images: ImageSet, prefix: str | None) -> list[str | None]:
 def _target(images: ImageSet, name: str | None) -> Target | None:
     """The target that was named, or the only one; none of several."""
     if name is None and len(images.targets) > 1:
-        say(
+        warn(
             f"{images.name} has several targets, and none is kept; choose one with --target: "
             f"{', '.join(sorted(images.targets))}."
         )
@@ -239,8 +240,9 @@ def _written(
             pictures.close()
     used = np.concatenate(kept)
     if len(used) < len(new):
-        say(
-            f"{len(new) - len(used):,} images have representations that are not finite and were "
+        warn(
+            f"{counted(len(new) - len(used), 'image has', 'images have')} representations "
+            "that are not finite and were "
             "left out."
         )
     if not len(used) and old is None:
@@ -265,6 +267,7 @@ def _written(
         frame=encoder.frame,
         run=str(Path(settings.run).resolve()),
         data=images.name,
+        directory=os.getcwd(),
         target=None if target is None else target.name,
         target_kind=None if target is None else target.kind,
         group=images.group_name,
@@ -297,7 +300,8 @@ def searchable(
             wanted = "ivf_sq8" if has_faiss() else "exact"
             if wanted == "exact":
                 say(
-                    f"{card.count:,} images are searched exactly, since faiss is not installed: "
+                    f"{counted(card.count, 'image is', 'images are')} searched exactly, since "
+                    "faiss is not installed: "
                     "`pip install 'selfsight[neighbours]'` makes a query faster."
                 )
     exact = mapped(folder / VECTORS, card.count, card.width)

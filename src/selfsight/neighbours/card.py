@@ -65,6 +65,8 @@ class IndexCard(Settings):
     """Folder of the run or the model."""
     data: str = ""
     """Name of the first images."""
+    directory: str = ""
+    """The working directory of `index`, which names of images are relative to."""
     target: str | None = None
     """Where the labels come from."""
     target_kind: str | None = None

@@ -13,7 +13,7 @@ import tyro
 from numpy.typing import NDArray
 from pydantic import Field
 
-from selfsight.console import progress
+from selfsight.console import counted, progress
 from selfsight.files import write_json
 from selfsight.models.tables import check_suffix, writing_table
 from selfsight.neighbours.grouping import (
@@ -78,7 +78,9 @@ class Clusters:
     def __str__(self) -> str:
         count = int(self.clusters.max(initial=-1)) + 1
         alone = int((self.clusters < 0).sum())
-        text = f"{count:,} groups, {alone:,} images alone: {self.path}, {self.page}"
+        text = (
+            f"{counted(count, 'group')}, {counted(alone, 'image')} alone: {self.path}, {self.page}"
+        )
         for one in self.scores:
             text += f"\n{one.name}: pair F1 {one.pair_f1:.3f}, BCubed {one.bcubed:.3f}"
         return text
@@ -96,7 +98,7 @@ def cluster(settings: ClusterImages) -> Clusters:
     Raises:
         ValueError: no such index or file of pairs, or settings that do not go together.
     """
-    check_suffix(settings.out, (".csv", ".parquet"))
+    check_suffix(settings.out, (".csv", ".parquet"), settings, (".json", ".html"))
     given = settings.pairs is not None or settings.threshold is not None
     by = ("linkage" if given else "hdbscan") if settings.by == "auto" else settings.by
     if by == "linkage" and not given:

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from selfsight.console import say
 from selfsight.data.imageset import ImageSet
+from selfsight.data.notes import say_notes
 from selfsight.data.options import DataOptions, Images
 from selfsight.data.parts import RowPart
 from selfsight.data.pixels.formats import FORMAT_OF, suffix_of
@@ -121,8 +121,7 @@ class Encoder:
         if is_model(self.folder):
             raise ValueError(f"{self.folder} is a model: name the images to index.")
         images = own_images(load_run(self.folder), settings)
-        for note in images.notes:
-            say(note)
+        say_notes(images.notes)
         return images
 
     def own_target(self, images: ImageSet) -> str | None:

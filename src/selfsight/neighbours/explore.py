@@ -11,7 +11,7 @@ from typing import Annotated
 import tyro
 from pydantic import Field
 
-from selfsight.console import say
+from selfsight.console import counted, say
 from selfsight.models.tables import check_suffix
 from selfsight.neighbours.atlas_table import write_atlas_table
 from selfsight.neighbours.build import IndexImages
@@ -70,7 +70,9 @@ class ImageMap:
     path: Path | None = None
 
     def __str__(self) -> str:
-        return f"{len(self.contents.row_ids):,} images on a map: {self.path or 'not written'}"
+        return (
+            f"{counted(len(self.contents.row_ids), 'image')} on a map: {self.path or 'not written'}"
+        )
 
     def _repr_html_(self) -> str:
         """The page in a frame that can reach nothing of the notebook."""
@@ -95,14 +97,14 @@ def explore(settings: Explore) -> ImageMap:
         ValueError: no such index or run, a table of columns that does not fit, or a port that is
             taken.
     """
-    if settings.out is not None:
-        check_suffix(settings.out, (".html", ".parquet"))
+    out = settings.out or (None if settings.serve else "map.html")
+    if out is not None:
+        check_suffix(out, (".html", ".parquet"), settings)
     index, columns = _opened(settings)
     if len(index) < 2:
         raise ValueError(f"index {settings.index}: one image makes no map.")
     columns = {**columns, **further_columns(settings.columns, index)}
     contents = map_contents(index, settings.points, settings.k, columns, settings.seed)
-    out = settings.out or (None if settings.serve else "map.html")
     path = None if out is None else Path(out)
     if path is not None and path.suffix.lower() == ".parquet":
         write_atlas_table(path, index, contents)

@@ -12,6 +12,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
+from selfsight.console import counted
 from selfsight.neighbours.verification import chunked
 from selfsight.records.neighbours import GroupLine
 
@@ -88,7 +89,8 @@ def linked_groups(vectors: Tensor, threshold: float) -> Groups:
     ):
         if len(members) > LINKED:
             raise ValueError(
-                f"threshold {threshold:.3f}: {len(members):,} images hang together at this cosine, "
+                f"threshold {threshold:.3f}: {counted(len(members), 'image')} hang together "
+                "at this cosine, "
                 f"more than the {LINKED:,} that average linkage can take; raise it, or use --by "
                 "hdbscan."
             )

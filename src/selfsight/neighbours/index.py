@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from selfsight.console import counted
 from selfsight.data.imageset import ImageSet
 from selfsight.fitting.novelty import lengths_of
 from selfsight.markup import block, facts, gallery, picture_uri
@@ -90,8 +91,8 @@ class Index:
         rows = read_run_table(folder / ROWS, COLUMNS)
         if len(rows) != card.count:
             raise ValueError(
-                f"{folder / ROWS} is damaged: it has {len(rows):,} rows and the index "
-                f"{card.count:,} images."
+                f"{folder / ROWS} is damaged: it has {counted(len(rows), 'row')} and the index "
+                f"{counted(card.count, 'image')}."
             )
         return cls(open_vectors(folder, card), rows, card, folder)
 
@@ -104,7 +105,10 @@ class Index:
         if self.card.recall is not None:
             recall = self.card.recall
             kind += f", {self.card.visited:,} visited, recall@{recall.k} {recall.value:.3f}"
-        return f"{place}: {len(self):,} images, {self.card.width:,} dimensions, {kind}"
+        return (
+            f"{place}: {counted(len(self), 'image')}, {counted(self.card.width, 'dimension')}, "
+            f"{kind}"
+        )
 
     def _repr_html_(self) -> str:
         """What is indexed, and some of the images, for notebooks."""

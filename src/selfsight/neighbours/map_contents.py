@@ -9,14 +9,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.console import progress, say
+from selfsight.console import counted, progress, say
 from selfsight.evaluation.embedding_map import tsne_positions
 from selfsight.neighbours.exact import ExactVectors
 from selfsight.neighbours.index import Index
 from selfsight.neighbours.map_columns import map_columns
 from selfsight.reporting.map_page import MapContents
 from selfsight.reporting.pictures import Sprites, sprites
-from selfsight.reporting.words import number, plural
+from selfsight.reporting.words import number
 
 ANCHORS = 2500
 """Images that t-SNE places; each further one is put between those that are nearest to it."""
@@ -44,7 +44,7 @@ def map_contents(
     if len(index) > points:
         places = np.sort(np.random.default_rng([seed, 15]).choice(places, points, replace=False))
         notes.append(
-            f"A draw of {number(points)} of {number(len(index))} images; neighbours are "
+            f"A draw of {number(points)} of {counted(len(index), 'image')}; neighbours are "
             "those among them."
         )
     vectors = ExactVectors(index.vectors.at(places))
@@ -54,12 +54,12 @@ def map_contents(
         positions = _positions(vectors, seed)
     if len(places) > ANCHORS:
         notes.append(
-            f"t-SNE placed {number(ANCHORS)} images; each other one lies between the "
+            f"t-SNE placed {counted(ANCHORS, 'image')}; each other one lies between the "
             f"{NEAREST_ANCHORS} of them that are nearest to it."
         )
     return MapContents(
         title=f"Map of {index.card.data}" if index.card.data else "Map of an index",
-        of=f"{plural(len(places), 'image')}, placed by {number(index.card.width)} numbers each.",
+        of=f"{counted(len(places), 'image')}, placed by {number(index.card.width)} numbers each.",
         row_ids=index.row_ids[places].tolist(),
         places=places,
         positions=positions,

@@ -38,7 +38,9 @@ class OriginalImages:
         row_id = without_prefix(str(self.index.row_ids[place]), prefix)
         if not source:
             return None
-        root = Path(source)
+        root = Path(source).expanduser()
+        if not root.exists():  # named in another working directory
+            root = Path(self.index.card.directory) / root
         content = None
         if root.is_dir() and suffix_of(row_id) in FORMAT_OF:
             path = root / row_id

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import tyro
 from pydantic import Field
+from torch import Tensor
 
-from selfsight.console import say
+from selfsight.console import counted, say
 from selfsight.files import write_json
 from selfsight.markup import block, gallery
 from selfsight.models.tables import check_suffix, csv_text, writing_table
@@ -67,7 +68,7 @@ class SearchResults:
     def _repr_html_(self) -> str:
         """Each query with its neighbours, as pictures where the index keeps them, for notebooks."""
         if self.index is None:
-            return block(f"{len(self.neighbours.queries):,} queries")
+            return block(f"{counted(len(self.neighbours.queries), 'query', 'queries')}")
         shown = _record(self.index, self.neighbours, self.path or Path("neighbours")).shown
         rows = []
         for one in shown:
@@ -89,20 +90,25 @@ class SearchResults:
     def summary(self) -> str:
         """How many queries there are, and how many of them are unlike anything indexed."""
         count, novel = len(self.neighbours.queries), int(self.neighbours.novel.sum())
-        queries = "1 query" if count == 1 else f"{count:,} queries"
+        queries = counted(count, "query", "queries")
         novelty = None if self.index is None else self.index.card.novelty
         if novelty is None:
             return f"{queries}."
         return f"{queries}, {novel:,} of them unlike anything indexed ({novelty.words('indexed')})."
 
 
-def search(settings: SearchIndex) -> SearchResults:
+def search(settings: SearchIndex, images: Any = None) -> SearchResults:
     """Searches, and writes one row a neighbour.
 
     ``cosine`` is that of the two representations, from -1 to 1; ``distance`` is 1 - cosine of the
     query and the image of the index that is nearest to it. ``novel`` is true where that distance or
     the length of the representation is beyond what at most 1 % of such images exceed
     (`selfsight.fitting.novelty`).
+
+    Args:
+        settings: see `SearchIndex`.
+        images: what to search instead of ``settings.queries``: an array, a tensor of
+            representations, an image set; see `selfsight.neighbours.index.Index.search`.
 
     Returns:
         Neighbours, the table, and where it was written.
@@ -112,17 +118,18 @@ def search(settings: SearchIndex) -> SearchResults:
             has other weights than those of the index.
     """
     if settings.out is not None:
-        check_suffix(settings.out, (".csv", ".parquet"))
+        check_suffix(settings.out, (".csv", ".parquet"), settings, (".json", ".html"))
     index = Index.load(settings.index)
     encoder = None
-    words: list[str | Path] = list(settings.queries)
-    if any(word not in index.places for word in settings.queries):
+    queries: Any = list(settings.queries) if images is None else images
+    known = images is None and all(word in index.places for word in settings.queries)
+    if not known and not isinstance(images, Tensor):  # a tensor holds representations
         encoder = index.encoder_of(
             settings.run or index.card.run,
             device=settings.device,
             allow_code=settings.allow_code,
         )
-    found = index.search(words, settings.k, far=settings.far, encoder=encoder)
+    found = index.search(queries, settings.k, far=settings.far, encoder=encoder)
     table = neighbours_table(index, found)
     if settings.out is None:
         results = SearchResults(found, table, index=index)

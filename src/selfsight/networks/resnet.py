@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from selfsight.console import counted
 from selfsight.networks.stages import mean_of
 
 Stem = Literal["cifar", "imagenet"]
@@ -203,8 +204,8 @@ def check_plan(plan: ResNetPlan) -> None:
     widths, depths = plan.widths, plan.depths
     if len(widths) != len(depths):
         raise ValueError(
-            f"network: {len(widths)} widths and {len(depths)} depths; give one of each for "
-            "every stage."
+            f"--network.widths has {counted(len(widths), 'number')} and --network.depths "
+            f"{len(depths)}; give both as many, one for each stage."
         )
     if plan.shortcut == "pad" and any(after < before for before, after in pairwise(widths)):
         raise ValueError(

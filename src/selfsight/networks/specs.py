@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 
+from selfsight.console import counted
 from selfsight.networks import efficientnet_lite, resnet, vit
 from selfsight.settings import Settings, unknown
 
@@ -124,7 +125,7 @@ def choose_backbone(
             where they are needed.
     """
     name, why = known_backbone(name), ""
-    counted = "1 channel" if channels == 1 else f"{channels} channels"
+    inputs = counted(channels, "channel")
     if name == "auto" and tokens:
         name, why = "vit_tiny", " (chosen for a method that needs patch tokens)"
     elif name == "auto":
@@ -136,14 +137,14 @@ def choose_backbone(
         )
     if name in NAMES:
         network, what = resolved(name, network, image_size)
-        said = f"Backbone: {name}{why}: {what}, from {counted}."
+        said = f"Backbone: {name}{why}: {what}, from {inputs}."
     elif library_of(name) is not None:
         _only(name, network, ())
-        said = f"Backbone: {name}, from {counted}."
+        said = f"Backbone: {name}, from {inputs}."
     else:
         _only(name, network, ())
         path, _, function = name.rpartition(":")
-        said = f"Backbone: {function} of {path}, from {counted}."
+        said = f"Backbone: {function} of {path}, from {inputs}."
         name = f"{Path(path).resolve()}:{function}"
     return BackboneSpec(
         name=name, network=network, channels=channels, image_size=image_size, said=said
@@ -199,7 +200,7 @@ def _resolved_resnet(name: str, network: Network, image_size: int) -> tuple[Netw
     features = plan.widths[-1] * (1 if plan.block == "basic" else 4)
     first = "3x3 stem" if stem == "cifar" else "7x7 stem with max-pool"
     counts = f"widths {plan.widths}, depths {plan.depths}"
-    return full, f"{first}, {counts}, {features} features"
+    return full, f"{first}, {counts}, {counted(features, 'feature')}"
 
 
 def _resolved_lite(name: str, network: Network) -> tuple[Network, str]:
@@ -209,7 +210,10 @@ def _resolved_lite(name: str, network: Network) -> tuple[Network, str]:
     assert full.widths and full.depths
     if len(full.widths) != len(plan.widths) or len(full.depths) != len(plan.depths):
         raise ValueError(f"network.widths and network.depths of {name!r} take seven numbers each.")
-    what = f"{sum(full.depths)} blocks, {efficientnet_lite.EfficientNetLite.features} features"
+    what = (
+        f"{counted(sum(full.depths), 'block')}, "
+        f"{counted(efficientnet_lite.EfficientNetLite.features, 'feature')}"
+    )
     return full, what
 
 
@@ -248,5 +252,8 @@ def _resolved_vit(name: str, network: Network, image_size: int) -> tuple[Network
             "heads": heads,
         }
     )
-    what = f"patches of {patch} px, {depths[0]} blocks, {heads} heads, {widths[0]} features"
+    what = (
+        f"patches of {patch} px, {counted(depths[0], 'block')}, {counted(heads, 'head')}, "
+        f"{counted(widths[0], 'feature')}"
+    )
     return full, what

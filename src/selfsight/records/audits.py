@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from selfsight.console import counted
 from selfsight.records.content import FileContent
 
 SIDES = {"train": 0, "unlabelled": 0, "validation": 1, "test": 2}
@@ -130,7 +131,10 @@ class Audit(FileContent):
     def near_sentence(self) -> str:
         """How many test images have a near-duplicate in train."""
         of = self.splits.get("test", 0)
-        return f"{self.near_test:,} of the {of:,} test images have a near-duplicate in train."
+        return (
+            f"{self.near_test:,} of the {counted(of, 'test image has', 'test images have')} a "
+            "near-duplicate in train."
+        )
 
     @property
     def different_labels(self) -> tuple[Copies, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from selfsight.console import counted
 from selfsight.records.content import FileContent
 from selfsight.records.labelling import ShownPicture
 
@@ -82,7 +83,8 @@ class DriftFile(FileContent):
             return ""
         first, second = self.seen
         return (
-            f"The training of {self.run} saw {first:,} images of {self.data} and {second:,} of "
+            f"The training of {self.run} saw {counted(first, 'image')} of {self.data} and "
+            f"{second:,} of "
             f"{self.against}. Images that it saw may stand apart from others, so compare images "
             "that it did not see, such as those of a test split, or take published weights."
         )
@@ -107,7 +109,8 @@ class DriftFile(FileContent):
         if self.threshold is None or self.share is None:
             return f"{self.against} has too few images to say which are new."
         return (
-            f"{self.novel:,} of {self.images:,} images ({100 * self.novel / self.images:.1f} %) "
+            f"{self.novel:,} of {counted(self.images, 'image')} "
+            f"({100 * self.novel / self.images:.1f} %) "
             f"are unlike every image of {self.against}: their distance is above "
             f"{self.threshold:.3g}, and about {100 * self.share:.2g} % would be without drift."
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from selfsight.console import counted
 from selfsight.vocabulary import MINUS, NO_BREAK, in_percent
 
 
@@ -22,11 +23,6 @@ def number(value: float | None, digits: int = 3) -> str:
         text = f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
         text = text.rstrip("0").rstrip(".")
     return text.replace("-", MINUS)
-
-
-def plural(count: int, what: str) -> str:
-    """``1 image``, ``2,000 images``."""
-    return f"{number(count)} {what}{'' if count == 1 else 's'}"
 
 
 def unit_of_difference(metric: str) -> str:
@@ -51,7 +47,7 @@ def share_text(fraction: float | None) -> str:
 def labels_text(share: float | None, count: float | None, known: float | None = None) -> str:
     """``13.5 % of the labels (140 of 1,034)``, ``all 1,437 labels``, ``no labels``."""
     if share and share >= 1 and count is not None:
-        return f"all {number(count)} labels"
+        return f"all {counted(round(count), 'label')}"
     text = share_text(share)
     if not share or count is None or share >= 1:
         return text

@@ -10,9 +10,11 @@ import numpy as np
 from pydantic import ValidationError
 
 from selfsight.data.leaks import ReadLabels, Seen
+from selfsight.data.sources import is_there
 from selfsight.files import digest_of, read_json, replacing
 from selfsight.runs.folder import MODEL_CARD, RunFolder
 from selfsight.runs.frame import Frame
+from selfsight.runs.places import RecordedPlace
 from selfsight.runs.sides import read_run_table
 from selfsight.settings import sentence
 
@@ -33,14 +35,20 @@ class FittedModel:
 
     @property
     def run(self) -> str:
-        """The run that it was fitted to, as it was named; empty where nothing says it."""
-        return str(self._settings.get("run") or "")
+        """The run that it was fitted to, where it is found now; empty where nothing says it."""
+        return RecordedPlace.of(self.folder).found(str(self._settings.get("run") or ""))
 
     @property
     def labels(self) -> str | None:
         """The table of labels that it was fitted on, where there was one."""
         named = self._settings.get("labels")
-        return None if named is None else str(named)
+        return None if named is None else RecordedPlace.of(self.folder).found(str(named))
+
+    @property
+    def data(self) -> str | None:
+        """The images that it was fitted on, where they were not those of the run."""
+        named = self._settings.get("data")
+        return None if named is None else RecordedPlace.of(self.folder).found(str(named), is_there)
 
     @property
     def _settings(self) -> dict[str, Any]:

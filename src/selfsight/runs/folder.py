@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from selfsight.files import digest_of, not_a_folder
+from selfsight.outputs import check_own_folder
 from selfsight.settings import read_yaml
 
 MODEL_CARD = "model.json"
 """What the folder of a model has, and that of a run has not."""
+_RESOLVED = {"data", "method", "views", "memory_format", "normalise", "out"}
+"""Settings that each run has in its settings.yaml; a file by hand hardly has all of them."""
 _REMEDY = "Restore it from a copy, or delete the run folder and train again."
 
 
@@ -33,6 +36,22 @@ def run_around(weights: str | Path) -> RunFolder | None:
         folder = folder.parent
     around = RunFolder(folder)
     return around if is_run(folder) and around.backbone.is_file() else None
+
+
+def check_run_folder(path: str | Path) -> None:
+    """Raises ``ValueError`` where a training would write into a folder of the user's.
+
+    It may be missing, be empty but for hidden files and logs, or hold a run, finished or not.
+    """
+    folder = RunFolder(path)
+    if is_model(path):
+        raise ValueError(f"out {path}: it is the folder of a model; choose another --out.")
+    names = [folder.environment.name, folder.start.name]
+    if any(folder.checkpoints.glob("*.ckpt")):
+        names.append(folder.checkpoints.name)
+    if folder.settings.is_file() and folder.read_settings().keys() >= _RESOLVED:
+        names.append(folder.settings.name)
+    check_own_folder(path, names)
 
 
 class RunFolder:

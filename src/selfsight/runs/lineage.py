@@ -10,6 +10,7 @@ test images.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from selfsight.runs.checkpoint import in_run
 from selfsight.runs.fitted import FittedModel
 from selfsight.runs.folder import RunFolder, is_model, is_run, run_around
 from selfsight.runs.frame import Frame
+from selfsight.runs.places import RecordedPlace
 from selfsight.runs.run import Run, load_run, run_of_checkpoint
 from selfsight.runs.sides import read_run_table, sides_of
 
@@ -123,9 +125,12 @@ def chosen_by(labels: str | None) -> list[Run]:
     if labels is None or not Path(labels).with_name(SUGGESTIONS).is_file():
         return []
     record = read_record(SuggestionsFile, Path(labels).with_name(SUGGESTIONS))
-    if record.table != Path(labels).name or not RunFolder(record.run).backbone.is_file():
+    if record.table != Path(labels).name:
         return []
-    return [load_run(record.run)]
+    # The run is named as from the working directory of `suggest`, which is often above the table.
+    above = [Path(), *Path(os.path.abspath(labels)).parents]
+    runs = (folder / record.run for folder in above)
+    return [load_run(path) for path in runs if RunFolder(path).backbone.is_file()][:1]
 
 
 def lineage_of_weights(
@@ -200,6 +205,7 @@ def _named(weights: str, by: Run | FittedModel) -> Source | None:
     """`source_of` for a name that a run or a model recorded, the name where nothing is found."""
     if not weights or weights in NO_RUN or library_of(weights) is not None:
         return None
+    weights = RecordedPlace.of(by.folder.path if isinstance(by, Run) else by.folder).found(weights)
     # A study that was moved as a whole: the run lies beside its start.
     for path in (Path(weights), by.path.parent / Path(weights).name):
         whole = RunFolder(path).backbone.is_file() and path.resolve() != by.path

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,10 @@ import tyro
 
 from selfsight.console import say
 from selfsight.data import request
+from selfsight.data.describe import beyond
 from selfsight.data.imageset import ImageSet
 from selfsight.data.leaks import Seen
+from selfsight.data.notes import say_notes
 from selfsight.data.options import DataOptions, Images
 from selfsight.data.parts import RowPart
 from selfsight.data.reading import OF_TARGETS, Reading, recorded
@@ -134,7 +138,10 @@ def own_images(
     settings = settings or DataOptions()
     for name in FIXED:
         value = getattr(settings, name)
-        if value not in (DataOptions.model_fields[name].default, getattr(run.settings, name)):
+        own = getattr(run.settings, name)
+        if name in ("splits", "root") and _same_path(value, own):
+            continue
+        if value not in (DataOptions.model_fields[name].default, own):
             raise ValueError(
                 f"{name}: the images of {run.folder.path} are opened as its training opened them; "
                 f"name the data to choose another {name}."
@@ -152,7 +159,7 @@ def own_images(
         or (run.settings.allow_leaks and not settings.drop_leaks),
     }
     read = {name: getattr(settings, name) for name in ("kinds", *OF_TARGETS)}
-    if settings.labels in (None, run.settings.labels):
+    if settings.labels is None or _same_path(settings.labels, run.settings.labels):
         target = settings.target or run.settings.target
         defaults = DataOptions.model_fields
         read = {name: value for name, value in read.items() if value != defaults[name].default}
@@ -162,6 +169,13 @@ def own_images(
     wish = DataOptions(labels=settings.labels, target=settings.target, **read, **flags)
     reading = reading_of(run)
     return _labelled(request.open(wish, images, sides=sides, seen=seen, reading=reading))
+
+
+def _same_path(one: str | None, other: str | None) -> bool:
+    """Whether two names mean one place in this working directory."""
+    if one is None or other is None or one == other:
+        return one == other
+    return os.path.abspath(Path(one).expanduser()) == os.path.abspath(Path(other).expanduser())
 
 
 def _labelled(images: ImageSet) -> ImageSet:
@@ -204,6 +218,5 @@ def images_in(
     images = request.open(
         wish, source, scale=scale, whole=True, near=False, reading=reading, part=part
     )
-    for note in images.notes:
-        say(note)
+    say_notes([*images.notes, *beyond(images, settings)])
     return images

@@ -9,7 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from selfsight.console import counted
 from selfsight.data.options import Data
+from selfsight.data.sources import is_there
 from selfsight.data.statistics import Statistics
 from selfsight.files import read_json
 from selfsight.markup import block, facts
@@ -20,6 +22,7 @@ from selfsight.networks.specs import BackboneSpec
 from selfsight.networks.weights import read_weights
 from selfsight.runs.checkpoint import read_record
 from selfsight.runs.folder import RunFolder, is_model, is_run
+from selfsight.runs.places import RecordedPlace
 from selfsight.settings import sentence
 from selfsight.views.settings import View
 
@@ -56,7 +59,7 @@ class Run:
 
     def _repr_html_(self) -> str:
         """What was trained on what, and where it ended, for notebooks."""
-        network = f"{self.spec.name}, {self.spec.channels} channels"
+        network = f"{self.spec.name}, {counted(self.spec.channels, 'channel')}"
         about: dict[str, object] = {
             "method": self.method,
             "images": self.settings.data,
@@ -113,9 +116,10 @@ class Run:
         """Whether its training, or one that it goes on from, began with published weights."""
         if self.environment.get("start") is not None:
             return True
-        weights = str(self.plain.get("weights", "none"))
+        weights = RecordedPlace.of(self.folder.path).found(str(self.plain.get("weights", "none")))
         if is_model(weights):
-            weights = str(RunFolder(weights).read_settings().get("run"))
+            run = str(RunFolder(weights).read_settings().get("run"))
+            weights = RecordedPlace.of(weights).found(run)
         return is_run(weights) and load_run(weights).started_published
 
     def untrained(self, seed: int) -> Backbone:
@@ -148,7 +152,17 @@ def load_run(path: str | Path) -> Run:
         data = Data(**{name: plain[name] for name in Data.model_fields if name in plain})
     except ValidationError as error:
         raise ValueError(f"{folder.settings} is damaged: {sentence(error)}.") from None
-    return Run(folder, data, plain, statistics, spec)
+    return Run(folder, _placed(data, folder), plain, statistics, spec)
+
+
+def _placed(data: Data, folder: RunFolder) -> Data:
+    """The images, with paths that hold in this working directory."""
+    place = RecordedPlace.of(folder.path)
+    names = {name: getattr(data, name) for name in ("labels", "splits", "root")}
+    found = {name: place.found(path) for name, path in names.items() if path is not None}
+    found["data"] = place.found(data.data, is_there)
+    changed = {name: path for name, path in found.items() if path != getattr(data, name)}
+    return data.updated(changed) if changed else data
 
 
 def run_of_checkpoint(path: str | Path) -> Run:
@@ -163,7 +177,7 @@ def run_of_checkpoint(path: str | Path) -> Run:
     given = record["statistics"]
     statistics = Statistics(mean=tuple(given["mean"]), std=tuple(given["std"]))
     folder = RunFolder(Path(path).resolve().parents[1])
-    return Run(folder, data, plain, statistics, BackboneSpec(**record["spec"]))
+    return Run(folder, _placed(data, folder), plain, statistics, BackboneSpec(**record["spec"]))
 
 
 def _header(folder: RunFolder) -> tuple[BackboneSpec, Statistics]:

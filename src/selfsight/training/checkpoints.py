@@ -13,7 +13,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from selfsight.console import say
+from selfsight.console import warn
 from selfsight.files import digest_of, replacing
 from selfsight.networks.backbone_files import save_backbone
 from selfsight.runs.checkpoint import MAGIC, whole
@@ -71,7 +71,7 @@ def newest_whole(folder: Path) -> Path | None:
     for path in paths:
         if whole(path):
             if path.name == PREVIOUS:
-                say(f"{paths[0]} is damaged or missing: going on from {path}, the one before it.")
+                warn(f"{paths[0]} is damaged or missing: going on from {path}, the one before it.")
             return path
     if there := [str(path) for path in paths if os.path.lexists(path)]:
         raise ValueError(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from selfsight.console import counted
 from selfsight.method import Method, Optimizer, Preset
 from selfsight.training.presets import updated_at_once
 from selfsight.training.settings import Pretrain
@@ -117,14 +118,19 @@ def continued(
     if settings.freeze == "all_but_norms" and "optimizer.backbone_lr_factor" in changes:
         changes["optimizer.backbone_lr_factor"] = 1.0  # so few weights move little at less
     settings = updated_at_once(settings, changes)
-    length = f"{settings.steps} steps" if settings.steps else f"{settings.epochs} epochs"
+    length = (
+        counted(settings.steps, "step")
+        if settings.steps
+        else counted(settings.epochs or 0, "epoch")
+    )
     frozen = {
         "early": "early stages frozen, ",
         "all_but_norms": "all but scale and shift of the normalisations frozen, ",
     }.get(settings.freeze, "")
     held = "batch-norm statistics held, " * (settings.batch_norm == "held" and batch_norm)
     return settings, [
-        f"Preset continue: {length} of {settings.batch_size} images, {frozen}{held}backbone at "
+        f"Preset continue: {length} of {counted(settings.batch_size or 0, 'image')}, "
+        f"{frozen}{held}backbone at "
         f"{settings.optimizer.lr * (settings.optimizer.backbone_lr_factor or 1.0):g} "
         "(--steps or --epochs for longer, --epochs 0 for the weights as they are)."
     ]

@@ -11,6 +11,7 @@ from typing import Literal
 
 import torch
 
+from selfsight.console import counted
 from selfsight.kernels.precision import fast_bf16
 
 
@@ -127,7 +128,7 @@ def arithmetic(device: torch.device) -> dict[str, str]:
         name = torch.cuda.get_device_name(device)
     else:
         name = f"a CPU with {torch.backends.cpu.get_cpu_capability()}"
-    threads = f"{torch.get_num_threads()} threads"
+    threads = f"{counted(torch.get_num_threads(), 'thread')}"
     return {"threads": threads, "device": name, "torch": f"torch {torch.__version__}"}
 
 

@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from selfsight.console import counted
 from selfsight.data import request
 from selfsight.data.describe import describe
 from selfsight.data.imageset import ImageSet, Target, choose_target
+from selfsight.data.notes import doubt
 from selfsight.data.options import Images
 from selfsight.data.pool import Pool, open_pool
 from selfsight.data.statistics import Statistics, channel_statistics
@@ -98,7 +100,7 @@ def prepare(settings: Pretrain, images: Images | None = None, *, trains: bool = 
     if resized:
         opened = request.open(settings, records=start.records, seen=start.seen)
     target = _target(opened, settings.target)
-    notes = [*describe(opened), *opened.cautions, *start.cautions, *resized]
+    notes = [*describe(opened, settings), *(doubt(c) for c in start.cautions), *resized]
     settings, labels, said = _labels(settings, opened, target)
     notes += said
     beginning = begin(settings, opened)
@@ -117,7 +119,7 @@ def prepare(settings: Pretrain, images: Images | None = None, *, trains: bool = 
     for pool in pools:
         without = f", without {pool.left_out:,} that are validation or test images"
         notes.append(
-            f"Pretraining also sees {len(pool.rows):,} images of {pool.images.name}"
+            f"Pretraining also sees {counted(len(pool.rows), 'image')} of {pool.images.name}"
             f"{without if pool.left_out else ''}."
         )
     count = sum(len(rows) for _, rows in parts)
@@ -142,13 +144,15 @@ def prepare(settings: Pretrain, images: Images | None = None, *, trains: bool = 
         )
     if settings.batch_size > count and settings.epochs:
         raise ValueError(
-            f"batch size {settings.batch_size} is larger than the {count} images to train on; "
+            f"batch size {settings.batch_size} is larger than the {counted(count, 'image')} "
+            "to train on; "
             f"give --batch-size {max(2, min(256, count // 4))} or less."
         )
     processes = settings.devices * settings.nodes
     if settings.batch_size % processes:
         raise ValueError(
-            f"batch size {settings.batch_size} does not divide by {processes} processes."
+            f"batch size {settings.batch_size} does not divide by "
+            f"{counted(processes, 'process', 'processes')}."
         )
     views, sentence = resolve(
         settings.views or kind.views,
@@ -323,5 +327,7 @@ def _labels(
     share = settings.supervision.labelled_share
     oversampled = f", oversampled to {share:.0%} of each batch" if share else ""
     train = int(images.targets[labels.name].known[images.rows("train")].sum())
-    said = f"{LABELS_READ} {known:,} of the {train:,} labels of {labels.name}{oversampled}."
+    said = (
+        f"{LABELS_READ} {known:,} of the {counted(train, 'label')} of {labels.name}{oversampled}."
+    )
     return settings, labels, [said]

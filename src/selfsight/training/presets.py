@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from selfsight.console import counted
 from selfsight.method import Method, Preset
 from selfsight.methods import METHODS
 from selfsight.training.settings import Pretrain, method_name
@@ -85,9 +86,12 @@ def with_length(settings: Pretrain, count: int) -> tuple[Pretrain, list[str]]:
         steps = max(1, count // batch)
         epochs = max(EPOCHS, -(-MIN_STEPS // steps)) if adapt else EPOCHS
         if epochs != EPOCHS:
-            notes.append(f"{epochs:,} epochs ({epochs * steps:,} steps)")
+            notes.append(f"{counted(epochs, 'epoch')} ({epochs * steps:,} steps)")
     settings = settings.updated({"batch_size": batch, "epochs": epochs})
-    said = f"For {count:,} images: {' and '.join(notes)}; --batch-size and --epochs change that."
+    said = (
+        f"For {counted(count, 'image')}: {' and '.join(notes)}; --batch-size and --epochs change "
+        "that."
+    )
     return settings, [said] if notes else []
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from selfsight.console import duration, first_process, say
 from selfsight.data.loader import Loader
+from selfsight.data.notes import say_notes
 from selfsight.data.options import Images
 from selfsight.files import check_output_folder, write_text
 from selfsight.kernels.memory_pages import freed_pages_kept, give_leftovers_back
@@ -27,6 +28,8 @@ from selfsight.networks.architectures import build_backbone
 from selfsight.networks.backbone_files import save_backbone
 from selfsight.networks.backbones import Backbone
 from selfsight.networks.stages import scales_and_shifts
+from selfsight.outputs import check_not_the_data
+from selfsight.runs.folder import check_run_folder
 from selfsight.runs.lock import locked
 from selfsight.runs.run import Run, load_run
 from selfsight.stops import StopRequest
@@ -92,7 +95,11 @@ def pretrain(
     check_processes(settings)
     check_packages(settings.track)
     check_output_folder(settings.out)
+    check_not_the_data(settings.out, settings.data if images is None else images)
+    if settings.out is not None:
+        check_run_folder(settings.out)
     plan = prepare(settings, images, trains=trains)
+    check_run_folder(plan.folder.path)
     with locked(plan.folder.path):
         return _pretrained(plan, watching)
 
@@ -103,8 +110,7 @@ def _pretrained(plan: Plan, watching: Sequence[pl.Callback]) -> Run:
         only_the_first_process()
         say(f"{folder.path} holds this very training, finished; nothing to do.")
         return load_run(folder.path)
-    for note in plan.notes:
-        say(note)
+    say_notes(plan.notes)
     for leak in plan.leaks:
         say(f"Warning, allowed: {leak}")
     if first_process():

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch.distributed as dist
 
-from selfsight.console import first_process
+from selfsight.console import counted, first_process
 from selfsight.training.settings import Pretrain
 
 
@@ -26,7 +26,8 @@ def check_processes(settings: Pretrain) -> None:
     wanted = settings.devices * settings.nodes
     if started not in (1, wanted):
         raise ValueError(
-            f"{started} processes were started and the settings ask for {wanted}: give --devices "
+            f"{counted(started, 'process was', 'processes were')} started and the settings "
+            f"ask for {wanted}: give --devices "
             f"{on_each} --nodes {started // on_each}, or start one process."
         )
 

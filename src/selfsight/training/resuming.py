@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from selfsight.console import say
+from selfsight.console import counted, say
 from selfsight.data.pixels.memmap import rows_at_once
 from selfsight.files import digest_of, read_json
 from selfsight.plugins import is_file
 from selfsight.runs.checkpoint import read_record
+from selfsight.runs.places import RecordedPlace
 from selfsight.training.checkpoints import newest_whole
 from selfsight.training.device import arithmetic
 from selfsight.training.plan import Plan
@@ -29,6 +31,10 @@ _WHAT = {
     "backbone_code": "the file of the backbone has changed",
     "weights": "the weights that it starts from have changed",
 }
+
+
+_PATHS = ("data", "labels", "splits", "root", "weights", "pool", "out")
+"""Settings that are paths."""
 
 
 def inputs_of(plan: Plan) -> dict[str, str]:
@@ -123,7 +129,13 @@ def _same_settings(plan: Plan, before: Mapping[str, Any], where: str, done: bool
         return
     with contextlib.suppress(ValidationError, ValueError):  # a later setting had its default
         before = Pretrain.model_validate(before).plain()
-    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    place = RecordedPlace.of(plan.folder.path)
+    names = [
+        name
+        for name in {**before, **now}
+        if before.get(name) != now.get(name)
+        and not (name in _PATHS and _same_place(place, before.get(name), now.get(name)))
+    ]
     changed = [name for name in names if name not in FREE]
     if changed == ["epochs"]:
         way = (
@@ -132,7 +144,8 @@ def _same_settings(plan: Plan, before: Mapping[str, Any], where: str, done: bool
             else f"finish it with --epochs {before.get('epochs')}"
         )
         raise ValueError(
-            f"{where} holds a training of {before.get('epochs')} epochs, over which its learning "
+            f"{where} holds a training of {counted(int(before['epochs']), 'epoch')}, over which "
+            "its learning "
             f"rate falls; it cannot become one of {now['epochs']}. Instead, {way}; or delete the "
             "folder and train from the start."
         )
@@ -145,6 +158,15 @@ def _same_settings(plan: Plan, before: Mapping[str, Any], where: str, done: bool
         if name == "out":  # the folder has been moved
             continue
         say(f"{name}: {now.get(name)} instead of {before.get(name)}; batches and schedule stay.")
+
+
+def _same_place(place: RecordedPlace, before: Any, now: Any) -> bool:
+    """Whether a path that was recorded in another working directory is the one that is given."""
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        return all(_same_place(place, *pair) for pair in zip(before, now, strict=True))
+    if not isinstance(before, str) or not isinstance(now, str) or not place.directory:
+        return False
+    return place.then(before) == os.path.abspath(Path(now).expanduser())
 
 
 def _same_inputs(plan: Plan, before: Mapping[str, str], now: Mapping[str, str], where: str) -> None:

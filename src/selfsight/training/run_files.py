@@ -24,6 +24,7 @@ from selfsight.files import replacing, write_json
 from selfsight.method import Method
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.frame import Frame
+from selfsight.runs.places import here
 from selfsight.version import __version__
 from selfsight.views.apply import make_views
 from selfsight.views.ops import to_unit
@@ -156,6 +157,7 @@ def write_environment(
             "platform": platform.platform(),
             "device": f"{device.type} {name}".strip(),
             "threads": torch.get_num_threads(),
+            "recorded": here(folder.path),
             "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
             "method": {} if method is None else {"title": title_of(method), "paper": method.paper},
             "data": {

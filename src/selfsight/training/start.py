@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from selfsight.console import counted
 from selfsight.data.imageset import ImageSet
 from selfsight.data.statistics import Statistics
 from selfsight.methods import METHODS
@@ -235,7 +236,8 @@ def _from_run(settings: Pretrain, images: ImageSet) -> Beginning:
         raise ValueError(f"weights_part: {settings.weights} is of a run, which has no parts.")
     if spec.channels != images.channels:
         raise ValueError(
-            f"weights {settings.weights}: its backbone takes {spec.channels} channels and "
+            f"weights {settings.weights}: its backbone takes "
+            f"{counted(spec.channels, 'channel')} and "
             f"{images.name} has {images.channels}."
         )
     if settings.backbone not in ("auto", spec.name) or settings.network not in (

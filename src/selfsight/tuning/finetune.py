@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from selfsight import vocabulary
-from selfsight.console import say
+from selfsight.console import counted, say
 from selfsight.data.options import Images
 from selfsight.files import check_output_folder
 from selfsight.fitting.finetune import LOOKS, FineTuned, Start, train
@@ -21,11 +21,13 @@ from selfsight.fitting.representation_cache import kept_representations, weights
 from selfsight.fitting.representations import Representations, represent
 from selfsight.fitting.search import fine_tune
 from selfsight.fitting.stopping import Look
+from selfsight.outputs import check_not_the_data, check_own_folder
 from selfsight.runs.request import images_of
 from selfsight.runs.run import load_run
 from selfsight.training.device import choose_device
 from selfsight.tuning.labels import Labels, LabelStudy, labels_of
 from selfsight.tuning.record import Tuned
+from selfsight.tuning.storage import FILES
 from selfsight.tuning.study import Outcome, Problem, Search
 from selfsight.tuning.verdict import compared, scored_rows, tune
 
@@ -105,7 +107,7 @@ class FinetuneProblem(Problem):
         predictions = {}
         fresh = replace(start, backbone=self.labels.run.untrained(self.seed), published=False)
         for name, begin in (("trained", start), ("scratch", fresh)):
-            say(f"the tuned recipe on all {len(subset):,} labels: {name}")
+            say(f"the tuned recipe on all {counted(len(subset), 'label')}: {name}")
             whole = self.whole(changes, begin, again.trained.steps)
             predictions["tuned", name] = whole.predict(images, rows), thresholds
         say("the default fine-tuning, with the same labels and as many steps at most")
@@ -133,7 +135,8 @@ class FinetuneProblem(Problem):
         best, steps = self.settings.updated(changes).finetuning, again.trained.steps
         note = (
             "A look is a twentieth of the longest training of a trial. The best recipe was trained "
-            f"on all labelled images for {steps:,} steps, as many as its best look says. The "
+            f"on all labelled images for {counted(steps, 'step')}, as many as its best look "
+            "says. The "
             "default fine-tuning has as many epochs and steps at most, and chooses its two "
             "learning rates and its steps inside the same labels; "
             "from fresh weights means the tuned recipe on an untrained backbone."
@@ -163,6 +166,8 @@ def tune_finetuning(settings: TuneFinetuning, images: Images | None = None) -> T
         ValueError: no such run, data, target, metric or space; the sentence says what to change.
     """
     check_output_folder(settings.out)
+    check_not_the_data(settings.out, settings.data if images is None else images)
+    check_own_folder(settings.out, FILES)
     return tune(settings, images, prepare)
 
 
@@ -187,9 +192,11 @@ def prepare(settings: TuneFinetuning, images: Images | None = None) -> FinetuneP
         **labels.problem("finetuning", SPACE, OF_LABELS, **about),
         folder=Path(settings.out or run.folder.path / "tuning" / name),
         looks=LOOKS,
-        cost=f"A trial trains for up to {steps:,} steps on {count:,} labelled images. The end "
+        cost=f"A trial trains for up to {counted(steps, 'step')} on "
+        f"{counted(count, 'labelled image')}. The end "
         f"takes up to {pairs + 4} more trainings: the best recipe again and on all labels, the "
-        f"same from fresh weights, and the default fine-tuning with {pairs} pairs of learning "
+        f"same from fresh weights, and the default fine-tuning with {counted(pairs, 'pair')} "
+        "of learning "
         "rates.",
         start=start,
     )

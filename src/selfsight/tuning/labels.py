@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from selfsight import vocabulary
+from selfsight.console import counted
 from selfsight.data.imageset import ImageSet
 from selfsight.data.options import DataOptions
 from selfsight.data.splits import LabelFraction
@@ -195,7 +196,8 @@ def _held_out(subset: Subset, folds: int | None) -> tuple[Rows, str]:
     if held.max() < 0:
         raise ValueError(
             f"{subset.target.name}: {len(subset)} labelled train and validation images in "
-            f"{len(np.unique(subset.groups))} groups are too few to choose by: it takes "
+            f"{counted(len(np.unique(subset.groups)), 'group is', 'groups are')} too few to "
+            "choose by: it takes "
             f"{subset.least}, in two groups."
         )
     by = f", by {images.group_name or 'group'}" if images.groups is not None else ""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight import vocabulary
+from selfsight.console import counted
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.options import DataOptions, Images
 from selfsight.evaluation.protocol import evaluate
@@ -21,6 +22,7 @@ from selfsight.evaluation.settings import Evaluate
 from selfsight.files import check_output_folder, read_json
 from selfsight.fitting.representation_cache import weights_key
 from selfsight.fitting.stopping import DivergedError, Look
+from selfsight.outputs import check_not_the_data, check_own_folder
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.run import load_run
 from selfsight.training import plan as planning
@@ -34,6 +36,7 @@ from selfsight.tuning.pretraining_settings import TunePretraining
 from selfsight.tuning.pretraining_space import default_space, value_of, with_changes
 from selfsight.tuning.record import Tuned
 from selfsight.tuning.space import read_space
+from selfsight.tuning.storage import FILES
 from selfsight.tuning.study import Outcome, Problem
 from selfsight.tuning.verdict import tune
 
@@ -196,6 +199,8 @@ def tune_pretraining(settings: TunePretraining, images: Images | None = None) ->
         ValueError: data, space, objective or storage cannot be used.
     """
     check_output_folder(settings.out)
+    check_not_the_data(settings.out, settings.data if images is None else images)
+    check_own_folder(settings.out, FILES)
     return tune(settings, images, prepare)
 
 
@@ -246,7 +251,8 @@ def prepare(settings: TunePretraining, images: Images | None = None) -> Pretrain
         metric=metric_of(objective, resolved.target),
         mode="highest",
         looks=resolved.epochs,
-        cost=f"A trial trains for up to {resolved.epochs:,} epochs. The end takes up to two more "
+        cost=f"A trial trains for up to {counted(resolved.epochs, 'epoch')}. "
+        "The end takes up to two more "
         "trainings (the best settings and those that the study began with) and one evaluation.",
         seed=settings.seed,
         notes=(*resolved.notes, f"Trials are compared by {WORTH[objective]}."),

@@ -20,11 +20,13 @@ from selfsight.fitting.probes import PROBES, probes_of
 from selfsight.fitting.probes.mlp import LOOKS, train
 from selfsight.fitting.stack import Classifier
 from selfsight.fitting.stopping import Look
+from selfsight.outputs import check_not_the_data, check_own_folder
 from selfsight.runs.request import images_of
 from selfsight.runs.run import load_run
 from selfsight.training.device import choose_device
 from selfsight.tuning.labels import Labels, LabelStudy, labels_of
 from selfsight.tuning.record import Tuned
+from selfsight.tuning.storage import FILES
 from selfsight.tuning.study import Outcome, Problem, Search
 from selfsight.tuning.verdict import compared, scored_rows, tune
 
@@ -135,6 +137,8 @@ def tune_probe(settings: TuneProbe, images: Images | None = None) -> Tuned | Non
         ValueError: no such run, target, metric or space; the sentence says what to change.
     """
     check_output_folder(settings.out)
+    check_not_the_data(settings.out, settings.data if images is None else images)
+    check_own_folder(settings.out, FILES)
     return tune(settings, images, prepare)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from multiprocessing.connection import wait
 from typing import Any
 
-from selfsight.console import say
+from selfsight.console import say, warn
 
 
 def run_processes(workers: int, target: Callable[..., None], *arguments: Any) -> None:
@@ -37,7 +37,7 @@ def run_processes(workers: int, target: Callable[..., None], *arguments: Any) ->
                 process.join()
                 if process.exitcode:
                     left = f"; {len(running)} still at work" if running else ""
-                    say(f"{process.name.capitalize()} {_end(process.exitcode)}{left}.")
+                    warn(f"{process.name.capitalize()} {_end(process.exitcode)}{left}.")
     except KeyboardInterrupt:
         say("Stopping the workers; what is finished is kept, and the same command goes on.")
         raise
@@ -75,11 +75,11 @@ def _reported(target: Callable[..., None], *arguments: Any) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except ValueError as error:
-        say(f"{name}: {error}")
+        warn(f"{name}: {error}")
         sys.exit(2)
     except BaseException as error:
         traceback.print_exc()
-        say(f"{name} failed of {type(error).__name__}: {error}")
+        warn(f"{name} failed of {type(error).__name__}: {error}")
         sys.exit(1)
 
 

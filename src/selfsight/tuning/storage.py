@@ -18,6 +18,8 @@ from filelock import FileLock, Timeout
 if TYPE_CHECKING:
     import optuna
 
+FILES = ("study.journal", "workers", "tuning.json", "trials.csv", "best.yaml")
+"""What the folder of a study holds."""
 _SILENT = 4  # heartbeats that may be missed before a worker counts as dead
 RETRIES = 3
 """How often a trial is run again after its worker was killed."""

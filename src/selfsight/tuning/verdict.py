@@ -13,7 +13,8 @@ import torch
 import yaml
 
 from selfsight import vocabulary
-from selfsight.console import duration, say
+from selfsight.console import counted, duration, say
+from selfsight.data.notes import say_notes
 from selfsight.data.options import Images
 from selfsight.evaluation.resampling import Resampling
 from selfsight.evaluation.summary import difference_interval, ends, score_interval
@@ -60,11 +61,12 @@ def tune(settings: Search, images: Images | None, prepare: Prepare) -> Tuned | N
     if images is not None and settings.workers > 1:
         raise ValueError("workers: several processes open the images themselves; leave them out.")
     began, problem = time.monotonic(), prepare(settings, images)
-    for note in problem.notes if not settings.join else ():
-        say(note)
-    search, hands = problem.settings, f" by {settings.workers} workers" * (settings.workers > 1)
+    say_notes(problem.notes if not settings.join else ())
+    search = problem.settings
+    hands = f" by {counted(settings.workers, 'worker')}" * (settings.workers > 1)
     say(
-        f"Up to {search.trials} trials{hands}, compared by {problem.metric} on validation data"
+        f"Up to {counted(search.trials, 'trial')}{hands}, compared by {problem.metric} on "
+        "validation data"
         + (f", for {search.minutes:g} minutes at most" if search.minutes is not None else "")
         + "; then the best one once more, and test is read. "
         + f"{problem.cost} " * bool(problem.cost)

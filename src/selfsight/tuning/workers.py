@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from selfsight.console import progress, say
+from selfsight.console import counted, progress, say, warn
 from selfsight.fitting.stopping import DivergedError, Stopping
 from selfsight.kernels.memory_pages import give_leftovers_back
 from selfsight.stops import requested
@@ -47,7 +47,7 @@ def make_trials(settings: Search, problem: Problem, prepare: Prepare) -> tuple[o
     began, study = time.monotonic(), open_study(problem)
     if settings.join or settings.workers == 1:
         return study, work(problem, study, None if settings.join else 0)
-    with progress(f"trials, by {settings.workers} workers"):
+    with progress(f"trials, by {counted(settings.workers, 'worker')}"):
         run_processes(settings.workers, _joined, prepare, settings.updated({"join": True}))
     reason = ending(problem, study, time.monotonic() - began)
     if not reason:
@@ -103,7 +103,7 @@ def work(problem: Problem, study: optuna.Study, number: int | None = None) -> st
                     catch=(ValueError, RuntimeError),
                 )
             except UpdateFinishedTrialError:
-                say("A trial was given up: it showed no sign of life in time.")
+                warn("A trial was given up: it showed no sign of life in time.")
             step.update()
             _say(problem, study, name)
 
@@ -170,7 +170,7 @@ def _fail_the_dead(study: optuna.Study, workers: Workers | None) -> None:
             continue
         with suppress(ValueError, optuna.exceptions.UpdateFinishedTrialError):  # others were first
             study.tell(trial.number, state=state.FAIL)
-            say(f"Trial {trial.number}: its worker was killed; it is run again.")
+            warn(f"Trial {trial.number}: its worker was killed; it is run again.")
             _run_again(study, trial)
 
 
@@ -214,17 +214,18 @@ def ending(problem: Problem, study: optuna.Study, seconds: float) -> str:
     failed = [t for t in done if t.state.name == "FAIL"]
     if len(failed) == len(done) >= min(_FAILURES, search.trials):
         raise ValueError(
-            f"the first {len(failed)} trials have all failed; the last one with "
+            f"the first {counted(len(failed), 'trial has', 'trials have')} all failed; the "
+            "last one with "
             f"{failed[-1].user_attrs.get('reason', 'no reason given')}"
         )
     if len(done) >= search.trials:
-        return f"{search.trials} trials were made"
+        return f"{counted(search.trials, 'trial was', 'trials were')} made"
     if search.patience_trials is not None:
         done.sort(key=lambda t: t.datetime_complete.timestamp() if t.datetime_complete else 0.0)
         rule = Stopping(patience=search.patience_trials).rule(problem.mode)
         values = (t.value if t.state.name == "COMPLETE" else None for t in done)
         if rule.steps(math.nan if value is None else value for value in values):
-            return f"nothing was better for {search.patience_trials} trials"
+            return f"nothing was better for {counted(search.patience_trials, 'trial')}"
     if search.minutes is not None and seconds >= 60 * search.minutes:
         return f"{search.minutes:g} minutes have passed"
     return ""

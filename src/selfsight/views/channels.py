@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from selfsight.console import counted
 from selfsight.draws import normal
 from selfsight.views.colors import constant
 from selfsight.views.parameters import draw_channels
@@ -38,7 +39,7 @@ def check_channels(images: Tensor, statistics: ChannelStatistics) -> None:
     if images.ndim != 4 or images.shape[1] != len(statistics.mean):
         raise ValueError(
             f"images are {tuple(images.shape)}; they must be (B, C, H, W) with the "
-            f"{len(statistics.mean)} channels of the statistics."
+            f"{counted(len(statistics.mean), 'channel')} of the statistics."
         )
 
 

@@ -46,7 +46,7 @@ def test_clean_removes_own_stores_alone(folder: Path) -> None:
     assert [one.path.name for one in found.removed] == ["a.npy"]
     assert not list(folder.iterdir()) and len(found.kept) == 2
     assert all(one.path.exists() for one in found.kept)
-    assert "Removed 1 stores, 2.0 KB" in str(found)
+    assert "Removed 1 store, 2.0 KB" in str(found)
 
 
 def test_no_cache_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

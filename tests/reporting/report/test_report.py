@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from selfsight.files import read_json, write_json
 from selfsight.reporting.report import write_report
 from selfsight.reporting.report.contents import read_run
 from selfsight.vocabulary import difference_text, interval_text, value_text
@@ -131,6 +132,21 @@ def test_headline_takes_the_fewest_labels_and_names_each_control(make_run, tmp_p
     assert "of the labels (15), a linear probe on the trained representation" in answer
     assert f"reaches {value_text('accuracy', value['mean'])} accuracy" in answer
     assert f"{100 * difference['mean']:.1f} points above raw pixels" in answer
+
+
+def test_the_headline_names_each_of_several_targets(make_run, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    one = Page(write_report([run])).words
+    assert "digit: with" not in one and ", for digit:" not in one
+    results = read_json(run / "results.json")
+    for part in ("values", "differences"):
+        summary = results["summary"]
+        summary[part] += [{**entry, "target": "a < b"} for entry in summary[part]]
+    write_json(run / "results.json", results)
+    words = Page(write_report([run])).words
+    assert "digit: with 1\N{NO-BREAK SPACE}% of the labels (15), a linear probe" in words
+    assert "a < b: with 1\N{NO-BREAK SPACE}% of the labels (15), a linear probe" in words
+    assert "all labels" in words and ", for a < b:" in words and ", for digit:" in words
 
 
 @pytest.mark.parametrize(("gain", "words"), [(-0.24, "no better than"), (-0.5, "points below")])

@@ -18,7 +18,8 @@ class Content:
 
     Attributes:
         digests: ``(N,)`` uint64, the same number for identical pixels (blake2b of their bytes).
-        low, high: ``(N,)`` float32, smallest and largest finite value of each image.
+        low, high: ``(N,)`` float32, smallest and largest finite value of each image; NaN where it
+            has none.
         blank: ``(N,)`` whether every channel is constant: such an image holds nothing.
         holes: ``(N,)`` whether a value is not finite.
     """
@@ -47,9 +48,13 @@ def content_of(pixels: Any) -> Content:
         flat = part.reshape(len(part), -1, part.shape[-1])
         least, most = np.fmin.reduce(flat, axis=1), np.fmax.reduce(flat, axis=1)
         blank[here] = (least == most).all(axis=1)
-        low[here], high[here] = np.fmin.reduce(least, axis=1), np.fmax.reduce(most, axis=1)
         if part.dtype.kind == "f":
-            holes[here] = ~np.isfinite(flat).all(axis=(1, 2))
+            finite = np.isfinite(flat)
+            holes[here] = ~finite.all(axis=(1, 2))
+            if holes[here].any():
+                known = np.where(finite, flat, np.float32(np.nan))
+                least, most = np.fmin.reduce(known, axis=1), np.fmax.reduce(known, axis=1)
+        low[here], high[here] = np.fmin.reduce(least, axis=1), np.fmax.reduce(most, axis=1)
         digests += [hashlib.blake2b(image.data, digest_size=8).digest() for image in part]
     numbers = np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
     return Content(numbers, low, high, blank, holes)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsight.data.pixels.values import without_holes
 from selfsight.files import replacing
 
 LARGEST = 128
@@ -29,13 +30,14 @@ def displayed(pixels: NDArray[Any], limits: tuple[float, float] | None = None) -
     pixels = pixels[..., :3] if pixels.shape[3] >= 3 else pixels[..., :1]
     if pixels.dtype == np.uint8:
         return np.ascontiguousarray(pixels)
-    values = np.nan_to_num(pixels.astype(np.float32))
+    values = without_holes(pixels)
     low, high = (
         np.percentile(values, (1, 99), axis=(1, 2, 3), keepdims=True)
         if limits is None
         else np.array(limits, np.float32)
     )
-    scaled = (values - low) / np.maximum(high - low, 1e-12) * 255.0
+    with np.errstate(over="ignore"):  # far beyond the limits, which clips them
+        scaled = (values - low) / np.maximum(high - low, 1e-12) * 255.0
     shown: NDArray[np.uint8] = np.clip(scaled.round(), 0.0, 255.0).astype(np.uint8)
     return shown
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsight.console import counted
 from selfsight.data.notes import NAMED, Note, left_out
 from selfsight.data.pixels.dicom import dicom_header, is_dicom
 from selfsight.data.pixels.formats import format_of, missing, readable, start_of
@@ -56,10 +57,13 @@ class Unreadable:
         count, first = len(self.reasons), min(self.reasons)
         named = f"the first is {row_ids[first]} ({self.reasons[first]})."
         if count == len(rows):
-            raise ValueError(f"{source}: none of the {count:,} images can be read; {named}")
+            raise ValueError(
+                f"{source}: none of the {counted(count, 'image')} can be read; {named}"
+            )
         if count > allowed * len(rows):
             raise ValueError(
-                f"{source}: {count:,} of {len(rows):,} images cannot be read, more than the "
+                f"{source}: {count:,} of {counted(len(rows), 'image')} cannot be read, more "
+                "than the "
                 f"{allowed:.0%} that max_unreadable allows; {named}"
             )
 

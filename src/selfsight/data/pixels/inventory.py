@@ -13,6 +13,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
+from selfsight.console import counted
 from selfsight.data.pixels.store import cache_folder
 from selfsight.settings import Settings
 
@@ -68,7 +69,7 @@ class Inventory:
         lines.append(f"{size_text(own)} in {cache_folder()}; --clean removes it.")
         if self.removed:
             freed = size_text(sum(one.size for one in self.removed))
-            lines.append(f"Removed {len(self.removed):,} stores, {freed}.")
+            lines.append(f"Removed {counted(len(self.removed), 'store')}, {freed}.")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsight.console import counted
 from selfsight.data.notes import left_out, some
 from selfsight.data.pixels.header import Header
 from selfsight.data.pixels.values import ValueScale, conversion
@@ -134,7 +135,9 @@ def resize_notes(sizes: Iterable[tuple[int, int]], size: tuple[int, int]) -> lis
     span = f"{min(heights)}x{min(widths)}"
     what = f"Images ({span})"
     if len(distinct) > 1:
-        what = f"Images of {len(distinct):,} sizes ({span} to {max(heights)}x{max(widths)})"
+        what = (
+            f"Images of {counted(len(distinct), 'size')} ({span} to {max(heights)}x{max(widths)})"
+        )
     return [f"{what} were resized and centre-cropped to {size[0]}x{size[1]} pixels."]
 
 
@@ -159,7 +162,8 @@ def form_of(
             fitting[row] = header
         else:
             odd[row] = (
-                f"{header.channels} channels of {header.type}, where most have {channels} of "
+                f"{counted(header.channels, 'channel')} of {header.type}, where most have "
+                f"{channels} of "
                 f"{usual}"
             )
     if asked.scale is not None:
@@ -231,19 +235,27 @@ def _notes(
     kinds = Counter((header.channels, header.type) for header in headers.values())
     channels, kind = form.channels, form.scale.type
     if channels not in (1, 3) or (channels == 3 and kind != "uint8"):
-        yield f"Images of {channels} channels, {kind}."
+        yield f"Images of {counted(channels, 'channel')}, {kind}."
     grey = sum(count for (many, _), count in kinds.items() if many < channels)
     if channels == 3 and grey:
         bits = f"{form.scale.bits} bits" if form.scale.bits else form.scale.dtype
-        yield f"{grey:,} grey images among coloured ones were made RGB of {bits}."
+        where = "among coloured ones"
+        yield (
+            counted(grey, f"grey image {where} was", f"grey images {where} were")
+            + f" made RGB of {bits}."
+        )
     elif kind == "uint16" and (bytes_ := sum(n for (_, t), n in kinds.items() if t == "uint8")):
-        yield f"{bytes_:,} grey images of 8 bits were widened to {form.scale.bits or 16} bits."
+        yield (
+            counted(bytes_, "grey image of 8 bits was", "grey images of 8 bits were")
+            + f" widened to {form.scale.bits or 16} bits."
+        )
     if kind not in ("uint8", "uint16", "float32"):
         yield f"{kind} values become {form.scale.dtype} without a change."
     several = [str(row_ids[row]) for row, header in headers.items() if header.frames > 1]
     if several:
         yield left_out(
-            f"{len(several):,} files hold several frames, and the first of each is read: "
+            f"{counted(len(several), 'file holds', 'files hold')} several frames, and the "
+            "first of each is read: "
             f"{some(several)}.",
             about="frames", count=len(several), names=several,
         )  # fmt: skip

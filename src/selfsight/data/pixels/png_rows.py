@@ -19,6 +19,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsight.console import counted
 from selfsight.data.pixels.headers import opened, read_as
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -131,7 +132,7 @@ class _PngRows:
             if not raw:
                 raise ValueError(
                     f"the file is cut off: {len(self.kept) + self.first:,} of "
-                    f"{self.layout.height:,} rows are in it"
+                    f"{counted(self.layout.height, 'row is', 'rows are')} in it"
                 )
             part = self.stream.decompress(raw, size)
             self.pending = self.stream.unconsumed_tail

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsight.console import counted
 from selfsight.data.pixels.header import Header, upright
 from selfsight.data.pixels.store import machine_memory
 from selfsight.data.pixels.values import value_type
@@ -126,5 +127,5 @@ def opened_tiff(encoded: bytes | Path) -> Any:
     count = len(file.pages)  # follows the chain of pages without reading them
     if count > PAGES:
         file.close()
-        raise ValueError(f"it says {count:,} pages, more than {PAGES:,}")
+        raise ValueError(f"it says {counted(count, 'page')}, more than {PAGES:,}")
     return file

@@ -147,19 +147,31 @@ def fill_nodata(values: NDArray[Any], nodata: str | None) -> NDArray[Any]:
 
     Args:
         values: of one image, in its own type.
-        nodata: the value, ``nan``, or None: nothing is done.
+        nodata: the value, ``nan`` for all that are not finite, or None: nothing is done.
     """
     if nodata is None:
         return values
     value = float(nodata)
-    empty = np.isnan(values) if np.isnan(value) else values == value
+    empty = ~np.isfinite(values) if np.isnan(value) else values == value
     if values.dtype.kind == "f" and not np.isnan(value):
         empty |= np.isclose(values, value, rtol=1e-6, atol=0.0)
     if not empty.any():
         return values
-    count = (~empty).sum(axis=(0, 1))
-    total = np.where(empty, 0, values.astype(np.float64)).sum(axis=(0, 1))
+    held = ~empty & np.isfinite(values)
+    count = held.sum(axis=(0, 1))
+    total = np.where(held, values.astype(np.float64), 0).sum(axis=(0, 1))
     mean = total / np.maximum(count, 1)
     if values.dtype.kind in "iu":
         mean = mean.round()
     return np.where(empty, mean.astype(values.dtype), values)
+
+
+def without_holes(pixels: NDArray[Any]) -> NDArray[np.float32]:
+    """``(N, H, W, C)`` float32 in which values that are not finite have the mean of their channel.
+
+    For looking at images and comparing them; what is trained on is filled by `fill_nodata`.
+    """
+    values = pixels.astype(np.float32)
+    for row in np.flatnonzero(~np.isfinite(values).all(axis=(1, 2, 3))).tolist():
+        values[row] = fill_nodata(values[row], "nan")
+    return values

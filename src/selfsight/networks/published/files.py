@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from selfsight.console import counted
 from selfsight.networks.weights import HEADER
 
 CLOSED = "Nothing was loaded."
@@ -252,5 +253,5 @@ def _kind(content: Any) -> str:
     if isinstance(content, Tensor):
         return f"one tensor {tuple(content.shape)}"
     if isinstance(content, Mapping):
-        return f"a dictionary of {len(content)} entries"
+        return f"a dictionary of {counted(len(content), 'entry', 'entries')}"
     return f"a {type(content).__name__}"

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from selfsight.console import counted
 from selfsight.networks.names import Naming
 from selfsight.networks.vit import resized_positions
 
@@ -215,8 +216,11 @@ def _differ_in_channels(given: Tensor, value: Tensor) -> bool:
 
 def _channels_note(has: int, wants: int) -> str:
     if wants == 1:
-        return f"the grey image repeated to the {has} channels of the weights"
-    return f"the {has} channels of the weights repeated to {wants} and scaled by {has}/{wants}"
+        return f"the grey image repeated to the {counted(has, 'channel')} of the weights"
+    return (
+        f"the {counted(has, 'channel')} of the weights repeated to {wants} and scaled by "
+        f"{has}/{wants}"
+    )
 
 
 def with_channels(weight: Tensor, channels: int) -> Tensor:

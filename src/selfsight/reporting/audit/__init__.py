@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from selfsight.console import counted
 from selfsight.records.audits import SIDES, Audit, Crossing
 from selfsight.records.content import read_record
 from selfsight.reporting.audit.sets import AuditContents, pictured_rows
 from selfsight.reporting.page import Page, write_page
 from selfsight.reporting.pictures import read_pictures
-from selfsight.reporting.words import listed, number, plural
+from selfsight.reporting.words import listed, number
 
 __all__ = ["pictured_rows", "write_audit_page"]
 
@@ -62,10 +63,10 @@ def leaks(audit: Audit) -> list[str]:
     sentences = []
     for (kind, splits), crossings in together.items():
         count = len(crossings)
-        what = f"{plural(count, 'image')} with identical copies"
+        what = f"{counted(count, 'image')} with identical copies"
         if kind == "group":
             images = sum(len(crossing.rows) for crossing in crossings)
             what = f"{number(count)} “{group}” group{'' if count == 1 else 's'}"
-            what += f" ({number(images)} images)"
+            what += f" ({counted(images, 'image')})"
         sentences.append(f"{what} {'is' if count == 1 else 'are'} in {listed(splits)}.")
     return [*sentences, audit.near_sentence] if audit.near_leak else sentences

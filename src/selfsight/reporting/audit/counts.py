@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from selfsight.console import counted
 from selfsight.reporting.audit.sets import AuditContents
 from selfsight.reporting.page import Page, Values
-from selfsight.reporting.words import number, plural
+from selfsight.reporting.words import number
 
 ORDER = 10
 TITLE = "In numbers"
@@ -14,7 +15,7 @@ def values(contents: AuditContents, page: Page) -> Values:
     """One number for each thing that was looked for."""
     audit = contents.audit
     low, high = audit.values
-    channels = plural(audit.channels, "channel")
+    channels = counted(audit.channels, "channel")
     facts = [
         ("Images", number(audit.images)),
         ("Size", f"{audit.height} × {audit.width} pixels"),

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsight.console import counted
 from selfsight.records.audits import Audit, Copies, Crossing, NearPair
 from selfsight.reporting.page import Values
 from selfsight.reporting.pictures import Picture, picture
-from selfsight.reporting.words import listed, number, plural
+from selfsight.reporting.words import listed, number
 
 MOST_SETS = 60
 """Sets of images that a section pictures; it counts the others."""
@@ -82,14 +83,14 @@ class AuditContents:
         if more:
             hints.append(f"{number(more)} more are not pictured; `audit.json` lists them.")
         if self.left_out > before:
-            left = plural(self.left_out - before, "picture")
+            left = counted(self.left_out - before, "picture")
             hints.append(f"{left} left out to keep this page small.")
         return {"sets": shown, "alarm": alarm, "wide": False, "hints": hints}
 
     def _set(self, one: Copies | Crossing) -> Values:
         words = []
         if isinstance(one, Crossing):
-            words = [one.what, plural(len(one.rows), "image")]
+            words = [one.what, counted(len(one.rows), "image")]
         elif one.different:
             words.append(f"differ in {listed(one.different)}")
         if isinstance(one, NearPair):

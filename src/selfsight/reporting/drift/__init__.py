@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from selfsight.console import counted
 from selfsight.records.content import read_record
 from selfsight.records.drift import DriftFile
 from selfsight.reporting.page import Page, write_page
-from selfsight.reporting.words import number, plural
+from selfsight.reporting.words import number
 
 
 def write_drift_page(path: str | Path) -> Path:
@@ -29,9 +30,10 @@ def write_drift_page(path: str | Path) -> Path:
         source=f"{drift.data}, {drift.against} and {drift.run}",
         answers=[drift.answer, drift.news],
         further=[
-            f"A classifier was fitted to {plural(first, 'image')} of {drift.data} and "
+            f"A classifier was fitted to {counted(first, 'image')} of {drift.data} and "
             f"{number(second)} of {drift.against}, and scored out of fold. p = {drift.p:.3g} over "
-            f"{number(drift.permutations)} permutations of the sides; sets of one distribution are "
+            f"{counted(drift.permutations, 'permutation')} of the sides; sets of one "
+            "distribution are "
             "called different in 5 % of cases.",
             f"{drift.table} has the distance of each image to the nearest one of {drift.against}.",
         ],

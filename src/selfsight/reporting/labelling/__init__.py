@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsight.console import counted
 from selfsight.records.content import read_record
 from selfsight.records.labelling import SuggestionsFile
 from selfsight.reporting.page import Page, write_page
 from selfsight.reporting.pictures import read_pictures
-from selfsight.reporting.words import plural
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def write_labelling_page(folder: str | Path) -> Path:
     contents = LabellingContents(suggestions, read_pictures(folder / "pictures.npz"))
     page = Page(
         kind="labelling",
-        title=f"{plural(len(suggestions.images), 'image')} of {suggestions.data} to label",
+        title=f"{counted(len(suggestions.images), 'image')} of {suggestions.data} to label",
         source=str(folder),
         answers=[f"Fill in the column {suggestions.target} of {suggestions.table}."],
         further=[_how(suggestions)],

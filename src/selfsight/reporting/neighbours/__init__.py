@@ -6,10 +6,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from selfsight.console import counted
 from selfsight.records.content import read_record
 from selfsight.records.neighbours import ClustersFile, PairsFile, SearchFile
 from selfsight.reporting.page import Page, write_page
-from selfsight.reporting.words import number, plural
+from selfsight.reporting.words import number
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def write_neighbours_page(path: str | Path) -> Path:
     path = Path(path)
     search = read_record(SearchFile, path)
     kind = "least" if search.far else "most"
-    further = [f"{search.table} has all {number(search.neighbours)} neighbours of each query."]
+    further = [f"{search.table} has all {counted(search.neighbours, 'neighbour')} of each query."]
     if search.recall is not None:
         further.append(
             f"The search is approximate: it finds {number(100 * search.recall)} % of the ten exact "
@@ -51,7 +52,7 @@ def write_neighbours_page(path: str | Path) -> Path:
         kind="search",
         title=f"The {kind} similar images of {search.data}",
         source=search.index,
-        answers=[f"{queries(search.queries)} among {plural(search.images, 'image')}."],
+        answers=[f"{queries(search.queries)} among {counted(search.images, 'image')}."],
         further=further,
     )
     contents = NeighboursContents(search=search)
@@ -62,13 +63,13 @@ def write_pairs_page(path: str | Path) -> Path:
     """As `write_neighbours_page`, of `pairs`."""
     path = Path(path)
     pairs = read_record(PairsFile, path)
-    answers = [f"The most and the least similar of {plural(pairs.images, 'image')}."]
+    answers = [f"The most and the least similar of {counted(pairs.images, 'image')}."]
     further = []
     if pairs.lines:
         line = pairs.lines[0]
         answers = [
             f"{number(100 * line.accuracy)} ± {number(100 * line.standard_error, 2)} % of "
-            f"{plural(line.pairs, 'pair')} are judged correctly; one answer for all would reach "
+            f"{counted(line.pairs, 'pair')} are judged correctly; one answer for all would reach "
             f"{number(100 * line.majority)} %."
         ]
         further.append(
@@ -79,7 +80,7 @@ def write_pairs_page(path: str | Path) -> Path:
     warnings = [("Note.", sentence) for sentence in pairs.warnings]
     if pairs.missing:
         warnings.append(
-            ("Left out:", f"{plural(pairs.missing, 'pair')} with an image that is not indexed.")
+            ("Left out:", f"{counted(pairs.missing, 'pair')} with an image that is not indexed.")
         )
     page = Page(
         kind="pairs",
@@ -105,11 +106,11 @@ def write_clusters_page(path: str | Path) -> Path:
         title=f"Groups of similar images of {clusters.data}",
         source=clusters.index,
         answers=[
-            f"{plural(clusters.groups, 'group')} of {plural(clusters.images, 'image')}; "
+            f"{counted(clusters.groups, 'group')} of {counted(clusters.images, 'image')}; "
             f"{number(clusters.alone)} are alone."
         ],
         further=[
-            f"Grouped {how}. The largest group has {plural(clusters.largest, 'image')}.",
+            f"Grouped {how}. The largest group has {counted(clusters.largest, 'image')}.",
             f"{clusters.table} has the group of each image.",
         ],
     )
@@ -119,4 +120,4 @@ def write_clusters_page(path: str | Path) -> Path:
 
 def queries(count: int) -> str:
     """``1 query``, ``2,000 queries``."""
-    return "1 query" if count == 1 else f"{number(count)} queries"
+    return counted(count, "query", "queries")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from selfsight.console import counted
 from selfsight.reporting.neighbours import NeighboursContents
 from selfsight.reporting.page import Page, Values
 from selfsight.reporting.words import number
@@ -20,7 +21,10 @@ def values(contents: NeighboursContents, page: Page) -> Values | None:
         more = number(search.queries - len(search.shown))
         hints.append(f"{more} more queries are not pictured; `{search.table}` has them.")
     if search.left_out:
-        hints.append(f"{number(search.left_out)} pictures were left out to keep this page small.")
+        hints.append(
+            f"{counted(search.left_out, 'picture was', 'pictures were')} left out to keep "
+            "this page small."
+        )
     return {
         "heading": "Least similar first" if search.far else "Most similar first",
         "queries": search.shown,

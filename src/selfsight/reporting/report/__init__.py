@@ -12,7 +12,8 @@ from typing import Literal
 
 import tyro
 
-from selfsight.console import progress
+from selfsight.console import counted, progress
+from selfsight.outputs import check_output
 from selfsight.reporting.figures import with_colors
 from selfsight.reporting.page import Figure, Page, sections_of, write_page
 from selfsight.reporting.report.contents import RunContents, read_run, with_own_names
@@ -52,6 +53,8 @@ def report(settings: Report) -> Path | Published:
         ValueError: no run is given, there is no such folder, a file of one is damaged, or Weights &
             Biases is not installed or cannot be used.
     """
+    if settings.out is not None:
+        check_output(settings.out, settings)
     if settings.to is not None:
         check_packages()
     path, contents, page = _written(settings.runs, settings.out)
@@ -157,6 +160,6 @@ def _unanswered(runs: Sequence[RunContents]) -> str:
 
 def _title(runs: Sequence[RunContents]) -> str:
     if len(runs) > 1:
-        return f"{len(runs)} runs compared"
+        return f"{counted(len(runs), 'run')} compared"
     method, data = method_title(runs[0]), data_name(runs[0])
     return f"{method} on {data}" if method and data else runs[0].name

@@ -5,13 +5,13 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from selfsight import vocabulary
+from selfsight.console import counted
 from selfsight.records.results import Difference, Value
 from selfsight.reporting.report.questions import Question, Series
 from selfsight.reporting.words import (
     capital,
     labels_text,
     listed,
-    number,
     unit_of_difference,
     with_article,
 )
@@ -35,8 +35,10 @@ def headline(question: Question) -> Markup:
     assert place is not None
     probe, fraction = place
     runs = [series for series in question.series if series.trained]
-    start = Markup("With {}, {} ").format(
-        _labels(question, probe, fraction), vocabulary.probe(probe).phrase
+    start = Markup("{} {}, {} ").format(
+        Markup("<strong>{}:</strong> with").format(question.target) if question.named else "With",
+        _labels(question, probe, fraction),
+        vocabulary.probe(probe).phrase,
     )
     if len(runs) == 1:
         value = question.value(runs[0], probe, fraction)
@@ -96,9 +98,10 @@ def further(question: Question) -> list[Markup]:
         value = question.value(runs[0], probe, fraction)
         if value is not None:
             sentences.append(
-                Markup("{} with {}: ").format(
+                Markup("{} with {}{}: ").format(
                     capital(vocabulary.probe(probe).phrase),
                     _labels(question, probe, fraction),
+                    f", for {question.target}" if question.named else "",
                 )
                 + _number(question, value)
                 + _against(question, runs[0], probe, fraction)
@@ -121,7 +124,7 @@ def _labels(question: Question, probe: str | None, fraction: float | None) -> st
     text = labels_text(share, count, known)
     if count is None or in_all is None or in_all <= count:
         return text
-    return f"{text} for the probe and {number(in_all)} labels read in all"
+    return f"{text} for the probe and {counted(round(in_all), 'label')} read in all"
 
 
 def _number(question: Question, value: Value) -> Markup:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight import vocabulary
+from selfsight.console import counted
 from selfsight.records.results import Confusion, variants
 from selfsight.reporting.figures import axis, escaped, figure, heatmap_figure, rounded
 from selfsight.reporting.page import Figure, Page, Values
@@ -85,7 +86,8 @@ def _most_confused(confusion: Confusion) -> str:
     true, seen = np.unravel_index(int(wrong.argmax()), wrong.shape)
     return (
         f"The most frequent confusion: {number(int(wrong[true, seen]))} of "
-        f"{number(int(counts[true].sum()))} images of “{confusion.names[true]}” were predicted as "
+        f"{counted(int(counts[true].sum()), 'image')} of “{confusion.names[true]}” were "
+        "predicted as "
         f"“{confusion.names[seen]}”."
     )
 

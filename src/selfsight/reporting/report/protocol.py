@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from selfsight import vocabulary
+from selfsight.console import counted
 from selfsight.records.results import ProbeChoice, Reading, variants
 from selfsight.reporting.page import Page, Values
 from selfsight.reporting.report.contents import RunContents
 from selfsight.reporting.report.headline import SINGLE_SEED
 from selfsight.reporting.report.questions import ReportContents
-from selfsight.reporting.words import fraction_text, listed, number, plural
+from selfsight.reporting.words import fraction_text, listed, number
 
 ORDER = 90
 TITLE = "Protocol"
@@ -61,7 +62,7 @@ def protocol_sentences(contents: ReportContents) -> list[str]:
         times = len(run.results.test_readings)
         if times:
             sentences.append(
-                f"{start}The test images were read {plural(times, 'time')}: once for each probe, "
+                f"{start}The test images were read {counted(times, 'time')}: once for each probe, "
                 "representation, share and draw."
             )
         notes += [start + note for note in run.results.notes]

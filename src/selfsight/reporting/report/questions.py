@@ -46,6 +46,7 @@ class Question:
 
     Attributes:
         way: how these were measured, where a run was evaluated in several ways; in words.
+        named: whether sentences say the target: the page has several.
     """
 
     data: str | None
@@ -54,6 +55,7 @@ class Question:
     metric: str
     split: str | None
     way: str = ""
+    named: bool = False
     series: list[Series] = field(default_factory=list)
     probes: list[str | None] = field(default_factory=list)
     fractions: list[float | None] = field(default_factory=list)
@@ -159,6 +161,9 @@ class ReportContents:
             else [run.subject_title("trained") for run in runs]
         )
         questions = questions_of(runs, names)
+        several = len({question.target for question in questions}) > 1
+        for question in questions:
+            question.named = several and bool(question.target)
         answered = main_questions(questions)
         return cls(runs, answered + [q for q in questions if q not in answered], answered)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from selfsight import vocabulary
+from selfsight.console import counted
 from selfsight.records.results import Difference, Value, variants
 from selfsight.reporting.report.contents import RunContents
 from selfsight.reporting.report.questions import Question
@@ -74,7 +75,7 @@ def results_table(question: Question) -> Table:
             shown = number(max(draws)) if max(draws) else "–"
             values = [question.value(series, probe, fraction) for series in question.series]
             seeds = max(value.seeds for value in values if value is not None)
-            shown += f" × {seeds} seeds" if seeds > 1 else ""
+            shown += f" × {counted(seeds, 'seed')}" if seeds > 1 else ""
             rows.append(Row(fraction_text(question.share(probe, fraction)), labels, shown, cells))
         if rows:
             blocks.append((vocabulary.probe(probe).title, rows))

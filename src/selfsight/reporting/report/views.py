@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from selfsight.console import counted
 from selfsight.reporting.page import Page, Values
 from selfsight.reporting.pictures import picture
 from selfsight.reporting.report.contents import RunContents
@@ -51,5 +52,5 @@ def _grid(run: RunContents, most: int) -> Values:
         )
     channels = run.samples["images"].shape[3]
     if channels > 3:
-        sentence += f" The first three of {channels} channels are shown."
+        sentence += f" The first three of {counted(channels, 'channel is', 'channels are')} shown."
     return {"rows": rows, "sentence": sentence, "missing": []}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from selfsight.console import counted
 from selfsight.reporting.page import Page, Values
 from selfsight.reporting.report.contents import RunContents
 from selfsight.reporting.report.questions import ReportContents
-from selfsight.reporting.words import duration, listed, number, plural
+from selfsight.reporting.words import duration, listed, number
 
 ORDER = 10
 TITLE = "Overview"
@@ -48,7 +49,7 @@ def facts(run: RunContents) -> dict[str, str]:
     environment, data = run.environment or {}, run.about_data
     shape = ""
     if {"height", "width", "channels"} <= data.keys():
-        channels = plural(int(data["channels"]), "channel")
+        channels = counted(int(data["channels"]), "channel")
         shape = f"{data['height']} × {data['width']} pixels, {channels}, {data.get('dtype', '')}"
     pool = ""
     if run.splits is not None:

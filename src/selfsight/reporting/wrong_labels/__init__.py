@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from selfsight.console import counted
 from selfsight.records.content import read_record
 from selfsight.records.labelling import LabelsFile
 from selfsight.reporting.page import Page, write_page
-from selfsight.reporting.words import number, plural
+from selfsight.reporting.words import number
 
 
 def write_labels_page(path: str | Path) -> Path:
@@ -27,8 +28,8 @@ def write_labels_page(path: str | Path) -> Path:
         title=f"Audit of the labels of {labels.data}",
         source=f"{labels.data} and {labels.run}",
         answers=[
-            f"{plural(labels.suspicious, 'label')} of {labels.target} on "
-            f"{plural(labels.images, 'image')} of train may be wrong."
+            f"{counted(labels.suspicious, 'label')} of {labels.target} on "
+            f"{counted(labels.images, 'image')} of train may be wrong."
         ],
         further=[
             "A probe that never saw the label is confident of another class, or most of the ten "
