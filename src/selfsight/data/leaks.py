@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsight.console import counted
 from selfsight.data.duplicates import Looked, look, sides_of
 from selfsight.data.imageset import SPLITS, ImageSet, Scale
 from selfsight.data.tile_ids import other_tiles
@@ -120,7 +121,10 @@ def unseen(
         )
     if drop:
         kept = np.setdiff1d(np.arange(len(images)), rows[same])
-        note = f"{count:,} {split} images that {seen.owner} was trained on were dropped."
+        note = (
+            f"{counted(count, f'{split} image')} that {seen.owner} was trained on "
+            f"{'was' if count == 1 else 'were'} dropped."
+        )
         return images.take(kept).with_notes(note)
     if read.any():
         names = ", ".join(images.row_ids[rows[read][:SHOWN]].tolist())

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from selfsight.console import counted
 from selfsight.data.describe import gaps, unlike_splits
 from selfsight.data.division import as_recorded, divided
 from selfsight.data.duplicates import copies_together
@@ -121,7 +122,8 @@ def open(
     rows, splits, cut = divided(listing, settings, sides, () if declares else records, keep=keep)
     notes = list(cut)
     if len(rows) < len(splits) and sides is None:
-        notes.append(f"{len(splits):,} images were limited to {settings.limit:,} of the pool.")
+        were = counted(len(splits), "image was", "images were")
+        notes.append(f"{were} limited to {settings.limit:,} of the pool.")
     lazily = decode is False or (decode is None and len(rows) > MAX_SCANNED)
     files = listing.files if lazily and scale is None and sides is None else None
     loaded = (listing.load if files is None else files.look)(rows, size, settings.max_unreadable)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsight.console import counted
 from selfsight.data.imageset import ImageSet
 from selfsight.data.notes import doubt, left_out, some
 from selfsight.data.sides import SIDE, Digests, Sides
@@ -140,9 +141,11 @@ def carried(images: ImageSet, given: NDArray[np.str_], places: Placed, owners: s
     """
     declared = (given != "train") & ~places.known
     known = places.known | declared
-    note = f"{int(known.sum()):,} images are on the sides that {owners} recorded"
+    on_sides = counted(int(known.sum()), "image is", "images are")
+    note = f"{on_sides} on the sides that {owners} recorded"
     if not known.all():
-        note += f"; {int((~known).sum()):,} new ones are placed by group, or by a hash of the name"
+        new = counted(int((~known).sum()), "new one is", "new ones are")
+        note += f"; {new} placed by group, or by a hash of the name"
     splits = np.where(declared, given, places.splits).astype("<U10")
     images = images.changed(splits=splits).with_notes(note + ".")
     images = _without_copies_across(images, known, places.copies)
@@ -182,7 +185,8 @@ def regrouped(images: ImageSet, places: Placed, owners: str) -> ImageSet:
     code = {name: i for i, name in enumerate(names)}
     codes = np.array([-1 if name is None else code[name] for name in filled], np.int64)
     taken = sum(was is None and now is not None for was, now in zip(own, filled, strict=True))
-    note = f"Groups: {taken:,} images are in groups of {column} that {owners} recorded"
+    are = counted(taken, "image is", "images are")
+    note = f"Groups: {are} in groups of {column} that {owners} recorded"
     if alone := int((codes < 0).sum()):
         note += f"; {alone:,} {'image stands' if alone == 1 else 'images stand'} alone"
     images = images.changed(groups=codes, group_name=column, group_names=names)

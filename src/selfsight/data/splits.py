@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from selfsight.console import counted
 from selfsight.data.balance import Rows, balanced_cut, label_columns, rank_within, strata_of
 from selfsight.data.imageset import ImageSet, Target
 
@@ -213,7 +214,8 @@ def _unlabelled_splits(
             notes.append(f"{cut_of(len(chosen), count)} as {name}{where}.")
     train = splits == "train"
     splits[train] = "unlabelled"
-    first = f"No labels: {int(train.sum()):,} images are unlabelled, for pretraining only."
+    unlabelled = counted(int(train.sum()), "image is", "images are")
+    first = f"No labels: {unlabelled} unlabelled, for pretraining only."
     return splits, [first, *notes]
 
 

@@ -98,12 +98,11 @@ def without_twins(images: ImageSet, drop: bool, allow: bool) -> ImageSet:
     if drop:
         left_out = np.unique(train)
         kept = np.setdiff1d(np.arange(len(images)), left_out)
-        images_are = (
-            "image that nearly equals a test image was"
-            if len(left_out) == 1
-            else "images that nearly equal a test image were"
+        note = counted(
+            len(left_out),
+            "train image that nearly equals a test image was dropped.",
+            "train images that nearly equal a test image were dropped.",
         )
-        note = f"{len(left_out):,} train {images_are} dropped."
         return images.take(kept).with_notes(note)
     count = len(np.unique(test))
     pairs = [

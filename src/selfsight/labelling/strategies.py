@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from selfsight.console import counted
+
 NEIGHBOURS = 20
 """Neighbours of typicality, as in TypiClust's paper."""
 MOST_CLUSTERS = 500
@@ -117,7 +119,7 @@ def typical(picker: Picker, count: int, *, seed: int) -> list[str]:
             ranked[best] = rows[typicality(unit[rows]).argsort(descending=True)].tolist()
         picker.pick(next(row for row in ranked[best] if picker.allowed[row]))
         covered[best] += 1
-        reasons.append(f"most typical of a cluster of {int(sizes[best]):,} images")
+        reasons.append(f"most typical of a cluster of {counted(int(sizes[best]), 'image')}")
     return reasons
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from selfsight.console import say
+from selfsight.console import counted, say
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.notes import guesses
 from selfsight.data.options import Images
@@ -80,7 +80,7 @@ class Suggestions:
     folder: Path
 
     def __str__(self) -> str:
-        return f"{len(self.rows)} images to label: {self.folder / 'labels.csv'}"
+        return f"{counted(len(self.rows), 'image')} to label: {self.folder / 'labels.csv'}"
 
 
 def suggest(settings: Suggest, images: Images | None = None) -> Suggestions:
@@ -143,8 +143,9 @@ def suggest(settings: Suggest, images: Images | None = None) -> Suggestions:
     chosen = rows[np.array(picker.chosen, np.int64)]
     if len(chosen) < settings.count:
         say(
-            f"Only {len(chosen)} images can be suggested: the others are near-duplicates of these "
-            "or of labelled images, or of full groups (--near, --per-group)."
+            f"Only {counted(len(chosen), 'image')} can be suggested: the others are "
+            "near-duplicates of these or of labelled images, or of full groups (--near, "
+            "--per-group)."
         )
     test = _random_test_images(settings, images, target)
     chosen, reasons = np.concatenate([chosen, test]), [*reasons, *[RANDOM_TEST] * len(test)]
@@ -207,7 +208,7 @@ def _represented(
         rows,
         run.statistics,
         device=device,
-        said=f"representations of {len(rows):,} images",
+        said=f"representations of {counted(len(rows), 'image')}",
     )
     return torch.nan_to_num(values, posinf=0.0, neginf=0.0)
 

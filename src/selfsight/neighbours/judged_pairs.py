@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from selfsight.console import counted
 from selfsight.neighbours.exact import ExactVectors
 from selfsight.neighbours.index import Index
 from selfsight.neighbours.pair_table import PairTable
@@ -114,7 +115,8 @@ def _part(
 ) -> Verification | str:
     """Scores of some pairs, or the sentence why there are none."""
     same = pairs.same[rows]
-    count = f"{int(rows.sum()):,} of {len(rows):,} pairs ({int(same.sum()):,} of them same)"
+    of_all = f"{int(rows.sum()):,} of {counted(len(rows), 'pair')}"
+    count = f"{of_all} ({int(same.sum()):,} of them same)"
     if min(int(same.sum()), int((~same).sum())) < FEW or len(np.unique(pairs.folds[rows])) < 2:
         return (
             f"Only {count} show neither an image nor a label that pretraining saw, which are too "
@@ -139,9 +141,10 @@ def _shared_with_training(
     touched = seen[pairs.places].any(1)
     if touched.any():
         sentences.append(
-            f"Pretraining saw {int(seen[images].sum()):,} of the {len(images):,} images of these "
-            f"pairs, without their labels; {int(touched.sum()):,} of {len(touched):,} pairs have "
-            "one."
+            f"Pretraining saw {int(seen[images].sum()):,} of the "
+            f"{counted(len(images), 'image')} of these pairs, without their labels; "
+            f"{int(touched.sum()):,} of "
+            f"{counted(len(touched), 'pair has', 'pairs have')} one."
         )
     labels = np.array([label or "" for label in index.labels])
     known = set(labels[seen].tolist()) - {""}
@@ -150,8 +153,9 @@ def _shared_with_training(
         name = index.card.target or "label"
         shared = len(set(labels[images].tolist()) & known)
         sentences.append(
-            f"{shared:,} values of {name} occur both in the pairs and among the images that "
-            f"pretraining saw; {int(people.sum()):,} pairs show one."
+            f"{counted(shared, f'value of {name} occurs', f'values of {name} occur')} both in the "
+            "pairs and among the images that pretraining saw; "
+            f"{counted(int(people.sum()), 'pair shows', 'pairs show')} one."
         )
     fresh = images[~seen[images]]
     if len(fresh) and seen.any():

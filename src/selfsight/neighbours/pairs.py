@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import tyro
 from pydantic import Field
 
+from selfsight.console import counted
 from selfsight.files import write_json
 from selfsight.models.tables import check_suffix, writing_table
 from selfsight.neighbours.extreme_pairs import extremes
@@ -60,7 +61,7 @@ class PairsResults:
 
     def __str__(self) -> str:
         if self.verification is None:
-            return f"{len(self.table):,} pairs: {self.path}, {self.page}"
+            return f"{counted(len(self.table), 'pair')}: {self.path}, {self.page}"
         v = self.verification
         return (
             f"accuracy {100 * v.accuracy:.1f} ± {100 * v.standard_error:.1f} % over "

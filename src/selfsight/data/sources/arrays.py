@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from selfsight.console import counted
 from selfsight.data.notes import doubt, guess, left_out, some
 from selfsight.data.pixels.store import machine_memory
 from selfsight.data.reading import NONE, Asked
@@ -77,7 +78,7 @@ def list(path: str | Path, asked: Asked) -> Listing:
         lacking = [part.key for part, array in zip(contents, parts, strict=True) if array is None]
         if lacking:
             count = sum(n for n, array in zip(counts, parts, strict=True) if array is None)
-            text = f"{some(lacking)} has no {key}: it is unknown for {count:,} images."
+            text = f"{some(lacking)} has no {key}: it is unknown for {counted(count, 'image')}."
             notes.append(doubt(text, about=key, count=count))
     splits = None
     if any(part.split for part in contents) and asked.split != NONE:
@@ -203,7 +204,7 @@ def _sorted_out(arrays: Mapping[str, Any], path: Path, asked: Asked) -> tuple[An
         notes.append("The names of the keys give the splits.")
     unused = [key for key in arrays if key not in used and not key.endswith("names")]
     if unused:
-        text = f"Keys that are as long as no images are left out: {some(unused)}."
+        text = f"Keys whose length is that of no array of images are left out: {some(unused)}."
         notes.append(left_out(text, about=unused[0], count=len(unused), names=unused))
     return contents, notes
 

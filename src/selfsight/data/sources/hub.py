@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.console import progress
+from selfsight.console import counted, progress
 from selfsight.data.notes import left_out
 from selfsight.data.pixels.headers import Encoded
 from selfsight.data.pixels.store import cache_folder, fingerprint
@@ -86,7 +86,7 @@ def list(path: str | Path, asked: Asked) -> Listing:
         kept = parts
     notes: builtins.list[str] = [
         left_out(
-            f"Split {split} of {name} is left out: {part.num_rows:,} images.",
+            f"Split {split} of {name} is left out: {counted(part.num_rows, 'image')}.",
             about=split,
             count=part.num_rows,
             setting="split_column",

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsight.console import counted
 from selfsight.data.notes import left_out, some
 from selfsight.data.pixels.store import machine_memory
 from selfsight.data.reading import Asked
@@ -66,8 +67,8 @@ def list(path: str | Path, asked: Asked) -> Listing:
     for part, count, found in zip(sets, counts, labels, strict=True):
         if found is not None and len(found) != count:
             raise ValueError(
-                f"{path}: {part.images.name} holds {count:,} images and {part.labels} "
-                f"{len(found):,} labels."
+                f"{path}: {part.images.name} holds {counted(count, 'image')} and {part.labels} "
+                f"{counted(len(found), 'label')}."
             )
     columns = {}
     if any(found is not None for found in labels):

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsight.console import counted
 from selfsight.data.notes import guess
 from selfsight.data.pixels.headers import Encoded
 from selfsight.data.reading import NONE, Asked
@@ -82,7 +83,7 @@ def listed(path: str, folder: str, files: Sequence[ShardFile], asked: Asked) -> 
     row_ids = np.array(names if distinct else _distinct(shard, names, shorts))
     by_name = file_splits([name.removesuffix(SUFFIX) for name in shorts], asked.split)
     splits = None
-    notes = [f"{len(names):,} images in {len(files):,} tar shards.", *read_notes]
+    notes = [f"{counted(len(names), 'image')} in {counted(len(files), 'tar shard')}.", *read_notes]
     if by_name is not None:
         splits = np.array([word or "" for word in by_name.splits], "<U10")[shard]
         notes += by_name.notes

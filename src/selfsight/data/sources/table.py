@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from selfsight.console import counted
 from selfsight.data.notes import left_out, some
 from selfsight.data.pixels.formats import FORMAT_OF, suffix_of
 from selfsight.data.reading import Asked
@@ -230,12 +231,19 @@ def _sought(
         where = {row: i for i, row in enumerate(first)}
         place = np.array([where.get(row, -1) for row in place.tolist()], np.int64)
     if match.unnamed:
-        text = f"{match.unnamed:,} rows of {path.name} name no image and are left out."
+        text = (
+            f"{counted(match.unnamed, 'row')} of {path.name} "
+            f"{'names no image and is' if match.unnamed == 1 else 'name no image and are'} left "
+            "out."
+        )
         said.append(left_out(text, about=path.name, count=match.unnamed, doubtful=True))
     kept = np.flatnonzero(place >= 0)
     others = [images.names[row] for row in np.flatnonzero(place < 0).tolist()]
     if others:
-        text = f"{len(others):,} images below {root} are not named in {path.name} and are left out."
+        text = (
+            f"{counted(len(others), 'image')} below {root} "
+            f"{'is' if len(others) == 1 else 'are'} not named in {path.name} and left out."
+        )
         said.append(left_out(text, about=path.name, count=len(others), names=others))
     listing = listing_of_files(root, [images.names[row] for row in kept], asked)
     import pyarrow as pa
@@ -268,7 +276,8 @@ def _not_named(paths: Sequence[str | None], root: Path, table: str) -> Sequence[
     if not others:
         return []
     text = (
-        f"{len(others):,} images beside those that {table} names are left out: "
+        f"{counted(len(others), 'image')} beside those that {table} names "
+        f"{'is' if len(others) == 1 else 'are'} left out: "
         f"{some(sorted(others))}."
     )
     return [left_out(text, about=table, count=len(others), names=sorted(others))]

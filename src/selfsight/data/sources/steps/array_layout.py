@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from selfsight.console import counted
 from selfsight.data.notes import guess
 from selfsight.data.pixels.memmap import rows_at_once
 from selfsight.data.pixels.plan import MIN_SIDE
@@ -112,9 +113,12 @@ def _scale(
     first = next(iter(parts.values()))
     if first.dtype.kind == "f":
         some = np.asarray(first[: min(SAMPLE, rows_at_once(first))])
-        low, high = np.nanmin(some), np.nanmax(some)
-        sample = "" if len(some) == len(first) else f" in a sample, the first {len(some):,} images"
-        notes.append(f"Values go from {low:.4g} to {high:.4g}{sample}.")
+        of_images = f" in a sample, the first {counted(len(some), 'image')}"
+        sample = "" if len(some) == len(first) else of_images
+        finite, span = some[np.isfinite(some)], "are not finite"
+        if finite.size:
+            span = f"go from {finite.min():.4g} to {finite.max():.4g}"
+        notes.append(f"Values {span}{sample}.")
     return wanted, factors, notes
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsight.console import counted
 from selfsight.data.pixels.headers import Encoded
 from selfsight.data.sources.steps.listing import file_identity
 
@@ -49,7 +50,7 @@ def rows_of_parts(
                 yield encoded_images(column.take(wanted), folder)
                 count += len(wanted)
             if count < len(inside):
-                raise OSError(f"{count:,} of {len(inside):,} rows can be read")
+                raise OSError(f"{count:,} of {counted(len(inside), 'row')} can be read")
         except (OSError, UnicodeError, pa.ArrowException) as error:
             raise ValueError(f"{part.path} is damaged and cannot be read: {error}") from None
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsight.console import counted
 from selfsight.data.notes import left_out
 from selfsight.data.reading import Asked
 from selfsight.data.sources.steps.long_form import grouped
@@ -61,12 +62,17 @@ def named_rows(
         where = {row: i for i, row in enumerate(first)}
         place = np.array([where.get(row, -1) for row in place.tolist()], np.int64)
     known, count = int((place >= 0).sum()), len(place)
-    text = f"{source} names {known:,} of {count:,} images in column {match.column}{match.how}."
+    of_them = f"{known:,} of {counted(count, 'image')}"
+    text = f"{source} names {of_them} in column {match.column}{match.how}."
     unknown = count - known
     unnamed = (row_ids[row] for row in np.flatnonzero(place < 0).tolist())
     said = left_out(text, about=source, count=unknown, names=unnamed, doubtful=2 * known < count)
     notes = [said if unknown else text, *notes]
     if match.unnamed:
-        text = f"{match.unnamed:,} rows of {source} name no image and are not used."
+        text = (
+            f"{counted(match.unnamed, 'row')} of {source} "
+            f"{'names no image and is' if match.unnamed == 1 else 'name no image and are'} not "
+            "used."
+        )
         notes.append(left_out(text, about=source, count=match.unnamed))
     return NamedRows(rest, names, place, tuple(notes))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsight.console import counted
 from selfsight.data.imageset import Target
 from selfsight.data.notes import guess
 from selfsight.data.reading import ReadOptions
@@ -124,14 +125,14 @@ def _one_hot_or_labels(
     if kind == "labels" or not single or (kind is None and is_plural(name)):
         if kind is None:
             other = "class" if single else "number"
-            text = f"Rows of 0 and 1 in {name} are {width:,} labels"
+            text = f"Rows of 0 and 1 in {name} are {counted(width, 'label')}"
             taken, others = f"{name}:labels", [f"{name}:{other}"]
             notes = [*notes, guess(text, "kinds", taken, others, about=name)]
         return labels, notes
     codes = np.where(full, np.nan_to_num(table).argmax(axis=1), -1).astype(np.int64)
     target = Target(name, "class", codes, given or tuple(str(i) for i in range(width)))
     if kind is None:
-        text = f"Each row of {name} has a single 1: one of {width:,} classes"
+        text = f"Each row of {name} has a single 1: one of {counted(width, 'class', 'classes')}"
         notes = [*notes, guess(text, "kinds", f"{name}:class", [f"{name}:labels"], about=name)]
     return _named(target, kind), notes
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from selfsight.console import counted
 from selfsight.data.notes import Note, doubt, left_out, some
 from selfsight.data.pixels.decode import read_pixels
 from selfsight.data.pixels.plan import DecodePlan
@@ -51,7 +52,10 @@ def without_masks(root: Path, images: Sequence[str]) -> tuple[list[str], list[No
                               setting="masks"))  # fmt: skip
     if twins:
         names = f"{twins[0][1]}, {twins[0][0]}"
-        text = f"{len(twins):,} images have the name of another one in another format: {names}."
+        text = (
+            f"{counted(len(twins), 'image has', 'images have')} the name of another one in "
+            f"another format: {names}."
+        )
         notes.append(doubt(text, about=twins[0][0], count=len(twins)))
     return kept, notes
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from selfsight.console import progress
+from selfsight.console import counted, progress
 from selfsight.data.notes import Note, doubt, left_out, records, some
 from selfsight.data.pixels.formats import FORMAT_OF, suffix_of
 from selfsight.data.pixels.store import cache_folder, fingerprint
@@ -117,7 +117,7 @@ def _members(file: ShardFile, shard: int) -> tuple[list[Member], list[Note]]:
                 f"{file.place} is not a readable tar ({error}); shards must be uncompressed."
             ) from None
         name = PurePosixPath(file.short).name
-        text = f"{name} is cut off or damaged after {images:,} images ({error})."
+        text = f"{name} is cut off or damaged after {counted(images, 'image')} ({error})."
         return members, [doubt(text, about=name)]
     return members, []
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsight.console import counted
 from selfsight.data.notes import Note
 from selfsight.data.reading import ReadOptions
 
@@ -60,7 +61,8 @@ def signs_of(
     number = {"unknown": np.nan, "yes": 1.0, "no": 0.0}[means if binary else "unknown"]
     what = f"uncertain, taken as {means}" if binary else "unknown"
     others = [word for word in CHOICES if word != means] if binary else ["class"]
-    text = f"{count:,} values -1 of {name} are {what} (--uncertain {' or '.join(others)})."
+    are = counted(count, f"value -1 of {name} is", f"values -1 of {name} are")
+    text = f"{are} {what} (--uncertain {' or '.join(others)})."
     note = Note(text, "guess", about=name, taken=means, others=others, setting="uncertain",
                 count=count)  # fmt: skip
     return Signs(np.where(values == -1.0, number, values), None, (note,))
