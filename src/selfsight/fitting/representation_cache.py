@@ -64,7 +64,7 @@ def kept_representations(
         said: what is told while they are made.
     """
     key = cache_key(
-        weights_key(backbone), images.fingerprint(rows), statistics, backbone.spec.plain()
+        weights_key(backbone), images.fingerprint(rows), statistics, backbone.spec.made_by
     )
 
     def make() -> Tensor:

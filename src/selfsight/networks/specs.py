@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 
+from selfsight.files import digest_of
 from selfsight.networks import efficientnet_lite, resnet, vit
 from selfsight.settings import Settings, unknown
 
@@ -62,6 +63,14 @@ class BackboneSpec(Settings):
     said: str = ""
     """One sentence: what was chosen, and why."""
 
+    @property
+    def made_by(self) -> dict[str, Any]:
+        """All that makes the network, the content of a file of one's own too; for cache keys."""
+        code = code_file(self.name)
+        if code is None or not code.is_file():
+            return self.plain()
+        return {**self.plain(), "code": digest_of(code)}
+
 
 NAMES = (*resnet.PLANS, *vit.PLANS, *efficientnet_lite.PLANS)
 LIBRARIES = ("timm", "torchvision", "transformers")
@@ -94,6 +103,12 @@ def library_of(name: str) -> str | None:
     """The library of a ``LIBRARY:NAME``; None for any other name."""
     library, _, rest = name.partition(":")
     return library if rest and library in LIBRARIES else None
+
+
+def code_file(name: str) -> Path | None:
+    """The file of a ``file.py:build``; None for any other name of a backbone."""
+    path, colon, _ = name.rpartition(":")
+    return Path(path) if colon and path.endswith(".py") and library_of(name) is None else None
 
 
 def choose_backbone(
