@@ -1183,6 +1183,7 @@ def tune_pretrain(
     objective: Literal["auto", "knn", "linear", "rankme", "alpha_req"] = ...,
     stopping: Stopping = ...,
     fractions: tuple[float, ...] = ...,
+    allow_code: bool = ...,
 ) -> Tuned | None:
     """Search the settings of a pretraining.
 
@@ -1314,6 +1315,7 @@ def tune_pretrain(
             the end.
         fractions: Shares of the train labels for the one evaluation of the best run; () leaves
             it out.
+        allow_code: Run the file.py:build of the backbone again for the evaluation.
 
     Returns:
         The finished study; None for a worker that joined.

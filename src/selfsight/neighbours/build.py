@@ -99,7 +99,8 @@ def index(settings: IndexImages, images: Images | None = None) -> Index | Path:
     encoder = Encoder.load(settings.run, device=settings.device, allow_code=settings.allow_code)
     if old is not None and old.card.encoder != encoder.key:
         raise ValueError(
-            f"append: the index {out} was made with other weights than those of {settings.run}."
+            f"append: the index {out} was made with other weights, or other code, than "
+            f"{settings.run}; name the run that it was made with, or make the index again."
         )
     opened, rows, target = _opened(settings, encoder, images, None)
     new = np.arange(len(opened))

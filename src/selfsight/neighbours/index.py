@@ -246,7 +246,7 @@ class Index:
         encoder = Encoder.load(run, device=device, allow_code=allow_code)
         if encoder.key != self.card.encoder:
             raise ValueError(
-                f"run {run}: the index {self.folder or ''} was made with other weights; name the "
-                "run that it was made with, or make the index again."
+                f"run {run}: the index {self.folder or ''} was made with other weights, or "
+                "other code; name the run that it was made with, or make the index again."
             )
         return encoder
