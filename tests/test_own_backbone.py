@@ -122,8 +122,10 @@ def test_kept_representations_are_not_those_of_other_code(
         return next(v["mean"] for v in found.values if v["subject"] == "trained")
 
     selfsight.index(run, out=tmp_path / "index", allow_code=True)
+    selfsight.explore(run, out=tmp_path / "map.html", allow_code=True)
     first = accuracy()
     code.write_text(CODE.replace("images * 1.0", "images * 0.0"))
     assert accuracy() < first - 0.1  # every image is the same to this network
-    with pytest.raises(ValueError, match="was made with other weights"):
+    selfsight.explore(run, out=tmp_path / "map.html", allow_code=True)  # indexed anew
+    with pytest.raises(ValueError, match="was made with other weights, or other code"):
         selfsight.index(run, "digits", out=tmp_path / "index", append=True, allow_code=True)

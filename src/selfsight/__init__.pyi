@@ -1910,7 +1910,7 @@ def index(
         root: Folder that the paths of a table must stay in; by default the one it lies in.
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: The folder of the index.
-        append: Add images to the index in --out; those of the same source that it has are left
+        append: Add images to the index in --out; those that it has under their names are left
             out.
         prefix: What the row ids and groups of these images begin with in the index, as in
             siteB, so that images of several sources may have the same names.

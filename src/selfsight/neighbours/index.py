@@ -20,9 +20,8 @@ from selfsight.neighbours.asked import Neighbours, neighbours_of
 from selfsight.neighbours.card import PICTURES, ROWS, IndexCard, check_files, read_card
 from selfsight.neighbours.encoder import Encoder
 from selfsight.neighbours.exact import ExactVectors, Vectors, unit_rows
-from selfsight.neighbours.folder import COLUMNS, open_vectors, rows_table
+from selfsight.neighbours.folder import open_vectors, read_rows, rows_table
 from selfsight.neighbours.pictures import Pictures
-from selfsight.runs.sides import read_run_table
 from selfsight.version import __version__
 
 DISPLAYED = 12
@@ -35,7 +34,7 @@ class Index:
 
     Attributes:
         vectors: the search.
-        rows: a pyarrow table with `COLUMNS`, in the order of the vectors.
+        rows: a pyarrow table, see `selfsight.neighbours.folder`, in the order of the vectors.
         card: all the rest.
         folder: where it is kept; None: in memory.
     """
@@ -87,7 +86,7 @@ class Index:
         folder = Path(folder)
         card = read_card(folder)
         check_files(folder, card)
-        rows = read_run_table(folder / ROWS, COLUMNS)
+        rows = read_rows(folder / ROWS)
         if len(rows) != card.count:
             raise ValueError(
                 f"{folder / ROWS} is damaged: it has {len(rows):,} rows and the index "
@@ -126,6 +125,11 @@ class Index:
     def row_ids(self) -> NDArray[np.str_]:
         """``(N,)``."""
         return np.array(self.rows["row_id"].to_pylist(), dtype=str)
+
+    @cached_property
+    def digests(self) -> NDArray[np.uint64]:
+        """``(N,)`` of the pixels, 0: blank, or not known."""
+        return self.rows["digest"].fill_null(0).to_numpy()  # type: ignore[no-any-return]
 
     @cached_property
     def lengths(self) -> NDArray[np.float32]:
