@@ -76,7 +76,8 @@ def run(settings: Pipeline, images: Images | None = None) -> RunOutcome:
     Raises:
         ValueError: see `pretrain` and `evaluate`.
     """
-    check_code(backbone_named(settings), allowed=settings.allow_code)
+    alone = "`selfsight pretrain` alone"
+    check_code(backbone_named(settings), allowed=settings.allow_code, instead=alone)
     fields = Pretrain.model_fields
     training = Pretrain(**{name: getattr(settings, name) for name in fields})
     training = training.marked(settings.model_fields_set & fields.keys())

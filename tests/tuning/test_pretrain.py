@@ -319,7 +319,7 @@ def test_a_backbone_of_code_needs_leave_before_the_trials(few: ImageSet, tmp_pat
     searched = {"search": (f"backbone=resnet20,{backbone}",)}
     for options in ({"backbone": backbone}, {"backbone": "auto", **searched}):
         wish = of_code(tmp_path / "study", **{**options, "fractions": (1.0,)})
-        with pytest.raises(ValueError, match="give --allow-code"):
+        with pytest.raises(ValueError, match="give --allow-code, or --fractions without a share"):
             tune_pretraining(wish, few)
     assert not (tmp_path / "study").exists()
     wish = of_code(tmp_path / "study", backbone, fractions=(1.0,), allow_code=True)

@@ -177,12 +177,13 @@ def begin(settings: Pretrain, images: ImageSet) -> Beginning:
     return Beginning("published", settings, start, notes=(*notes, *start.origin.notes))
 
 
-def check_code(backbone: str, *, allowed: bool) -> None:
+def check_code(backbone: str, *, allowed: bool, instead: str) -> None:
     """Refuses, before a training, a network that the evaluation after it could not make again.
 
     Args:
         backbone: its name.
         allowed: whether code of one's own may be run.
+        instead: what does without the evaluation, for the sentence.
 
     Raises:
         ValueError: it is made by code, which is not allowed.
@@ -190,7 +191,7 @@ def check_code(backbone: str, *, allowed: bool) -> None:
     if code_file(backbone) is not None and not allowed:
         raise ValueError(
             f"backbone {backbone!r} is code of your own, which the evaluation after the training "
-            "has to run again: give --allow-code, or `selfsight pretrain` alone."
+            f"has to run again: give --allow-code, or {instead}."
         )
 
 

@@ -241,7 +241,7 @@ def prepare(settings: TunePretraining, images: Images | None = None) -> Pretrain
     backbones = [resolved.spec.name, *(name for name in choices if code_file(name))]
     if settings.fractions and resolved.target is not None:
         for name in backbones:
-            check_code(name, allowed=settings.allow_code)
+            check_code(name, allowed=settings.allow_code, instead="--fractions without a share")
     method, data = method_name(given.method), Path(given.data).stem
     files = contents([method, base.weights, *backbones, *kind.teachers(given.method), *choices])
     about = {
