@@ -132,7 +132,7 @@ class CachedNetwork:
     def represented(self) -> Representations:
         """Of the whole frames of all rows."""
         material, statistics = self.material, self.run.statistics
-        key = cache_key(self.hashed, material.fingerprint, statistics, self.spec.made_by)
+        key = cache_key(self.hashed, material.fingerprint, statistics, self.spec.plain())
 
         def make() -> torch.Tensor:
             say(f"representations of {len(material.rows):,} images: {self.name}")
@@ -147,7 +147,7 @@ class CachedNetwork:
     def represented_again(self, images: ImageSet, what: str) -> torch.Tensor:
         """Of other images of the same form."""
         backbone, device, statistics = self.backbone(), self.material.device, self.run.statistics
-        key = cache_key(self.hashed, images.fingerprint(), statistics, backbone.spec.made_by)
+        key = cache_key(self.hashed, images.fingerprint(), statistics, backbone.spec.plain())
 
         def make() -> torch.Tensor:
             return represent(backbone, images, np.arange(len(images)), statistics, device=device)
@@ -161,9 +161,8 @@ class CachedNetwork:
         if len(views) < 2 or len(rows) < 2:
             return None
         chosen = material.images.row_ids[rows].tolist()
-        plain, made_by = [view.plain() for view in views], self.spec.made_by
-        code = [made_by["code"]] if "code" in made_by else []
-        key = cache_key(self.hashed, material.fingerprint, chosen, statistics, plain, *code)
+        plain = [view.plain() for view in views]
+        key = cache_key(self.hashed, material.fingerprint, chosen, statistics, plain)
 
         def make() -> torch.Tensor:
             both = represent_views(

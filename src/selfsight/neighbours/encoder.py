@@ -72,7 +72,7 @@ class Encoder:
     @property
     def key(self) -> str:
         """Hash of all that a vector depends on, the image apart."""
-        return cache_key(weights_key(self.backbone), self.statistics, self.backbone.spec.made_by)
+        return cache_key(weights_key(self.backbone), self.statistics, self.backbone.spec.plain())
 
     def vectors(self, images: ImageSet, rows: NDArray[np.int64], batch_size: int | None) -> Tensor:
         """Representations ``(M, F)`` float32; NaN where one is not finite.

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 
-from selfsight.files import digest_of
 from selfsight.networks import efficientnet_lite, resnet, vit
 from selfsight.settings import Settings, unknown
 
@@ -62,14 +61,6 @@ class BackboneSpec(Settings):
     """transformers: the network's configuration, so that no hub is needed to build it again."""
     said: str = ""
     """One sentence: what was chosen, and why."""
-
-    @property
-    def made_by(self) -> dict[str, Any]:
-        """All that makes the network, the content of a file of one's own too; for cache keys."""
-        code = code_file(self.name)
-        if code is None or not code.is_file():
-            return self.plain()
-        return {**self.plain(), "code": digest_of(code)}
 
 
 NAMES = (*resnet.PLANS, *vit.PLANS, *efficientnet_lite.PLANS)

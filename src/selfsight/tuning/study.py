@@ -243,7 +243,8 @@ def _another(problem: Problem, before: Mapping[str, Any]) -> ValueError:
     """The error for a folder that holds another study, by what that one was about."""
     now = _plain(problem.about)
     differing = sorted(k for k in {*before, *now} if before.get(k) != now.get(k))
-    if differing != ["files"]:
+    # The hash of a network of code is that of its file, too.
+    if "files" not in differing or not {*differing} <= {"files", "weights"}:
         return ValueError(
             f"{problem.folder} holds a study with other settings "
             f"({', '.join(k for k in differing if k != 'files')}); choose another --out, or "
