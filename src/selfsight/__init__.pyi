@@ -1184,6 +1184,7 @@ def tune_pretrain(
     objective: Literal["auto", "knn", "linear", "rankme", "alpha_req"] = ...,
     stopping: Stopping = ...,
     fractions: tuple[float, ...] = ...,
+    allow_code: bool = ...,
 ) -> Tuned | None:
     """Search the settings of a pretraining.
 
@@ -1315,6 +1316,7 @@ def tune_pretrain(
             the end.
         fractions: Shares of the train labels for the one evaluation of the best run; () leaves
             it out.
+        allow_code: Run the file.py:build of the backbone again for the evaluation.
 
     Returns:
         The finished study; None for a worker that joined.
@@ -1909,7 +1911,7 @@ def index(
         root: Folder that the paths of a table must stay in; by default the one it lies in.
         seed: Seed of every draw: weights, order and views of a training, splits, labels, folds.
         out: The folder of the index.
-        append: Add images to the index in --out; those of the same source that it has are left
+        append: Add images to the index in --out; those that it has under their names are left
             out.
         prefix: What the row ids and groups of these images begin with in the index, as in
             siteB, so that images of several sources may have the same names.

@@ -28,9 +28,22 @@ def next_step(verb: str, settings: Any, result: Any) -> str | None:
     if step is None:
         return None
     words, why = step
+    if _runs_code(verb, settings, result):
+        from selfsight.verbs import VERBS
+
+        words += ["--allow-code"] * ("allow_code" in VERBS[words[0]].settings_class.model_fields)
     # A name that begins with a hyphen would be read as a flag.
     words = [f"./{w}" if w.startswith("-") and Path(w).exists() else w for w in words]
     return f"Next: {shlex.join(['selfsight', *words])} ({why})"
+
+
+def _runs_code(verb: str, settings: Any, result: Any) -> bool:
+    """Whether the backbone is code of the user's own, which no other command runs unasked."""
+    if verb != "pretrain":
+        return bool(getattr(settings, "allow_code", False))
+    from selfsight.networks.specs import code_file
+
+    return code_file(result.spec.name) is not None
 
 
 def _audit(settings: Any, result: Any) -> Step | None:

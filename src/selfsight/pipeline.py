@@ -16,11 +16,11 @@ from selfsight.evaluation.protocol import evaluate
 from selfsight.evaluation.results import Results
 from selfsight.evaluation.settings import Evaluate
 from selfsight.markup import lines
-from selfsight.plugins import is_file
 from selfsight.reporting.report import write_report
 from selfsight.runs.run import Run
 from selfsight.training.device import choose_device
 from selfsight.training.settings import Pretrain
+from selfsight.training.start import backbone_named, check_code
 from selfsight.training.trackers import publish
 
 
@@ -76,11 +76,8 @@ def run(settings: Pipeline, images: Images | None = None) -> RunOutcome:
     Raises:
         ValueError: see `pretrain` and `evaluate`.
     """
-    if is_file(settings.backbone.rpartition(":")[0]) and not settings.allow_code:
-        raise ValueError(
-            f"backbone {settings.backbone!r} is code of your own, which the evaluation after the "
-            "training has to run again: give --allow-code, or `selfsight pretrain` alone."
-        )
+    alone = "`selfsight pretrain` alone"
+    check_code(backbone_named(settings), allowed=settings.allow_code, instead=alone)
     fields = Pretrain.model_fields
     training = Pretrain(**{name: getattr(settings, name) for name in fields})
     training = training.marked(settings.model_fields_set & fields.keys())

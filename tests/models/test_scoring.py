@@ -38,7 +38,10 @@ def test_the_table_of_a_model(model: Path, digits: ImageSet) -> None:
     kept = read_record(ResultsFile, model / "results.json")
     assert len(kept.test_readings) == 2
     assert "trained - chance" in results.table()
-    assert (model / "report.html").is_file() and (model / "predictions.parquet").is_file()
+    assert (model / "predictions.parquet").is_file()
+    page = (model / "report.html").read_text()  # it has no start and no untrained backbone
+    assert "No verdict was fixed beforehand: there is neither a start nor an untrained" in page
+    assert not any(gap["primary"] for gap in results.differences)
 
 
 def test_other_images_with_fewer_classes_in_another_order(model: Path, digits: ImageSet) -> None:

@@ -15,6 +15,8 @@ from selfsight.cli import main
 from selfsight.data.imageset import ImageSet
 from selfsight.files import read_json, write_json
 from selfsight.neighbours.build import IndexImages, index
+from selfsight.neighbours.card import read_card
+from selfsight.neighbours.folder import write_card
 from selfsight.neighbours.index import Index
 
 
@@ -144,12 +146,105 @@ def test_append_refuses_another_image_of_that_name(
 ) -> None:
     out = tmp_path / "index"
     one = digits_folder(digits, tmp_path / "one", range(5))
-    other = digits_folder(digits, tmp_path / "other", range(5))
+    for row in range(5):  # another site, with names of its own count
+        (tmp_path / "other").mkdir(exist_ok=True)
+        image = Image.fromarray(digits.pixels[row + 10, :, :, 0])
+        image.save(tmp_path / "other" / f"{row}.png")
+    other = tmp_path / "other"
     index(settings(digits_run, out, images=str(one)))
     with pytest.raises(
         ValueError, match=r"an image '0.png' of .*one already, and .*--prefix siteB"
     ):
         index(settings(digits_run, out, images=str(other), append=True))
+
+
+@pytest.mark.parametrize("way", ["./images", "absolute", "images/", "moved", "archive"])
+def test_the_same_images_are_known_however_they_are_named(
+    way: str,
+    digits_run: Path,
+    digits: ImageSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out, named = tmp_path / "index", "images"
+    digits_folder(digits, tmp_path / "images", range(20))
+    if way == "archive":
+        named = "images.npz"
+        np.savez(named, images=digits.pixels[:20, :, :, 0])
+        other = Path("a copy.npz")
+        other.write_bytes(Path(named).read_bytes())
+        again = str(other)
+    else:
+        again = str(tmp_path / "images") if way == "absolute" else way
+    index(settings(digits_run, out, images=named))
+    if way == "moved":
+        (tmp_path / "images").rename(tmp_path / "moved")
+    same = index(settings(digits_run, out, images=again, append=True))
+    assert len(same) == 20
+    assert "20 images are in the index already and were left out" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"^prefix: .* with no prefix; add to it with no --prefix"):
+        index(settings(digits_run, out, images=again, append=True, prefix="siteB"))
+    if way != "archive":  # more images in the same folder
+        digits_folder(digits, tmp_path / again, range(20, 23))
+        assert len(index(settings(digits_run, out, images=again, append=True))) == 23
+
+
+def test_images_of_a_folder_further_up_are_not_indexed_twice(
+    digits_run: Path, digits: ImageSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their row ids differ, and their pixels do not."""
+    folder, out = tmp_path / "all" / "images", tmp_path / "index"
+    folder.parent.mkdir()
+    digits_folder(digits, folder, range(20))
+    index(settings(digits_run, out, images=str(folder)))
+    for more in ({}, {"prefix": "siteB"}):
+        with pytest.raises(ValueError, match=r"already under other names \('images/0.png' is its "):
+            index(settings(digits_run, out, images=str(folder.parent), append=True, **more))
+    (folder.parent / "new").mkdir()  # mostly other images: some copies may be meant
+    digits_folder(digits, folder.parent / "new", range(20, 50))
+    both = index(settings(digits_run, out, images=str(folder.parent), append=True))
+    assert len(both) == 70
+    assert "Caution: 20 of these images are pixel for pixel" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("again", ["images", "moved"])
+def test_a_changed_image_does_not_keep_its_old_representation(
+    again: str, digits_run: Path, digits: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder, out = digits_folder(digits, tmp_path / "images", range(200)), tmp_path / "index"
+    index(settings(digits_run, out, images="images"))
+    if again == "moved":
+        folder = folder.rename(tmp_path / "moved")
+    pixels = digits.pixels[7, :, :, 0].copy()
+    pixels[0, 0] += 1  # no representation tells this
+    Image.fromarray(pixels).save(folder / "7.png")
+    digits_folder(digits, folder, range(200, 201))
+    with pytest.raises(ValueError, match=r"append: 1 of the 200 images .* changed.*'7\.png'"):
+        index(settings(digits_run, out, images=again, append=True))
+    assert len(Index.load(out)) == 200
+    digits_folder(digits, folder, range(7, 8))
+    assert len(index(settings(digits_run, out, images=again, append=True))) == 201
+
+
+def test_an_index_without_digests_compares_every_representation(
+    digits_run: Path, digits: ImageSet, tmp_path: Path
+) -> None:
+    """As they were written before, and where another decoder rounds differently."""
+    import pyarrow.parquet as pq
+
+    folder, out = digits_folder(digits, tmp_path / "images", range(200)), tmp_path / "index"
+    index(settings(digits_run, out, images=str(folder)))
+    rows = pq.read_table(out / "rows.parquet")
+    pq.write_table(rows.drop_columns("digest"), out / "rows.parquet")
+    card = read_card(out)
+    write_card(out, card)
+    assert len(index(settings(digits_run, out, images=str(folder), append=True))) == 200
+    Image.fromarray(digits.pixels[7, ::-1, :, 0]).save(folder / "7.png")
+    with pytest.raises(ValueError, match=r"append: 1 of the 200 images .* changed.*'7\.png'"):
+        index(settings(digits_run, out, images=str(folder), append=True))
 
 
 def test_a_prefix_lets_archives_with_the_same_names_share_an_index(

@@ -160,7 +160,7 @@ def test_no_code_is_run_without_leave(tmp_path: Path) -> None:
     backbone = build_backbone(choose_backbone(f"{code}:build", Network(), 3, 4))
     save_backbone(tmp_path / "b", backbone, {})
     (tmp_path / "ran").unlink()
-    with pytest.raises(ValueError, match="allow_code=True"):
+    with pytest.raises(ValueError, match="--allow-code"):
         load_backbone(tmp_path / "b")
     assert not (tmp_path / "ran").exists()
     again, _ = load_backbone(tmp_path / "b", allow_code=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ import yaml
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.methods import METHODS
 from selfsight.training.plan import prepare as resolved
+from selfsight.training.pretrain import pretrain
 from selfsight.training.settings import Pretrain
 from selfsight.tuning.pretrain import prepare, tune_pretraining
 from selfsight.tuning.pretraining_settings import TunePretraining
@@ -229,3 +231,97 @@ def test_a_mistake_is_one_sentence(
     with pytest.raises(ValueError) as error:
         prepare(settings(tmp_path, **changes), few)
     assert said in str(error.value)
+
+
+CODE = """from torch import nn
+
+
+def build(channels):
+    return nn.Sequential(
+        nn.Conv2d(channels, 8, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+"""
+
+
+def code_at(path: Path, *, added: str = "") -> str:
+    """A backbone of one's own, as `--backbone` names it."""
+    path.write_text(CODE + added)
+    return f"{path}:build"
+
+
+def _exchange(one: Path, other: Path) -> None:
+    between = one.with_name("between")
+    one.rename(between)
+    other.rename(one)
+    between.rename(other)
+
+
+def of_code(out: Path, backbone: str, **changes: Any) -> TunePretraining:
+    """A small study of a backbone of one's own, which is compared without labels."""
+    own = {"network": {}, "backbone": backbone, "objective": "rankme", "fractions": ()}
+    return settings(out, **{"epochs": 1, "trials": 1, **own, **changes})
+
+
+@pytest.mark.parametrize("what", ["backbone", "searched backbone", "weights", "method"])
+def test_a_study_does_not_go_on_with_other_files(
+    what: str, few: ImageSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Trials of different code are not ranked with each other."""
+    out, path = tmp_path / "study", tmp_path / "own.py"
+    other = tmp_path / "other.py"
+    options: dict[str, Any] = {}
+    backbone = "auto"
+    if what == "method":
+        path.write_text(Path(inspect.getfile(METHODS["simclr"])).read_text())
+        options["method"] = str(path)
+    elif what == "weights":
+        path, other = tmp_path / "run", tmp_path / "run-of-another-seed"
+        plain = {n: v for n, v in SMALL.items() if n != "search"}
+        for seed, folder in enumerate((path, other)):
+            pretrain(Pretrain(**{**plain, "epochs": 1, "seed": seed, "out": str(folder)}), few)
+        options["weights"] = str(path)
+    elif what == "backbone":
+        backbone = code_at(path)
+    else:
+        options["search"] = (f"backbone=resnet20,{code_at(path)}", "optimizer.lr=1e-3,1e-4")
+    assert tune_pretraining(of_code(out, backbone, **options), few) is not None
+    before = (out / "trials.csv").read_bytes()
+    assert tune_pretraining(of_code(out, backbone, **options), few) is not None  # nothing changed
+    if what != "weights":
+        other.write_text(path.read_text() + "\n")
+    _exchange(path, other)
+    capsys.readouterr()
+    for changes in ({}, {"join": True}):
+        with pytest.raises(ValueError, match=rf"another content of .*{path.name}.* --out\.$"):
+            tune_pretraining(of_code(out, backbone, **{**options, "trials": 4, **changes}), few)
+    assert "epoch 1/1" not in capsys.readouterr().err
+    assert (out / "trials.csv").read_bytes() == before
+    _exchange(path, other)
+    assert tune_pretraining(of_code(out, backbone, **{**options, "trials": 2}), few) is not None
+
+
+def test_a_folder_with_final_trainings_is_refused_without_its_journal(
+    few: ImageSet, tmp_path: Path
+) -> None:
+    """As where the study is kept in a database."""
+    backbone = code_at(tmp_path / "own.py")
+    assert tune_pretraining(of_code(tmp_path / "study", backbone), few) is not None
+    (tmp_path / "study" / "study.journal").unlink()
+    code_at(tmp_path / "own.py", added="# changed\n")
+    with pytest.raises(ValueError, match=r"another content of .*own\.py"):
+        tune_pretraining(of_code(tmp_path / "study", backbone), few)
+    assert len(list((tmp_path / "study" / "trials").iterdir())) == 1
+
+
+def test_a_backbone_of_code_needs_leave_before_the_trials(few: ImageSet, tmp_path: Path) -> None:
+    """The evaluation at the end makes it again."""
+    backbone = code_at(tmp_path / "own.py")
+    searched = {"search": (f"backbone=resnet20,{backbone}",)}
+    for options in ({"backbone": backbone}, {"backbone": "auto", **searched}):
+        wish = of_code(tmp_path / "study", **{**options, "fractions": (1.0,)})
+        with pytest.raises(ValueError, match="give --allow-code, or --fractions without a share"):
+            tune_pretraining(wish, few)
+    assert not (tmp_path / "study").exists()
+    wish = of_code(tmp_path / "study", backbone, fractions=(1.0,), allow_code=True)
+    found = tune_pretraining(wish, few)
+    assert found is not None and found.found["test"]["values"]

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from selfsight.console import say
-from selfsight.files import CHECKSUM, write_cache
+from selfsight.files import CHECKSUM, digest_of, write_cache
 from selfsight.fitting.representations import represent
 from selfsight.networks.backbones import Backbone
+from selfsight.networks.specs import code_file
 
 if TYPE_CHECKING:
     from selfsight.data.imageset import ImageSet
@@ -29,12 +30,19 @@ _FORM = "1"  # raised when the same inputs would give other representations
 
 
 def weights_key(backbone: nn.Module) -> str:
-    """16 hexadecimal digits over the names, shapes and values of weights and buffers."""
+    """16 hexadecimal digits over the names, shapes and values of weights and buffers.
+
+    Of a `Backbone` that a file of one's own makes, the content of the file counts too: with the
+    same weights, other code computes other representations.
+    """
     digest = hashlib.blake2b(digest_size=8)
     for name, value in sorted(backbone.state_dict().items()):
         digest.update(repr((name, tuple(value.shape), str(value.dtype))).encode())
         plain = value.detach().cpu().contiguous().reshape(-1)
         digest.update(plain.view(torch.uint8).numpy().data if plain.numel() else b"")
+    code = code_file(backbone.spec.name) if isinstance(backbone, Backbone) else None
+    if code is not None and code.is_file():
+        digest.update(digest_of(code).encode())
     return digest.hexdigest()
 
 

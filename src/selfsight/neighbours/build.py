@@ -55,7 +55,7 @@ class IndexImages(DataOptions):
     out: str = "index"
     """The folder of the index."""
     append: bool = False
-    """Add images to the index in --out; those of the same source that it has are left out."""
+    """Add images to the index in --out; those that it has under their names are left out."""
     prefix: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """What the row ids and groups of these images begin with in the index, as in siteB, so that
     images of several sources may have the same names."""
@@ -100,7 +100,8 @@ def index(settings: IndexImages, images: Images | None = None) -> Index | Path:
     encoder = Encoder.load(settings.run, device=settings.device, allow_code=settings.allow_code)
     if old is not None and old.card.encoder != encoder.key:
         raise ValueError(
-            f"append: the index {out} was made with other weights than those of {settings.run}."
+            f"append: the index {out} was made with other weights, or other code, than "
+            f"{settings.run}; name the run that it was made with, or make the index again."
         )
     opened, rows, target = _opened(settings, encoder, images, None)
     new = np.arange(len(opened))
@@ -140,6 +141,8 @@ def _opened(
     settings: IndexImages, encoder: Encoder, images: Images | None, part: RowPart | None
 ) -> tuple[ImageSet, Any, Target | None]:
     """The images, their rows of the table, and the target whose label stands there."""
+    import pyarrow as pa
+
     own = images is None and settings.images is None
     if own:
         opened = encoder.own_images(settings)
@@ -162,6 +165,7 @@ def _opened(
         "seen": encoder.seen(opened),
         "prefix": [settings.prefix] * len(opened),
         "group": _group_names(opened, settings.prefix),
+        "digest": pa.array(opened.content.digests, mask=opened.content.blank),
     }
     return opened, rows_table(prefixed(opened.row_ids, settings.prefix), **columns), target
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,6 +132,7 @@ def _opened(settings: Explore) -> tuple[Index, Mapping[str, Sequence[str | None]
     encoder = Encoder.load(folder, device=settings.device, allow_code=settings.allow_code)
     if not (kept / CARD).is_file() or Index.load(kept).card.encoder != encoder.key:
         say(f"The images of {folder} are indexed in {kept}.")
+        shutil.rmtree(kept, ignore_errors=True)  # of other weights
         wish = IndexImages(
             run=str(folder), out=str(kept), device=settings.device, allow_code=settings.allow_code
         )

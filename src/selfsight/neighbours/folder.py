@@ -4,7 +4,7 @@
 ``vectors.npy``       vectors of length 1, float32 (an exact index), or
 ``index.faiss``       inverted lists of faiss
 ``rows.parquet``      in their order: row id, file, source, split, label, group, seen, prefix,
-                     length
+                     length, digest of the pixels
 ``pictures.parquet``  small pictures, PNG or JPEG
 ``index.json``        hash of the network, metric, form, recall; checksums of the others
 ==================== =============================================================
@@ -34,12 +34,14 @@ from selfsight.neighbours.card import (
     stored,
 )
 from selfsight.neighbours.exact import Vectors, mapped
+from selfsight.runs.sides import read_run_table
 
-COLUMNS = ("row_id", "file", "source", "split", "label", "group", "seen", "prefix", "length")
+COLUMNS = ("row_id", "file", "source", "split", "label", "group", "seen", "prefix", "length",
+           "digest")  # fmt: skip
 """Of ``rows.parquet``. ``file`` is the name that a Parquet file keeps of the image, ``seen``
 whether pretraining saw it (null: not known), ``prefix`` what the row id and the group begin with
 in the index and not in the source, ``length`` that of the representation before it was brought
-to 1."""
+to 1, ``digest`` of the pixels (null: blank, or not known)."""
 
 
 def check_free(out: Path, *, append: bool) -> None:
@@ -107,6 +109,22 @@ def open_vectors(folder: Path, card: IndexCard) -> Vectors:
     return opened(folder / LISTS, card)
 
 
+def read_rows(path: Path) -> Any:
+    """``rows.parquet``; an index that was written without digests has none that are known.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    import pyarrow as pa
+
+    table = read_run_table(path)
+    if "digest" not in table.column_names:
+        table = table.append_column("digest", pa.nulls(len(table), pa.uint64()))
+    if missing := [name for name in COLUMNS if name not in table.column_names]:
+        raise ValueError(f"{path} is damaged: it has no column {missing[0]}.")
+    return table.select(COLUMNS)
+
+
 def rows_table(row_ids: NDArray[np.str_], **columns: Any) -> Any:
     """A pyarrow table with `COLUMNS`.
 
@@ -119,6 +137,7 @@ def rows_table(row_ids: NDArray[np.str_], **columns: Any) -> Any:
     kinds = dict.fromkeys(COLUMNS, pa.string()) | {
         "seen": pa.bool_(),
         "length": pa.float32(),
+        "digest": pa.uint64(),
     }
     given = {"row_id": row_ids.tolist(), **columns}
     empty = [None] * len(row_ids)

@@ -21,9 +21,8 @@ from selfsight.neighbours.asked import Neighbours, neighbours_of
 from selfsight.neighbours.card import PICTURES, ROWS, IndexCard, check_files, read_card
 from selfsight.neighbours.encoder import Encoder
 from selfsight.neighbours.exact import ExactVectors, Vectors, unit_rows
-from selfsight.neighbours.folder import COLUMNS, open_vectors, rows_table
+from selfsight.neighbours.folder import open_vectors, read_rows, rows_table
 from selfsight.neighbours.pictures import Pictures
-from selfsight.runs.sides import read_run_table
 from selfsight.version import __version__
 
 DISPLAYED = 12
@@ -36,7 +35,7 @@ class Index:
 
     Attributes:
         vectors: the search.
-        rows: a pyarrow table with `COLUMNS`, in the order of the vectors.
+        rows: a pyarrow table, see `selfsight.neighbours.folder`, in the order of the vectors.
         card: all the rest.
         folder: where it is kept; None: in memory.
     """
@@ -88,7 +87,7 @@ class Index:
         folder = Path(folder)
         card = read_card(folder)
         check_files(folder, card)
-        rows = read_run_table(folder / ROWS, COLUMNS)
+        rows = read_rows(folder / ROWS)
         if len(rows) != card.count:
             raise ValueError(
                 f"{folder / ROWS} is damaged: it has {counted(len(rows), 'row')} and the index "
@@ -130,6 +129,11 @@ class Index:
     def row_ids(self) -> NDArray[np.str_]:
         """``(N,)``."""
         return np.array(self.rows["row_id"].to_pylist(), dtype=str)
+
+    @cached_property
+    def digests(self) -> NDArray[np.uint64]:
+        """``(N,)`` of the pixels, 0: blank, or not known."""
+        return self.rows["digest"].fill_null(0).to_numpy()  # type: ignore[no-any-return]
 
     @cached_property
     def lengths(self) -> NDArray[np.float32]:
@@ -250,7 +254,7 @@ class Index:
         encoder = Encoder.load(run, device=device, allow_code=allow_code)
         if encoder.key != self.card.encoder:
             raise ValueError(
-                f"run {run}: the index {self.folder or ''} was made with other weights; name the "
-                "run that it was made with, or make the index again."
+                f"run {run}: the index {self.folder or ''} was made with other weights, or "
+                "other code; name the run that it was made with, or make the index again."
             )
         return encoder

@@ -91,7 +91,7 @@ def _without_weights(path: str | Path, spec: BackboneSpec, allow_code: bool) -> 
     known = spec.name in NAMES or library_of(spec.name) is not None
     if not known and not spec.name.startswith("module:") and not allow_code:
         raise ValueError(
-            f"{path}: its network is made by code, {spec.name}, which is run only on "
-            "load_backbone(path, allow_code=True); read that code first."
+            f"{path}: its network is made by code, {spec.name}; read it, then allow it to run with "
+            "--allow-code (from Python: allow_code=True)."
         )
     return empty_network(spec)

@@ -97,6 +97,12 @@ def library_of(name: str) -> str | None:
     return library if rest and library in LIBRARIES else None
 
 
+def code_file(name: str) -> Path | None:
+    """The file of a ``file.py:build``; None for any other name of a backbone."""
+    path, colon, _ = name.rpartition(":")
+    return Path(path) if colon and path.endswith(".py") and library_of(name) is None else None
+
+
 def choose_backbone(
     name: str,
     network: Network,

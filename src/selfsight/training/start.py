@@ -18,7 +18,13 @@ from selfsight.networks.backbones import Backbone
 from selfsight.networks.published.find import find_start, natural_size
 from selfsight.networks.published.origin import Origin, PublishedWeights, named_normalisation
 from selfsight.networks.published.packages import DEFAULT, PACKAGES
-from selfsight.networks.specs import BackboneSpec, Network, choose_backbone, library_of
+from selfsight.networks.specs import (
+    BackboneSpec,
+    Network,
+    choose_backbone,
+    code_file,
+    library_of,
+)
 from selfsight.networks.weights import put_weights, read_weights
 from selfsight.runs.checkpoint import backbone_of, in_run
 from selfsight.runs.folder import RunFolder, is_model, is_run, run_around
@@ -170,6 +176,40 @@ def begin(settings: Pretrain, images: ImageSet) -> Beginning:
     )
     settings = settings.updated({"backbone": start.spec.name, "network": start.spec.network})
     return Beginning("published", settings, start, notes=(*notes, *start.origin.notes))
+
+
+def check_code(backbone: str, *, allowed: bool, instead: str) -> None:
+    """Refuses, before a training, a network that the evaluation after it could not make again.
+
+    Args:
+        backbone: its name.
+        allowed: whether code of one's own may be run.
+        instead: what does without the evaluation, for the sentence.
+
+    Raises:
+        ValueError: it is made by code, which is not allowed.
+    """
+    if code_file(backbone) is not None and not allowed:
+        raise ValueError(
+            f"backbone {backbone!r} is code of your own, which the evaluation after the training "
+            f"has to run again: give --allow-code, or {instead}."
+        )
+
+
+def backbone_named(settings: Pretrain) -> str:
+    """The backbone as far as settings tell: its own name, or that of the run that they start from.
+
+    Raises:
+        ValueError: the weights are of a run that has not finished, or are damaged.
+    """
+    weights = settings.weights
+    if settings.backbone != "auto" or weights in ("auto", "none", "published"):
+        return settings.backbone
+    if in_run(weights):
+        return run_of_checkpoint(weights).spec.name
+    around = run_around(weights)
+    folder = around.path if around is not None and Path(weights) == around.backbone else weights
+    return load_run(folder).spec.name if is_run(folder) else settings.backbone
 
 
 def working_size(settings: Pretrain, images: ImageSet) -> int | None:

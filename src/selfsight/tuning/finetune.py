@@ -28,7 +28,7 @@ from selfsight.training.device import choose_device
 from selfsight.tuning.labels import Labels, LabelStudy, labels_of
 from selfsight.tuning.record import Tuned
 from selfsight.tuning.storage import FILES
-from selfsight.tuning.study import Outcome, Problem, Search
+from selfsight.tuning.study import Outcome, Problem, Search, contents
 from selfsight.tuning.verdict import compared, scored_rows, tune
 
 SPACE = {
@@ -184,7 +184,8 @@ def prepare(settings: TuneFinetuning, images: Images | None = None) -> FinetuneP
     usual = settings.finetuning.resolved(published=start.published)
     settings = settings.updated({"finetuning": usual})
     labels = labels_of(settings, run, images, 1)
-    about = {"verb": "finetune", "weights": weights_key(start.backbone)}
+    code = contents([run.spec.name])
+    about = {"verb": "finetune", "weights": weights_key(start.backbone), **code}
     name = f"finetune-{labels.subset.target.name}"
     steps, count = usual.steps(len(labels.subset)), len(labels.subset)
     pairs = len(FineTuning().recipes)

@@ -22,6 +22,8 @@ from selfsight.evaluation.settings import Evaluate
 from selfsight.files import check_output_folder, read_json
 from selfsight.fitting.representation_cache import weights_key
 from selfsight.fitting.stopping import DivergedError, Look
+from selfsight.methods import METHODS
+from selfsight.networks.specs import code_file
 from selfsight.outputs import check_not_the_data, check_own_folder
 from selfsight.runs.folder import RunFolder
 from selfsight.runs.run import load_run
@@ -29,15 +31,17 @@ from selfsight.training import plan as planning
 from selfsight.training import pretrain as training
 from selfsight.training.checkpoints import NotFiniteError
 from selfsight.training.monitor import monitored
+from selfsight.training.resuming import inputs_of
 from selfsight.training.run_files import write_selection
 from selfsight.training.settings import Pretrain, method_name
+from selfsight.training.start import check_code
 from selfsight.tuning.judge import WORTH, Judge, Objective, choose_objective, metric_of
 from selfsight.tuning.pretraining_settings import TunePretraining
 from selfsight.tuning.pretraining_space import default_space, value_of, with_changes
 from selfsight.tuning.record import Tuned
-from selfsight.tuning.space import read_space
+from selfsight.tuning.space import Choice, read_space
 from selfsight.tuning.storage import FILES
-from selfsight.tuning.study import Outcome, Problem
+from selfsight.tuning.study import Outcome, Problem, contents
 from selfsight.tuning.verdict import tune
 
 _DATA = ("data", "out", *DataOptions.model_fields)
@@ -129,6 +133,7 @@ class PretrainProblem(Problem):
             allow_leaks=self.settings.allow_leaks,
             seed=self.settings.seed,
             device=self.settings.device,
+            allow_code=self.settings.allow_code,
         )
         results = self._evaluated(wish) or evaluate(wish, self.images)
         keys = ("probe", "metric", "mean", "low", "high", "reason")
@@ -157,7 +162,7 @@ class PretrainProblem(Problem):
         if not path.is_file():
             return None
         results = Results.read(path)
-        if results.backbone != weights_key(load_run(wish.run).backbone(allow_code=True)):
+        if results.backbone != weights_key(load_run(wish.run).backbone(allow_code=wish.allow_code)):
             return None
         names = {Path(name).name for name in ("trained", *wish.controls)}
         asked = {(name, fraction) for name in names for fraction in wish.fractions}
@@ -230,11 +235,25 @@ def prepare(settings: TunePretraining, images: Images | None = None) -> Pretrain
                 f"search {name}: it says what is trained on, and is no setting to search."
             )
     space = space.fitted(lambda changes: with_changes(base, changes), value_of)
+    inputs, kind = inputs_of(resolved), METHODS[method_name(given.method)]
+    choices = [
+        value
+        for dimension in space.values()
+        if isinstance(dimension, Choice)
+        for value in dimension.values
+        if isinstance(value, str)
+    ]
+    backbones = [resolved.spec.name, *(name for name in choices if code_file(name))]
+    if settings.fractions and resolved.target is not None:
+        for name in backbones:
+            check_code(name, allowed=settings.allow_code, instead="--fractions without a share")
     method, data = method_name(given.method), Path(given.data).stem
+    files = contents([method, base.weights, *backbones, *kind.teachers(given.method), *choices])
     about = {
         "verb": "pretrain",
         "name": f"{data}-{method}",
-        "images": resolved.images.fingerprint(),
+        **{name: value for name, value in inputs.items() if name in ("images", "pools")},
+        **files,
         "settings": {k: v for k, v in base.plain().items() if k not in ("out", "data")},
         "objective": objective,
         "stopping": settings.stopping.plain(),

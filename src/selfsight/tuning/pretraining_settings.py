@@ -25,3 +25,5 @@ class TunePretraining(Pretrain, Search):
     """When a trial is ended early; by default never, for the learning rate falls to the end."""
     fractions: tuple[LabelFraction, ...] = (1.0,)
     """Shares of the train labels for the one evaluation of the best run; () leaves it out."""
+    allow_code: bool = False
+    """Run the file.py:build of the backbone again for the evaluation."""

@@ -27,7 +27,7 @@ from selfsight.training.device import choose_device
 from selfsight.tuning.labels import Labels, LabelStudy, labels_of
 from selfsight.tuning.record import Tuned
 from selfsight.tuning.storage import FILES
-from selfsight.tuning.study import Outcome, Problem, Search
+from selfsight.tuning.study import Outcome, Problem, Search, contents
 from selfsight.tuning.verdict import compared, scored_rows, tune
 
 SPACE = {
@@ -155,7 +155,8 @@ def prepare(settings: TuneProbe, images: Images | None = None) -> ProbeProblem:
     rows = images.rows("train", "validation", "test")
     material = Material(run, images, rows, images.rows("train"), device, settings.allow_code)
     found, weights, _, notes = subjects(material, ("untrained", "pixels"))
-    about = {"verb": "probe", "weights": weights, "watch": settings.watch}
+    code = contents([run.spec.name])
+    about = {"verb": "probe", "weights": weights, "watch": settings.watch, **code}
     common = labels.problem("probe", SPACE, OF_LABELS, **about)
     common["notes"] = (*notes, *common["notes"])
     return ProbeProblem(

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 if TYPE_CHECKING:
     import optuna
 
-FILES = ("study.journal", "workers", "tuning.json", "trials.csv", "best.yaml")
+FILES = ("study.journal", "study.json", "workers", "tuning.json", "trials.csv", "best.yaml")
 """What the folder of a study holds."""
 _SILENT = 4  # heartbeats that may be missed before a worker counts as dead
 RETRIES = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, model_validator
 from tyro.conf import Suppress
 
+from selfsight.files import digest_of, read_json, write_json
 from selfsight.fitting.stopping import Look, Mode
+from selfsight.networks.specs import code_file
+from selfsight.runs.folder import RunFolder
 from selfsight.settings import Settings
 from selfsight.tuning.space import Space
 from selfsight.tuning.storage import database, journal
@@ -158,6 +161,22 @@ class Problem(ABC):
         return f"{self.about['verb']}-{self.about['name']}-{digest}"
 
 
+def contents(names: Iterable[str]) -> dict[str, Any]:
+    """``{"files": {path: checksum}}`` of all names that are files, for `Problem.about`.
+
+    Args:
+        names: of methods, backbones and weights; of a folder its weights count. Without any file
+            the result is empty, for a study of settings alone has no such key.
+    """
+    files = {}
+    for name in names:
+        path = code_file(name) or Path(name)
+        path = RunFolder(path).backbone if path.is_dir() else path
+        if path.is_file():
+            files[str(path)] = digest_of(path)
+    return {"files": files} if files else {}
+
+
 def open_study(problem: Problem) -> optuna.Study:
     """The study of a problem, made where there is none.
 
@@ -176,6 +195,10 @@ def open_study(problem: Problem) -> optuna.Study:
         _refuse_another(problem, storage)
     else:
         storage = database(search.storage, search.heartbeat)
+    kept = problem.folder / "study.json"  # the trainings lie here, wherever the study is
+    before = dict(read_json(kept)) if kept.is_file() else None
+    if before is not None and before["about"] != _plain(problem.about):
+        raise _another(problem, before["about"])
     names = optuna.get_all_study_names(storage)
     if search.join and problem.name not in names:
         raise ValueError(
@@ -194,6 +217,9 @@ def open_study(problem: Problem) -> optuna.Study:
         study.set_user_attr("about", dict(problem.about))
         if problem.first is not None:
             study.enqueue_trial(dict(problem.first))
+    if before is None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_json(kept, {"about": _plain(problem.about)})
     return study
 
 
@@ -205,12 +231,31 @@ def _refuse_another(problem: Problem, storage: optuna.storages.BaseStorage) -> N
         if name == problem.name:
             continue
         before = optuna.load_study(study_name=name, storage=storage).user_attrs.get("about", {})
-        now = json.loads(json.dumps(problem.about, default=str))
-        differing = sorted(k for k in {*before, *now} if before.get(k) != now.get(k))
-        raise ValueError(
-            f"{problem.folder} holds a study with other settings ({', '.join(differing)}); choose "
-            "another --out, or delete the folder."
+        raise _another(problem, before)
+
+
+def _plain(about: Mapping[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(about, default=str))
+    return plain
+
+
+def _another(problem: Problem, before: Mapping[str, Any]) -> ValueError:
+    """The error for a folder that holds another study, by what that one was about."""
+    now = _plain(problem.about)
+    differing = sorted(k for k in {*before, *now} if before.get(k) != now.get(k))
+    # The hash of a network of code is that of its file, too.
+    if "files" not in differing or not {*differing} <= {"files", "weights"}:
+        return ValueError(
+            f"{problem.folder} holds a study with other settings "
+            f"({', '.join(k for k in differing if k != 'files')}); choose another --out, or "
+            "delete the folder."
         )
+    old, new = before.get("files", {}), now.get("files", {})
+    names = ", ".join(sorted(k for k in {*old, *new} if old.get(k) != new.get(k)))
+    return ValueError(
+        f"{problem.folder} holds a study that was begun with another content of {names}, so new "
+        "trials could not be compared with its own; restore the file, or choose another --out."
+    )
 
 
 def pruner(name: str, looks: int) -> optuna.pruners.BasePruner:

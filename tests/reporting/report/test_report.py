@@ -426,3 +426,26 @@ def test_wrong_calls(tmp_path: Path) -> None:
         write_report([])
     with pytest.raises(ValueError, match="no such folder"):
         write_report([tmp_path / "nowhere"])
+
+
+@pytest.mark.parametrize("controls", [("untrained",), ("start",), ()])
+def test_the_verdict_that_was_fixed_is_that_of_the_results(
+    make_run, tmp_path: Path, controls: tuple[str, ...]
+) -> None:
+    run = make_run(tmp_path / "run")
+    content = json.loads((run / "results.json").read_text())
+    content.pop("checksum", None)
+    gaps = content["summary"]["differences"]
+    for gap in gaps:
+        at = (gap["probe"], gap["control"], gap["label_fraction"])
+        gap["primary"] = bool(controls) and at == ("linear", "untrained", 1.0)
+        if gap["control"] == "untrained":
+            gap["control"] = controls[0] if controls else "chance"
+    (run / "results.json").write_text(json.dumps(content))
+    words = Page(write_report([run])).words
+    phrase = {
+        "untrained": "a linear probe beside an untrained backbone, with the most labels.",
+        "start": "a linear probe beside the weights that the training began with, with the most",
+    }
+    fixed = f"One verdict was fixed beforehand: {phrase[controls[0]]}" if controls else ""
+    assert (fixed or "No verdict was fixed beforehand: there is neither a start nor") in words

@@ -11,7 +11,7 @@ from selfsight.reporting.page import Figure, Page, Values
 from selfsight.reporting.report.questions import Question, ReportContents, Series
 from selfsight.reporting.report.tables import label_tables, results_table
 from selfsight.reporting.report.what import differing_settings
-from selfsight.reporting.words import fraction_text, number, share_text
+from selfsight.reporting.words import fraction_text, listed, number, share_text
 from selfsight.vocabulary import in_percent, interval_text, value_text
 
 ORDER = 20
@@ -42,6 +42,7 @@ def values(contents: ReportContents, page: Page) -> Values:
         )
     return {
         "several": contents.several,
+        "fixed": _fixed_beforehand(contents),
         "questions": [
             {"series": question.series, "panels": panels, "table": results_table(question)}
             for at, question in enumerate(contents.questions)
@@ -52,6 +53,25 @@ def values(contents: ReportContents, page: Page) -> Values:
         ],
         "missing": missing,
     }
+
+
+def _fixed_beforehand(contents: ReportContents) -> str:
+    """Which verdict stands alone, as the results say it; a model has no such control."""
+    gaps = [gap for run in contents.runs if run.results for gap in run.results.summary.differences]
+    primary = [gap for gap in gaps if gap.primary]
+    if primary:
+        pairs = dict.fromkeys((gap.probe, gap.control) for gap in primary)
+        shown = listed(
+            [
+                f"{vocabulary.probe(probe).phrase} beside {vocabulary.subject(control).phrase}"
+                for probe, control in pairs
+            ]
+        )
+        each = " of each target" if len({gap.target for gap in primary}) > 1 else ""
+        return f"One verdict{each} was fixed beforehand: {shown}, with the most labels."
+    if any(gap.control in ("start", "untrained") for gap in gaps):
+        return ""  # whose file does not say it
+    return "No verdict was fixed beforehand: there is neither a start nor an untrained backbone."
 
 
 def _panels(question: Question, at: int, page: Page) -> list[Values]:
