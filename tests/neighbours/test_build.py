@@ -183,7 +183,7 @@ def test_the_same_images_are_known_however_they_are_named(
         (tmp_path / "images").rename(tmp_path / "moved")
     same = index(settings(digits_run, out, images=again, append=True))
     assert len(same) == 20
-    assert "20 images are in the index already and were left out" in capsys.readouterr().err
+    assert "20 images are in the index already, and left out" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"^prefix: .* with no prefix; add to it with no --prefix"):
         index(settings(digits_run, out, images=again, append=True, prefix="siteB"))
     if way != "archive":  # more images in the same folder
