@@ -129,3 +129,18 @@ def test_kept_representations_are_not_those_of_other_code(
     selfsight.explore(run, out=tmp_path / "map.html", allow_code=True)  # indexed anew
     with pytest.raises(ValueError, match="was made with other weights, or other code"):
         selfsight.index(run, "digits", out=tmp_path / "index", append=True, allow_code=True)
+
+
+def test_weights_do_not_bring_code_that_nobody_named(
+    run: Path, code: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The folder of a run may be from a stranger; what its backbone names is not run unasked."""
+    ran = tmp_path / "ran"
+    code.write_text(f"open({str(ran)!r}, 'w').close()\n" + CODE)
+    words = ["pretrain", "simclr", "digits", *SMALL, "--out", str(tmp_path / "next")]
+    for weights in (run, run / "backbone.safetensors"):
+        assert main([*words, "--weights", str(weights)]) == 2
+        said = f"is made by the code of {code}:build; name it by --backbone {code}:build"
+        assert said in capsys.readouterr().err and not ran.exists()
+    assert main([*words, "--weights", str(run), "--backbone", f"{code}:build"]) == 0
+    assert ran.exists()

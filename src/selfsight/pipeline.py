@@ -16,6 +16,7 @@ from selfsight.evaluation.protocol import evaluate
 from selfsight.evaluation.results import Results
 from selfsight.evaluation.settings import Evaluate
 from selfsight.markup import lines
+from selfsight.networks.specs import code_file
 from selfsight.reporting.report import write_report
 from selfsight.runs.run import Run
 from selfsight.training.device import choose_device
@@ -77,10 +78,13 @@ def run(settings: Pipeline, images: Images | None = None) -> RunOutcome:
         ValueError: see `pretrain` and `evaluate`.
     """
     alone = "`selfsight pretrain` alone"
-    check_code(backbone_named(settings), allowed=settings.allow_code, instead=alone)
+    backbone = backbone_named(settings)
+    check_code(backbone, allowed=settings.allow_code, instead=alone)
     fields = Pretrain.model_fields
     training = Pretrain(**{name: getattr(settings, name) for name in fields})
     training = training.marked(settings.model_fields_set & fields.keys())
+    if code_file(backbone) is not None:  # of the run that it starts from, and allowed
+        training = training.updated({"backbone": backbone})
     choose_device(settings.device)  # a device that is not there is said before anything else
     shares = ", ".join(f"{100 * share:g} %" for share in settings.fractions)
     say(

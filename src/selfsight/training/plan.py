@@ -30,7 +30,7 @@ from selfsight.training.continuing import continued, in_epochs, left_alone, suit
 from selfsight.training.device import choose_device, choose_speed
 from selfsight.training.presets import with_length, with_preset
 from selfsight.training.settings import Pretrain, method_name
-from selfsight.training.start import Beginning, begin, working_size
+from selfsight.training.start import Beginning, begin, check_named_code, working_size
 from selfsight.training.supervision import labels_to_read
 from selfsight.views.presets import resolve
 
@@ -103,6 +103,7 @@ def prepare(settings: Pretrain, images: Images | None = None, *, trains: bool = 
     notes = [*describe(opened, settings), *(doubt(c) for c in start.cautions), *resized]
     settings, labels, said = _labels(settings, opened, target)
     notes += said
+    check_named_code(settings)
     beginning = begin(settings, opened)
     settings = beginning.settings
     notes += beginning.notes

@@ -196,6 +196,16 @@ def check_code(backbone: str, *, allowed: bool, instead: str) -> None:
         )
 
 
+def check_named_code(settings: Pretrain) -> None:
+    """Raises ``ValueError`` where weights name code that the user did not name."""
+    name = backbone_named(settings)
+    if code_file(name) is not None and settings.backbone != name:
+        raise ValueError(
+            f"weights {settings.weights}: its network is made by the code of {name}; name it by "
+            f"--backbone {name} to run that code."
+        )
+
+
 def backbone_named(settings: Pretrain) -> str:
     """The backbone as far as settings tell: its own name, or that of the run that they start from.
 
