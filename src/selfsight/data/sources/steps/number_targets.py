@@ -25,18 +25,6 @@ def of_kind(target: Target, kind: str | None) -> Target:
     return replace(target, kind="identity") if kind == "identity" else target
 
 
-def number_in_text(name: str, column: Any) -> tuple[Target | str, list[str]]:
-    """A column of text that was said to hold numbers, or why it is no target."""
-    import pyarrow as pa
-
-    try:
-        values = column.cast(pa.float64())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return "its text holds no numbers", []
-    numbers = values.to_numpy().astype(np.float32)[:, None]
-    return Target(name, "number", numbers, (name,)), []
-
-
 def number_target(
     name: str,
     column: Any,

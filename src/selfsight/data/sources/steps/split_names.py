@@ -20,6 +20,13 @@ SPLIT_WORDS = {
 }
 SPLIT_OF = {word: split for split, words in SPLIT_WORDS.items() for word in words.split()}
 assert set(SPLIT_WORDS) == set(SPLITS)
+PLAIN_WORDS = frozenset(
+    [
+        *("train", "training", "val", "valid", "validation", "test", "testing"),
+        *("unlabelled", "unlabeled"),
+    ]
+)
+"""Words that say their split themselves; how any other is read is a guess that is said."""
 NEUTRAL = frozenset(
     [
         "a",
