@@ -10,7 +10,7 @@ import numpy as np
 
 from selfsight.data.imageset import ImageSet
 from selfsight.data.notes import guess
-from selfsight.data.reading import NONE, Asked
+from selfsight.data.reading import FOLDER, NONE, Asked
 from selfsight.data.sources.steps.alike_names import alike_doubt
 from selfsight.data.sources.steps.columns import (
     SPLIT,
@@ -52,6 +52,8 @@ def join_labels(images: Set, file: str | Path, asked: Asked | None = None) -> Se
 
 
 def _joined(result: Any, path: Path, asked: Asked) -> Any:
+    if asked.split == FOLDER:  # the images are in their splits already
+        asked = replace(asked, split=NONE)
     columns, names, notes = read_columns(path)
     rows = named_rows(columns, names, result.row_ids.tolist(), path.name, asked)
     if rows is None:

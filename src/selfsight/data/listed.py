@@ -84,7 +84,7 @@ def listed(
         listing = join_labels(listing, table, asked)
     if settings.tile is not None and listing.tile_of is None:
         listing = tiled(listing, settings.tile, settings.max_unreadable, asked)
-    if settings.splits is not None:
+    if settings.splits is not None and known_group is not None:  # else sides are given, and hold
         said = unused_sides(settings.splits, listing.row_ids)
         listing = replace(listing, notes=(*listing.notes, *said))
     if settings.target == NONE:

@@ -137,6 +137,7 @@ def unused_sides(path: str, row_ids: NDArray[np.str_]) -> list[Note]:
 
 def _read(path: str) -> tuple[Sides, list[str], list[Note]]:
     """The sides of a table, the row ids whose split is empty, and how words of it are read."""
+    from selfsight.data.sources.steps.alike_names import alike_doubt
     from selfsight.data.sources.steps.columns import SPLIT, find_column, flat, groups_of, splits_of
     from selfsight.data.sources.steps.tables import read_columns
 
@@ -176,6 +177,7 @@ def _read(path: str) -> tuple[Sides, list[str], list[Note]]:
     kept = np.array(list(first.values()), np.int64)
     taken = None if groups is None else groups[kept]
     sides = Sides(path, np.array(list(first), np.str_), splits[kept], taken, "group", names)
-    notes = [guess(str(note).split(" (--")[0].rstrip("."), "splits", path, about=path)
-             for note in notes]  # fmt: skip
-    return sides, [row_id for row_id in dict.fromkeys(empty) if row_id not in first], notes
+    said = [guess(str(note).split(" (--")[0].rstrip("."), "splits", path, about=path)
+            for note in notes]  # fmt: skip
+    said += alike_doubt(names, f"Groups in {path}", "groups", path, "splits")
+    return sides, [row_id for row_id in dict.fromkeys(empty) if row_id not in first], said

@@ -21,8 +21,9 @@ from selfsight.data.imageset import ImageSet
 from selfsight.data.notes import Note, doubts
 from selfsight.data.options import DataOptions
 from selfsight.data.request import open_images
-from selfsight.data.sides import read_sides
+from selfsight.data.sides import Sides, read_sides
 from selfsight.data.sources.steps.alike_names import alike
+from selfsight.data.sources.steps.split_names import file_splits
 
 PIXELS = np.random.default_rng(5).integers(0, 255, (60, 8, 8)).astype(np.uint8)
 NAMES = [f"{i:02}.png" for i in range(60)]
@@ -165,6 +166,21 @@ def test_an_empty_split_leaves_the_split_of_the_folder(tmp_path: Path) -> None:
         assert "are left in the split that they are in without it (train, test)" in doubted(images)
 
 
+def test_folders_that_are_the_splits_beside_a_table_in_long_form(tmp_path: Path) -> None:
+    for place, side in enumerate(("train", "test")):
+        (tmp_path / "a" / side).mkdir(parents=True)
+        for i in range(10):
+            Image.fromarray(PIXELS[10 * place + i]).save(tmp_path / "a" / side / f"{i}.png")
+    names = [f"{side}/{i}.png" for side in ("train", "test") for i in range(10)]
+    defects = [["pit", "scratch"], "pit"] * 10
+    file = write(tmp_path / "t.csv", names, defects=defects, split=["train"] * 20)
+    joined = open_images(tmp_path / "a", labels=file, split_column="FOLDER")
+    write(tmp_path / "a" / "t.csv", names, defects=defects)
+    for images in (joined, open_images(tmp_path / "a", split_column="FOLDER")):
+        assert images.targets["defects"].kind == "labels"
+        assert sorted(images.row_ids[images.rows("test")].tolist()) == sorted(names[10:])
+
+
 @pytest.mark.parametrize(("word", "split"), [("holdout", "test"), ("dev", "validation"),
                                         ("Eval", "test"), ("pool", "unlabelled")])  # fmt: skip
 @pytest.mark.parametrize("form", ["labels.csv", "manifest.csv"])
@@ -208,6 +224,38 @@ def test_sides_without_effect_are_counted(folder: Path) -> None:
     images = request.open(DataOptions(splits=path), folder)
     assert "In column split holdout is read as test." in images.notes
     assert not any("name no image" in note or "empty split" in note for note in images.notes)
+
+
+def test_a_table_of_sides_that_is_gone_is_not_read_where_sides_are_given(folder: Path) -> None:
+    images = request.open(DataOptions(), folder)
+    record = Sides("runs/a", images.row_ids, images.splits)
+    settings = DataOptions(splits=str(folder.parent / "gone.csv"))
+    again = request.open(settings, folder, sides=record)
+    assert again.splits.tolist() == images.splits.tolist()
+    with pytest.raises(ValueError, match=r"gone\.csv: there is no such file"):
+        request.open(settings, folder)
+
+
+def test_groups_of_sides_that_are_alike_are_doubted(folder: Path) -> None:
+    coils = [c.lower() if i % 2 else c for i, c in enumerate(COILS)]
+    path = sides(folder, [(name, "train") for name in NAMES], group=coils)
+    images = request.open(DataOptions(splits=path), folder)
+    assert f"Groups in {path} that differ only in case or blanks" in doubted(images)
+
+
+def test_folders_and_files_of_unusual_words(tmp_path: Path) -> None:
+    for place, side in enumerate(("train", "holdout", "dev")):
+        (tmp_path / "a" / side).mkdir(parents=True)
+        for i in range(10):
+            Image.fromarray(PIXELS[10 * place + i]).save(tmp_path / "a" / side / f"{i}.png")
+    notes = open_images(tmp_path / "a").notes
+    text = "The folders dev (as validation), holdout (as test), train are splits (--split-column"
+    assert any(note.startswith(text) for note in notes)
+    found = file_splits(["train-0", "evaluation-0", "val-0"])
+    assert found is not None and found.splits == ("train", "test", "validation")
+    assert found.notes == (
+        "evaluation-0 is read as test by the name (--split-column none to change it).",
+    )
 
 
 def test_sides_that_contradict_each_other(folder: Path) -> None:

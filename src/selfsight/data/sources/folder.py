@@ -24,6 +24,7 @@ from selfsight.data.sources.steps.split_names import (
     SPLIT_OF,
     folder_splits,
     names_a_split,
+    says_itself,
     split_of_name,
 )
 from selfsight.data.sources.steps.targets import identities
@@ -171,7 +172,8 @@ def _split_folders(splits: dict[str, str | None], root: Path, asked: Asked) -> t
         return set(), []
     named = some(sorted(known), len(known))
     if not rest or asked.split == FOLDER:
-        text = f"The folders {', '.join(sorted(known))} are splits"
+        told = [n if says_itself(n) else f"{n} (as {splits[n]})" for n in sorted(known)]
+        text = f"The folders {', '.join(told)} are splits"
         return known, [guess(text, "split_column", FOLDER, [NONE], about=str(root))]
     pool = {name for name in known if name.lower() in SPLIT_OF and name.lower() != "pool"
             and splits[name] == "unlabelled"}  # fmt: skip

@@ -96,6 +96,8 @@ def number_doubt(
     texts = [str(values[row]) for row in known]
     if any(CODE.fullmatch(text) for text in texts):  # codes such as 007 are text
         return []
+    if len(set(texts)) == len(texts) and all("." not in t and "," not in t for t in texts):
+        return []  # whole numbers that never recur, such as X12 among 10 and 11, are names
     odd = [row for row, text in zip(known, texts, strict=True) if not PLAIN.fullmatch(text)]
     if not odd:
         return []

@@ -231,7 +231,8 @@ def _labels_of_text(
         note = Note(text, "guess", about=name, taken="unknown", others=("none",), setting="empty",
                     count=empty, doubtful=empty > LOUD * len(values))  # fmt: skip
         notes = [*notes, note]
-    return labels_of(name, rows, sorted({cell for row in rows if row for cell in row}), None), notes
+    found = labels_of(name, rows, sorted({cell for row in rows if row for cell in row}), None)
+    return found, notes if isinstance(found, Target) else []
 
 
 def _drop_same(targets: dict[str, Target], named: Collection[str]) -> list[str]:
