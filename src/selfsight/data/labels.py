@@ -9,8 +9,16 @@ from typing import Any, TypeVar
 import numpy as np
 
 from selfsight.data.imageset import ImageSet
-from selfsight.data.reading import NONE, Asked
-from selfsight.data.sources.steps.columns import SPLIT, find_column, groups_of, splits_of
+from selfsight.data.notes import guess
+from selfsight.data.reading import FOLDER, NONE, Asked
+from selfsight.data.sources.steps.alike_names import alike_doubt
+from selfsight.data.sources.steps.columns import (
+    SPLIT,
+    find_column,
+    groups_of,
+    splits_of,
+    with_own_splits,
+)
 from selfsight.data.sources.steps.group_columns import groups_and_targets
 from selfsight.data.sources.steps.labels_by_name import named_rows
 from selfsight.data.sources.steps.listing import Listing
@@ -44,6 +52,8 @@ def join_labels(images: Set, file: str | Path, asked: Asked | None = None) -> Se
 
 
 def _joined(result: Any, path: Path, asked: Asked) -> Any:
+    if asked.split == FOLDER:  # the images are in their splits already
+        asked = replace(asked, split=NONE)
     columns, names, notes = read_columns(path)
     rows = named_rows(columns, names, result.row_ids.tolist(), path.name, asked)
     if rows is None:
@@ -58,17 +68,33 @@ def _joined(result: Any, path: Path, asked: Asked) -> Any:
     if keeps:  # the column of the images' own groups is no target
         asked = replace(asked, group=result.group_name if result.group_name in columns else NONE)
     own = bool(result.targets)
-    column, targets, said = groups_and_targets(rest, columns, names, asked, labelled=own)
+    count = max([int(place.max()) + 1, *map(len, columns.values())])
+    of_rows: list[str | None] = [None] * count
+    for image, row in zip(result.row_ids.tolist(), place.tolist(), strict=True):
+        if row >= 0:
+            of_rows[row] = image
+    column, targets, said = groups_and_targets(
+        rest, columns, names, asked, labelled=own, images=of_rows
+    )
     grouped = column is not None and column != asked.target and not keeps
     if column is not None and grouped:
-        groups, group_names = groups_of(columns[column])
+        groups, group_names = groups_of(columns[column], column, of_rows)
+        said += alike_doubt(group_names, f"Groups of {column}", "groups", column, "group")
         new = np.full(len(result.row_ids), -1, np.int64)
         new[found] = groups[place[found]]
         result = replace(result, groups=new, group_name=column, group_names=group_names)
     divided = split is not None and split != asked.target
     if split is not None and divided:
+        if asked.split is None:
+            text = f"Column {split} is taken as the split"
+            said.append(guess(text, "split_column", split, [NONE], about=split))
         splits = result.splits.astype("<U10")
-        splits[found] = splits_of(columns[split], split)[place[found]]
+        told, more = splits_of(columns[split], split, of_rows)
+        told = told[place[found]]
+        splits[found], empty = with_own_splits(
+            told, splits[found], told == "", split, result.row_ids[found].tolist()
+        )
+        said += [*more, *empty]
         result = replace(result, splits=splits)
     if not (targets or grouped or divided):
         why = next((str(note) for note in said if note.startswith(NO_TARGET_COLUMNS)), "")

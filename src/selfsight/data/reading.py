@@ -131,6 +131,7 @@ class Asked:
             there is guessed anew, and a separator may be in no cell.
         known_group: the column of groups that an earlier round recorded: the group where it is
             there and the user named none.
+        targets: False where no targets are taken, so that nothing is said of them.
     """
 
     target: str | None = None
@@ -144,6 +145,7 @@ class Asked:
     whole: bool = False
     held: frozenset[str] = frozenset()
     known_group: str | None = None
+    targets: bool = True
 
     @property
     def by_folder(self) -> bool:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from selfsight.console import counted
 from selfsight.data.imageset import ImageSet, Scale
+from selfsight.data.notes import Note, guess, left_out, some
 
 SIDE = {"train": "train", "unlabelled": "train", "validation": "validation", "test": "test"}
 """Side of each split; train and unlabelled are one side."""
@@ -104,11 +105,43 @@ def recorded(images: ImageSet, sides: Sides, source: str) -> ImageSet:
 def read_sides(path: str) -> Sides:
     """Splits of a table (CSV, TSV, JSON lines, Parquet): row ids, splits, and groups where named.
 
-    ``splits.parquet`` of a run is such a table.
+    ``splits.parquet`` of a run is such a table. Rows with an empty split say nothing.
 
     Raises:
-        ValueError: the table cannot be read or lacks a column.
+        ValueError: the table cannot be read, lacks a column, or names an image on two sides.
     """
+    return _read(path)[0]
+
+
+def unused_sides(path: str, row_ids: NDArray[np.str_]) -> list[Note]:
+    """What a table of splits says without effect on some images, and how its words are read.
+
+    Args:
+        path: see `read_sides`.
+        row_ids: of the images.
+    """
+    sides, empty, notes = _read(path)
+    here = set(row_ids.tolist())
+    strange = [row_id for row_id in sides.row_ids.tolist() if row_id not in here]
+    strange += [row_id for row_id in empty if row_id not in here]
+    empty = [row_id for row_id in empty if row_id in here]
+    if empty:
+        text = (
+            f"{len(empty):,} images have an empty split in {path} and are placed as images that it "
+            f"does not name: {some(empty)}."
+        )
+        notes.append(left_out(text, about=path, count=len(empty), names=empty, setting="splits",
+                              doubtful=True))  # fmt: skip
+    if strange:
+        text = f"{len(strange):,} rows of {path} name no image and are not used: {some(strange)}."
+        notes.append(left_out(text, about=path, count=len(strange), names=strange,
+                              setting="splits"))  # fmt: skip
+    return notes
+
+
+def _read(path: str) -> tuple[Sides, list[str], list[Note]]:
+    """The sides of a table, the row ids whose split is empty, and how words of it are read."""
+    from selfsight.data.sources.steps.alike_names import alike_doubt
     from selfsight.data.sources.steps.columns import SPLIT, find_column, flat, groups_of, splits_of
     from selfsight.data.sources.steps.tables import read_columns
 
@@ -118,7 +151,37 @@ def read_sides(path: str) -> Sides:
         raise ValueError(
             f"splits {path}: it needs the columns row_id and split; it has {', '.join(columns)}."
         )
-    ids = np.array([str(row_id) for row_id in flat(columns["row_id"]).to_pylist()])
+    cells = flat(columns["row_id"]).to_pylist()
+    ids = [f"row {i + 1}" if cell is None else str(cell) for i, cell in enumerate(cells)]
     group = next((name for name in ("group_name", "group") if name in columns), None)
-    groups, names = (None, ()) if group is None else groups_of(columns[group])
-    return Sides(path, ids, splits_of(columns[split], split), groups, "group", names)
+    try:
+        splits, notes = splits_of(columns[split], split, ids)
+        groups, names = (None, ()) if group is None else groups_of(columns[group], group, ids)
+    except ValueError as error:
+        raise ValueError(f"splits {path}: {error}") from None
+    first: dict[str, int] = {}
+    empty: list[str] = []
+    for row, row_id in enumerate(ids):
+        if not splits[row]:
+            empty.append(row_id)
+            continue
+        was = first.setdefault(row_id, row)
+        if SIDE[splits[was]] != SIDE[splits[row]]:
+            raise ValueError(
+                f"splits {path}: {row_id!r} is named twice (rows {was + 1} and {row + 1}), as "
+                f"{splits[was]} and as {splits[row]}; keep one of these rows."
+            )
+        if groups is not None and groups[was] != groups[row]:
+            raise ValueError(
+                f"splits {path}: {row_id!r} is named twice (rows {was + 1} and {row + 1}) with "
+                f"different {group}; keep one of these rows."
+            )
+    if not first:
+        raise ValueError(f"splits {path}: its column {split} is empty in every row.")
+    kept = np.array(list(first.values()), np.int64)
+    taken = None if groups is None else groups[kept]
+    sides = Sides(path, np.array(list(first), np.str_), splits[kept], taken, "group", names)
+    said = [guess(str(note).split(" (--")[0].rstrip("."), "splits", path, about=path)
+            for note in notes]  # fmt: skip
+    said += alike_doubt(names, f"Groups in {path}", "groups", path, "splits")
+    return sides, [row_id for row_id in dict.fromkeys(empty) if row_id not in first], said

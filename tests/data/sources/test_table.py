@@ -144,7 +144,7 @@ def test_an_official_split_is_used_when_asked(tmp_path: Path) -> None:
     assert len(open_images(tmp_path).rows("test")) == 4
     images = open_images(tmp_path, split_column="official_split", validation=0)
     assert images.row_ids[images.rows("test")].tolist() == ["train.parquet#0", "train.parquet#1"]
-    with pytest.raises(ValueError, match=r"split column 'label': '0' names no split"):
+    with pytest.raises(ValueError, match=r"split column 'label': '0' of test.parquet#0 names no"):
         open_images(tmp_path, split_column="label")
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from selfsight.data.imageset import Target, class_target
-from selfsight.data.notes import doubt, guess, left_out, some
+from selfsight.data.notes import guess, left_out, some
 from selfsight.data.pixels.formats import START, start_of
 from selfsight.data.reading import FOLDER, NONE, Asked
+from selfsight.data.sources.steps.alike_names import alike_doubt
 from selfsight.data.sources.steps.columns import groups_of
 from selfsight.data.sources.steps.files import files_below, image_files, listing_of_files
 from selfsight.data.sources.steps.folder_tables import FolderTables, folder_tables
@@ -23,6 +24,7 @@ from selfsight.data.sources.steps.split_names import (
     SPLIT_OF,
     folder_splits,
     names_a_split,
+    says_itself,
     split_of_name,
 )
 from selfsight.data.sources.steps.targets import identities
@@ -170,7 +172,8 @@ def _split_folders(splits: dict[str, str | None], root: Path, asked: Asked) -> t
         return set(), []
     named = some(sorted(known), len(known))
     if not rest or asked.split == FOLDER:
-        text = f"The folders {', '.join(sorted(known))} are splits"
+        told = [n if says_itself(n) else f"{n} (as {splits[n]})" for n in sorted(known)]
+        text = f"The folders {', '.join(told)} are splits"
         return known, [guess(text, "split_column", FOLDER, [NONE], about=str(root))]
     pool = {name for name in known if name.lower() in SPLIT_OF and name.lower() != "pool"
             and splits[name] == "unlabelled"}  # fmt: skip
@@ -217,23 +220,26 @@ def _with_classes(
         if kind not in ("class", "identity"):
             raise ValueError(f"target {name!r}: folders are a class or an identity, not {kind}.")
         targets[name] = replace(target, kind=kind)
-        notes.append(f"The names of {len(names):,} folders are the target {name}.")
-        notes += _alike(names, name)
+        if asked.targets and not asked.whole:
+            notes.append(f"The names of {len(names):,} folders are the target {name}.")
+            notes += alike_doubt(sorted(names), "Folders", "classes", name)
         units = [word for word in sorted(names) if UNIT.match(word)]
         if asked.group is None and len(units) == len(names):
             text = f"Folders such as {units[0]} are named like units that no split may cut"
             notes.append(guess(text, "group", NONE, [FOLDER], about=name, doubtful=True))
-        if "" in classes:
+        if "" in classes and asked.targets:
             notes.append(f"{classes.count(''):,} images lie in no class folder: unknown.")
-    elif names:
+    elif names and asked.targets:
         notes.append(f"All images lie in one folder, {names.pop()}: no target.")
     targets, said = identities(targets, listing.splits, asked.options)
+    said = said if asked.targets else []
     groups, group_name = None, None
     group_names: tuple[str, ...] = ()
     if by_folder:
         column = pa.array([word or None for word in classes], pa.string())
         groups, group_names = groups_of(column)
         group_name = FOLDER
+        said += alike_doubt(group_names, "Folders", "groups", FOLDER, "group")
     return replace(
         listing,
         targets=targets,
@@ -242,21 +248,6 @@ def _with_classes(
         group_names=group_names,
         notes=(*listing.notes, *notes, *said),
     )
-
-
-def _alike(names: set[str], target: str) -> Any:
-    """A note on folders that differ in case or blanks alone."""
-    plain: Any = {}
-    for name in sorted(names):
-        plain.setdefault(" ".join(name.casefold().split()), []).append(name)
-    alike = [same for same in plain.values() if len(same) > 1]
-    if not alike:
-        return []
-    text = (
-        f"Folders that differ in case or blanks are classes of their own: {' and '.join(alike[0])}"
-    )
-    return [doubt(f"{text}; rename one of them if they are one class.", about=target,
-                  count=len(alike))]  # fmt: skip
 
 
 def _others(names: Any) -> Any:

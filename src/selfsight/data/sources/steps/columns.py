@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.data.imageset import SPLITS, class_target
-from selfsight.data.notes import doubt, guess, left_out, some
+from selfsight.data.notes import Note, doubt, guess, left_out, some
 from selfsight.data.reading import NONE
-from selfsight.data.sources.steps.split_names import SPLIT_OF
+from selfsight.data.sources.steps.split_names import PLAIN_WORDS, SPLIT_OF
 
 LABEL = re.compile(
     r"(^|_)(label|labels|class|classes|category|categories|target|species|breed|diagnosis)(_?id)?$"
@@ -79,12 +79,72 @@ def is_text(kind: Any) -> bool:
     )
 
 
-def groups_of(column: Any) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def several_in(column: Any) -> list[list[Any]] | None:
+    """The different known values in each row of a column of lists; None: it holds no lists."""
+    import pyarrow as pa
+
+    column = flat(column)
+    kind = column.type
+    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    if not any(is_one(kind) for is_one in lists) or pa.types.is_nested(kind.value_type):
+        return None
+    rows: list[list[Any]] = []
+    for row in column.to_pylist():
+        values = [value.strip() if isinstance(value, str) else value for value in row or ()]
+        known = (v for v in values if v is not None and v == v and v not in NULLS)
+        rows.append(list(dict.fromkeys(known)))
+    return rows
+
+
+def one_of_each(
+    column: Any, name: str, what: str, images: Sequence[str | None] | None = None
+) -> Any:
+    """The column with one value in each row: that of a list which holds one.
+
+    Args:
+        column: a pyarrow column.
+        name: its name.
+        what: ``group`` or ``split``, of which an image has one.
+        images: what each row is about, None: nothing that is used; None: not known.
+
+    Raises:
+        ValueError: an image has several, or its cells are neither text nor numbers.
+    """
+    import pyarrow as pa
+
+    column = flat(column)
+    if not pa.types.is_nested(column.type):
+        return column
+    rows = several_in(column)
+    option = "--group" if what == "group" else "--split-column"
+    if rows is None:
+        raise ValueError(
+            f"{what} column {name!r} holds {column.type} in each cell, and a {what} is text or a "
+            f"number; write one in each cell, or take no such column by {option} none."
+        )
+    for place, values in enumerate(rows):
+        image = f"row {place + 1}" if images is None else images[place]
+        if image is not None and len(values) > 1:
+            raise ValueError(
+                f"{what} column {name!r}: {image} is in {len(values)} {what}s "
+                f"({some(map(str, values))}), and an image is in one; correct its rows, or take no "
+                f"such column by {option} none."
+            )
+    single = [values[0] if len(values) == 1 else None for values in rows]
+    return flat(pa.chunked_array([pa.array(single, column.type.value_type)]))
+
+
+def groups_of(
+    column: Any, name: str = "group", images: Sequence[str | None] | None = None
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Numbers of the groups ``(N,)``, and their names.
 
     Null, NaN, negative and empty text are in no group, -1.
+
+    Raises:
+        ValueError: see `one_of_each`, which has the arguments.
     """
-    encoded = flat(column).combine_chunks().dictionary_encode()
+    encoded = one_of_each(column, name, "group", images).combine_chunks().dictionary_encode()
     known = class_target("group", encoded.dictionary.to_pylist())
     codes = encoded.indices.fill_null(-1).to_numpy().astype(np.int64)
     if not len(known.values):
@@ -92,44 +152,71 @@ def groups_of(column: Any) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     return np.where(codes < 0, -1, known.values[codes]), known.names
 
 
-def splits_of(column: Any, name: str) -> NDArray[np.str_]:
-    """The split of each row; null is train.
+def _split_words(
+    column: Any, name: str, images: Sequence[str | None] | None
+) -> tuple[list[str | None], list[Note]]:
+    """The word in each row, None where there is none; and how unusual words are read."""
+    cells = one_of_each(column, name, "split", images).to_pylist()
+    words = [None if cell is None else str(cell).strip() or None for cell in cells]
+    told = [w for w in dict.fromkeys(words) if w and w.lower() not in PLAIN_WORDS]
+    read = [f"{w} is read as {SPLIT_OF[w.lower()]}" for w in told if w.lower() in SPLIT_OF]
+    if not read:
+        return words, []
+    text = f"In column {name} {' and '.join(read)}"
+    return words, [guess(text, "split_column", name, [NONE], about=name)]
+
+
+def splits_of(
+    column: Any, name: str, images: Sequence[str | None] | None = None
+) -> tuple[NDArray[np.str_], list[Note]]:
+    """The split of each row, "" where its cell is empty; and how unusual words are read.
+
+    Args:
+        column: a pyarrow column.
+        name: its name.
+        images: see `one_of_each`.
 
     Raises:
-        ValueError: a word that names no split.
+        ValueError: a word that names no split, or an image in several.
     """
-    words = ["train" if word is None else str(word).strip() for word in flat(column).to_pylist()]
+    words, notes = _split_words(column, name, images)
     for word in dict.fromkeys(words):
         if word and word.lower() not in SPLIT_OF:
+            image = None if images is None else images[words.index(word)]
             raise ValueError(
-                f"split column {name!r}: {word!r} names no split; use {', '.join(SPLITS)}, or "
-                "--split-column none for no column."
+                f"split column {name!r}: {word!r}{f' of {image}' if image else ''} names no split; "
+                f"use {', '.join(SPLITS)}, or --split-column none for no column."
             )
-    return np.array([SPLIT_OF[word.lower()] if word else "train" for word in words], "<U10")
+    return np.array([SPLIT_OF[word.lower()] if word else "" for word in words], "<U10"), notes
 
 
-def guessed_splits(column: Any, name: str) -> tuple[NDArray[np.str_] | None, list[str]]:
-    """The splits of a column whose name looks like one, "" for an unknown word; None: it is none.
+def guessed_splits(
+    column: Any, name: str, images: Sequence[str | None] | None = None
+) -> tuple[NDArray[np.str_] | None, NDArray[np.bool_], list[str]]:
+    """The splits of a column whose name looks like one, "" for no known word; None: it is none.
 
     Returns:
-        The splits, and a note.
+        The splits, whether each one is an unknown word (else its cell is empty), and notes.
     """
-    words = [None if v is None else str(v) for v in flat(column).to_pylist()]
-    distinct = list(dict.fromkeys(word for word in words if word is not None))
+    lists = several_in(column)
+    cells = flat(column).to_pylist() if lists is None else [v for row in lists for v in row]
+    distinct = list(dict.fromkeys(str(v).strip() for v in cells if v is not None))
     known = [word for word in distinct if word.lower() in SPLIT_OF]
     others = [word for word in distinct if word.lower() not in SPLIT_OF]
     if len(known) < min(2, len(distinct)) or not distinct:
         text = f"Column {name} holds {some(distinct) or 'nothing'} and is not taken as the split."
         numbers = all(re.fullmatch(r"\d(\.0)?", word) for word in distinct)
-        return None, [doubt(text, about=name, setting="split_column") if numbers else text]
-    splits = np.array(
-        ["train" if w is None else SPLIT_OF.get(w.lower(), "") for w in words], "<U10"
-    )
+        said = doubt(text, about=name, setting="split_column") if numbers else text
+        return None, np.zeros(0, np.bool_), [said]
+    words, read = _split_words(column, name, images)
+    splits = np.array([SPLIT_OF.get(word.lower(), "") if word else "" for word in words], "<U10")
+    unknown = np.array([word is not None for word in words], np.bool_) & (splits == "")
     notes: list[str] = [
-        guess(f"Column {name} is taken as the split", "split_column", name, [NONE], about=name)
+        guess(f"Column {name} is taken as the split", "split_column", name, [NONE], about=name),
+        *read,
     ]
     if others:
-        count = int((splits == "").sum())
+        count = int(unknown.sum())
         notes.append(
             left_out(
                 f"{count:,} rows of the unknown split {some(others)} in column {name} are left "
@@ -141,7 +228,40 @@ def guessed_splits(column: Any, name: str) -> tuple[NDArray[np.str_] | None, lis
                 doubtful=True,
             )
         )
-    return splits, notes
+    return splits, unknown, notes
+
+
+def with_own_splits(
+    splits: NDArray[np.str_],
+    own: NDArray[np.str_],
+    empty: NDArray[np.bool_],
+    name: str,
+    images: Sequence[str | None],
+) -> tuple[NDArray[np.str_], list[Note]]:
+    """The splits where a column gives them, and the images' own where its cell is empty.
+
+    Args:
+        splits: ``(N,)`` of the column.
+        own: ``(N,)`` that the images have without it; train, unless files or folders say another.
+        empty: ``(N,)`` where the column gives none.
+        name: of the column.
+        images: row ids.
+    """
+    if not empty.any():
+        return splits, []
+    count = int(empty.sum())
+    kept = [split for split in SPLITS if (own[empty] == split).any()]
+    taken = "taken as train"
+    if kept != ["train"]:
+        taken = f"left in the split that they are in without it ({', '.join(kept)})"
+    named = [str(images[row]) for row in np.flatnonzero(empty).tolist()]
+    text = (
+        f"{count:,} of {len(splits):,} images {'has' if count == 1 else 'have'} no split in column "
+        f"{name} and {'is' if count == 1 else 'are'} {taken}: {some(named)}."
+    )
+    note = Note(text, "guess", about=name, taken=name, others=(NONE,), setting="split_column",
+                count=count, names=named, doubtful=bool((splits == "train").any()))  # fmt: skip
+    return np.where(empty, own, splits), [note]
 
 
 def find_column(

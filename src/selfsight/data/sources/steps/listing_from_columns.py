@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsight.data.reading import FOLDER, NONE, Asked
+from selfsight.data.sources.steps.alike_names import alike_doubt
 from selfsight.data.sources.steps.columns import (
     SPLIT,
     SPLIT_LIKE,
@@ -17,6 +18,7 @@ from selfsight.data.sources.steps.columns import (
     groups_of,
     guessed_splits,
     splits_of,
+    with_own_splits,
 )
 from selfsight.data.sources.steps.group_columns import groups_and_targets
 from selfsight.data.sources.steps.listing import Listing
@@ -60,13 +62,17 @@ def with_columns(
         named = ", ".join(other_splits)
         more.append(f"Columns that look like other splits are not read: {named}.")
     check_asked(listing.name, asked.target, asked.options, {**listing.targets, **columns})
-    group, targets, said = groups_and_targets(rest, columns, names, asked)
+    images = listing.row_ids.tolist()
+    group, targets, said = groups_and_targets(rest, columns, names, asked, images=images)
     more += said
-    if asked.target is None and len(targets) == 1 and not listing.targets:
+    only = asked.target is None and len(targets) == 1 and not listing.targets
+    if only and asked.targets and not asked.whole:
         more.append(f"Column {next(iter(targets))} is the only target and is taken.")
     targets, said = identities(targets, given, asked.options)
+    said = said if asked.targets else []
     if group is not None:
-        codes, group_names = groups_of(columns[group])
+        codes, group_names = groups_of(columns[group], group, images)
+        said += alike_doubt(group_names, f"Groups of {group}", "groups", group, "group")
         listing = replace(listing, groups=codes, group_name=group, group_names=group_names)
     listing = replace(
         listing,
@@ -95,17 +101,23 @@ def _splits(
 ) -> tuple[NDArray[np.str_], str | None, list[str]]:
     """The split of each image, the column that gave it, and notes."""
     own = listing.splits if splits is None else splits.astype("<U10")
+    images = listing.row_ids.tolist()
     if asked.split == NONE:
         return np.full(len(listing.row_ids), "train", "<U10"), None, []
     if asked.split is not None and asked.split != FOLDER:
         name = find_column(columns, asked.split, SPLIT, "split")
         assert name is not None
-        return splits_of(columns[name], name), name, []
+        given, said = splits_of(columns[name], name, images)
+        given, more = with_own_splits(given, own, given == "", name, images)
+        return given, name, [*said, *more]
     name = find_column(columns, None, SPLIT, "split") if splits is None else None
     if name is None:
         return own, None, []
-    found, notes = guessed_splits(columns[name], name)
-    return (own, None, notes) if found is None else (found, name, notes)
+    found, unknown, notes = guessed_splits(columns[name], name, images)
+    if found is None:
+        return own, None, notes
+    found, more = with_own_splits(found, own, (found == "") & ~unknown, name, images)
+    return found, name, [*notes, *more]
 
 
 def _with_folders(

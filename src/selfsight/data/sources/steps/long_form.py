@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from selfsight.data.notes import Note, left_out
-from selfsight.data.reading import Asked
+from selfsight.data.reading import FOLDER, Asked
 from selfsight.data.sources.steps.columns import GROUP, SPLIT, find_column, flat
 
 RARE = 0.05
@@ -52,8 +52,9 @@ def grouped(
             several[name] = lists
     if not several:
         return None
-    split = find_column(columns, asked.split, SPLIT, "split") if asked.split else None
-    group = find_column(columns, asked.group, GROUP, "group") if asked.group else None
+    no = (None, FOLDER)
+    split = find_column(columns, asked.split, SPLIT, "split") if asked.split not in no else None
+    group = find_column(columns, asked.group, GROUP, "group") if asked.group not in no else None
     kinds = asked.options.kind_of
     for name in several:
         if name in (split, group) or kinds.get(name) in ("class", "identity"):

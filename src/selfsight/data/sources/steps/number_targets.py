@@ -60,17 +60,6 @@ def number_of(name: str, values: NDArray[np.float64], names: tuple[str, ...]) ->
     return Target(name, "number", rounded, names)
 
 
-def number_in_text(name: str, column: Any) -> tuple[Target | str, list[str]]:
-    """A column of text that was said to hold numbers, or why it is no target."""
-    import pyarrow as pa
-
-    try:
-        values = column.cast(pa.float64())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return "its text holds no numbers", []
-    return number_of(name, values.to_numpy().astype(np.float64)[:, None], (name,)), []
-
-
 def number_target(
     name: str,
     column: Any,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from selfsight.data.imageset import SPLITS
-from selfsight.data.notes import Note, doubt, left_out, some
+from selfsight.data.notes import Note, doubt, guess, left_out, some
 from selfsight.data.reading import NONE
 
 SPLIT_WORDS = {
@@ -20,6 +20,13 @@ SPLIT_WORDS = {
 }
 SPLIT_OF = {word: split for split, words in SPLIT_WORDS.items() for word in words.split()}
 assert set(SPLIT_WORDS) == set(SPLITS)
+PLAIN_WORDS = frozenset(
+    [
+        *("train", "training", "val", "valid", "validation", "test", "testing"),
+        *("unlabelled", "unlabeled"),
+    ]
+)
+"""Words that say their split themselves; how any other is read is a guess that is said."""
 NEUTRAL = frozenset(
     [
         "a",
@@ -89,6 +96,11 @@ def names_a_split(name: str) -> bool:
     return not set(SPLIT_OF).isdisjoint(tokens_of(name))
 
 
+def says_itself(name: str) -> bool:
+    """Whether a name has one of the plain words for a split (``test_set``; not ``holdout``)."""
+    return not PLAIN_WORDS.isdisjoint(tokens_of(name))
+
+
 def common_words(names: Iterable[str]) -> set[str]:
     """Words that every one of several names has."""
     sets = [set(tokens_of(name)) for name in names]
@@ -143,6 +155,12 @@ def file_splits(names: Sequence[str], split: str | None = None) -> FileSplits | 
         return FileSplits(("train",) * len(names), tuple(missing)) if missing else None
     apart = [name for name, word in zip(names, given, strict=True) if word is None]
     notes: list[str] = list(missing)
+    for side in SPLITS:
+        odd = [n for n, word in zip(names, given, strict=True)
+               if word == side and not says_itself(n)]  # fmt: skip
+        if odd:
+            text = f"{some(odd)} {'is' if len(odd) == 1 else 'are'} read as {side} by the name"
+            notes.append(guess(text, "split_column", "", [NONE], about=odd[0], count=len(odd)))
     if apart:
         notes.append(
             left_out(

@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 from selfsight.data.imageset import Target, class_target
 from selfsight.data.notes import Note, doubt, guess
 from selfsight.data.reading import ReadOptions
+from selfsight.data.sources.steps.alike_names import alike_doubt
 from selfsight.data.sources.steps.columns import LABEL, NO_TARGET, flat, is_text, pieces
 from selfsight.data.sources.steps.lists import labels_of, list_target
 from selfsight.data.sources.steps.number_targets import (
     EMPTY,
     LOUD,
     joined_target,
-    number_in_text,
     number_target,
     of_kind,
 )
+from selfsight.data.sources.steps.number_texts import number_doubt, number_in_text, numbers_in
 from selfsight.data.sources.steps.texts import listed_text, split_text, text_of_no_target
 from selfsight.settings import unknown
 
@@ -34,6 +35,7 @@ def targets_of(
     names: Mapping[str, Sequence[str]],
     target: str | None = None,
     options: ReadOptions | None = None,
+    images: Sequence[str | None] | None = None,
 ) -> tuple[dict[str, Target], list[str]]:
     """The targets among the columns (pyarrow arrays), and what was found out about the others.
 
@@ -43,6 +45,7 @@ def targets_of(
         target: the target that the user named: taken whatever it looks like. Several columns may
             be named with commas: together they are labels (0 and 1) or a vector of numbers.
         options: kinds of columns, and what empty and uncertain cells mean.
+        images: the image of each row, which sentences name; None: it has none, or is not known.
 
     Raises:
         ValueError: a column that was asked for cannot be a target, or not of that kind.
@@ -55,8 +58,9 @@ def targets_of(
     for name, column in columns.items():
         asked = name == target or name in kinds
         found, more = as_target(
-            name, column, names.get(name), asked=asked, kind=kinds.get(name), options=options
-        )
+            name, column, names.get(name), asked=asked, kind=kinds.get(name), options=options,
+            images=images,
+        )  # fmt: skip
         if isinstance(found, Target):
             targets[name] = found
             notes += more
@@ -66,10 +70,11 @@ def targets_of(
             notes.append(doubt(f"{name} is no target: {found}.", about=name))
         else:
             others.append(f"{name} ({found})")
+            notes += more
     for wanted in dict.fromkeys([*([] if target is None else [target]), *kinds]):
         parts = None if wanted in columns else pieces(columns, wanted)
         if parts is not None:
-            together = {part: columns[part] for part in parts}
+            together = {part: _numbers(wanted, part, columns[part], images) for part in parts}
             targets[wanted], more = joined_target(wanted, together, kinds.get(wanted), options)
             notes += more
     if target is None:
@@ -77,6 +82,19 @@ def targets_of(
     if others:
         notes.append(f"{NO_TARGET_COLUMNS}: {', '.join(others)}.")
     return targets, notes
+
+
+def _numbers(target: str, part: str, column: Any, images: Sequence[str | None] | None) -> Any:
+    """A column of several that are one target, numbers in text as numbers."""
+    import pyarrow as pa
+
+    column = flat(column)
+    if not is_text(column.type):
+        return column
+    found = numbers_in(column, images)
+    if isinstance(found, str):
+        raise ValueError(f"target {target!r}: column {part!r}: {found}.")
+    return pa.chunked_array([pa.array(found, from_pandas=True)])
 
 
 def check_asked(
@@ -95,6 +113,7 @@ def as_target(
     asked: bool = False,
     kind: str | None = None,
     options: ReadOptions | None = None,
+    images: Sequence[str | None] | None = None,
 ) -> tuple[Target | str, list[str]]:
     """The column as a target, or why it is not one; and what was guessed.
 
@@ -110,6 +129,7 @@ def as_target(
         asked: take it whatever it looks like.
         kind: that the user named, or None: guessed.
         options: what empty and uncertain cells mean, and the separator of labels.
+        images: see `targets_of`.
     """
     import pyarrow as pa
 
@@ -121,14 +141,16 @@ def as_target(
     if column.null_count == len(column):
         return EMPTY, []
     if pa.types.is_list(form) or pa.types.is_large_list(form) or pa.types.is_fixed_size_list(form):
-        return list_target(name, column, names, kind, options)
+        found, notes = list_target(name, column, names, kind, options)
+        return found, notes if names is not None else [*notes, *_alike(found)]
     if pa.types.is_boolean(form):
         codes = column.cast(pa.int8())
         if kind in ("number", "labels"):
             return number_target(name, codes, None, asked, kind, options)
         return of_kind(class_target(name, codes.to_pylist(), ["false", "true"]), kind), []
     if is_text(form):
-        return _text_target(name, column, asked, kind, options)
+        found, notes = _text_target(name, column, asked, kind, options, images)
+        return found, [*notes, *_alike(found)]
     if pa.types.is_integer(form) or pa.types.is_floating(form) or pa.types.is_decimal(form):
         return number_target(name, column, names, asked, kind, options)
     return f"its type {form} holds no target", []
@@ -153,11 +175,16 @@ def identities(
 
 
 def _text_target(
-    name: str, column: Any, asked: bool, kind: str | None, options: ReadOptions
+    name: str,
+    column: Any,
+    asked: bool,
+    kind: str | None,
+    options: ReadOptions,
+    images: Sequence[str | None] | None,
 ) -> tuple[Target | str, list[str]]:
     values = column.to_pylist()
     if kind == "number":
-        return number_in_text(name, column)
+        return number_in_text(name, column, images)
     lists = listed_text(values) if kind in (None, "labels") else None
     if lists is not None:
         return list_target(name, lists, None, kind, options)
@@ -171,8 +198,20 @@ def _text_target(
     if not asked:
         why = text_of_no_target(known)
         if why is not None:
-            return why, []
-    return of_kind(class_target(name, values), kind), notes
+            return why, [*number_doubt(name, values, images, "no target")]
+    target = of_kind(class_target(name, values), kind)
+    if kind is None:
+        taken = f"a class of {len(target.names):,} classes"
+        notes = [*notes, *number_doubt(name, values, images, taken)]
+    return target, notes
+
+
+def _alike(found: Target | str) -> list[Note]:
+    """A doubt on names of classes or labels that are written in several ways."""
+    if isinstance(found, str) or found.kind == "number":
+        return []
+    one, several = ("Labels", "labels") if found.kind == "labels" else ("Classes", "classes")
+    return alike_doubt(found.names, f"{one} of {found.name}", several, found.name)
 
 
 def _labels_of_text(
@@ -194,7 +233,8 @@ def _labels_of_text(
         note = Note(text, "guess", about=name, taken="unknown", others=("none",), setting="empty",
                     count=empty, doubtful=empty > LOUD * len(values))  # fmt: skip
         notes = [*notes, note]
-    return labels_of(name, rows, sorted({cell for row in rows if row for cell in row}), None), notes
+    found = labels_of(name, rows, sorted({cell for row in rows if row for cell in row}), None)
+    return found, notes if isinstance(found, Target) else []
 
 
 def _drop_same(targets: dict[str, Target], named: Collection[str]) -> list[str]:
