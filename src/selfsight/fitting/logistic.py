@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from selfsight.kernels.gram import STRIP, product_for
+from selfsight.kernels.threads import beside_scipy
 
 _ITERATIONS = 200  # of L-BFGS at each C, at most
 _CHUNK = 65_536  # rows at once: bounds what is made for them
@@ -155,11 +156,14 @@ def _minimise(
         gradient = (gradient + point * penalty) @ inverse.T
         return value, gradient.reshape(-1).numpy()
 
+    on_cpu = loss.features.device.type == "cpu"
+    work = 4.0 * loss.features.numel() * len(theta) if on_cpu else 0.0
     exact = loss.features.dtype == torch.float64
     options: dict[str, Any] = {"maxiter": _ITERATIONS, "maxcor": 10, "gtol": tolerance}
     options["ftol"] = 1e-15 if exact else 1e-9
     start = (theta @ factor).reshape(-1).numpy()
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options).x
+    with beside_scipy(work):
+        found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options).x
     solution: Tensor = torch.from_numpy(found).reshape(theta.shape) @ inverse
     return solution
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 import yaml
 
 from selfsight import vocabulary
@@ -23,6 +21,7 @@ from selfsight.fitting.folds import groups_of
 from selfsight.fitting.labelled import Rows, Subset
 from selfsight.fitting.scored import Floats
 from selfsight.fitting.scores import score
+from selfsight.kernels.threads import threads
 from selfsight.stops import raising
 from selfsight.tuning.record import (
     Tuned,
@@ -101,7 +100,7 @@ def conclude(problem: Problem, study: optuna.Study, reason: str, seconds: float)
     path = folder / "tuning.json"
     before = dict(read_json(path)) if path.is_file() else {}
     same = bool(before) and before["best"]["number"] == best.number
-    with _threads(best.user_attrs.get("threads")):
+    with threads(best.user_attrs.get("threads")):
         again = problem.run_again(changes, best.number)
         if again.value != best.value:
             say(
@@ -144,17 +143,6 @@ def conclude(problem: Problem, study: optuna.Study, reason: str, seconds: float)
     write_json(path, record)
     write_tuning_page(folder)
     return Tuned(folder, record)
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """As many threads as the trial had: sums in another order differ in their last digits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def scored_rows(subset: Subset) -> Rows:
