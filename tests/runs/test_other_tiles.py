@@ -89,6 +89,24 @@ def test_a_declared_test_split_of_its_train_images_is_a_leak(
     assert any("without their labels, known by their names" in text for text in results.cautions)
 
 
+def test_representations_of_whole_images_by_a_run_on_tiles_are_said(
+    photographs: dict[str, Any],
+    train_run: TrainRun,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = train_run("sup", method="supervised", tile=16, **photographs)
+    folder, data = str(run.folder.path), photographs["data"]
+    said = f"{folder} was trained on tiles of 16 pixels, and each image is brought"
+    capsys.readouterr()
+    selfsight.embed(folder, data, out=str(tmp_path / "e.parquet"), device="cpu")
+    assert said in capsys.readouterr().err
+    selfsight.index(folder, data, out=str(tmp_path / "i"), device="cpu")
+    assert said in capsys.readouterr().err
+    selfsight.embed(folder, data, out=str(tmp_path / "t.parquet"), tile=16, device="cpu")
+    assert said not in capsys.readouterr().err
+
+
 def test_other_tiles_of_an_image_are_told_from_its_own() -> None:
     theirs = np.array(["a.png@0,0", "a.png@0,8", "b.png@0,0", "c.png"])
     found = other_tiles(np.array(["a.png@0,0", "a.png@0,8", "b.png", "c.png", "d.png"]), theirs)

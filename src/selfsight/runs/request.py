@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tyro
 
-from selfsight.console import say
+from selfsight.console import say, warn
 from selfsight.data import request
 from selfsight.data.describe import beyond
 from selfsight.data.imageset import ImageSet
@@ -21,10 +21,12 @@ from selfsight.data.options import DataOptions, Images
 from selfsight.data.parts import RowPart
 from selfsight.data.reading import OF_TARGETS, Reading, recorded
 from selfsight.data.sources import is_there
+from selfsight.files import read_json
 from selfsight.runs.fitted import FittedModel
+from selfsight.runs.folder import MODEL_CARD, is_model, is_run
 from selfsight.runs.frame import Frame
 from selfsight.runs.lineage import lineage_of
-from selfsight.runs.run import Run
+from selfsight.runs.run import Run, load_run
 from selfsight.runs.sides import sides_of
 
 FIXED = ("group", "split_column", "tile", "image_size", "limit", "validation", "test", "splits",
@@ -219,4 +221,18 @@ def images_in(
         wish, source, scale=scale, whole=True, near=False, reading=reading, part=part
     )
     say_notes([*images.notes, *beyond(images, settings)])
+    tile = _tile_of(owner)
+    if tile is not None and images.tile_of is None:
+        warn(
+            f"{owner} was trained on tiles of {tile} pixels, and each image is brought to its size "
+            f"as a whole: --tile {tile} cuts them in the same way."
+        )
     return images
+
+
+def _tile_of(owner: str) -> int | None:
+    """The side of the tiles that a run or a model was trained on; None: of none."""
+    if is_model(owner):
+        tile = read_json(Path(owner) / MODEL_CARD).get("tile")
+        return None if tile is None else int(tile)
+    return load_run(owner).settings.tile if is_run(owner) else None
