@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selfsight.data.audit import audit, distribution
+from selfsight.data.audit import AuditData, audit, audit_data, distribution
 from selfsight.data.imageset import ImageSet, Target
 from selfsight.data.leaks import leaks, without_leaks
 from selfsight.data.request import open_images
@@ -115,3 +115,20 @@ def test_the_duplicates_of_the_larger_sets(shared_data: Path) -> None:
     assert faces.crossings[0].rows in [group.rows for group in faces.different_labels]
     across = [c for c in leaks(open_images(shared_data / "cifar100")) if "test" in c.splits]
     assert len(across) == 10
+
+
+def test_each_file_has_an_audit_of_its_own_and_a_doubt_is_the_reason_of_the_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(0).integers(0, 255, (40, 8, 8)).astype(np.uint8)
+    np.savez("jets.npz", images=x, mass=1e12 + np.arange(40.0) / 7)
+    np.save("jets.npy", x)
+    doubted = audit_data(AuditData(data="jets.npz"))
+    plain = audit_data(AuditData(data="jets.npy"))
+    assert {doubted.page.parent.name, plain.page.parent.name} == {
+        "jets-npz-audit",
+        "jets-npy-audit",
+    }
+    assert doubted.exit_code == 1 and "1 reading is doubtful" in str(doubted)
+    assert plain.exit_code == 0 and "doubtful" not in str(plain)

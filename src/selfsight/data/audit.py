@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsight.console import progress
+from selfsight.console import counted, progress
 from selfsight.data import request
 from selfsight.data.describe import describe, value_text
 from selfsight.data.duplicates import look
@@ -56,13 +56,20 @@ class Audited:
         """1 where images or groups cross the splits, where too many test images have a
         near-duplicate in train, or where the images may have been read wrongly.
         """
-        doubtful = any(reading["doubtful"] for reading in self.audit.readings)
-        return 1 if self.audit.crossings or self.audit.near_leak or doubtful else 0
+        return 1 if self.audit.crossings or self.audit.near_leak or self.doubtful else 0
+
+    @property
+    def doubtful(self) -> int:
+        """Readings that a person should look at before a training."""
+        return sum(bool(reading["doubtful"]) for reading in self.audit.readings)
 
     def __str__(self) -> str:
         lines = [crossing.what for crossing in self.audit.crossings]
         if self.audit.near_test:
             lines.append(self.audit.near_sentence)
+        if self.doubtful:
+            doubts = counted(self.doubtful, "reading is doubtful", "readings are doubtful")
+            lines.append(f"{doubts}, and first in the audit: hence the exit code 1.")
         return "\n".join([*lines, f"The audit: {self.page}"])
 
 
@@ -81,7 +88,9 @@ def audit_data(settings: AuditData, images: Images | None = None) -> Audited:
     """
     from selfsight.reporting.audit import pictured_rows, write_audit_page
 
-    folder = Path(settings.out or f"runs/{Path(settings.data).stem}-audit")
+    path = Path(settings.data)
+    name = path.name.replace(".", "-") if path.is_file() else path.stem  # jets.h5 beside jets.npz
+    folder = Path(settings.out or f"runs/{name}-audit")
     check_output_folder(folder)
     check_not_the_data(folder, settings.data if images is None else images)
     for name in ("audit.json", "audit.html"):
