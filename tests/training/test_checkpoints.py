@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from selfsight.console import counted
 from selfsight.data.imageset import ImageSet
 from selfsight.networks import specs
 from selfsight.runs.checkpoint import backbone_of, read_record, whole
@@ -284,7 +285,8 @@ def test_another_number_of_threads_is_said(
     finally:
         torch.set_num_threads(threads)
     said = capsys.readouterr().err
-    assert f"written with {threads} threads, and goes on with {threads + 1} threads" in said
+    before, after = counted(threads, "thread"), counted(threads + 1, "thread")
+    assert f"written with {before}, and goes on with {after}" in said
     assert f"OMP_NUM_THREADS={threads} gives the same bytes" in said
 
 
