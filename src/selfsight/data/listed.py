@@ -15,7 +15,6 @@ from selfsight.data.options import DataOptions
 from selfsight.data.parts import RowPart
 from selfsight.data.reading import FOLDER, NONE, Asked, ReadOptions
 from selfsight.data.settled import settled
-from selfsight.data.sides import unused_sides
 from selfsight.data.sources import list_source
 from selfsight.data.sources.steps.array_pixels import list_set
 from selfsight.data.sources.steps.listing import Listing, Size
@@ -84,9 +83,6 @@ def listed(
         listing = join_labels(listing, table, asked)
     if settings.tile is not None and listing.tile_of is None:
         listing = tiled(listing, settings.tile, settings.max_unreadable, asked)
-    if settings.splits is not None and known_group is not None:  # else sides are given, and hold
-        said = unused_sides(settings.splits, listing.row_ids)
-        listing = replace(listing, notes=(*listing.notes, *said))
     if settings.target == NONE:
         return replace(listing, targets={})
     if target is not None and target not in listing.targets:

@@ -30,7 +30,7 @@ from selfsight.data.other_form import digests_in, empty
 from selfsight.data.parts import RowPart
 from selfsight.data.pixels.lazy import waiting
 from selfsight.data.reading import HELD, Reading, ReadOptions, held_to
-from selfsight.data.sides import Sides, read_sides, recorded
+from selfsight.data.sides import Sides, read_sides, recorded, unused_sides
 from selfsight.data.sources.memory import name_of_memory
 from selfsight.data.sources.steps.array_pixels import made_like
 from selfsight.data.sources.steps.listing import MAX_SCANNED
@@ -108,6 +108,9 @@ def open(
         listed, form, source, whole=whole, held=held, known_group=None if sides else known_group
     )
     listing = listed_as(scale)
+    if sides is None and settings.splits is not None:
+        said = unused_sides(records[0], listing.row_ids)
+        listing = replace(listing, notes=(*listing.notes, *said))
     check_kinds(settings, listing)
     if part is not None:
         listing = part_of(listing, part, settings)

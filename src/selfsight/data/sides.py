@@ -38,6 +38,8 @@ class Sides:
         fingerprint: of these images; `recorded` compares it; None: not known.
         digests: ``(N,)`` uint64 of the pixels, 0 where the image is blank; None: not known.
         scale: the form that the digests are of.
+        empty: row ids of a table whose split is empty.
+        notes: how words of a table are read.
     """
 
     owner: str
@@ -49,6 +51,8 @@ class Sides:
     fingerprint: str | None = None
     digests: Digests | None = None
     scale: Scale | None = None
+    empty: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @property
     def of_groups(self) -> dict[str, str]:
@@ -110,37 +114,6 @@ def read_sides(path: str) -> Sides:
     Raises:
         ValueError: the table cannot be read, lacks a column, or names an image on two sides.
     """
-    return _read(path)[0]
-
-
-def unused_sides(path: str, row_ids: NDArray[np.str_]) -> list[Note]:
-    """What a table of splits says without effect on some images, and how its words are read.
-
-    Args:
-        path: see `read_sides`.
-        row_ids: of the images.
-    """
-    sides, empty, notes = _read(path)
-    here = set(row_ids.tolist())
-    strange = [row_id for row_id in sides.row_ids.tolist() if row_id not in here]
-    strange += [row_id for row_id in empty if row_id not in here]
-    empty = [row_id for row_id in empty if row_id in here]
-    if empty:
-        text = (
-            f"{len(empty):,} images have an empty split in {path} and are placed as images that it "
-            f"does not name: {some(empty)}."
-        )
-        notes.append(left_out(text, about=path, count=len(empty), names=empty, setting="splits",
-                              doubtful=True))  # fmt: skip
-    if strange:
-        text = f"{len(strange):,} rows of {path} name no image and are not used: {some(strange)}."
-        notes.append(left_out(text, about=path, count=len(strange), names=strange,
-                              setting="splits"))  # fmt: skip
-    return notes
-
-
-def _read(path: str) -> tuple[Sides, list[str], list[Note]]:
-    """The sides of a table, the row ids whose split is empty, and how words of it are read."""
     from selfsight.data.sources.steps.alike_names import alike_doubt
     from selfsight.data.sources.steps.columns import SPLIT, find_column, flat, groups_of, splits_of
     from selfsight.data.sources.steps.tables import read_columns
@@ -180,8 +153,40 @@ def _read(path: str) -> tuple[Sides, list[str], list[Note]]:
         raise ValueError(f"splits {path}: its column {split} is empty in every row.")
     kept = np.array(list(first.values()), np.int64)
     taken = None if groups is None else groups[kept]
-    sides = Sides(path, np.array(list(first), np.str_), splits[kept], taken, "group", names)
     said = [guess(str(note).split(" (--")[0].rstrip("."), "splits", path, about=path)
             for note in notes]  # fmt: skip
     said += alike_doubt(names, f"Groups in {path}", "groups", path, "splits")
-    return sides, [row_id for row_id in dict.fromkeys(empty) if row_id not in first], said
+    return Sides(
+        path,
+        np.array(list(first), np.str_),
+        splits[kept],
+        taken,
+        "group",
+        names,
+        empty=tuple(row_id for row_id in dict.fromkeys(empty) if row_id not in first),
+        notes=tuple(said),
+    )
+
+
+def unused_sides(sides: Sides, row_ids: NDArray[np.str_]) -> list[Note]:
+    """What a table of splits says without effect on some images, and how its words are read.
+
+    Args:
+        sides: from `read_sides`.
+        row_ids: of the images.
+    """
+    path, here, notes = sides.owner, set(row_ids.tolist()), [*sides.notes]
+    strange = [row_id for row_id in (*sides.row_ids.tolist(), *sides.empty) if row_id not in here]
+    empty = [row_id for row_id in sides.empty if row_id in here]
+    if empty:
+        text = (
+            f"{len(empty):,} images have an empty split in {path} and are placed as images that it "
+            f"does not name: {some(empty)}."
+        )
+        notes.append(left_out(text, about=path, count=len(empty), names=empty, setting="splits",
+                              doubtful=True))  # fmt: skip
+    if strange:
+        text = f"{len(strange):,} rows of {path} name no image and are not used: {some(strange)}."
+        notes.append(left_out(text, about=path, count=len(strange), names=strange,
+                              setting="splits"))  # fmt: skip
+    return notes
