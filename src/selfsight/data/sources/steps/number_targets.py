@@ -22,6 +22,10 @@ LOUD = 0.2
 """Share of empty cells of several labels above which it is doubtful that they are unknown."""
 
 
+class Unfit(str):
+    """Why float32 cannot hold some numbers, which is to be doubted and not only noted."""
+
+
 def of_kind(target: Target, kind: str | None) -> Target:
     """The class target, as an identity where the user said so."""
     return replace(target, kind="identity") if kind == "identity" else target
@@ -43,7 +47,7 @@ def number_of(name: str, values: NDArray[np.float64], names: tuple[str, ...]) ->
         of = f" of {part}" if len(names) > 1 else ""
         if np.isinf(kept[known]).any():
             largest = np.abs(column[known]).max()
-            return (
+            return Unfit(
                 f"its values{of} reach {largest:.3g}, and float32 holds {MAX:.3g}; "
                 "divide them by a constant"
             )
@@ -52,7 +56,7 @@ def number_of(name: str, values: NDArray[np.float64], names: tuple[str, ...]) ->
             moved = float(np.sqrt(np.mean(np.square(kept - column)[known])))
         if moved > COARSE * spread:
             mean = f"mean {column[known].mean():.6g}, standard deviation {spread:.3g}"
-            return (
+            return Unfit(
                 f"its values{of} differ too little for their size ({mean}): float32, which is "
                 f"computed with, rounds them by {moved:.3g}; subtract a constant from them, or "
                 "multiply them by one"

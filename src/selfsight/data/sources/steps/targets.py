@@ -18,6 +18,7 @@ from selfsight.data.sources.steps.lists import labels_of, list_target
 from selfsight.data.sources.steps.number_targets import (
     EMPTY,
     LOUD,
+    Unfit,
     joined_target,
     number_target,
     of_kind,
@@ -66,7 +67,7 @@ def targets_of(
             notes += more
         elif asked and (name == target or found != EMPTY):
             raise ValueError(f"target {name!r}: {found}.")
-        elif "float32" in found:
+        elif isinstance(found, Unfit):
             notes.append(doubt(f"{name} is no target: {found}.", about=name))
         else:
             others.append(f"{name} ({found})")
